@@ -1,0 +1,1 @@
+"""Compiles a contract and a source spec into validators, decoders and schemas."""

@@ -1,0 +1,166 @@
+"""Records in, columns and verdicts out: the fast path over whole columns, and the judge for every record that it suspects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import Any
+
+from contracts.codes import Violation
+from contracts.compiler.columns import Values, read_column
+from contracts.compiler.judge import EMPTY, RecordJudge
+from contracts.compiler.values import CANONICAL_JSON
+from contracts.model import Contract
+from contracts.source import PayloadPath, SourceSpec, plain_text
+
+
+@dataclass
+class Checked:
+    """What became of a list of records.
+
+    accepted: indexes into the input, ascending. columns: canonical values of the mapped columns, one per accepted record.
+    rejected: index to violations. filtered: indexes.
+    """
+
+    accepted: list[int]
+    columns: dict[str, Values]
+    rejected: dict[int, list[Violation]]
+    filtered: list[int]
+
+
+class RecordChecker:
+    """Checks decoded records of one source against one contract, thousands at a time.
+
+    The result for a record does not depend on the records beside it. Pure and stateless; picklable by its two arguments.
+    """
+
+    def __init__(self, contract: Contract, spec: SourceSpec) -> None:
+        self.contract = contract
+        self.spec = spec
+        self.judge = RecordJudge(contract, spec)
+        self._mapped = [c for c in contract.columns if c.name not in contract.computed]
+        self._exempt = contract.event_id if spec.missing_event_id == "derive" else None
+
+    def check(
+        self,
+        records: Sequence[Any],
+        envelopes: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        failed: Mapping[int, list[Violation]] | None = None,
+        suspect_all: bool = False,
+    ) -> Checked:
+        """Check records.
+
+        Args:
+            records: decoded records; what is no dict is malformed.
+            envelopes: the SDK batch around each record, where the source has ``records:``.
+            failed: indexes that the reader rejected already; their entry in ``records`` is ignored.
+            suspect_all: send every record to the judge (tests compare this with the fast path).
+        """
+        rejected: dict[int, list[Violation]] = dict(failed or {})
+        if set(map(type, records)) != {dict} or rejected:
+            records = list(records)
+            for i, record in enumerate(records):
+                if type(record) is not dict:
+                    rejected.setdefault(i, [Violation("$", "syntax", "an object")])
+                if i in rejected:
+                    records[i] = EMPTY
+        payload = _Payload(records, envelopes)
+        filtered = self._filtered(payload, rejected)
+        columns, suspects = self._fast(payload)
+        suspects = set(range(len(records))) if suspect_all else suspects
+        suspects -= rejected.keys()
+        suspects.difference_update(filtered)
+        for i in suspects:
+            verdict = self.judge.judge(records[i], envelopes[i] if envelopes else EMPTY)
+            if isinstance(verdict, list):
+                rejected[i] = verdict
+            else:
+                for name, value in verdict.items():
+                    columns[name][i] = value
+        if not rejected and not filtered:
+            return Checked(list(range(len(records))), columns, {}, [])
+        keep = bytearray(b"\x01") * len(records)
+        for i in (*rejected, *filtered):
+            keep[i] = 0
+        columns = {name: list(compress(values, keep)) for name, values in columns.items()}
+        return Checked(list(compress(range(len(records)), keep)), columns, rejected, filtered)
+
+    def _filtered(self, payload: _Payload, rejected: Mapping[int, Any]) -> list[int]:
+        found: set[int] = set()
+        for rule in self.spec.filters:
+            values = payload.at(rule.path)
+            found.update(i for i, value in enumerate(values) if value is not None and plain_text(value) in rule.among)
+        return sorted(found - rejected.keys())
+
+    def _fast(self, payload: _Payload) -> tuple[dict[str, Values], set[int]]:
+        columns: dict[str, Values] = {}
+        suspects: set[int] = set()
+        for column in self._mapped:
+            raw = payload.first(self.spec.columns.get(column.name, ()))
+            values, unsure = read_column(column, raw, text=self.spec.text)
+            columns[column.name] = values
+            if column.name == self._exempt:
+                unsure = [i for i in unsure if raw[i] is not None and raw[i] not in column.null_tokens]
+            suspects.update(unsure)
+        version = self.spec.schema_version
+        if version:
+            found = payload.at(version.path)
+            if found.count(None) < len(found) or version.default not in version.accepted:
+                texts = [version.default if value is None else plain_text(value) for value in found]
+                suspects.update(i for i, text in enumerate(texts) if text not in version.accepted)
+        self._unknown(payload.records, columns, suspects)
+        for rule in self.contract.rules:
+            suspects.update(rule.suspects(columns))
+        return columns, suspects
+
+    def _unknown(self, records: Sequence[Mapping[str, Any]], columns: dict[str, Values], suspects: set[int]) -> None:
+        policy, known = self.contract.unknown_policy, self.spec.known_fields
+        if policy == "drop":
+            return
+        odd = [i for i, record in enumerate(records) if not known.issuperset(record)]
+        if policy == "reject":
+            suspects.update(odd)
+            return
+        assert self.contract.unknown_column
+        extra: Values = [None] * len(records)
+        for i in odd:
+            unknown = {key: value for key, value in records[i].items() if key not in known}
+            extra[i] = CANONICAL_JSON.encode(unknown).decode()
+        columns[self.contract.unknown_column] = extra
+
+
+class _Payload:
+    """Records as columns of values by path; parents of nested paths are looked up once."""
+
+    def __init__(self, records: Sequence[Mapping[str, Any]], envelopes: Sequence[Mapping[str, Any]] | None) -> None:
+        self.records = records
+        self._envelopes = envelopes
+        self._objects: dict[tuple[bool, tuple[str, ...]], Sequence[Mapping[str, Any]]] = {}
+
+    def at(self, path: PayloadPath) -> Values:
+        """The values at a path, None where there is none."""
+        return [record.get(path.steps[-1]) for record in self._parents(path.envelope, path.steps[:-1])]
+
+    def first(self, paths: Sequence[PayloadPath]) -> Values:
+        """The first value among these paths, per record."""
+        if not paths:
+            return [None] * len(self.records)
+        values = self.at(paths[0])
+        for path in paths[1:]:
+            if None not in values:
+                break
+            values = [b if a is None else a for a, b in zip(values, self.at(path), strict=True)]
+        return values
+
+    def _parents(self, envelope: bool, steps: tuple[str, ...]) -> Sequence[Mapping[str, Any]]:
+        if not steps:
+            return (self._envelopes or [EMPTY] * len(self.records)) if envelope else self.records
+        key = (envelope, steps)
+        if key not in self._objects:
+            values = self.at(PayloadPath(steps, envelope))
+            if set(map(type, values)) != {dict}:
+                values = [value if type(value) is dict else EMPTY for value in values]
+            self._objects[key] = values
+        return self._objects[key]

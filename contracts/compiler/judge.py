@@ -1,0 +1,99 @@
+"""The verdict on one record: its row, or every violation. The slow path, exact and complete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from contracts.codes import Violation
+from contracts.compiler.values import CANONICAL_JSON, TextForm, convert
+from contracts.model import Contract
+from contracts.source import PayloadPath, SourceSpec, plain_text
+
+EMPTY: Mapping[str, Any] = {}
+RECORD_PATH = "$"
+Row = dict[str, Any]
+
+
+class RecordJudge:
+    """Judges records of one source against one contract.
+
+    ``judge`` takes a decoded record (a dict with string keys; anything else is malformed) and its envelope (the SDK batch around it,
+    or EMPTY), and gives either the row of canonical values of the mapped columns or a non-empty list of violations, in the order of
+    the contract: columns, then rules.
+    """
+
+    def __init__(self, contract: Contract, spec: SourceSpec) -> None:
+        self._contract = contract
+        self._spec = spec
+        self._form = text_form(spec)
+        self._columns = [c for c in contract.columns if c.name not in contract.computed]
+        self._paths = payload_paths(contract, spec)
+        self._exempt = contract.event_id if spec.missing_event_id == "derive" else None
+
+    def is_filtered(self, record: Mapping[str, Any], envelope: Mapping[str, Any] = EMPTY) -> bool:
+        """Whether a filter of the source takes this record out."""
+        return any(plain_text(lookup(record, envelope, rule.path)) in rule.among for rule in self._spec.filters)
+
+    def judge(self, record: Mapping[str, Any], envelope: Mapping[str, Any] = EMPTY) -> Row | list[Violation]:
+        """See the class."""
+        version = self._spec.schema_version
+        if version:
+            found = lookup(record, envelope, version.path)
+            text = version.default if found is None else plain_text(found)
+            if text not in version.accepted:
+                return [Violation(str(version.path), "schema_version", "one of " + ", ".join(sorted(version.accepted)))]
+        row: Row = {}
+        violations: list[Violation] = []
+        for column in self._columns:
+            value = self._first(record, envelope, column.name)
+            row[column.name], broken = convert(column, value, self._form)
+            for item in broken:
+                if item.rule == "required" and column.name == self._exempt:
+                    continue
+                path = self._paths[column.name] + (f".{item.step}" if item.step else "")
+                violations.append(Violation(path, item.rule, item.expected))
+        violations += self._unknown(record, row)
+        for rule in self._contract.rules:
+            broken_columns = {v.path for v in violations}
+            if not any(self._paths[name] in broken_columns for name in rule.columns):
+                violations += rule.violations(row, self._paths)
+        return violations or row
+
+    def _first(self, record: Mapping[str, Any], envelope: Mapping[str, Any], name: str) -> Any:
+        for path in self._spec.columns.get(name, ()):
+            value = lookup(record, envelope, path)
+            if value is not None:
+                return value
+        return None
+
+    def _unknown(self, record: Mapping[str, Any], row: Row) -> list[Violation]:
+        if self._contract.unknown_policy == "drop":
+            return []
+        unknown = {key: value for key, value in record.items() if key not in self._spec.known_fields}
+        if self._contract.unknown_policy == "reject":
+            return [Violation(key, "unknown_field", "no such field in the contract") for key in sorted(unknown)]
+        assert self._contract.unknown_column
+        row[self._contract.unknown_column] = CANONICAL_JSON.encode(unknown).decode() if unknown else None
+        return []
+
+
+def lookup(record: Mapping[str, Any], envelope: Mapping[str, Any], path: PayloadPath) -> Any:
+    """The value at a path; None where a step is missing or not inside an object."""
+    value: Any = envelope if path.envelope else record
+    for step in path.steps:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(step)
+    return value
+
+
+def text_form(spec: SourceSpec) -> TextForm:
+    """How this source writes numbers and times."""
+    return TextForm(text=spec.text, decimal=spec.csv.decimal if spec.text else ".", timezone=ZoneInfo(spec.timezone))
+
+
+def payload_paths(contract: Contract, spec: SourceSpec) -> dict[str, str]:
+    """For messages: where each column stands in the payload (its first path), or its own name."""
+    return {c.name: str(spec.columns[c.name][0]) if spec.columns.get(c.name) else c.name for c in contract.columns}

@@ -1,0 +1,156 @@
+"""A contract as schemas of other systems: Arrow for rows, JSON Schema for one payload record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from contracts.model import FORMATS, Column, ColumnType, Contract
+from contracts.rules import RequireAny, RequireWhen
+from contracts.source import SourceSpec
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+PROVENANCE = pa.schema(
+    [
+        pa.field("_window_time", TIMESTAMP, nullable=False),  # decides window, partition and lateness
+        pa.field("_time_corrected", pa.bool_(), nullable=False),  # the client's clock was not believed
+        pa.field("_received_at", TIMESTAMP, nullable=False),
+        pa.field("_source", pa.string(), nullable=False),
+        pa.field("_raw_file", pa.string(), nullable=False),  # id of the raw file: its SHA-256
+        pa.field("_position", pa.int64(), nullable=False),  # ordinal of the record in it, from 0
+        pa.field("_fingerprint", pa.binary(16), nullable=False),  # of the row without transport columns
+        pa.field("_row_hash", pa.binary(16), nullable=False),  # of the row; content_hash is their sum
+        pa.field("_rank", pa.binary(), nullable=False),  # the contract's order columns, comparable
+    ]
+)
+
+
+def arrow_type(column: Column) -> pa.DataType:
+    """The Arrow type of a column's values."""
+    if column.type is ColumnType.DECIMAL:
+        return pa.decimal128(column.precision, column.scale)
+    return {
+        ColumnType.STRING: pa.string(),
+        ColumnType.INTEGER: pa.int64(),
+        ColumnType.NUMBER: pa.float64(),
+        ColumnType.BOOLEAN: pa.bool_(),
+        ColumnType.TIMESTAMP: TIMESTAMP,
+        ColumnType.DATE: pa.date32(),
+        ColumnType.JSON: pa.string(),
+        ColumnType.BOOLEAN_MAP: pa.map_(pa.string(), pa.bool_()),
+    }[column.type]
+
+
+def row_schema(contract: Contract) -> pa.Schema:
+    """Rows of a dataset: the contract's columns, then provenance."""
+    return pa.schema([pa.field(c.name, arrow_type(c)) for c in contract.columns] + list(PROVENANCE))
+
+
+def to_arrow(column_type: pa.DataType, values: list[Any]) -> pa.Array:
+    """Canonical values as an Arrow array."""
+    if pa.types.is_map(column_type):
+        values = [None if value is None else sorted(value.items()) for value in values]
+    return pa.array(values, column_type)
+
+
+# RFC 3339, as ``timestamps.parse_timestamp`` reads it; days of the month are left to a format checker.
+_DATE_TIME = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?"
+
+
+def json_schema(contract: Contract, spec: SourceSpec) -> dict[str, Any]:
+    """JSON Schema (2020-12) of one payload record of a JSON source that fills columns from single top-level or nested fields.
+
+    Says the same as the compiled checks, but for what JSON Schema cannot say (comparisons between fields, depth, size); a test
+    compares the verdicts on mutated records.
+    """
+    schema: dict[str, Any] = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"{spec.name}: {contract.name} {contract.version}",
+        "type": "object",
+        "allOf": [],
+    }
+    for column in contract.columns:
+        paths = [p for p in spec.columns.get(column.name, ()) if not p.envelope]
+        if column.name in contract.computed or not paths:
+            continue
+        value = _value_schema(column)
+        for number, path in enumerate(paths):
+            absent = [_absent(earlier.steps) for earlier in paths[:number]]
+            check = _nested(path.steps, {"anyOf": [{"type": "null"}, value]})
+            schema["allOf"].append({"if": {"allOf": absent}, "then": check} if absent else check)
+        if column.required and not (column.name == contract.event_id and spec.missing_event_id == "derive"):
+            schema["allOf"].append(_present(column, spec))
+    for rule in contract.rules:
+        if isinstance(rule, RequireAny):
+            schema["allOf"].append({"anyOf": [_present(contract.by_name[n], spec) for n in rule.any_of]})
+        elif isinstance(rule, RequireWhen):
+            required = [_present(contract.by_name[n], spec) for n in rule.required]
+            condition = _nested(spec.columns[rule.when][0].steps, {"enum": sorted(rule.among)}, required=True)
+            schema["allOf"].append({"if": condition, "then": {"anyOf" if rule.any_is_enough else "allOf": required}})
+    if spec.schema_version:
+        accepted = sorted(spec.schema_version.accepted)
+        versions: list[Any] = [*accepted, *(int(text) for text in accepted if text.isdigit())]
+        if spec.schema_version.default is not None:
+            versions.append(None)
+        schema["allOf"].append(_nested(spec.schema_version.path.steps, {"enum": versions}))
+    if contract.unknown_policy == "reject":
+        schema["propertyNames"] = {"enum": sorted(spec.known_fields)}
+    return schema
+
+
+def _value_schema(column: Column) -> dict[str, Any]:
+    """What a column's value must be, null tokens included."""
+    schema: dict[str, Any]
+    if column.type is ColumnType.TIMESTAMP:
+        zone = r"([Zz]|[+-]\d\d:\d\d)" + ("?" if "no_zone" in column.accept else "") + "$"
+        schema = {"type": "string", "pattern": _DATE_TIME + zone, "format": "date-time"}
+        if "epoch" in column.accept:
+            bound = {"exclusiveMinimum": -(10**17), "exclusiveMaximum": 10**17}
+            schema = {"anyOf": [schema, {"type": "number", "format": "epoch", **bound}]}
+    else:
+        schema = {
+            ColumnType.STRING: {"type": "string"},
+            ColumnType.INTEGER: {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+            ColumnType.NUMBER: {"type": "number"},
+            ColumnType.DECIMAL: {"type": "number"},
+            ColumnType.BOOLEAN: {"type": "boolean"},
+            ColumnType.DATE: {"type": "string", "format": "date"},
+            ColumnType.JSON: {"type": column.json_container},
+            ColumnType.BOOLEAN_MAP: {"type": "object", "additionalProperties": {"type": "boolean"}},
+        }[column.type]
+    limits = {
+        "enum": list(column.enum) or None,
+        "minLength": column.min_length,
+        "maxLength": column.max_length,
+        "pattern": column.pattern or (FORMATS[column.format] if column.format else None),
+    }
+    schema.update({key: value for key, value in limits.items() if value is not None})
+    if isinstance(column.minimum, (int, float)):
+        schema["minimum"] = column.minimum
+    if isinstance(column.maximum, (int, float)):
+        schema["maximum"] = column.maximum
+    return {"anyOf": [{"enum": sorted(column.null_tokens)}, schema]} if column.null_tokens else schema
+
+
+def _nested(steps: tuple[str, ...], leaf: dict[str, Any], *, required: bool = False) -> dict[str, Any]:
+    """A schema that says something about the value at a path, where every step on the way is an object."""
+    for step in reversed(steps):
+        leaf = {"properties": {step: leaf}, **({"type": "object", "required": [step]} if required else {})}
+    return leaf
+
+
+def _absent(steps: tuple[str, ...]) -> dict[str, Any]:
+    return {"not": _nested(steps, {"not": {"type": "null"}}, required=True)}
+
+
+def _present(column: Column, spec: SourceSpec) -> dict[str, Any]:
+    """Some path has a value, and the first that has one holds no null token."""
+    options: list[dict[str, Any]] = []
+    paths = [p for p in spec.columns.get(column.name, ()) if not p.envelope]
+    for number, path in enumerate(paths):
+        value = {"not": {"enum": [None, *sorted(column.null_tokens)]}}
+        here = _nested(path.steps, value, required=True)
+        options.append({"allOf": [*(_absent(p.steps) for p in paths[:number]), here]})
+    return {"anyOf": options} if options else {"not": {}}

@@ -1,0 +1,223 @@
+"""One payload value into one column: the judge's half of every single-column rule.
+
+Payload values are what decoders give: JSON's (str, int, float, bool, list, dict), text only (CSV), or typed (Avro, Parquet:
+also Decimal, datetime, date, bytes, UUID). Nothing here quotes a value in a message.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from contracts.compiler.timestamps import datetime_to_us, epoch_to_us, parse_timestamp
+from contracts.model import Column, ColumnType
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+CANONICAL_JSON = msgspec.json.Encoder(order="sorted")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
+_INTEGER = re.compile(r"[+-]?\d{1,30}\Z", re.ASCII)
+_NUMBER = re.compile(r"[+-]?\d{1,400}(?:\.\d{1,400})?(?:[eE][+-]?\d{1,3})?\Z", re.ASCII)
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+@dataclass(frozen=True)
+class TextForm:
+    """How numbers and zoneless times are written where values are text."""
+
+    text: bool = False
+    decimal: str = "."
+    timezone: ZoneInfo = ZoneInfo("UTC")
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A value that does not fit: the rule and what was expected; ``step`` is a key below the column's path."""
+
+    rule: str
+    expected: str
+    step: str | None = None
+
+
+def convert(column: Column, value: Any, form: TextForm) -> tuple[Any, list[Broken]]:
+    """The column's canonical value (see ColumnType), or everything that is wrong with it.
+
+    Args:
+        column: what is expected.
+        value: the payload's value, or None.
+        form: how text is read.
+
+    Returns:
+        (value, []) or (None, the broken rules).
+    """
+    if value is None or (type(value) is str and value in column.null_tokens):
+        return None, [Broken("required", "a value")] if column.required else []
+    converted = _CONVERTERS[column.type](column, value, form)
+    if isinstance(converted, Broken):
+        return None, [converted]
+    broken = list(_constraints(column, converted))
+    return (None, broken) if broken else (converted, [])
+
+
+def describe(column: Column) -> str:
+    """What a column's values must look like, in a few words."""
+    if column.type is ColumnType.DECIMAL:
+        return f"decimal({column.precision},{column.scale})"
+    if column.type is ColumnType.JSON:
+        return column.json_container
+    return str(column.type)
+
+
+def _constraints(column: Column, value: Any) -> list[Broken]:
+    broken = []
+    if column.enum and value not in column.enum:
+        broken.append(Broken("enum", "one of " + ", ".join(column.enum)))
+    if isinstance(value, str) and column.type is ColumnType.STRING:
+        if column.min_length is not None and len(value) < column.min_length:
+            broken.append(Broken("length", f"at least {column.min_length} characters"))
+        if column.max_length is not None and len(value) > column.max_length:
+            broken.append(Broken("length", f"at most {column.max_length} characters"))
+        if column.regex and not column.regex.search(value):
+            broken.append(Broken("pattern", column.pattern) if column.pattern else Broken("format", column.format or ""))
+    if column.minimum is not None and value < column.minimum:
+        broken.append(Broken("range", f"at least {column.minimum}"))
+    if column.maximum is not None and value > column.maximum:
+        broken.append(Broken("range", f"at most {column.maximum}"))
+    return broken
+
+
+def _wrong_type(column: Column) -> Broken:
+    return Broken("type", describe(column))
+
+
+def _string(column: Column, value: Any, _form: TextForm) -> str | Broken:
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, UUID) else _wrong_type(column)
+
+
+def _reads_text(column: Column, value: Any, form: TextForm) -> bool:
+    return isinstance(value, str) and (form.text or "text" in column.accept)
+
+
+def _integer(column: Column, value: Any, form: TextForm) -> int | Broken:
+    if _reads_text(column, value, form) and _INTEGER.match(value):
+        value = int(value)
+    if isinstance(value, (float, Decimal)) and math.isfinite(value) and value == int(value):
+        value = int(value)  # JSON Schema: 1.0 is an integer
+    if type(value) is not int:
+        return _wrong_type(column)
+    return value if INT64_MIN <= value <= INT64_MAX else Broken("range", "within 64 bits")
+
+
+def _number(column: Column, value: Any, form: TextForm) -> float | Broken:
+    if _reads_text(column, value, form):
+        text = value.replace(form.decimal, ".") if form.decimal != "." and "." not in value else value
+        if _NUMBER.match(text) and (form.decimal == "." or "." not in value):
+            value = float(text)
+    if type(value) not in (int, float, Decimal):
+        return _wrong_type(column)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    return number + 0.0 if math.isfinite(number) else Broken("range", "a finite number")
+
+
+def _decimal(column: Column, value: Any, form: TextForm) -> Decimal | Broken:
+    if _reads_text(column, value, form):
+        text = value.replace(form.decimal, ".") if form.decimal != "." and "." not in value else value
+        if _NUMBER.match(text) and (form.decimal == "." or "." not in value):
+            value = Decimal(text)
+    if isinstance(value, float):
+        value = Decimal(repr(value))
+    elif type(value) is int:
+        value = Decimal(value)
+    if not isinstance(value, Decimal):
+        return _wrong_type(column)
+    if not value.is_finite() or value.adjusted() >= column.precision - column.scale:
+        return Broken("precision", describe(column)) if value.is_nan() or value else Decimal(0).scaleb(-column.scale)
+    try:
+        exact = value.quantize(Decimal(1).scaleb(-column.scale))
+    except InvalidOperation:
+        return Broken("precision", describe(column))
+    return exact + 0 if exact == value else Broken("precision", describe(column))
+
+
+def _boolean(column: Column, value: Any, form: TextForm) -> bool | Broken:
+    if type(value) is bool:
+        return value
+    if _reads_text(column, value, form) and value.lower() in _BOOLEANS:
+        return _BOOLEANS[value.lower()]
+    return _wrong_type(column)
+
+
+def _timestamp(column: Column, value: Any, form: TextForm) -> int | Broken:
+    zone = form.timezone if "no_zone" in column.accept else None
+    us: int | None = None
+    if isinstance(value, str):
+        us = parse_timestamp(value, zone)
+        if us is None and form.text and "epoch" in column.accept and _NUMBER.match(value):
+            us = epoch_to_us(float(value) if "." in value or "e" in value.lower() else int(value))
+    elif isinstance(value, datetime):
+        moment = value if value.tzinfo else value.replace(tzinfo=zone) if zone else None
+        us = datetime_to_us(moment) if moment else None
+    elif type(value) in (int, float) and "epoch" in column.accept and math.isfinite(value):
+        us = epoch_to_us(value)
+    if us is not None:
+        return us
+    forms = ["RFC 3339 with a zone"]
+    forms += ["or without" if a == "no_zone" else "or a number since the epoch" for a in sorted(column.accept - {"text"})]
+    return Broken("timestamp", " ".join(forms))
+
+
+def _date(_column: Column, value: Any, _form: TextForm) -> date | Broken:
+    if type(value) is date:
+        return value
+    if isinstance(value, str) and _DATE.match(value):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            pass  # a day that no calendar has, such as 30 February: reported below
+    return Broken("timestamp", "a date, YYYY-MM-DD")
+
+
+def _json(column: Column, value: Any, form: TextForm) -> str | Broken:
+    if _reads_text(column, value, form):
+        try:
+            value = msgspec.json.decode(value)
+        except (msgspec.MsgspecError, RecursionError):
+            return _wrong_type(column)
+    if type(value) is not (list if column.json_container == "array" else dict):
+        return _wrong_type(column)
+    return CANONICAL_JSON.encode(value).decode()
+
+
+def _boolean_map(column: Column, value: Any, _form: TextForm) -> dict[str, bool] | Broken:
+    if type(value) is not dict:
+        return _wrong_type(column)
+    for key, choice in value.items():
+        if type(choice) is not bool:
+            return Broken("type", "boolean", step=key)
+    return dict(value)
+
+
+_CONVERTERS: dict[ColumnType, Callable[[Column, Any, TextForm], Any]] = {
+    ColumnType.STRING: _string,
+    ColumnType.INTEGER: _integer,
+    ColumnType.NUMBER: _number,
+    ColumnType.DECIMAL: _decimal,
+    ColumnType.BOOLEAN: _boolean,
+    ColumnType.TIMESTAMP: _timestamp,
+    ColumnType.DATE: _date,
+    ColumnType.JSON: _json,
+    ColumnType.BOOLEAN_MAP: _boolean_map,
+}

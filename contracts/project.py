@@ -1,0 +1,105 @@
+"""The project file: where a user's lake, contracts and sources lie, outside this code base."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from contracts.errors import ConfigurationError
+from contracts.model import Contract
+from contracts.odcs import load_contract
+from contracts.source import SourceSpec, check_source, load_source
+
+PROJECT_FILE = "headrace.yaml"
+BUILT_IN_DATASETS = Path(__file__).parent / "datasets"
+
+
+@dataclass(frozen=True)
+class Project:
+    """What ``headrace.yaml`` says, with absolute paths. Without such a file: the built-in datasets and the given folder.
+
+    lake: URI or path of the lake; catalog: SQLAlchemy URL of the Iceberg catalog, None for SQLite inside the lake.
+    """
+
+    root: Path
+    lake: str | None = None
+    catalog: str | None = None
+    datasets: tuple[Path, ...] = ()
+    sources: tuple[Path, ...] = ()
+
+    @classmethod
+    def load(cls, folder: Path | None = None) -> Project:
+        """Read ``headrace.yaml`` of this folder; without one, look from the working directory upwards.
+
+        Raises:
+            ConfigurationError: the given folder has no project file, or it cannot be read.
+        """
+        if folder is None:
+            here = Path.cwd()
+            found = next((p for p in (here, *here.parents) if (p / PROJECT_FILE).is_file()), None)
+            if found is None:
+                return cls(root=here, sources=(here / "sources", here))
+            folder = found
+        path = folder / PROJECT_FILE if folder.is_dir() else folder
+        try:
+            document = yaml.safe_load(path.read_text("utf-8")) or {}
+        except FileNotFoundError:
+            raise ConfigurationError(f"no project file {path}; create it or give another --project") from None
+        except (yaml.YAMLError, UnicodeDecodeError):
+            raise ConfigurationError(f"project file {path}: not valid YAML") from None
+        known = {"lake", "catalog", "datasets", "sources"}
+        if not isinstance(document, dict) or not set(document) <= known:
+            raise ConfigurationError(f"project file {path}: expected a mapping with some of {', '.join(sorted(known))}")
+        root = path.parent.absolute()
+        lake = document.get("lake")
+        return cls(
+            root=root,
+            lake=str(root / lake) if lake and "://" not in lake else lake,
+            catalog=document.get("catalog"),
+            datasets=tuple(root / entry for entry in document.get("datasets") or ()),
+            sources=tuple(root / entry for entry in document.get("sources") or ("sources",)),
+        )
+
+    def contract(self, name: str, major: int) -> Contract:
+        """The contract of a dataset; a user's own file wins over a built-in one.
+
+        Raises:
+            ConfigurationError: there is none; names what there is.
+        """
+        folders = (*self.datasets, BUILT_IN_DATASETS)
+        for folder in folders:
+            path = folder / f"{name}.v{major}.yaml"
+            if path.is_file():
+                return load_contract(path)
+        known = sorted({p.stem for folder in folders for p in folder.glob("*.v*.yaml")})
+        looked = ", ".join(map(str, folders))
+        raise ConfigurationError(f"no contract {name}.v{major}.yaml in {looked}; there is: {', '.join(known)}")
+
+    def source(self, name_or_path: str) -> tuple[SourceSpec, Contract]:
+        """A source spec, by name or as a path, with its contract, checked against each other.
+
+        Raises:
+            ConfigurationError: it is not there (names the nearest), or does not fit its contract.
+        """
+        path = self._source_path(name_or_path)
+        spec = load_source(path)
+        contract = self.contract(spec.dataset, spec.version)
+        problems = check_source(spec, contract)
+        if problems:
+            raise ConfigurationError(f"source spec {path}:\n  - " + "\n  - ".join(problems))
+        return spec, contract
+
+    def _source_path(self, name_or_path: str) -> Path:
+        if name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path:
+            return Path(name_or_path)
+        for folder in self.sources:
+            if (path := folder / f"{name_or_path}.yaml").is_file():
+                return path
+        known = sorted({p.stem for folder in self.sources for p in folder.glob("*.yaml")} - {"headrace"})
+        near = difflib.get_close_matches(name_or_path, known, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there is: {', '.join(known) or 'none'}"
+        looked = ", ".join(map(str, self.sources))
+        raise ConfigurationError(f"no source {name_or_path!r} in {looked}; {hint} Choose a project with --project DIR.")

@@ -1,0 +1,1 @@
+"""The demo's webshop: sources, project file and the generator of its input."""

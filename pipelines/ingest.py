@@ -1,0 +1,124 @@
+"""The ingest graph: raw records in; validated tables, explained dead letters and a ledger that adds up out.
+
+    chunks ─► Decode ─┬─ rows ─────► window ─► Converge validated.<dataset> ─┬─ outcomes ─┐
+                      │                                                      └─ losers ─┐ │
+                      ├─ rejected ─────────────────────────────► Flatten ◄──────────────┘ │
+                      │                                             └─► window ─► Converge ops.dead_letter ─ outcomes ─┤
+                      ├─ late ─────► window ─► Converge late.<dataset> ─ outcomes ─────────┤
+                      └─ filtered ─────────────────────────────────────────────────────────┴─► CommitLedger
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam.transforms.trigger import AccumulationMode, AfterProcessingTime, AfterWatermark, DefaultTrigger
+from apache_beam.transforms.window import FixedWindows
+
+from contracts.compiler.schemas import row_schema
+from contracts.model import Contract
+from contracts.source import SourceSpec
+from transforms.batch import RowBatch
+from transforms.converge import ConvergeIntoTable
+from transforms.decode import Cut, DecodeRecords, conflict_letters, cut_batches
+from transforms.lake.ledger import CommitLedger
+from transforms.lake.location import Lake
+from transforms.lake.raw import RawChunk
+from transforms.lake.tables import (
+    DEAD_LETTER_SCHEMA,
+    DEAD_LETTERS,
+    LEDGER,
+    LEDGER_SCHEMA,
+    Layout,
+    ensure_table,
+)
+from transforms.outcomes import Outcome
+
+_BEAM_LATENESS_MARGIN_S = 60  # so that Beam can only drop what was already routed as late
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestGraph:
+    """Everything that the graph needs to know.
+
+    lake, contract, spec: where to, what it means, how it comes. cut: windows, shards and lateness. run_id: names the run in what it
+    writes. pane_s: processing time between the early and between the late panes of a window; None for Beam's default trigger
+    (FnApiRunner knows no processing time; bounded input fires each window once, which is the same fold).
+    """
+
+    lake: Lake
+    contract: Contract
+    spec: SourceSpec
+    run_id: str
+    cut: Cut = Cut()
+    pane_s: int | None = None
+
+    @property
+    def table(self) -> str:
+        """The published table."""
+        return f"validated.{self.contract.name}"
+
+    @property
+    def late_table(self) -> str:
+        """Rows that came too late, in the same shape."""
+        return f"late.{self.contract.name}"
+
+    def prepare(self) -> None:
+        """Make the lake and its tables.
+
+        Raises:
+            LayoutMismatchError: a table has another layout.
+        """
+        self.lake.create()
+        layout = Layout(num_shards=self.cut.num_shards)
+        ensure_table(self.lake, self.table, row_schema(self.contract), layout)
+        ensure_table(self.lake, self.late_table, row_schema(self.contract), layout)
+        ensure_table(self.lake, DEAD_LETTERS, DEAD_LETTER_SCHEMA, layout)
+        ensure_table(self.lake, LEDGER, LEDGER_SCHEMA, None)
+
+    def build(self, chunks: beam.PCollection[RawChunk]) -> None:
+        """Add the graph behind raw chunks, however they are read."""
+        event_id = self.contract.event_id
+        decoded = chunks | "DecodeRecords" >> DecodeRecords(self.contract, self.spec, self.cut, self.run_id)
+        validated = (
+            decoded.rows
+            | "WindowRows" >> self._windows()
+            | "ConvergeRows" >> ConvergeIntoTable(self.lake, self.table, event_id, Outcome.ACCEPTED, self.run_id)
+        )
+        late = (
+            decoded.late
+            | "WindowLate" >> self._windows()
+            | "ConvergeLate" >> ConvergeIntoTable(self.lake, self.late_table, event_id, Outcome.LATE, self.run_id)
+        )
+        conflicts = validated.losers | "ConflictLetters" >> beam.ParDo(_ConflictFn(self.contract, self.cut, self.run_id))
+        dead = (
+            (decoded.rejected, conflicts)
+            | "AllDeadLetters" >> beam.Flatten()
+            | "WindowDeadLetters" >> self._windows()
+            | "ConvergeDeadLetters"
+            >> ConvergeIntoTable(self.lake, DEAD_LETTERS, "dead_letter_id", Outcome.DEAD_LETTER, self.run_id)
+        )
+        outcomes = (validated.outcomes, late.outcomes, dead.outcomes, decoded.filtered) | "AllOutcomes" >> beam.Flatten()
+        _ = outcomes | "CommitLedger" >> CommitLedger(self.lake, self.run_id)
+
+    def _windows(self) -> beam.WindowInto:
+        pane = AfterProcessingTime(self.pane_s) if self.pane_s is not None else None
+        return beam.WindowInto(
+            FixedWindows(self.cut.window_s),
+            trigger=AfterWatermark(early=pane, late=pane) if pane else DefaultTrigger(),
+            accumulation_mode=AccumulationMode.DISCARDING,
+            allowed_lateness=self.cut.allowed_lateness_s + _BEAM_LATENESS_MARGIN_S,
+        )
+
+
+@beam.typehints.with_output_types(tuple[int, RowBatch])
+class _ConflictFn(beam.DoFn):
+    """Rows that lost against another fingerprint, as dead letters."""
+
+    def __init__(self, contract: Contract, cut: Cut, run_id: str) -> None:
+        self._contract, self._cut, self._run_id = contract, cut, run_id
+
+    def process(self, losers: RowBatch) -> Iterator[tuple[int, RowBatch]]:
+        yield from cut_batches(conflict_letters(losers.rows, self._contract, self._run_id), "dead_letter_id", self._cut)

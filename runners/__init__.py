@@ -1,0 +1,1 @@
+"""Options to Beam: how a graph is run. Nothing here knows a graph."""

@@ -1,0 +1,1 @@
+"""PTransforms over batches of events, and what they stand on: file formats and the lake."""

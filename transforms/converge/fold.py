@@ -1,0 +1,108 @@
+"""The fold of rows: one row per key, by the winner rule. Pure, commutative, associative and idempotent.
+
+Winner = the smallest of (``_rank``: the contract's order columns, ``_fingerprint``, ``_row_hash``, ``_source``, ``_raw_file``,
+``_position``); so provenance only separates equal rows. Rows of one key with another fingerprint than the winner's are *conflicts*: of
+each such fingerprint the smallest row is kept as the loser that becomes a dead letter, its repeats are duplicates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+_ORDER = ("_rank", "_fingerprint", "_row_hash", "_source", "_raw_file", "_position")
+_MODULUS = 2**128
+
+
+@dataclass(frozen=True)
+class Folded:
+    """rows: the winners, sorted by (_window_time, key). losers: one row per losing fingerprint."""
+
+    rows: pa.Table
+    losers: pa.Table
+
+
+def fold_rows(tables: Sequence[pa.Table], key: str) -> Folded:
+    """Fold tables of one schema.
+
+    Args:
+        tables: at least one; rows of any order and overlap.
+        key: the column with the key, a string without nulls.
+    """
+    rows = pa.concat_tables(tables).combine_chunks()
+    codes = _codes(rows.column(key))
+    repeated = np.bincount(codes)[codes] > 1 if len(codes) else np.empty(0, dtype=bool)
+    losers = rows.slice(0, 0)
+    if repeated.any():
+        contested = np.flatnonzero(repeated)
+        order, first_of_key, first_of_fingerprint = _rank(rows, codes, contested)
+        losers = rows.take(contested[order][first_of_fingerprint & ~first_of_key])
+        rows = rows.take(np.concatenate((np.flatnonzero(~repeated), contested[order][first_of_key])))
+    rows = rows.take(pc.sort_indices(rows, [("_window_time", "ascending"), (key, "ascending")]))
+    return Folded(rows.combine_chunks(), losers.combine_chunks())
+
+
+def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """A small integer per distinct value."""
+    encoded = column.combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _rank(
+    rows: pa.Table, codes: npt.NDArray[np.int64], contested: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Order of the contested rows by key and winner rule; which begins a key; which begins a (key, fingerprint)."""
+    subset = rows.select(list(_ORDER)).take(contested).append_column("_key", pa.array(codes[contested]))
+    order = pc.sort_indices(subset, [("_key", "ascending"), *((name, "ascending") for name in _ORDER)]).to_numpy()
+    keys = codes[contested][order]
+    first_of_key = np.diff(keys, prepend=-1) != 0
+    seen: set[tuple[int, bytes]] = set()
+    first_of_fingerprint = np.zeros(len(order), dtype=bool)
+    fingerprints = subset.column("_fingerprint").take(pa.array(order)).to_pylist()
+    for i, pair in enumerate(zip(keys.tolist(), fingerprints, strict=True)):
+        if pair not in seen:
+            seen.add(pair)
+            first_of_fingerprint[i] = True
+    # A fingerprint that equals the winner's is a duplicate of it, not a loser; its first row is the winner itself.
+    return order, first_of_key, first_of_fingerprint
+
+
+def content_hash(rows: pa.Table) -> int:
+    """Sum modulo 2^128 of the rows' hashes (xxh3_128 of their canonical JSON, big endian)."""
+    digests = rows.column("_row_hash").combine_chunks()
+    if isinstance(digests, pa.ChunkedArray):
+        digests = digests.combine_chunks()
+    if len(digests) == 0:
+        return 0
+    raw = np.frombuffer(digests.buffers()[1], dtype=">u4", count=4 * len(digests), offset=16 * digests.offset)
+    limbs = raw.reshape(-1, 4).astype(np.uint64).sum(axis=0).tolist()
+    return sum(int(limb) << shift for limb, shift in zip(limbs, (96, 64, 32, 0), strict=True)) % _MODULUS
+
+
+def add_hashes(*hashes: int) -> int:
+    """Content hashes add up over disjoint sets of rows; a negative one takes rows away."""
+    return sum(hashes) % _MODULUS
+
+
+def identity_of(rows: pa.Table) -> str:
+    """Names these rows, provenance included: the same folded rows have the same name in every run."""
+    digest = xxhash.xxh3_128()
+    for name in ("_row_hash", "_fingerprint", "_raw_file", "_position"):
+        column = rows.column(name).combine_chunks()
+        if name == "_raw_file":
+            column = column.dictionary_encode()
+            column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+            digest.update("\0".join(column.dictionary.to_pylist()).encode())
+            column = column.indices
+        column = pa.concat_arrays([column]) if isinstance(column, pa.Array) else column.combine_chunks()
+        width = column.type.bit_width // 8
+        digest.update(memoryview(column.buffers()[1])[width * column.offset : width * (column.offset + len(column))])
+    return digest.hexdigest()

@@ -1,0 +1,223 @@
+"""Folding into an Iceberg table: new data files by range and shard, and the one transaction that publishes them.
+
+Safe with any number of writers: a fold notes which files it read; the committer compares that with the table as it holds it, folds
+again what has changed, and replaces files in one transaction that is refused when the table has moved on since (the tables switch
+pyiceberg's own retries off, see ``tables.py``); then it begins again. So no update is lost, and totals carried in snapshot
+properties are exact.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThan, LessThan, Or
+from pyiceberg.table import Table
+from sqlalchemy.exc import OperationalError
+
+from contracts.errors import ComponentDownError
+from transforms.batch import decode_rows, encode_rows
+from transforms.converge.fold import add_hashes, content_hash, fold_rows, identity_of
+from transforms.lake.location import Lake
+from transforms.lake.tables import PublishedFile, published_files
+
+_COMMIT_DEADLINE_S = 300.0
+_OUTCOME_COLUMNS = ("_source", "_raw_file", "_position", "code")  # the last only of dead letters
+ROWS_PROPERTY, HASH_PROPERTY, RUN_PROPERTY = "headrace.rows", "headrace.content-hash", "headrace.run-id"
+
+
+@dataclass(frozen=True)
+class RangeFold:
+    """The fold of one range and shard, not yet published.
+
+    path: the new data file; None where the published rows stay as they are. read: the published files that it took in.
+    delta_rows, delta_hash: what the table's totals change by. positions: Arrow IPC of the positions that came in (source, raw file,
+    position). losers: Arrow IPC of the rows that lost against another fingerprint.
+    """
+
+    from_us: int
+    to_us: int
+    shard: int
+    path: str | None
+    read: tuple[str, ...]
+    delta_rows: int
+    delta_hash: int
+    positions: tuple[bytes, ...]
+    losers: tuple[bytes, ...]
+
+
+def fold_range(  # noqa: PLR0913 - a range is three numbers
+    table: Table, published: Sequence[PublishedFile], incoming: pa.Table, *, key: str, from_us: int, to_us: int, shard: int
+) -> RangeFold:
+    """Fold new rows with what is published for their range, and write the result as one data file.
+
+    Args:
+        table: the Iceberg table.
+        published: its files, as of the state that the fold is built on.
+        incoming: rows of the table's schema without range columns.
+        key: the key column.
+        from_us, to_us, shard: where the incoming rows belong.
+    """
+    taken = [file for file in published if file.overlaps(from_us, to_us, shard)]
+    from_us, to_us = min([from_us, *(f.from_us for f in taken)]), max([to_us, *(f.to_us for f in taken)])
+    known = [f for f in published if f.overlaps(from_us, to_us, shard)]  # a union never reaches further: ranges of a shard are disjoint
+    old = [_read(file.path, incoming.schema) for file in known]
+    folded = fold_rows([*old, incoming], key)
+    fold = RangeFold(
+        from_us=from_us,
+        to_us=to_us,
+        shard=shard,
+        path=None,
+        read=tuple(file.path for file in known),
+        delta_rows=len(folded.rows) - sum(map(len, old)),
+        delta_hash=add_hashes(content_hash(folded.rows), *(-content_hash(rows) for rows in old)),
+        positions=(encode_rows(incoming.select([c for c in _OUTCOME_COLUMNS if c in incoming.column_names])),),
+        losers=(encode_rows(folded.losers),) if len(folded.losers) else (),
+    )
+    name = f"{from_us}-{to_us}-{shard}-{identity_of(folded.rows)}.parquet"
+    if len(known) == 1 and known[0].path.endswith(name):
+        return fold
+    return replace(fold, path=_write(table, name, folded.rows, from_us, to_us, shard))
+
+
+def publish(lake: Lake, name: str, folds: Sequence[RangeFold], *, key: str, run_id: str) -> list[RangeFold]:
+    """Publish folds in one transaction; what changed meanwhile is folded again.
+
+    Returns:
+        The folds as published: with all positions and losers that belong to them.
+
+    Raises:
+        ComponentDownError: no commit succeeded before the deadline.
+    """
+    deadline = time.monotonic() + _COMMIT_DEADLINE_S
+    attempt = 0
+    while True:
+        table = lake.catalog().load_table(name)
+        folds = _rebase(table, folds, key)
+        changed = [fold for fold in folds if fold.path is not None]
+        if not changed:
+            return list(folds)
+        try:
+            _commit(table, changed, run_id)
+            return list(folds)
+        except (CommitFailedException, ValidationException, OperationalError) as error:
+            attempt += 1
+            if time.monotonic() > deadline:
+                raise ComponentDownError(
+                    f"table {name}: no commit in {_COMMIT_DEADLINE_S:.0f} s and {attempt} attempts ({type(error).__name__}); "
+                    "is the catalog reachable, and are not too many runs writing at once?"
+                ) from None
+            time.sleep(random.uniform(0.02, 0.2) * min(attempt, 10))  # spreads rivals; no result depends on it
+
+
+def _rebase(table: Table, folds: Sequence[RangeFold], key: str) -> list[RangeFold]:
+    """Folds that fit the table as it is now: overlapping ones merged, stale ones folded again."""
+    published = published_files(table)
+    rebased = [f for f in folds if f.path is None]  # published rows had taken in theirs, and published rows only grow
+    for group in _overlapping([f for f in folds if f.path is not None]):
+        first = group[0]
+        from_us, to_us = min(f.from_us for f in group), max(f.to_us for f in group)
+        current = {f.path for f in published if f.overlaps(from_us, to_us, first.shard)}
+        if len(group) == 1 and current == set(first.read):
+            rebased.append(first)
+        elif len(group) == 1 and current == {first.path}:  # committed by an attempt that then failed
+            rebased.append(replace(first, path=None))
+        else:
+            incoming = pa.concat_tables([_read(f.path, None) for f in group if f.path], promote_options="default")
+            again = fold_range(table, published, incoming, key=key, from_us=from_us, to_us=to_us, shard=first.shard)
+            positions = tuple(p for f in group for p in f.positions)
+            losers = again.losers + tuple(x for f in group for x in f.losers)
+            rebased.append(replace(again, positions=positions, losers=losers))
+    return rebased
+
+
+def _overlapping(folds: Sequence[RangeFold]) -> list[list[RangeFold]]:
+    """Folds in groups whose ranges of one shard meet."""
+    groups: list[list[RangeFold]] = []
+    end = 0
+    for fold in sorted(folds, key=lambda f: (f.shard, f.from_us, f.to_us)):
+        if groups and groups[-1][0].shard == fold.shard and fold.from_us < end:
+            groups[-1].append(fold)
+            end = max(end, fold.to_us)
+        else:
+            groups.append([fold])
+            end = fold.to_us
+    return groups
+
+
+def _commit(table: Table, folds: Sequence[RangeFold], run_id: str) -> None:
+    rows, digest = table_totals(table)
+    properties = {
+        RUN_PROPERTY: run_id,
+        ROWS_PROPERTY: str(rows + sum(f.delta_rows for f in folds)),
+        HASH_PROPERTY: f"{add_hashes(digest, *(f.delta_hash for f in folds)):032x}",
+    }
+    with warnings.catch_warnings(), table.transaction() as transaction:
+        warnings.simplefilter("ignore")  # "Delete operation did not match any records" is how a new range begins
+        transaction.delete(_predicate(folds), snapshot_properties=properties)
+        transaction.add_files([f.path for f in folds if f.path], snapshot_properties=properties, check_duplicate_files=False)
+
+
+def _predicate(folds: Sequence[RangeFold]) -> BooleanExpression:
+    """Every row of the folds' ranges."""
+    terms: list[BooleanExpression] = [
+        And(EqualTo("_shard", f.shard), And(LessThan("_from", f.to_us), GreaterThan("_to", f.from_us))) for f in folds
+    ]
+    while len(terms) > 1:  # balanced, so that a thousand ranges do not nest a thousand deep
+        terms = [Or(*terms[i : i + 2]) if len(terms[i : i + 2]) > 1 else terms[i] for i in range(0, len(terms), 2)]
+    return terms[0]
+
+
+def table_totals(table: Table) -> tuple[int, int]:
+    """Rows and content hash of the current snapshot, as its properties carry them on from commit to commit."""
+    snapshot = table.current_snapshot()
+    summary = snapshot.summary.additional_properties if snapshot and snapshot.summary else {}
+    return int(summary.get(ROWS_PROPERTY, 0)), int(summary.get(HASH_PROPERTY, "0"), 16)
+
+
+def _read(path: str, schema: pa.Schema | None) -> pa.Table:
+    """Rows of a data file without its range columns; columns that are newer than the file are null."""
+    rows = pq.read_table(_local(path), partitioning=None).drop_columns(["_from", "_to", "_shard"])
+    if schema is None or rows.schema.equals(schema):
+        return rows
+    have = set(rows.column_names)
+    columns = [rows.column(f.name).cast(f.type) if f.name in have else pa.nulls(len(rows), f.type) for f in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _write(table: Table, name: str, rows: pa.Table, from_us: int, to_us: int, shard: int) -> str:
+    """A data file that appears whole or not at all."""
+    count = len(rows)
+    for column, value, kind in (("_from", from_us, pa.int64()), ("_to", to_us, pa.int64()), ("_shard", shard, pa.int32())):
+        rows = rows.append_column(pa.field(column, kind, nullable=False), pa.repeat(pa.scalar(value, kind), count))
+    folder = Path(_local(table.location())) / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / name
+    temporary = folder / f".{name}.{os.getpid()}"
+    try:
+        pq.write_table(rows.replace_schema_metadata(None), temporary, compression="zstd")
+        os.replace(temporary, target)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+    return f"{table.location()}/data/{name}"
+
+
+def _local(uri: str) -> str:
+    parts = urlsplit(uri)
+    return unquote(parts.path) if parts.scheme else uri
+
+
+def read_positions(fold: RangeFold) -> pa.Table:
+    """Source, raw file and position of every row that came into a fold."""
+    return pa.concat_tables([decode_rows(data) for data in fold.positions])

@@ -1,0 +1,145 @@
+"""The converge branch as a PTransform: batches in, published table and committed outcomes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam import coders
+from apache_beam.metrics import Metrics
+from apache_beam.transforms.window import GlobalWindows, IntervalWindow
+from pyiceberg.table import Table
+
+from contracts.codes import Code
+from transforms.batch import RowBatch, decode_rows
+from transforms.converge.publish import RangeFold, fold_range, publish, read_positions
+from transforms.lake.location import Lake
+from transforms.lake.tables import PublishedFile, published_files
+from transforms.outcomes import Outcome, PositionOutcomes, runs_of
+
+coders.registry.register_coder(RangeFold, coders.FastPrimitivesCoder)
+_LOSERS = "losers"
+
+
+class Converged(NamedTuple):
+    """outcomes: of the positions that came in, once their rows are committed. losers: rows that lost to another fingerprint."""
+
+    outcomes: beam.PCollection[PositionOutcomes]
+    losers: beam.PCollection[RowBatch]
+
+
+class ConvergeIntoTable(beam.PTransform[Any, Converged]):
+    """Fold batches into an Iceberg table.
+
+    Input: (shard, RowBatch) in fixed windows; a batch's rows belong to its window and shard.
+    Windowing: the pipeline's, with its triggers; panes are discarding. Commits happen in the global window, one transaction per pane.
+    Guarantees: the table holds the fold (``fold_rows``) of everything that ever came in, whatever the order, repetition or number of
+        jobs; it changes atomically; an outcome is emitted only after the rows behind it are committed.
+
+    Args:
+        lake: where the table lies.
+        table: its name; it exists.
+        key: the key column.
+        outcome: what it means for a position that its row came in here; None where the rows' positions are accounted elsewhere.
+        run_id: goes into the snapshot's properties.
+    """
+
+    def __init__(self, lake: Lake, table: str, key: str, outcome: Outcome, run_id: str) -> None:
+        super().__init__()
+        self._fold = _FoldFn(lake, table, key)
+        self._commit = _CommitFn(lake, table, key, outcome, run_id)
+
+    def expand(self, pcoll: beam.PCollection[tuple[int, RowBatch]]) -> Converged:
+        """See the class."""
+        committed = (
+            pcoll
+            | "GroupByShard" >> beam.GroupByKey()
+            | "Fold" >> beam.ParDo(self._fold)
+            | "Global" >> beam.WindowInto(GlobalWindows())
+            | "OneCommitter" >> beam.GroupByKey()
+            | "Commit" >> beam.ParDo(self._commit).with_outputs(_LOSERS, main="outcomes")
+        )
+        return Converged(committed.outcomes, committed[_LOSERS])
+
+
+@beam.typehints.with_output_types(tuple[int, RangeFold])
+class _FoldFn(beam.DoFn):
+    def __init__(self, lake: Lake, table: str, key: str) -> None:
+        self._lake, self._name, self._key = lake, table, key
+        self._table: Table | None = None
+        self._published: list[PublishedFile] = []
+        self._rows = Metrics.counter("converge", f"{table}/rows_in")
+
+    def start_bundle(self) -> None:
+        self._table = None
+
+    def process(
+        self, element: tuple[int, Iterable[RowBatch]], window: Any = beam.DoFn.WindowParam
+    ) -> Iterator[tuple[int, RangeFold]]:
+        shard, batches = element
+        tables = [batch.rows for batch in batches]
+        if not tables:  # the empty pane that fires when a window expires
+            return
+        if self._table is None:
+            self._table = self._lake.catalog().load_table(self._name)
+            self._published = published_files(self._table)
+        assert isinstance(window, IntervalWindow)
+        incoming = pa.concat_tables(tables)
+        self._rows.inc(len(incoming))
+        yield 0, fold_range(
+            self._table,
+            self._published,
+            incoming,
+            key=self._key,
+            from_us=window.start.micros,
+            to_us=window.end.micros,
+            shard=shard,
+        )
+
+
+@beam.typehints.with_output_types(PositionOutcomes)
+class _CommitFn(beam.DoFn):
+    def __init__(self, lake: Lake, table: str, key: str, outcome: Outcome, run_id: str) -> None:
+        self._lake, self._name, self._key, self._outcome, self._run_id = lake, table, key, outcome, run_id
+
+    def process(self, element: tuple[int, Iterable[RangeFold]]) -> Iterator[PositionOutcomes | beam.pvalue.TaggedOutput]:
+        folds = list(element[1])
+        if not folds:
+            return
+        published = publish(self._lake, self._name, folds, key=self._key, run_id=self._run_id)
+        yield from committed_outcomes(published, self._outcome)
+        for fold in published:
+            for losers in fold.losers:
+                yield beam.pvalue.TaggedOutput(_LOSERS, RowBatch(decode_rows(losers)))
+
+
+def committed_outcomes(folds: Sequence[RangeFold], outcome: Outcome) -> Iterator[PositionOutcomes]:
+    """The outcome of every position that came into these folds; one element per raw file."""
+    tables = []
+    for fold in folds:
+        rows = read_positions(fold)
+        bounds = [pa.repeat(pa.scalar(us, pa.int64()), len(rows)) for us in (fold.from_us, fold.to_us)]
+        tables.append(rows.append_column("from", bounds[0]).append_column("to", bounds[1]))
+    rows = pa.concat_tables(tables).combine_chunks()
+    if "code" in rows.column_names:
+        rows = rows.filter(pa.compute.not_equal(rows.column("code"), Code.CONFLICTING_DUPLICATE))
+    files = rows.column("_raw_file").combine_chunks().dictionary_encode()
+    files = files.combine_chunks() if isinstance(files, pa.ChunkedArray) else files
+    codes = files.indices.to_numpy(zero_copy_only=False)
+    order = np.argsort(codes, kind="stable")
+    positions = rows.column("_position").to_numpy()[order]
+    sources, low, high = rows.column("_source"), rows.column("from").to_numpy()[order], rows.column("to").to_numpy()[order]
+    edges = np.searchsorted(codes[order], np.arange(len(files.dictionary) + 1))
+    for i, raw_file in enumerate(files.dictionary.to_pylist()):
+        part = slice(edges[i], edges[i + 1])
+        yield PositionOutcomes(
+            source=sources[int(order[edges[i]])].as_py(),
+            raw_file=raw_file,
+            outcome=outcome,
+            runs=runs_of(positions[part]),
+            window_from=int(low[part].min()),
+            window_to=int(high[part].max()),
+        )

@@ -1,0 +1,293 @@
+"""Decode raw records into rows of the contract: batches by window and shard, dead letters, late rows and filtered positions."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import xxhash
+from apache_beam import coders
+from apache_beam.metrics import Metrics
+from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import Timestamp
+
+from contracts.codes import Code, Violation
+from contracts.compiler.checker import RecordChecker
+from contracts.compiler.rows import RowFinisher
+from contracts.compiler.schemas import row_schema, to_arrow
+from contracts.model import Contract
+from contracts.source import SourceSpec
+from transforms.batch import RowBatch
+from transforms.formats import Bookmark, ParsedRecords, format_for
+from transforms.lake.raw import RawChunk
+from transforms.lake.tables import DEAD_LETTER_SCHEMA, violations_column
+from transforms.late import NEVER_LATE_US, is_late
+from transforms.outcomes import Outcome, PositionOutcomes, runs_of
+
+coders.registry.register_coder(RawChunk, coders.FastPrimitivesCoder)
+
+STAGE = "decode"
+_REJECTED, _LATE, _FILTERED = "rejected", "late", "filtered"
+_MICROS = 1_000_000
+
+
+class Decoded(NamedTuple):
+    """What came of raw records. Batches are keyed by shard and stamped with the end of their window.
+
+    rows: accepted rows. rejected: dead letters. late: rows too late for their window. filtered: positions that a filter took out.
+    """
+
+    rows: beam.PCollection[tuple[int, RowBatch]]
+    rejected: beam.PCollection[tuple[int, RowBatch]]
+    late: beam.PCollection[tuple[int, RowBatch]]
+    filtered: beam.PCollection[PositionOutcomes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """How batches are cut. window_s: length of the event-time windows. allowed_lateness_s: see late.py."""
+
+    window_s: int = 3_600
+    num_shards: int = 4
+    allowed_lateness_s: int = 600
+
+
+@dataclass
+class DecodeRecords(beam.PTransform):  # type: ignore[misc]
+    """Decode and check raw chunks against a contract.
+
+    Input: RawChunk. Output: Decoded.
+    Windowing: none needed; outputs carry timestamps for the pipeline's own windows of ``cut.window_s``.
+    Guarantees: every record of a chunk comes out exactly once, in one of the outputs. Deterministic. Memory: one chunk's columns.
+    Fails with: every code of the contract's rules and of the formats, ``codes.Code``.
+    """
+
+    contract: Contract
+    spec: SourceSpec
+    cut: Cut
+    run_id: str
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, chunks: beam.PCollection[RawChunk]) -> Decoded:
+        """See the class."""
+        decoder = _DecodeFn(self.contract, self.spec, self.cut, self.run_id)
+        out = chunks | "Decode" >> beam.ParDo(decoder).with_outputs(_REJECTED, _LATE, _FILTERED, main="rows")
+        return Decoded(out.rows, out[_REJECTED], out[_LATE], out[_FILTERED])
+
+
+@beam.typehints.with_output_types(tuple[int, RowBatch])
+class _DecodeFn(beam.DoFn):
+    def __init__(self, contract: Contract, spec: SourceSpec, cut: Cut, run_id: str) -> None:
+        self._contract, self._spec, self._cut, self._run_id = contract, spec, cut, run_id
+        names = ("records_in", "records_out", "records_failed", "records_filtered", "records_late")
+        self._counters = {name: Metrics.counter(f"decode/{spec.name}", name) for name in names}
+
+    def setup(self) -> None:
+        self._decoder = RecordDecoder(self._contract, self._spec, self._run_id)
+
+    def process(self, chunk: RawChunk) -> Iterator[Any]:
+        decoded = self._decoder.decode_chunk(chunk)
+        times = decoded.rows.column("_window_time").cast(pa.int64()).to_numpy()
+        cut = self._cut
+        late = is_late(
+            times, decoded.watermark_us, window_us=cut.window_s * _MICROS, allowed_lateness_us=cut.allowed_lateness_s * _MICROS
+        )
+        on_time, too_late = (decoded.rows, None) if not late.any() else (decoded.rows.filter(~late), decoded.rows.filter(late))
+        counts = (chunk.records, len(on_time), len(decoded.dead_letters), len(decoded.filtered), int(late.sum()))
+        for counter, count in zip(self._counters.values(), counts, strict=True):
+            counter.inc(count)
+        yield from cut_batches(on_time, self._contract.event_id, cut)
+        for tag, rows, key in ((_LATE, too_late, self._contract.event_id), (_REJECTED, decoded.dead_letters, "dead_letter_id")):
+            if rows is not None:
+                yield from (beam.pvalue.TaggedOutput(tag, batch) for batch in cut_batches(rows, key, cut))
+        if decoded.filtered:
+            runs = runs_of(np.array(decoded.filtered, dtype=np.int64))
+            outcome = PositionOutcomes(self._spec.name, chunk.raw_file, Outcome.FILTERED, runs, None, None)
+            yield beam.pvalue.TaggedOutput(_FILTERED, outcome)
+
+
+def cut_batches(rows: pa.Table, key: str, cut: Cut) -> Iterator[TimestampedValue]:
+    """Rows as (shard, RowBatch), one per window and shard, stamped with the last moment of the window."""
+    if len(rows) == 0:
+        return
+    shards = shards_of(rows.column(key).to_pylist(), cut.num_shards)
+    window_us = cut.window_s * _MICROS
+    windows = rows.column("_window_time").cast(pa.int64()).to_numpy() // window_us
+    slots = windows * cut.num_shards + shards
+    order = np.argsort(slots, kind="stable")
+    ordered = slots[order]
+    rows = rows.take(pa.array(order))
+    edges = [0, *(np.flatnonzero(np.diff(ordered)) + 1).tolist(), len(ordered)]
+    for start, end in zip(edges, edges[1:], strict=False):
+        window, shard = divmod(int(ordered[start]), cut.num_shards)
+        last_moment = Timestamp(micros=(window + 1) * window_us - 1_000)  # runners keep milliseconds
+        yield TimestampedValue((shard, RowBatch(rows.slice(start, end - start))), last_moment)
+
+
+def shards_of(keys: Sequence[str], num_shards: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """``xxh3_128(key) % num_shards``, per key."""
+    digest = xxhash.xxh3_128_intdigest
+    return np.fromiter((digest(key.encode()) % num_shards for key in keys), dtype=np.int64, count=len(keys))
+
+
+@dataclass
+class DecodedChunk:
+    """rows: accepted rows (row_schema). dead_letters: DEAD_LETTER_SCHEMA. filtered: positions. watermark_us: W of these records."""
+
+    rows: pa.Table
+    dead_letters: pa.Table
+    filtered: list[int]
+    watermark_us: int = NEVER_LATE_US
+
+
+class RecordDecoder:
+    """The kernel of the hot path: records to columns, a block at a time. No Beam in here."""
+
+    def __init__(self, contract: Contract, spec: SourceSpec, run_id: str) -> None:
+        self._contract, self._spec, self._run_id = contract, spec, run_id
+        self._checker = RecordChecker(contract, spec)
+        self._finisher = RowFinisher(contract)
+        self._schema = row_schema(contract)
+
+    def decode_chunk(self, chunk: RawChunk) -> DecodedChunk:
+        """Read and decode one chunk of a raw file."""
+        parts: list[DecodedChunk] = []
+        end = chunk.ordinal + chunk.records
+        with open(chunk.path, "rb") as file, _collector_paused():
+            for block in format_for(self._spec).blocks(file, Bookmark(chunk.ordinal, chunk.offset)):
+                if block.start.ordinal >= end:
+                    break
+                parsed = block.parse()
+                parts.append(self.decode_block(parsed, block.start.ordinal, end, chunk.raw_file, chunk.received_at_us))
+        if not parts:
+            return DecodedChunk(self._schema.empty_table(), DEAD_LETTER_SCHEMA.empty_table(), [])
+        return DecodedChunk(
+            pa.concat_tables([part.rows for part in parts]),
+            pa.concat_tables([part.dead_letters for part in parts]),
+            [position for part in parts for position in part.filtered],
+        )
+
+    def decode_block(
+        self, parsed: ParsedRecords, first: int, end: int, raw_file: str, received_at_us: int
+    ) -> DecodedChunk:
+        """Decode records that were read already.
+
+        Args:
+            parsed: the records.
+            first: position of the first.
+            end: positions from here on belong to somebody else.
+            raw_file: where they come from.
+            received_at_us: when they were received, where the payload does not say.
+        """
+        records, envelopes, failed = parsed.records, parsed.envelopes, parsed.failed
+        if len(records) > end - first:
+            records = records[: end - first]
+            envelopes = envelopes[: end - first] if envelopes is not None else None
+            failed = {i: v for i, v in failed.items() if i < len(records)}
+        checked = self._checker.check(records, envelopes, failed=failed)
+        count = len(checked.accepted)
+        columns = self._finisher.finish(checked.columns, [received_at_us] * count)
+        columns["_source"] = [self._spec.name] * count
+        columns["_raw_file"] = [raw_file] * count
+        columns["_position"] = [first + i for i in checked.accepted]
+        rows = pa.Table.from_arrays([to_arrow(f.type, columns[f.name]) for f in self._schema], schema=self._schema)
+        rejected = dict(sorted(checked.rejected.items()))
+        dead = self._dead_letters(rejected, parsed.raw, records, first, raw_file, received_at_us) if rejected else None
+        return DecodedChunk(rows, dead or DEAD_LETTER_SCHEMA.empty_table(), [first + i for i in checked.filtered])
+
+    def _dead_letters(  # noqa: PLR0913 - where the records come from
+        self,
+        rejected: Mapping[int, list[Violation]],
+        raw: Callable[[int], bytes],
+        records: Sequence[Any],
+        first: int,
+        raw_file: str,
+        received_at_us: int,
+    ) -> pa.Table:
+        ids = self._spec.columns.get(self._contract.event_id, ())
+        id_step = ids[0].steps if ids and not ids[0].envelope else ()
+        letters = [
+            {
+                "code": violations[0].code,
+                "stage": STAGE,
+                "dataset": self._contract.name,
+                "contract_version": self._contract.version,
+                "event_id": _text_at(records[index], id_step),
+                "raw": raw(index),
+                "_source": self._spec.name,
+                "_raw_file": raw_file,
+                "_position": first + index,
+                "_received_at": received_at_us,
+            }
+            for index, violations in rejected.items()
+        ]
+        return dead_letter_rows(letters, list(rejected.values()), self._run_id)
+
+
+def dead_letter_rows(letters: list[dict[str, Any]], violations: list[list[Violation]], run_id: str) -> pa.Table:
+    """Dead letters as rows of their table; what follows from the rest is filled in."""
+    for letter in letters:
+        position = f"{letter['_raw_file']}:{letter['_position']}"
+        identity = letter.setdefault("dead_letter_id", _dead_letter_id(position, letter["stage"], letter["dataset"]))
+        digest = xxhash.xxh3_128_digest(identity.encode())
+        letter |= {"source": letter["_source"], "position": position, "run_id": run_id, "attempt": 1}
+        letter |= {"received_at": letter["_received_at"], "_window_time": letter["_received_at"], "_time_corrected": False}
+        for name, value in (("_fingerprint", digest), ("_row_hash", digest), ("_rank", b"")):
+            letter.setdefault(name, value)
+    columns = [
+        violations_column(violations) if f.name == "violations" else pa.array([x.get(f.name) for x in letters], f.type)
+        for f in DEAD_LETTER_SCHEMA
+    ]
+    return pa.Table.from_arrays(columns, schema=DEAD_LETTER_SCHEMA)
+
+
+def conflict_letters(losers: pa.Table, contract: Contract, run_id: str) -> pa.Table:
+    """Rows that lost against another fingerprint as dead letters ``conflicting_duplicate``, one per (event_id, fingerprint).
+
+    Their id is that of the pair, and their rank that of the row, so that whichever copy arrives first, the same one stays.
+    """
+    columns = [contract.event_id, "_source", "_raw_file", "_position", "_received_at", "_fingerprint", "_row_hash", "_rank"]
+    letters = losers.select(columns).to_pylist()
+    for letter in letters:
+        event_id = letter.pop(contract.event_id)
+        letter |= {
+            "dead_letter_id": _dead_letter_id(event_id, letter["_fingerprint"].hex(), contract.name),
+            "code": Code.CONFLICTING_DUPLICATE,
+            "stage": "converge",
+            "dataset": contract.name,
+            "contract_version": contract.version,
+            "event_id": event_id,
+            "raw": None,  # read from raw/ by position when it is asked for
+        }
+    reason = Violation("$", "fingerprint", "the same content as the published row with this event_id")
+    return dead_letter_rows(letters, [[reason]] * len(letters), run_id)
+
+
+def _dead_letter_id(*parts: str) -> str:
+    return xxhash.xxh3_128_hexdigest("\0".join(parts).encode())
+
+
+def _text_at(record: Any, steps: Sequence[str]) -> str | None:
+    for step in steps:
+        record = record.get(step) if isinstance(record, dict) else None
+    return record[:256] if steps and isinstance(record, str) else None
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No cycle collection while a block's many dicts live: they hold no cycles, and each pass would visit them all."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,1 @@
+"""The lake: raw files, Iceberg tables, the ledger and the manifests of runs."""

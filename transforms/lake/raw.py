@@ -1,0 +1,286 @@
+"""The raw layer: files landed verbatim, once per source and content, with an index of where their records begin."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import msgspec
+import xxhash
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from contracts.compiler.timestamps import us_to_datetime
+from contracts.errors import ConfigurationError
+from contracts.source import SourceSpec
+from transforms.formats import Bookmark, format_for
+from transforms.lake.location import Lake
+
+CHUNK_BYTES = 64 << 20  # what one worker decodes before it cuts batches; bounds its memory
+_COPY_BYTES = 1 << 20
+_ATTEMPTS = 3
+IGNORED_NAMES = (".*", "_*", "*.tmp", "*.part", "*.partial", "*.crc", "*.inprogress", "*.swp", "Thumbs.db", "*~")
+
+Status = Literal["landed", "already landed", "ignored", "vanished", "unreadable", "changing"]
+
+
+@dataclass(frozen=True)
+class RawChunk:
+    """A stretch of records of one raw file: what one worker decodes at once.
+
+    ordinal, records: positions [ordinal, ordinal + records). offset: where reading begins (see Bookmark). size_bytes: decompressed.
+    """
+
+    raw_file: str
+    path: str
+    received_at_us: int
+    ordinal: int
+    records: int
+    offset: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One landed file, as its index says.
+
+    raw_file: its id, the SHA-256 of its bytes. path: relative to the lake. received_at_us: when the first copy was written at its
+    origin. records: how many it holds, damage included. damaged: a part of it cannot be read.
+    """
+
+    raw_file: str
+    path: str
+    source: str
+    name: str
+    reader: str
+    size_bytes: int
+    received_at_us: int
+    records: int
+    damaged: bool
+    chunks: tuple[tuple[int, int, int, int], ...]  # ordinal, records, offset, size_bytes
+
+    def as_chunks(self, lake: Lake) -> Iterator[RawChunk]:
+        """The file's chunks."""
+        for ordinal, records, offset, size in self.chunks:
+            yield RawChunk(self.raw_file, str(lake.path / self.path), self.received_at_us, ordinal, records, offset, size)
+
+
+@dataclass(frozen=True)
+class Landing:
+    """What became of one input."""
+
+    uri: str
+    status: Status
+    file: RawFile | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One file to land. mtime_us: its generation time at its origin."""
+
+    uri: str
+    size_bytes: int
+    mtime_us: int
+
+
+def expand_inputs(patterns: tuple[str, ...]) -> list[InputFile]:
+    """Files behind paths, folders (recursively) and globs; sorted, each once.
+
+    Raises:
+        ConfigurationError: a pattern finds nothing; all such are named.
+    """
+    found: dict[str, InputFile] = {}
+    missing: list[str] = []
+    for pattern in patterns:
+        plain = pattern.removeprefix("file://")
+        if "://" in plain:
+            matches = [m for result in FileSystems.match([pattern]) for m in result.metadata_list]
+            files = [InputFile(m.path, m.size_in_bytes, int((m.last_updated_in_seconds or 0) * 1e6)) for m in matches]
+        else:
+            files = [_local_input(path) for path in _local_files(plain)]
+        if not files:
+            missing.append(pattern)
+        found.update((file.uri, file) for file in files)
+    if missing:
+        raise ConfigurationError("no file found for " + ", ".join(missing) + "; give a path, a folder or a glob in quotes")
+    return [found[uri] for uri in sorted(found)]
+
+
+def _local_files(pattern: str) -> list[Path]:
+    path = Path(pattern).expanduser().absolute()
+    if path.is_dir():
+        return [p for p in path.rglob("*") if not p.is_dir()]
+    if path.exists() or path.is_symlink():
+        return [path]
+    anchor = Path(path.anchor)
+    return [p for p in anchor.glob(str(path.relative_to(anchor))) if not p.is_dir()]
+
+
+def _local_input(path: Path) -> InputFile:
+    try:
+        status = path.stat()
+    except OSError:
+        return InputFile(str(path), 0, 0)  # told when it is landed
+    return InputFile(str(path), status.st_size, status.st_mtime_ns // 1000)
+
+
+def reader_id(spec: SourceSpec) -> str:
+    """Names everything that decides how a source's records are numbered."""
+    parts = [spec.format, str(spec.records or ""), str(spec.record_bytes)]
+    if spec.format == "csv":
+        parts += [spec.csv.quote, spec.csv.encoding]
+    return xxhash.xxh3_64_hexdigest("\0".join(parts).encode())
+
+
+def land_file(lake: Lake, spec: SourceSpec, file: InputFile, chunk_bytes: int = CHUNK_BYTES) -> Landing:
+    """Copy one file into ``raw/`` and index it. Put-if-absent: of two copies or two runs at once, one is kept.
+
+    Raises:
+        ConfigurationError: the same bytes were landed before and numbered by another reader.
+    """
+    name = file.uri.rstrip("/").rsplit("/", 1)[-1]
+    if any(fnmatch.fnmatch(name, pattern) for pattern in IGNORED_NAMES):
+        return Landing(file.uri, "ignored", detail="a hidden or unfinished file by its name")
+    temporary = lake.temporary / f"{os.getpid()}-{xxhash.xxh3_64_hexdigest(file.uri.encode())}"
+    try:
+        for _ in range(_ATTEMPTS):
+            digest = _copy(file, temporary)
+            if digest is not None:
+                break
+        else:
+            return Landing(file.uri, "changing", detail=f"it changed while it was read, {_ATTEMPTS} times; land it when it is complete")
+        known = find_raw_file(lake, spec.name, digest)
+        if known is not None:
+            _check_reader(known, spec)
+            return Landing(file.uri, "already landed", known)
+        landed = _index(lake, spec, file, digest, name, temporary, chunk_bytes)
+        return landed
+    except FileNotFoundError:
+        return Landing(file.uri, "vanished", detail="it was listed, and was gone when it was opened")
+    except IsADirectoryError:
+        return Landing(file.uri, "unreadable", detail="it is a folder")
+    except PermissionError:
+        return Landing(file.uri, "unreadable", detail="permission denied")
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _copy(file: InputFile, target: Path) -> str | None:
+    """Copy and hash; None where the file changed meanwhile."""
+    digest = hashlib.sha256()
+    local = "://" not in file.uri
+    before = os.stat(file.uri) if local else None
+    source: BinaryIO = (
+        open(file.uri, "rb") if local else FileSystems.open(file.uri, compression_type=CompressionTypes.UNCOMPRESSED)  # noqa: SIM115
+    )
+    with source, target.open("wb") as out:
+        while piece := source.read(_COPY_BYTES):
+            digest.update(piece)
+            out.write(piece)
+    if before is not None:
+        after = os.stat(file.uri)
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            return None
+    return digest.hexdigest()
+
+
+def _index(
+    lake: Lake, spec: SourceSpec, file: InputFile, digest: str, name: str, copy: Path, chunk_bytes: int
+) -> Landing:
+    received = us_to_datetime(file.mtime_us)
+    folder = lake.raw / f"source={spec.name}" / f"dt={received:%Y-%m-%d}" / f"hour={received:%H}"
+    suffix = name[name.index(".") :] if "." in name else ""
+    path = folder / f"{digest}{suffix}"
+    with copy.open("rb") as opened:
+        chunks, damaged = scan_chunks(spec, opened, chunk_bytes)
+    raw_file = RawFile(
+        raw_file=digest,
+        path=str(path.relative_to(lake.path)),
+        source=spec.name,
+        name=name,
+        reader=reader_id(spec),
+        size_bytes=copy.stat().st_size,
+        received_at_us=file.mtime_us,
+        records=sum(chunk[1] for chunk in chunks),
+        damaged=damaged,
+        chunks=tuple(chunks),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    os.replace(copy, path)
+    index = _index_path(lake, spec.name, digest)
+    index.parent.mkdir(parents=True, exist_ok=True)
+    if put_if_absent(lake, index, json.dumps(asdict(raw_file), indent=1).encode()):
+        return Landing(file.uri, "landed", raw_file)
+    known = find_raw_file(lake, spec.name, digest)  # another run was faster; its place is the one that counts
+    assert known is not None
+    if known.path != raw_file.path:
+        path.unlink(missing_ok=True)
+    _check_reader(known, spec)
+    return Landing(file.uri, "already landed", known)
+
+
+def scan_chunks(spec: SourceSpec, file: BinaryIO, chunk_bytes: int) -> tuple[list[tuple[int, int, int, int]], bool]:
+    """Cut a file into chunks of about this many decompressed bytes; and whether a part of it is damaged."""
+    chunks: list[tuple[int, int, int, int]] = []
+    start, records, size, damaged = Bookmark(), 0, 0, False
+    for block in format_for(spec).blocks(file, Bookmark()):
+        if records == 0:
+            start = block.start
+        records += block.count
+        size += block.size_bytes
+        damaged = damaged or block.damaged
+        if size >= chunk_bytes:
+            chunks.append((start.ordinal, records, start.offset, size))
+            records = size = 0
+    if records:
+        chunks.append((start.ordinal, records, start.offset, size))
+    return chunks, damaged
+
+
+def put_if_absent(lake: Lake, path: Path, content: bytes) -> bool:
+    """Write a whole file that appears at once, unless there is one; whether it was written."""
+    temporary = lake.temporary / f"{os.getpid()}-{xxhash.xxh3_64_hexdigest(str(path).encode())}.put"
+    temporary.write_bytes(content)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True
+
+
+def _index_path(lake: Lake, source: str, digest: str) -> Path:
+    return lake.raw / f"source={source}" / "_index" / f"{digest}.json"
+
+
+def find_raw_file(lake: Lake, source: str, digest: str) -> RawFile | None:
+    """The index of a landed file, or None."""
+    try:
+        return msgspec.json.decode(_index_path(lake, source, digest).read_bytes(), type=RawFile)
+    except FileNotFoundError:
+        return None
+
+
+def raw_files(lake: Lake, source: str | None = None) -> list[RawFile]:
+    """Every landed file, of one source or of all."""
+    pattern = f"source={source or '*'}/_index/*.json"
+    return [msgspec.json.decode(path.read_bytes(), type=RawFile) for path in sorted(lake.raw.glob(pattern))]
+
+
+def _check_reader(known: RawFile, spec: SourceSpec) -> None:
+    if known.reader != reader_id(spec):
+        raise ConfigurationError(
+            f"source {spec.name}: {known.name} was landed and its records numbered with other format options "
+            "(format, records, record_bytes, csv quote or encoding). Positions would change their meaning: give the changed source a "
+            "new name, or use another lake."
+        )
+
+

@@ -1,0 +1,163 @@
+"""Iceberg tables of the lake: made from schemas, with a fixed layout, listed by range and shard.
+
+Every table that the pipeline folds into has three constant columns per data file: ``_from``, ``_to`` (microseconds, half open) and
+``_shard``. So a delete by predicate drops whole files, and listing them needs no file but the manifests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyiceberg.conversions import from_bytes
+from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.table import Table
+from pyiceberg.types import IntegerType, LongType
+
+from contracts.codes import Violation
+from contracts.compiler.schemas import PROVENANCE, TIMESTAMP
+from contracts.errors import LayoutMismatchError
+from transforms.lake.location import Lake
+
+DEAD_LETTERS = "ops.dead_letter"
+LEDGER = "ops.ledger"
+RANGE_COLUMNS = pa.schema(
+    [
+        pa.field("_from", pa.int64(), nullable=False),
+        pa.field("_to", pa.int64(), nullable=False),
+        pa.field("_shard", pa.int32(), nullable=False),
+    ]
+)
+_VIOLATION = pa.struct([pa.field("path", pa.string()), pa.field("rule", pa.string()), pa.field("expected", pa.string())])
+DEAD_LETTER_SCHEMA = pa.schema(
+    [
+        pa.field("dead_letter_id", pa.string(), nullable=False),
+        pa.field("code", pa.string(), nullable=False),
+        pa.field("violations", pa.list_(_VIOLATION)),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("contract_version", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("position", pa.string(), nullable=False),  # <raw file>:<ordinal>
+        pa.field("event_id", pa.string()),
+        pa.field("received_at", TIMESTAMP, nullable=False),
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("attempt", pa.int32(), nullable=False),
+        pa.field("raw", pa.binary()),
+        *PROVENANCE,
+    ]
+)
+LEDGER_SCHEMA = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("raw_file", pa.string(), nullable=False),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("runs", pa.list_(pa.int64()), nullable=False),  # first, length, first, length, …
+        pa.field("window_from", pa.int64()),  # the event-time windows that these positions reach, microseconds
+        pa.field("window_to", pa.int64()),
+        pa.field("run_id", pa.string(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a table is cut. Fixed at its creation; another one means replay and promote.
+
+    grid_s: every range begins and ends on a multiple of it. num_shards: ``xxh3_128(event_id) % num_shards``.
+    """
+
+    grid_s: int = 60
+    num_shards: int = 4
+
+    def properties(self) -> dict[str, str]:
+        """As table properties."""
+        # A commit on a stale view must come back to us: rows it replaces may have changed (converge/publish.py).
+        retries = {"commit.retry.num-retries": "0"}
+        return retries | {"headrace.layout.grid-s": str(self.grid_s), "headrace.layout.num-shards": str(self.num_shards)}
+
+
+@dataclass(frozen=True, order=True)
+class PublishedFile:
+    """A data file that the table's current snapshot holds: rows of [from_us, to_us) and one shard."""
+
+    from_us: int
+    to_us: int
+    shard: int
+    path: str
+    rows: int
+
+    def overlaps(self, from_us: int, to_us: int, shard: int) -> bool:
+        """Whether it holds rows of this range and shard."""
+        return self.shard == shard and self.from_us < to_us and self.to_us > from_us
+
+
+def ensure_table(lake: Lake, name: str, schema: pa.Schema, layout: Layout | None) -> Table:
+    """The table, made where it is missing and widened by new columns where the schema has some.
+
+    Args:
+        lake: where.
+        name: ``namespace.table``.
+        schema: Arrow schema of its rows, without range columns.
+        layout: None for plain append tables.
+
+    Raises:
+        LayoutMismatchError: it exists with another layout.
+    """
+    catalog = lake.catalog()
+    full = pa.schema([*schema, *RANGE_COLUMNS]) if layout else schema
+    wanted = layout.properties() if layout else {}
+    try:
+        table = catalog.load_table(name)
+    except NoSuchTableError:
+        properties = {"format-version": "2", "write.metadata.delete-after-commit.enabled": "true", **wanted}
+        try:
+            return catalog.create_table(name, schema=full, properties=properties)
+        except TableAlreadyExistsError:  # another run was faster
+            table = catalog.load_table(name)
+    have = {key: table.properties.get(key) for key in wanted}
+    if have != wanted:
+        def told(layout: dict[str, str | None] | dict[str, str]) -> str:
+            return ", ".join(f"{key.rsplit('.', 1)[-1]} = {value}" for key, value in layout.items())
+
+        raise LayoutMismatchError(
+            f"table {name} has the layout {told(have)}, the job asks for {told(wanted)}. A layout is fixed when a table is made; "
+            "to change it, replay into a new table and promote that."
+        )
+    missing = [field for field in full if field.name not in table.schema().column_names]
+    if missing:
+        with table.update_schema() as update:
+            update.union_by_name(pa.schema(missing))
+    return table
+
+
+def published_files(table: Table) -> list[PublishedFile]:
+    """The data files of the current snapshot, with the range and shard that their constant columns tell."""
+    snapshot = table.current_snapshot()
+    if snapshot is None:
+        return []
+    ids = {name: table.schema().find_field(name).field_id for name in RANGE_COLUMNS.names}
+    found = []
+    for manifest in snapshot.manifests(table.io):
+        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
+            file = entry.data_file
+            low = file.lower_bounds
+            found.append(
+                PublishedFile(
+                    from_us=from_bytes(LongType(), low[ids["_from"]]),
+                    to_us=from_bytes(LongType(), low[ids["_to"]]),
+                    shard=from_bytes(IntegerType(), low[ids["_shard"]]),
+                    path=file.file_path,
+                    rows=file.record_count,
+                )
+            )
+    return sorted(found)
+
+
+def violations_column(violations: Iterable[list[Violation]]) -> pa.Array:
+    """Violations as the dead-letter column."""
+    return pa.array(
+        [[{"path": v.path, "rule": v.rule, "expected": v.expected} for v in listed] for listed in violations],
+        DEAD_LETTER_SCHEMA.field("violations").type,
+    )
