@@ -17,7 +17,6 @@ _decode = msgspec.json.Decoder().decode
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _raw_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"?|([\[{])|([\]}])', re.DOTALL)
-_NOT_AN_OBJECT = Violation("$", "syntax", "a JSON object")
 
 
 class JsonLines:
@@ -120,8 +119,7 @@ def _explode(decoded: ParsedRecords, payloads: Sequence[bytes], path: PayloadPat
     for number, payload in enumerate(decoded.records):
         items = _items(payload, path) if number not in decoded.failed else None
         if items is None:
-            reason = [Violation(str(path), "required", "a list of records")] if isinstance(payload, dict) else [_NOT_AN_OBJECT]
-            failed[len(records)] = decoded.failed.get(number, reason)
+            failed[len(records)] = decoded.failed.get(number, [Violation(str(path), "syntax", "a list of records")])
             records.append(None)
             envelopes.append({})
             origin.append((number, None))

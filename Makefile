@@ -1,0 +1,55 @@
+# The first two are all that a newcomer needs: make demo, make test.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+WORKERS ?= 2
+
+.PHONY: demo test lint bench doctor install dev lock clean
+
+demo: install            ## environment, sample of the webshop, the main job on it
+	@$(BIN)/python -m examples.webshop.demo
+
+test: dev lint           ## everything that CI needs
+	@$(BIN)/python -m tests.support.doctor --check
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+lint: dev                ## ruff, mypy strict, import-linter
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: dev               ## benchmarks/ingest: the job, the row job, the bare loop, in one run
+	$(BIN)/python -m benchmarks.ingest
+
+doctor: dev              ## what the tests need, and how to install it
+	@$(BIN)/python -m tests.support.doctor
+
+install: $(STAMP)
+dev: $(DEV_STAMP)
+
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "make: Python 3.11 is needed as $(PYTHON); or give PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "make: $(PYTHON) is not Python 3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): requirements/base.lock setup.py | $(VENV)/bin/python
+	@echo "installing pinned packages into $(VENV) (once, about a minute) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/base.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV_STAMP): requirements/dev.lock $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.lock
+	@touch $@
+
+lock:                    ## resolve requirements/*.in again
+	rm -rf .cache/lock && $(PYTHON) -m venv .cache/lock
+	.cache/lock/bin/pip install --quiet -r requirements/base.in && .cache/lock/bin/pip freeze --all --exclude pip > requirements/base.lock
+	.cache/lock/bin/pip install --quiet -r requirements/dev.in -c requirements/base.lock
+	.cache/lock/bin/pip freeze --all --exclude pip > .cache/lock/all.txt
+	grep -vxFf requirements/base.lock .cache/lock/all.txt > requirements/dev.lock
+
+clean:
+	rm -rf $(VENV) .cache build dist *.egg-info examples/webshop/lake examples/webshop/data

@@ -1,0 +1,154 @@
+"""``headrace deadletter``: what was rejected, where it stands, and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, StartsWith
+
+from contracts.codes import Code
+from contracts.errors import ConfigurationError
+from pipelines.cli.console import json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
+from transforms.lake.location import Lake
+from transforms.lake.records import read_record
+from transforms.lake.tables import DEAD_LETTERS
+
+_SHOWN_BYTES = 4_096
+_VISIBLE = ("dead_letter_id", "code", "violations", "stage", "dataset", "contract_version", "source", "position", "event_id", "received_at", "run_id", "attempt")  # fmt: skip
+
+
+@click.group()
+def deadletter() -> None:
+    """Rejected records: list them, explain one, count them."""
+
+
+def _filters(command: Any) -> Any:
+    command = click.option("--code", type=click.Choice([str(c) for c in Code]), help="Only this code.")(command)
+    return click.option("--source", metavar="NAME", help="Only this source.")(command)
+
+
+@deadletter.command("list", epilog="\b\nExample:\n  headrace deadletter list --code bad_timestamp --limit 20")
+@_filters
+@click.option("--limit", default=20, show_default=True, metavar="N", type=click.IntRange(1, 1_000_000), help="How many.")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def list_letters(
+    source: str | None, code: str | None, limit: int, lake: str | None, project: Path | None, as_json: bool
+) -> None:
+    """Dead letters, one a line: id, code, place and the first violation. Never their content."""
+    opened, _ = open_lake(lake, project)
+    letters = find_letters(opened, where(source, code), limit)
+    if as_json:
+        print_json(letters)
+        return
+    if not letters:
+        stdout.print("no dead letters")
+        return
+    rows = [(x["dead_letter_id"], x["code"], x["source"], short_position(x["position"]), first_violation(x)) for x in letters]
+    stdout.print(table(("id", "code", "source", "position", "path: expected"), rows))
+    if len(letters) == limit:
+        stdout.print(f"the first {limit}; more with --limit, counts with: headrace deadletter stats")
+
+
+@deadletter.command("show", epilog="\b\nExample:\n  headrace deadletter show 3f2a --reveal")
+@click.argument("dead_letter_id")
+@click.option("--reveal", is_flag=True, help="Print the raw bytes too. They may hold personal data.")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def show(dead_letter_id: str, reveal: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """One dead letter with every violation. DEAD_LETTER_ID may be the beginning of an id."""
+    opened, loaded = open_lake(lake, project)
+    letters = find_letters(opened, StartsWith("dead_letter_id", dead_letter_id), 3, raw=reveal)
+    if len(letters) != 1:
+        many = "several dead letters begin with" if letters else "no dead letter"
+        raise ConfigurationError(f"{many} {dead_letter_id!r}; ids are shown by: headrace deadletter list")
+    letter = letters[0]
+    raw = letter.pop("raw", None)
+    if reveal and raw is None:
+        spec, _ = loaded.source(letter["source"])
+        raw_file, _, ordinal = letter["position"].partition(":")
+        raw = read_record(opened, spec, raw_file, int(ordinal))
+    if as_json:
+        print_json(letter | ({"raw": raw.decode("utf-8", "backslashreplace")} if reveal else {}))
+        return
+    for name in _VISIBLE:
+        if name != "violations":
+            stdout.print(f"{name:17} {letter[name] if letter[name] is not None else ''}", markup=False)
+    stdout.print(table(("violation", "rule", "expected"), [(v["path"], v["rule"], v["expected"]) for v in letter["violations"]]))
+    if raw is not None:
+        more = f"\n… {len(raw) - _SHOWN_BYTES:,} more bytes; all with --json" if len(raw) > _SHOWN_BYTES else ""
+        stdout.print(raw[:_SHOWN_BYTES].decode("utf-8", "backslashreplace") + more, markup=False)
+    else:
+        stdout.print("raw bytes: hidden; show them with --reveal")
+
+
+@deadletter.command("stats", epilog="\b\nExample:\n  headrace deadletter stats --by path")
+@_filters
+@click.option(
+    "--by", type=click.Choice(["code", "source", "path"]), default="code", show_default=True, help="What to count by."
+)
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def stats(source: str | None, code: str | None, by: str, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Dead letters counted."""
+    opened, _ = open_lake(lake, project)
+    letters = find_letters(opened, where(source, code), None)
+    counts = Counter((x["source"], x["code"], _path(x)) for x in letters)
+    index = {"source": 0, "code": 1, "path": 2}[by]
+    totals: Counter[str] = Counter()
+    for key, count in counts.items():
+        totals[key[index]] += count
+    if as_json:
+        print_json(dict(totals.most_common()))
+        return
+    stdout.print(table((by, "dead letters"), list(totals.most_common())) if totals else "no dead letters")
+
+
+def where(source: str | None, code: str | None) -> BooleanExpression:
+    """The filter of list and stats."""
+    terms: list[BooleanExpression] = []
+    if source:
+        terms.append(EqualTo("source", source))
+    if code:
+        terms.append(EqualTo("code", code))
+    return And(*terms) if len(terms) > 1 else terms[0] if terms else AlwaysTrue()
+
+
+def find_letters(lake: Lake, condition: BooleanExpression, limit: int | None, *, raw: bool = False) -> list[dict[str, Any]]:
+    """Dead letters that fit, by source and position; without their raw bytes unless asked for."""
+    try:
+        table_ = lake.catalog().load_table(DEAD_LETTERS)
+    except NoSuchTableError:
+        return []
+    wanted = (*_VISIBLE, "_raw_file", "_position", *(("raw",) if raw else ()))
+    rows = table_.scan(row_filter=condition, selected_fields=wanted).to_arrow()
+    rows = rows.sort_by([("source", "ascending"), ("_raw_file", "ascending"), ("_position", "ascending")])
+    letters: list[dict[str, Any]] = rows.slice(0, limit).drop_columns(["_raw_file", "_position"]).to_pylist()
+    return letters
+
+
+def short_position(position: str) -> str:
+    """A position for a table: the raw file's first digits and the ordinal."""
+    raw_file, _, ordinal = position.partition(":")
+    return f"{raw_file[:12]}:{ordinal}"
+
+
+def first_violation(letter: dict[str, Any]) -> str:
+    """The first violation and how many more there are."""
+    violations = letter["violations"]
+    more = f" (+{len(violations) - 1})" if len(violations) > 1 else ""
+    return f"{violations[0]['path']}: {violations[0]['expected']}{more}"
+
+
+def _path(letter: dict[str, Any]) -> str:
+    return str(letter["violations"][0]["path"])

@@ -1,0 +1,102 @@
+"""``headrace lake``: what lies in a lake, and its upkeep."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import click
+
+from pipelines.cli.console import fail, json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
+from pipelines.options import duration
+from transforms.lake.raw import raw_files
+from transforms.lake.upkeep import compact, folded_tables, list_tables, orphans
+
+
+class _Duration(click.ParamType[int]):
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return value if isinstance(value, int) else duration(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r}: expected {error}", param, ctx)
+
+
+@click.group()
+def lake() -> None:
+    """Files and tables of a lake: list, compact, clean."""
+
+
+@lake.command("files", epilog="\b\nExample:\n  headrace lake files --verify")
+@click.option("--verify", is_flag=True, help="Add up every row's hash again and compare; exit 1 if one differs.")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def files(verify: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Raw files per source, and data files, rows and content hash per table."""
+    opened, _ = open_lake(lake, project)
+    tables = list(list_tables(opened, verify=verify))
+    sources: dict[str, list[int]] = {}
+    for file in raw_files(opened):
+        totals = sources.setdefault(file.source, [0, 0, 0, 0])
+        for i, number in enumerate((1, file.records, file.size_bytes, int(file.damaged))):
+            totals[i] += number
+    if as_json:
+        raw = {name: dict(zip(("files", "records", "bytes", "damaged"), t, strict=True)) for name, t in sources.items()}
+        print_json({"raw": raw, "tables": tables})
+    else:
+        stdout.print(table(("raw", "files", "records", "bytes", "damaged"), [(n, *t) for n, t in sorted(sources.items())]))
+        rows = [(t.table, t.files, t.rows, t.size_bytes, t.content_hash or "", _verdict(t.verified)) for t in tables]
+        stdout.print(table(("table", "files", "rows", "bytes", "content_hash", ""), rows))
+    if any(t.verified is False for t in tables):
+        fail("a table's files do not give the content hash that its snapshot claims", 1)
+
+
+def _verdict(verified: bool | None) -> str:
+    return "" if verified is None else "verified" if verified else "DIFFERS"
+
+
+@lake.command("compact", epilog="\b\nExample:\n  headrace lake compact --to 1d")
+@click.option("--to", "to_s", type=_Duration(), default="1d", show_default=True, help="Length of the merged ranges.")
+@click.option("--table", "only", metavar="NAME", help="Only this table, such as validated.customer_event.")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def compact_tables(to_s: int, only: str | None, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Merge small data files. Rows and content hashes stay as they are; safe beside running jobs."""
+    opened, _ = open_lake(lake, project)
+    names = folded_tables(opened)
+    if only and only not in names:
+        fail(f"no table {only!r}; there is: {', '.join(names)}", 2)
+    done = []
+    for name in [only] if only else names:
+        before, after = compact(opened, name, to_s=to_s, run_id=f"compact-{secrets.token_hex(3)}")
+        done.append((name, before, after))
+    if as_json:
+        print_json([{"table": name, "files_before": before, "files_after": after} for name, before, after in done])
+    else:
+        stdout.print(table(("table", "files before", "files after"), done))
+
+
+@lake.command("clean", epilog="\b\nExample:\n  headrace lake clean --older-than 1d --dry-run")
+@click.option("--older-than", "older_than_s", type=_Duration(), default="1d", show_default=True, help="Spare files younger than this.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def clean(older_than_s: int, dry_run: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Delete files that crashed or overtaken runs left behind and that no snapshot names. Raw files are never touched."""
+    opened, _ = open_lake(lake, project)
+    found = list(orphans(opened, older_than_s))
+    size = sum(path.stat().st_size for path in found)
+    if not dry_run:
+        for path in found:
+            path.unlink(missing_ok=True)
+    if as_json:
+        print_json({"files": [str(p.relative_to(opened.path)) for p in found], "bytes": size, "deleted": not dry_run})
+        return
+    stdout.print(f"{len(found):,} files, {size:,} bytes {'would be' if dry_run else 'were'} deleted")

@@ -1,0 +1,81 @@
+"""What a run leaves behind: ``_runs/<run_id>/manifest.json``, written last, and a note that it began, written first."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from transforms.lake.location import Lake
+
+MANIFEST, STARTED = "manifest.json", "started.json"
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run, as ``headrace status`` shows it. state: finished, running, or stopped (killed before its end)."""
+
+    run_id: str
+    state: str
+    started_at: str
+    manifest: dict[str, Any]
+
+
+def write_started(lake: Lake, run_id: str, started: datetime, source: str) -> None:
+    """Note that a run began, and where."""
+    note = {"run_id": run_id, "started_at": _text(started), "source": source, "pid": os.getpid(), "host": socket.gethostname()}
+    _write(lake.runs / run_id / STARTED, note)
+
+
+def write_manifest(lake: Lake, run_id: str, document: dict[str, Any]) -> Path:
+    """Write a run's manifest; it appears whole."""
+    path = lake.runs / run_id / MANIFEST
+    _write(path, document)
+    return path
+
+
+def recent_runs(lake: Lake, limit: int) -> Iterator[RunSummary]:
+    """The newest runs first."""
+    folders = sorted((p for p in lake.runs.glob("*") if p.is_dir()), reverse=True)
+    for folder in folders[:limit]:
+        try:
+            started = json.loads((folder / STARTED).read_text("utf-8"))
+        except (FileNotFoundError, ValueError):
+            continue  # a run that was killed within its first millisecond left an empty folder
+        try:
+            document = json.loads((folder / MANIFEST).read_text("utf-8"))
+            state = "finished"
+        except FileNotFoundError:
+            document = {"source": started["source"]}
+            state = "running" if _alive(started) else "stopped"
+        yield RunSummary(folder.name, state, started["started_at"], document)
+
+
+def _alive(started: dict[str, Any]) -> bool:
+    if started["host"] != socket.gethostname():
+        return False
+    try:
+        os.kill(started["pid"], 0)
+    except OSError:
+        return False
+    return True
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False, default=_plain) + "\n", "utf-8")
+    os.replace(temporary, path)
+
+
+def _plain(value: Any) -> Any:
+    return _text(value) if isinstance(value, datetime) else asdict(value)
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

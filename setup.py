@@ -1,0 +1,36 @@
+"""Headrace: the data pipeline layer of a Customer Data Platform. Packages, extras and the console script; nothing clever."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'VERSION = "(.+)"', (HERE / "pipelines" / "version.py").read_text("utf-8"))[1]
+
+setup(
+    name="headrace",
+    version=VERSION,
+    description="The data pipeline layer of a Customer Data Platform, on Apache Beam",
+    long_description=(HERE / "README.md").read_text("utf-8") if (HERE / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.12",
+    packages=find_packages(include=["contracts*", "transforms*", "pipelines*", "runners*"]),
+    package_data={"contracts": ["datasets/*.yaml"]},
+    install_requires=[  # exact versions: requirements/base.lock
+        "apache-beam==2.77.*",  # the graph and its runners
+        "pyarrow>=25,<26",  # columns, Parquet
+        "pyiceberg[sql-sqlite]==0.12.*",  # tables: atomic commits, time travel; SQLite catalog
+        "fastavro>=1.13",  # Avro files
+        "msgspec>=0.22",  # JSON: strict, fast, with canonical output
+        "xxhash>=4.1",  # fingerprints, content hashes, shards
+        "zstandard>=0.25",  # zstd input
+        "open-data-contract-standard>=3.2,<3.3",  # reads contracts
+        "PyYAML>=6",  # reads source specs and projects
+        "click>=8.5",  # the command line
+        "rich>=15",  # tables and progress bars
+        "tzdata",  # IANA time zones where the system has none
+    ],
+    entry_points={"console_scripts": ["headrace = pipelines.cli.main:run"]},
+)
