@@ -129,6 +129,9 @@ class Contract:
         return frozenset(names)
 
 
+_END_ANCHOR = re.compile(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\$", re.DOTALL)
+
+
 def _whole_string(pattern: str) -> str:
-    """Python's ``$`` also matches before a last newline; every other dialect's does not."""
-    return pattern[:-1] + r"\Z" if pattern.endswith("$") and not pattern.endswith(r"\$") else pattern
+    """Python's ``$`` also matches before a last newline; every other dialect's does not. Not so in classes or after a backslash."""
+    return _END_ANCHOR.sub(lambda match: match[1] or r"\Z", pattern)

@@ -17,6 +17,7 @@ from contracts.errors import ConfigurationError
 from contracts.model import Contract
 
 FormatName = Literal["jsonl", "json_array", "csv", "avro", "parquet"]
+_PLAIN_INTEGER_LIMIT = 10**18
 FORMAT_NAMES: tuple[FormatName, ...] = ("jsonl", "json_array", "csv", "avro", "parquet")
 
 
@@ -201,7 +202,9 @@ def plain_text(value: Any) -> str | None:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value) if isinstance(value, int) else None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON: 2.0 is 2
+    return str(value) if isinstance(value, int) and abs(value) < _PLAIN_INTEGER_LIMIT else None
 
 
 def _listed(value: Any) -> Sequence[Any]:
@@ -225,7 +228,7 @@ def _schema_version(definition: Any, problems: list[str]) -> SchemaVersionRule |
     path = _path(definition["path"], "schema_version.path", problems)
     default = definition.get("default")
     accepted = frozenset(t for v in _listed(definition["accepted"]) if (t := plain_text(v)))
-    return SchemaVersionRule(path, accepted, None if default is None else str(default)) if path else None
+    return SchemaVersionRule(path, accepted, plain_text(default)) if path else None
 
 
 def _filters(definitions: Any, problems: list[str]) -> tuple[DropRule, ...]:

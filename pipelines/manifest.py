@@ -61,8 +61,10 @@ def _alive(started: dict[str, Any]) -> bool:
         return False
     try:
         os.kill(started["pid"], 0)
-    except OSError:
+    except ProcessLookupError:
         return False
+    except PermissionError:  # another user's
+        return True
     return True
 
 

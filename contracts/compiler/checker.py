@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import Any
+from typing import Any, NamedTuple
 
 from contracts.codes import Violation
 from contracts.compiler.columns import Values, read_column
-from contracts.compiler.judge import EMPTY, RecordJudge
+from contracts.compiler.judge import EMPTY, RecordJudge, text_form
 from contracts.compiler.values import CANONICAL_JSON
 from contracts.model import Contract
 from contracts.source import PayloadPath, SourceSpec, plain_text
@@ -39,6 +39,7 @@ class RecordChecker:
         self.contract = contract
         self.spec = spec
         self.judge = RecordJudge(contract, spec)
+        self._form = text_form(spec)
         self._mapped = [c for c in contract.columns if c.name not in contract.computed]
         self._exempt = contract.event_id if spec.missing_event_id == "derive" else None
 
@@ -99,7 +100,7 @@ class RecordChecker:
         suspects: set[int] = set()
         for column in self._mapped:
             raw = payload.first(self.spec.columns.get(column.name, ()))
-            values, unsure = read_column(column, raw, text=self.spec.text)
+            values, unsure = read_column(column, raw, self._form)
             columns[column.name] = values
             if column.name == self._exempt:
                 unsure = [i for i in unsure if raw[i] is not None and raw[i] not in column.null_tokens]
@@ -132,21 +133,27 @@ class RecordChecker:
 
 
 class _Payload:
-    """Records as columns of values by path; parents of nested paths are looked up once."""
+    """Records as columns of values by path; the objects on the way to nested values are looked up once."""
 
     def __init__(self, records: Sequence[Mapping[str, Any]], envelopes: Sequence[Mapping[str, Any]] | None) -> None:
         self.records = records
-        self._envelopes = envelopes
-        self._objects: dict[tuple[bool, tuple[str, ...]], Sequence[Mapping[str, Any]]] = {}
+        self._count = len(records)
+        self._objects: dict[tuple[bool, tuple[str, ...]], _Objects] = {
+            (False, ()): _Objects(records, None),
+            (True, ()): _Objects(envelopes, None) if envelopes else _Objects([], []),
+        }
 
     def at(self, path: PayloadPath) -> Values:
-        """The values at a path, None where there is none."""
-        return [record.get(path.steps[-1]) for record in self._parents(path.envelope, path.steps[:-1])]
+        """The values at a path, None where there is none. A new list."""
+        objects = self._inside(path.envelope, path.steps[:-1])
+        key = path.steps[-1]
+        found = [item.get(key) for item in objects.items]
+        return found if objects.indexes is None else self._spread(found, objects.indexes)
 
     def first(self, paths: Sequence[PayloadPath]) -> Values:
-        """The first value among these paths, per record."""
+        """The first value among these paths, per record. A new list."""
         if not paths:
-            return [None] * len(self.records)
+            return [None] * self._count
         values = self.at(paths[0])
         for path in paths[1:]:
             if None not in values:
@@ -154,13 +161,26 @@ class _Payload:
             values = [b if a is None else a for a, b in zip(values, self.at(path), strict=True)]
         return values
 
-    def _parents(self, envelope: bool, steps: tuple[str, ...]) -> Sequence[Mapping[str, Any]]:
-        if not steps:
-            return (self._envelopes or [EMPTY] * len(self.records)) if envelope else self.records
+    def _inside(self, envelope: bool, steps: tuple[str, ...]) -> _Objects:
         key = (envelope, steps)
         if key not in self._objects:
             values = self.at(PayloadPath(steps, envelope))
-            if set(map(type, values)) != {dict}:
-                values = [value if type(value) is dict else EMPTY for value in values]
-            self._objects[key] = values
+            if set(map(type, values)) == {dict}:
+                self._objects[key] = _Objects(values, None)
+            else:
+                indexes = [i for i, value in enumerate(values) if type(value) is dict]
+                self._objects[key] = _Objects([values[i] for i in indexes], indexes)
         return self._objects[key]
+
+    def _spread(self, found: Values, indexes: Sequence[int]) -> Values:
+        values: Values = [None] * self._count
+        for i, value in zip(indexes, found, strict=True):
+            values[i] = value
+        return values
+
+
+class _Objects(NamedTuple):
+    """The objects at a path. indexes: the records that have one; None for all."""
+
+    items: Sequence[Mapping[str, Any]]
+    indexes: Sequence[int] | None

@@ -1,139 +1,121 @@
 """The fast half of every single-column rule: a whole column of payload values at once.
 
-``read_column`` gives canonical values and the indexes of *suspects*: values that are not in the column's common form, or may break
-a rule. It must name every value that the judge (``values.convert``) would reject or read differently; naming more costs only time.
+``read_column`` gives canonical values and the indexes of *suspects*: records whose value may break a rule. Values that are not in the
+column's common form go through ``values.convert`` one by one. Every value that the judge would reject must be named; naming
+more costs only time.
 Built on loops that run in C: ``set``, ``map``, ``list.count``, comparison of sets.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from contracts.compiler.timestamps import parse_column
-from contracts.compiler.values import CANONICAL_JSON, INT64_MAX, INT64_MIN
+from contracts.compiler.values import CANONICAL_JSON, INT64_MAX, INT64_MIN, TextForm, convert
 from contracts.model import Column, ColumnType
 
 NoneType = type(None)
 Values = list[Any]
 
 
-def read_column(column: Column, raw: Sequence[Any], *, text: bool) -> tuple[Values, Iterable[int]]:
+def read_column(column: Column, raw: Values, form: TextForm) -> tuple[Values, Iterable[int]]:
     """See the module.
 
     Args:
         column: what is expected.
-        raw: one payload value per record, None where there is none.
-        text: whether values are text to be parsed (CSV).
+        raw: one payload value per record, None where there is none. May become the result: a list of the caller's own.
+        form: how text is read.
     """
-    if raw.count(None) == len(raw):
-        return list(raw), range(len(raw)) if column.required else ()
-    values, suspects = _READERS[column.type](column, raw, text)
-    suspects += _unfit(column, values)
-    return values, suspects
-
-
-def _of_types(raw: Sequence[Any], *types: type) -> tuple[Values, list[int]]:
-    """The values of these exact types, None for others, which are suspects."""
-    if set(map(type, raw)) <= {NoneType, *types}:
-        return list(raw), []
-    values: Values = []
-    suspects: list[int] = []
-    for i, value in enumerate(raw):
-        fits = value is None or type(value) in types
-        values.append(value if fits else None)
-        if not fits:
+    kinds = set(map(type, raw))
+    if kinds <= {NoneType}:
+        return raw, range(len(raw)) if column.required else ()
+    if form.text and column.type in _NO_FAST_TEXT:
+        values, odd = [None] * len(raw), [i for i, value in enumerate(raw) if value is not None]
+    else:
+        values, odd = _READERS[column.type](column, raw, kinds)
+    suspects = []
+    for i in odd:
+        values[i], broken = convert(column, raw[i], form)
+        if broken:
             suspects.append(i)
-    return values, suspects
+    return values, suspects + _unfit(column, values)
 
 
-def _string(column: Column, raw: Sequence[Any], _text: bool) -> tuple[Values, list[int]]:
-    values, suspects = _of_types(raw, str)
+def _of_types(raw: Values, kinds: set[type], *types: type) -> tuple[Values, list[int]]:
+    """The values of these exact types, None for others, and the indexes of those."""
+    if kinds <= {NoneType, *types}:
+        return raw, []
+    odd = [i for i, value in enumerate(raw) if value is not None and type(value) not in types]
+    values = list(raw)
+    for i in odd:
+        values[i] = None
+    return values, odd
+
+
+def _odd(raw: Values, values: Values) -> list[int]:
+    """Indexes of the values that a fast form left out."""
+    return [i for i, (before, after) in enumerate(zip(raw, values, strict=True)) if after is None and before is not None]
+
+
+def _string(column: Column, raw: Values, kinds: set[type]) -> tuple[Values, list[int]]:
+    values, odd = _of_types(raw, kinds, str)
     tokens = column.null_tokens
     if tokens and not tokens.isdisjoint(values):
         values = [None if value in tokens else value for value in values]
-    return values, suspects
+    return values, odd
 
 
-def _number(column: Column, raw: Sequence[Any], text: bool) -> tuple[Values, list[int]]:
-    if text:
-        return _judged(column, raw, text)
-    values, suspects = _of_types(raw, int, float)
-    for i, value in enumerate(values):
-        if value is not None:
-            try:
-                values[i] = float(value) + 0.0
-            except OverflowError:
-                values[i] = math.inf
-            if not math.isfinite(values[i]):
-                suspects.append(i)
-                values[i] = None
-    return values, suspects
+def _number(_column: Column, raw: Values, _kinds: set[type]) -> tuple[Values, list[int]]:
+    values = [value + 0.0 if type(value) is float and math.isfinite(value) else None for value in raw]
+    return values, _odd(raw, values)
 
 
-def _integer(column: Column, raw: Sequence[Any], text: bool) -> tuple[Values, list[int]]:
-    if text:
-        return _judged(column, raw, text)
-    values, suspects = _of_types(raw, int)
-    if suspects or not all(v is None or INT64_MIN <= v <= INT64_MAX for v in values):
-        suspects += [i for i, v in enumerate(values) if v is not None and not INT64_MIN <= v <= INT64_MAX]
-        for i in suspects:
-            values[i] = None
-    return values, suspects
+def _integer(_column: Column, raw: Values, _kinds: set[type]) -> tuple[Values, list[int]]:
+    values = [value if type(value) is int and INT64_MIN <= value <= INT64_MAX else None for value in raw]
+    return values, _odd(raw, values)
 
 
-def _decimal(column: Column, raw: Sequence[Any], _text: bool) -> tuple[Values, list[int]]:
+def _decimal(column: Column, raw: Values, _kinds: set[type]) -> tuple[Values, list[int]]:
     exponent, limit = -column.scale, Decimal(10) ** (column.precision - column.scale)
-    values, suspects = _of_types(raw, Decimal)
-    for i, value in enumerate(values):
-        if value is None:
-            continue
-        sign, _, own = value.as_tuple()
-        if own != exponent or not -limit < value < limit or (sign and not value):
-            suspects.append(i)
-            values[i] = None
-    return values, suspects
+
+    def plain(value: Any) -> bool:
+        return type(value) is Decimal and value.as_tuple()[2] == exponent and -limit < value < limit and bool(value)
+
+    values = [value if plain(value) else None for value in raw]
+    return values, _odd(raw, values)
 
 
-def _boolean(_column: Column, raw: Sequence[Any], _text: bool) -> tuple[Values, list[int]]:
-    return _of_types(raw, bool)
+def _boolean(_column: Column, raw: Values, kinds: set[type]) -> tuple[Values, list[int]]:
+    return _of_types(raw, kinds, bool)
 
 
-def _date(_column: Column, raw: Sequence[Any], _text: bool) -> tuple[Values, list[int]]:
-    return _of_types(raw, date)
+def _date(_column: Column, raw: Values, kinds: set[type]) -> tuple[Values, list[int]]:
+    return _of_types(raw, kinds, date)
 
 
-def _timestamp(_column: Column, raw: Sequence[Any], _text: bool) -> tuple[Values, list[int]]:
-    values, suspects = parse_column(raw)
-    return values, suspects
+def _timestamp(_column: Column, raw: Values, _kinds: set[type]) -> tuple[Values, list[int]]:
+    return parse_column(raw)
 
 
-def _json(column: Column, raw: Sequence[Any], text: bool) -> tuple[Values, list[int]]:
-    if text:
-        return _judged(column, raw, text)
-    values, suspects = _of_types(raw, list if column.json_container == "array" else dict)
+def _json(column: Column, raw: Values, kinds: set[type]) -> tuple[Values, list[int]]:
+    values, odd = _of_types(raw, kinds, list if column.json_container == "array" else dict)
     encode = CANONICAL_JSON.encode
-    return [None if value is None else encode(value).decode() for value in values], suspects
+    return [None if value is None else encode(value).decode() for value in values], odd
 
 
-def _boolean_map(_column: Column, raw: Sequence[Any], _text: bool) -> tuple[Values, list[int]]:
-    values, suspects = _of_types(raw, dict)
-    for i, value in enumerate(values):
-        if value is not None and not set(map(type, value.values())) <= {bool}:
-            suspects.append(i)
-            values[i] = None
-    return values, suspects
+def _boolean_map(_column: Column, raw: Values, _kinds: set[type]) -> tuple[Values, list[int]]:
+    values = [value if type(value) is dict and {bool}.issuperset(map(type, value.values())) else None for value in raw]
+    return values, _odd(raw, values)
 
 
-def _judged(_column: Column, raw: Sequence[Any], _text: bool) -> tuple[Values, list[int]]:
-    """No fast form: every value goes to the judge."""
-    return [None] * len(raw), [i for i, value in enumerate(raw) if value is not None]
+# Their fast forms are those of typed values; text is converted one by one.
+_NO_FAST_TEXT = frozenset({ColumnType.NUMBER, ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.JSON})
 
-
-_READERS: dict[ColumnType, Callable[[Column, Sequence[Any], bool], tuple[Values, list[int]]]] = {
+_READERS: dict[ColumnType, Callable[[Column, Values, set[type]], tuple[Values, list[int]]]] = {
     ColumnType.STRING: _string,
     ColumnType.INTEGER: _integer,
     ColumnType.NUMBER: _number,

@@ -46,6 +46,7 @@ class RecordJudge:
                 return [Violation(str(version.path), "schema_version", "one of " + ", ".join(sorted(version.accepted)))]
         row: Row = {}
         violations: list[Violation] = []
+        unfit: set[str] = set()
         for column in self._columns:
             value = self._first(record, envelope, column.name)
             row[column.name], broken = convert(column, value, self._form)
@@ -54,10 +55,10 @@ class RecordJudge:
                     continue
                 path = self._paths[column.name] + (f".{item.step}" if item.step else "")
                 violations.append(Violation(path, item.rule, item.expected))
+                unfit.add(column.name)
         violations += self._unknown(record, row)
         for rule in self._contract.rules:
-            broken_columns = {v.path for v in violations}
-            if not any(self._paths[name] in broken_columns for name in rule.columns):
+            if unfit.isdisjoint(rule.columns):
                 violations += rule.violations(row, self._paths)
         return violations or row
 

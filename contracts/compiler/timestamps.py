@@ -92,35 +92,27 @@ _FRACTION_LENGTH = {20: 0, 24: 3, 27: 6}  # YYYY-MM-DDTHH:MM:SS[.fff[fff]]Z
 
 
 def parse_column(values: Sequence[Any]) -> tuple[list[int | None], list[int]]:
-    """The common form ``YYYY-MM-DDTHH:MM:SS[.fff[fff]]Z`` of a whole column at once.
+    """A whole column at once: the form ``YYYY-MM-DDTHH:MM:SS[.fff[fff]]Z`` in the length that its first text has, the rest by one.
 
     Args:
         values: strings, None, or anything else.
 
     Returns:
-        Microseconds (None where there is none), and the indexes of values in any other form, for ``parse_timestamp``.
+        Microseconds (None where there is none), and the indexes of values that ``parse_timestamp`` refuses without a zone.
     """
-    out: list[int | None] = [None] * len(values)
+    length = next((len(value) for value in values if type(value) is str), 0)
+    if length not in _FRACTION_LENGTH:
+        length = 24
+    filler = "x" * length
+    texts = [value if type(value) is str and len(value) == length else filler for value in values]
+    parsed, good = _parse_fixed(texts, length)
+    out: list[int | None] = parsed.tolist()
     rest: list[int] = []
-    by_length: dict[int, list[int]] = {}
-    lengths = {len(v) if type(v) is str else -1 for v in values}
-    if len(lengths) == 1 and (length := next(iter(lengths))) in _FRACTION_LENGTH:
-        by_length[length] = list(range(len(values)))
-    else:
-        for i, value in enumerate(values):
-            if type(value) is str and len(value) in _FRACTION_LENGTH:
-                by_length.setdefault(len(value), []).append(i)
-            elif value is not None:
-                rest.append(i)
-    for length, indexes in by_length.items():
-        us, good = _parse_fixed([values[i] for i in indexes], length)
-        if good.all() and len(indexes) == len(values):
-            return us.tolist(), rest
-        for i, value, ok in zip(indexes, us.tolist(), good.tolist(), strict=True):
-            if ok:
-                out[i] = value
-            else:
-                rest.append(i)
+    for i in np.flatnonzero(~good).tolist():
+        value = values[i]
+        out[i] = parse_timestamp(value, None) if type(value) is str else None
+        if out[i] is None and value is not None:
+            rest.append(i)
     return out, rest
 
 

@@ -11,14 +11,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from contracts.compiler.timestamps import datetime_to_us, epoch_to_us, parse_timestamp
+from contracts.compiler.timestamps import MAX_US, MIN_US, datetime_to_us, epoch_to_us, parse_timestamp
 from contracts.model import Column, ColumnType
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
@@ -26,6 +26,7 @@ CANONICAL_JSON = msgspec.json.Encoder(order="sorted")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d{1,30}\Z", re.ASCII)
 _NUMBER = re.compile(r"[+-]?\d{1,400}(?:\.\d{1,400})?(?:[eE][+-]?\d{1,3})?\Z", re.ASCII)
+_EXACT = Context(prec=76)  # twice what Decimal128 holds; the default context would round at 28 digits
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -146,10 +147,12 @@ def _decimal(column: Column, value: Any, form: TextForm) -> Decimal | Broken:
     if not value.is_finite() or value.adjusted() >= column.precision - column.scale:
         return Broken("precision", describe(column)) if value.is_nan() or value else Decimal(0).scaleb(-column.scale)
     try:
-        exact = value.quantize(Decimal(1).scaleb(-column.scale))
+        exact = value.quantize(Decimal(1).scaleb(-column.scale), context=_EXACT)
     except InvalidOperation:
         return Broken("precision", describe(column))
-    return exact + 0 if exact == value else Broken("precision", describe(column))
+    if exact != value:
+        return Broken("precision", describe(column))
+    return exact if exact else abs(exact)  # no negative zero
 
 
 def _boolean(column: Column, value: Any, form: TextForm) -> bool | Broken:
@@ -170,9 +173,9 @@ def _timestamp(column: Column, value: Any, form: TextForm) -> int | Broken:
     elif isinstance(value, datetime):
         moment = value if value.tzinfo else value.replace(tzinfo=zone) if zone else None
         us = datetime_to_us(moment) if moment else None
-    elif type(value) in (int, float) and "epoch" in column.accept and math.isfinite(value):
+    elif type(value) in (int, float) and "epoch" in column.accept:
         us = epoch_to_us(value)
-    if us is not None:
+    if us is not None and MIN_US <= us <= MAX_US:
         return us
     forms = ["RFC 3339 with a zone"]
     forms += ["or without" if a == "no_zone" else "or a number since the epoch" for a in sorted(column.accept - {"text"})]

@@ -13,7 +13,7 @@ from datetime import datetime
 from random import Random
 from typing import Any, Protocol, TypeVar
 
-import orjson
+import msgspec
 
 from examples.webshop.truth import DEAD_LETTER, FILTERED, OUT
 
@@ -91,7 +91,7 @@ class Copy:
 
 
 def _edit(change: EditEvent) -> EditBytes:
-    return lambda event, rng: orjson.dumps(change(orjson.loads(event), rng))
+    return lambda event, rng: msgspec.json.encode(change(msgspec.json.decode(event), rng))
 
 
 def _with(**fields: Any) -> EditBytes:

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from random import Random
 
-import orjson
+import msgspec
 
 from examples.webshop.defects import COPIES, EVENT_DEFECTS, Copy, EventDefect, due
 from examples.webshop.files import WEB_STYLES, compress, set_mtime, truncate_gzip, write_lines
@@ -99,16 +99,16 @@ def copy_event(original: Row, entry: Copy, delay_ms: int, rng: Random) -> tuple[
         return original._replace(expected=OUT_OR_DUPLICATE), copy._replace(expected=OUT_OR_DUPLICATE)
     body = _sent_again(original.body, delay_ms)
     if entry.conflicting:
-        event = orjson.loads(body)
+        event = msgspec.json.decode(body)
         event["properties"] = {**event.get("properties", {}), "revision": rng.randrange(2, 10)}
-        body = orjson.dumps(event)
+        body = msgspec.json.encode(event)
         copy = copy._replace(expected=DEAD_LETTER, code="conflicting_duplicate")
     return original, copy._replace(body=body)
 
 
 def _sent_again(body: bytes, delay_ms: int) -> bytes:
     """The same text but for the transport times; the events of a batch have none, their envelope has."""
-    event = orjson.loads(body)
+    event = msgspec.json.decode(body)
     for name in ("sentAt", "receivedAt"):
         if name in event:
             old_ms = round(datetime.fromisoformat(event[name]).timestamp() * 1000)

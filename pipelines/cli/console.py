@@ -26,8 +26,15 @@ from transforms.lake.location import Lake
 
 _LINE_EVERY_S = 5.0
 _STEPS = {"land": "landing files", "ingest": "checking and folding", "account": "adding up the ledger"}
-stdout = Console(highlight=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+_PIPE_WIDTH = 200  # tables in files and pipes are never folded to a terminal's width
+
+
+def _console(*, err: bool) -> Console:
+    made = Console(stderr=err, highlight=False, soft_wrap=True)
+    return made if made.is_terminal else Console(stderr=err, highlight=False, soft_wrap=True, width=_PIPE_WIDTH)
+
+
+stdout, stderr = _console(err=False), _console(err=True)
 
 
 def project_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,7 @@
-"""The fold of rows: one row per key, by the winner rule. Pure, commutative, associative and idempotent.
+"""The fold of rows: one row per key and cell of time, by the winner rule. Pure, commutative, associative and idempotent.
+
+A cell is a stretch of GRID_S, the finest range that a table can have: rows of one key in different cells may lie in different ranges
+and never meet, so they stay apart in every range, and neither the length of windows nor a compaction changes a row.
 
 Winner = the smallest of (``_rank``: the contract's order columns, ``_fingerprint``, ``_row_hash``, ``_source``, ``_raw_file``,
 ``_position``); so provenance only separates equal rows. Rows of one key with another fingerprint than the winner's are *conflicts*: of
@@ -16,13 +19,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+GRID_S = 60
 _ORDER = ("_rank", "_fingerprint", "_row_hash", "_source", "_raw_file", "_position")
 _MODULUS = 2**128
 
 
 @dataclass(frozen=True)
 class Folded:
-    """rows: the winners, sorted by (_window_time, key). losers: one row per losing fingerprint."""
+    """rows: the winners, sorted by (_window_time, key). losers: one row per losing fingerprint of a key and cell."""
 
     rows: pa.Table
     losers: pa.Table
@@ -37,7 +41,11 @@ def fold_rows(tables: Sequence[pa.Table], key: str) -> Folded:
     """
     rows = pa.concat_tables(tables).combine_chunks()
     codes = _codes(rows.column(key))
-    repeated = np.bincount(codes)[codes] > 1 if len(codes) else np.empty(0, dtype=bool)
+    repeated = _repeated(codes)
+    if repeated.any():
+        cells = rows.column("_window_time").cast(pa.int64()).to_numpy() // (GRID_S * 1_000_000)
+        codes[repeated] = np.unique(np.column_stack((codes, cells))[repeated], axis=0, return_inverse=True)[1].ravel()
+        repeated[repeated] = _repeated(codes[repeated])
     losers = rows.slice(0, 0)
     if repeated.any():
         contested = np.flatnonzero(repeated)
@@ -46,6 +54,11 @@ def fold_rows(tables: Sequence[pa.Table], key: str) -> Folded:
         rows = rows.take(np.concatenate((np.flatnonzero(~repeated), contested[order][first_of_key])))
     rows = rows.take(pc.sort_indices(rows, [("_window_time", "ascending"), (key, "ascending")]))
     return Folded(rows.combine_chunks(), losers.combine_chunks())
+
+
+def _repeated(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which values are there more than once."""
+    return np.bincount(codes)[codes] > 1 if len(codes) else np.empty(0, dtype=bool)
 
 
 def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
@@ -95,9 +108,9 @@ def add_hashes(*hashes: int) -> int:
 def identity_of(rows: pa.Table) -> str:
     """Names these rows, provenance included: the same folded rows have the same name in every run."""
     digest = xxhash.xxh3_128()
-    for name in ("_row_hash", "_fingerprint", "_raw_file", "_position"):
+    for name in ("_row_hash", "_fingerprint", "_source", "_raw_file", "_position"):
         column = rows.column(name).combine_chunks()
-        if name == "_raw_file":
+        if name in ("_source", "_raw_file"):
             column = column.dictionary_encode()
             column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
             digest.update("\0".join(column.dictionary.to_pylist()).encode())

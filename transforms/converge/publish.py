@@ -71,8 +71,8 @@ def fold_range(  # noqa: PLR0913 - a range is three numbers
     taken = [file for file in published if file.overlaps(from_us, to_us, shard)]
     from_us, to_us = min([from_us, *(f.from_us for f in taken)]), max([to_us, *(f.to_us for f in taken)])
     known = [f for f in published if f.overlaps(from_us, to_us, shard)]  # a union never reaches further: ranges of a shard are disjoint
-    old = [_read(file.path, incoming.schema) for file in known]
-    folded = fold_rows([*old, incoming], key)
+    incoming, *old = aligned = _aligned([incoming, *(_read(file.path) for file in known)])
+    folded = fold_rows(aligned, key)
     fold = RangeFold(
         from_us=from_us,
         to_us=to_us,
@@ -84,8 +84,8 @@ def fold_range(  # noqa: PLR0913 - a range is three numbers
         positions=(encode_rows(incoming.select([c for c in _OUTCOME_COLUMNS if c in incoming.column_names])),),
         losers=(encode_rows(folded.losers),) if len(folded.losers) else (),
     )
-    name = f"{from_us}-{to_us}-{shard}-{identity_of(folded.rows)}.parquet"
-    if len(known) == 1 and known[0].path.endswith(name):
+    name = f"{from_us}-{to_us}-{shard}-{identity_of(folded.rows)}-"
+    if len(known) == 1 and known[0].path.rsplit("/", 1)[-1].startswith(name):
         return fold
     return replace(fold, path=_write(table, name, folded.rows, from_us, to_us, shard))
 
@@ -133,7 +133,7 @@ def _rebase(table: Table, folds: Sequence[RangeFold], key: str) -> list[RangeFol
         elif len(group) == 1 and current == {first.path}:  # committed by an attempt that then failed
             rebased.append(replace(first, path=None))
         else:
-            incoming = pa.concat_tables([_read(f.path, None) for f in group if f.path], promote_options="default")
+            incoming = pa.concat_tables(_aligned([_read(f.path) for f in group if f.path]))
             again = fold_range(table, published, incoming, key=key, from_us=from_us, to_us=to_us, shard=first.shard)
             positions = tuple(p for f in group for p in f.positions)
             losers = again.losers + tuple(x for f in group for x in f.losers)
@@ -185,25 +185,33 @@ def table_totals(table: Table) -> tuple[int, int]:
     return int(summary.get(ROWS_PROPERTY, 0)), int(summary.get(HASH_PROPERTY, "0"), 16)
 
 
-def _read(path: str, schema: pa.Schema | None) -> pa.Table:
-    """Rows of a data file without its range columns; columns that are newer than the file are null."""
-    rows = pq.read_table(_local(path), partitioning=None).drop_columns(["_from", "_to", "_shard"])
-    if schema is None or rows.schema.equals(schema):
-        return rows
+def _read(path: str) -> pa.Table:
+    """Rows of a data file without its range columns."""
+    return pq.read_table(_local(path), partitioning=None).drop_columns(["_from", "_to", "_shard"])
+
+
+def _aligned(tables: Sequence[pa.Table]) -> list[pa.Table]:
+    """The tables with the first one's schema and whatever columns others have more: a contract may be newer or older than a file."""
+    fields = {field.name: field for table in reversed(tables) for field in table.schema}
+    schema = pa.schema([*tables[0].schema, *(field for name, field in fields.items() if name not in tables[0].column_names)])
+    return [table if table.schema.equals(schema) else _with_schema(table, schema) for table in tables]
+
+
+def _with_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     have = set(rows.column_names)
     columns = [rows.column(f.name).cast(f.type) if f.name in have else pa.nulls(len(rows), f.type) for f in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _write(table: Table, name: str, rows: pa.Table, from_us: int, to_us: int, shard: int) -> str:
-    """A data file that appears whole or not at all."""
+    """A data file that appears whole or not at all, and never changes: its name begins with this one and is its own."""
     count = len(rows)
     for column, value, kind in (("_from", from_us, pa.int64()), ("_to", to_us, pa.int64()), ("_shard", shard, pa.int32())):
         rows = rows.append_column(pa.field(column, kind, nullable=False), pa.repeat(pa.scalar(value, kind), count))
     folder = Path(_local(table.location())) / "data"
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / name
-    temporary = folder / f".{name}.{os.getpid()}"
+    name += f"{os.urandom(4).hex()}.parquet"  # a rival with the same rows may be publishing its own file of them
+    target, temporary = folder / name, folder / f".{name}"
     try:
         pq.write_table(rows.replace_schema_metadata(None), temporary, compression="zstd")
         os.replace(temporary, target)

@@ -16,6 +16,10 @@ from transforms.formats.compression import DamagedInputError, compression_of, re
 MAGIC = b"Obj\x01"
 _SYNC_BYTES = 16
 _VARINT_BYTES = 10
+_HEADER_BYTES = 16 << 20
+_BLOCK_RECORDS = 1 << 24
+_BAD_TIME = Violation("$", "timestamp", "dates and times from year 1 to 9999")
+_BAD_TEXT = Violation("$", "encoding", "UTF-8")
 
 
 class AvroBlocks:
@@ -29,68 +33,96 @@ class AvroBlocks:
         stream = _Stream(file)
         header = _read_header(stream)
         if header is None:
-            if stream.peek(1):
+            if stream.peek(1) or stream.damaged:
                 yield damaged_block(Bookmark(), stream.peek(self._spec.record_bytes))
             return
         stream.skip_to(max(start.offset, stream.position))
-        sync = header[-_SYNC_BYTES:]
         ordinal, begin = start.ordinal, stream.position
         pending: list[bytes] = []
         counts: list[int] = []
+        told = False  # whether the last thing told was damage: a stream that ends broken is not told twice
         while stream.peek(1):
-            block = _take_block(stream, sync)
+            block = _take_block(stream, header)
             if block is not None:
                 pending.append(block[1])
                 counts.append(block[0])
-                if sum(map(len, pending)) < PIECE_BYTES:
+                told = False
+                if stream.position - begin < PIECE_BYTES:
                     continue
             if pending:
                 yield self._group(Bookmark(ordinal, begin), header, pending, counts)
                 ordinal, pending, counts = ordinal + sum(counts), [], []
             if block is None:
                 at = stream.position
-                raw = stream.skip_past(sync, self._spec.record_bytes)
-                yield damaged_block(Bookmark(ordinal, at), raw)
-                ordinal += 1
+                yield damaged_block(Bookmark(ordinal, at), _skip_damage(stream, header, self._spec.record_bytes))
+                ordinal, told = ordinal + 1, True
             begin = stream.position
         if pending:
             yield self._group(Bookmark(ordinal, begin), header, pending, counts)
             ordinal += sum(counts)
-        if stream.damaged:
+        if stream.damaged and not told:
             yield damaged_block(Bookmark(ordinal, stream.position), b"")
 
     def _group(self, start: Bookmark, header: bytes, blocks: list[bytes], counts: list[int]) -> RecordBlock:
         def parse() -> ParsedRecords:
+            records: list[Any] = []
             try:
-                reader = fastavro.reader(io.BytesIO(b"".join((header, *blocks))))
-                records: list[Any] = list(reader)
+                reader: Any = fastavro.block_reader(io.BytesIO(b"".join((header, *blocks))))
                 schema = reader.writer_schema
-                failed: dict[int, list[Violation]] = {}
+                for block in reader:
+                    records += block
+                    if block.bytes_.read(1):
+                        return _parse_one_by_one(header, blocks, counts)
             except Exception:  # whatever a decoder trips over in bytes that are not what they say
                 return _parse_one_by_one(header, blocks, counts)
-            return ParsedRecords(records, lambda i: _encode(schema, records[i]), failed)
+            return ParsedRecords(records, lambda i: _encode(schema, records[i]))
 
         return RecordBlock(start, sum(counts), sum(map(len, blocks)), parse)
 
 
 def _parse_one_by_one(header: bytes, blocks: list[bytes], counts: list[int]) -> ParsedRecords:
-    """Where one of the blocks cannot be decoded: what it holds before the broken place is good, the rest is damage."""
+    """Where something in these blocks cannot be decoded: a record at a time.
+
+    A value that no Python type holds fails its record; where the bytes make no sense the rest of the block is damage.
+    """
     records: list[Any] = []
     failed: dict[int, list[Violation]] = {}
-    schema: Any = None
+    raw: dict[int, bytes] = {}
+    schema = fastavro.block_reader(io.BytesIO(header)).writer_schema
+    undressed = fastavro.parse_schema(_undressed(schema))
     for block, count in zip(blocks, counts, strict=True):
-        first = len(records)
+        end = len(records) + count
         try:
-            reader = fastavro.reader(io.BytesIO(header + block))
-            schema = reader.writer_schema
-            for record in reader:
-                records.append(record)
+            opened: Any = next(fastavro.block_reader(io.BytesIO(header + block)))
+            source = opened.bytes_
+            while len(records) < end:
+                at = source.tell()
+                try:
+                    records.append(fastavro.schemaless_reader(source, schema))
+                except (OverflowError, UnicodeDecodeError, ValueError) as error:
+                    source.seek(at)
+                    fastavro.schemaless_reader(source, undressed)
+                    failed[len(records)] = [_BAD_TEXT if isinstance(error, UnicodeDecodeError) else _BAD_TIME]
+                    raw[len(records)] = source.getvalue()[at : source.tell()]
+                    records.append(None)
+            if source.read(1) and count:
+                failed[end - 1] = [DAMAGE]  # the block holds more than it says
         except Exception:  # as above
-            while len(records) < first + count:
-                failed[len(records)] = [DAMAGE]
-                records.append(None)
-        del records[first + count :]
-    return ParsedRecords(records, lambda i: b"" if i in failed else _encode(schema, records[i]), failed)
+            failed.update((i, [DAMAGE]) for i in range(len(records), end))
+            records += [None] * (end - len(records))
+    return ParsedRecords(records, lambda i: raw.get(i, b"") if records[i] is None else _encode(schema, records[i]), failed)
+
+
+def _undressed(schema: Any) -> Any:
+    """The schema with plain types of the same bytes, which every value can be read as."""
+    if isinstance(schema, list):
+        return [_undressed(branch) for branch in schema]
+    if not isinstance(schema, dict):
+        return "bytes" if schema == "string" else schema
+    plain = {key: value for key, value in schema.items() if key != "logicalType" and not key.startswith("__")}
+    if "fields" in plain:
+        plain["fields"] = [{"name": field["name"], "type": _undressed(field["type"])} for field in plain["fields"]]
+    return plain | {key: _undressed(plain[key]) for key in ("type", "items", "values") if key in plain}
 
 
 def _encode(schema: Any, record: Any) -> bytes:
@@ -111,7 +143,7 @@ def _read_header(stream: _Stream) -> bytes | None:
         try:
             fastavro.block_reader(source)
         except Exception:  # too short a piece, or a broken header
-            if len(head) < size:
+            if len(head) < size or size > _HEADER_BYTES:
                 return None
             size *= 4
             continue
@@ -119,21 +151,58 @@ def _read_header(stream: _Stream) -> bytes | None:
         return head[: source.tell()]
 
 
-def _take_block(stream: _Stream, sync: bytes) -> tuple[int, bytes] | None:
+def _take_block(stream: _Stream, header: bytes) -> tuple[int, bytes] | None:
     """One block as (record count, its bytes), or None and no step forward where there is none."""
-    head = stream.peek(2 * _VARINT_BYTES)
-    count, after_count = _read_long(head, 0)
-    size, after_size = _read_long(head, after_count)
-    if after_size == 0 or count < 0 or size < 0 or count > max(size, 1) * 8:
+    found = _block_at(stream.peek(2 * _VARINT_BYTES), 0)
+    if found is None or found[1] > stream.limit_bytes:
         return None
-    total = after_size + size + _SYNC_BYTES
-    if total > stream.limit_bytes:
-        return None
+    count, total = found
     block = stream.peek(total)
-    if len(block) < total or block[-_SYNC_BYTES:] != sync:
+    if len(block) < total or not block.endswith(header[-_SYNC_BYTES:]):
+        return None
+    if count > total and not _holds(header, block, count):  # many records in few bytes: only where they compress very well
         return None
     stream.take(total)
     return count, block
+
+
+def _block_at(data: bytes, at: int) -> tuple[int, int] | None:
+    """What the beginning of a block says: (record count, size with its ends)."""
+    count, after_count = _read_long(data, at)
+    size, after_size = _read_long(data, after_count) if after_count else (0, 0)
+    if not after_size or not 0 <= count <= _BLOCK_RECORDS or size < 0:
+        return None
+    return count, after_size - at + size + _SYNC_BYTES
+
+
+def _holds(header: bytes, block: bytes, count: int) -> bool:
+    """Whether a block decodes to this many records, and nothing after them."""
+    try:
+        opened: Any = next(fastavro.block_reader(io.BytesIO(header + block)))
+        return sum(1 for _ in opened) == count and not opened.bytes_.read(1)
+    except Exception:  # as in _group
+        return False
+
+
+def _is_block(header: bytes, data: bytes, at: int, end: int) -> bool:
+    """Whether exactly these bytes are a block with records."""
+    found = _block_at(data, at)
+    return found is not None and found[0] > 0 and at + found[1] == end and _holds(header, data[at:end], found[0])
+
+
+def _skip_damage(stream: _Stream, header: bytes, keep: int) -> bytes:
+    """Go forward over damage: to the next whole block, which the next sync marker ends, else past that marker, or to the end.
+
+    Gives the first bytes that were skipped.
+    """
+    marker = header[-_SYNC_BYTES:]
+    window = stream.peek(PIECE_BYTES)
+    end = window.find(marker) + _SYNC_BYTES
+    if end < _SYNC_BYTES:
+        return stream.skip_past(marker, keep)
+    step = next((at for at in range(1, end) if _is_block(header, window, at, end)), end)
+    stream.take(step)
+    return window[: min(step, keep)]
 
 
 def _read_long(data: bytes, at: int) -> tuple[int, int]:
@@ -141,7 +210,7 @@ def _read_long(data: bytes, at: int) -> tuple[int, int]:
     value = 0
     for shift, byte in enumerate(data[at : at + _VARINT_BYTES]):
         value |= (byte & 0x7F) << (7 * shift)
-        if byte < 0x80:  # noqa: PLR2004 - the continuation bit
+        if byte < 0x80:  # no continuation bit
             return (value >> 1) ^ -(value & 1), at + shift + 1
     return 0, 0
 
@@ -174,7 +243,8 @@ class _Stream:
                 del self._buffer[: self._at]
                 self._at = 0
             self._buffer += piece
-        return bytes(self._buffer[self._at : self._at + size])
+        with memoryview(self._buffer) as view:
+            return bytes(view[self._at : self._at + size])
 
     def take(self, size: int) -> None:
         """Step forward over bytes that were looked at."""

@@ -8,9 +8,13 @@ from typing import BinaryIO
 
 import zstandard
 
-_INPUT_BYTES = 1 << 16
+# Small, since it bounds what one step gives out: a byte may become 1,000 (gzip) or 32,000 (zstd).
+_GZIP_INPUT_BYTES = 1 << 12
+_ZSTD_INPUT_BYTES = 1 << 9
+_HEAD_BYTES = 4
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+ZSTD_SKIPPABLE_NIBBLE, ZSTD_SKIPPABLE_TAIL = 5, b"\x2a\x4d\x18"
 
 
 class DamagedInputError(Exception):
@@ -21,11 +25,12 @@ def compression_of(head: bytes) -> str | None:
     """``gzip``, ``zstd`` or None, from the first bytes of a file."""
     if head.startswith(GZIP_MAGIC):
         return "gzip"
-    return "zstd" if head.startswith(ZSTD_MAGIC) else None
+    skippable = head[1:4] == ZSTD_SKIPPABLE_TAIL and head[0] >> 4 == ZSTD_SKIPPABLE_NIBBLE  # pzstd begins with such a frame
+    return "zstd" if skippable or head.startswith(ZSTD_MAGIC) else None
 
 
 def read_pieces(file: BinaryIO, offset: int = 0) -> Iterator[bytes]:
-    """Pieces of the decompressed stream from a decompressed offset on: at most a few MiB each.
+    """Pieces of the decompressed stream from a decompressed offset on: at most some MiB each, the first with whole magic bytes.
 
     Several gzip members and zstd frames are one stream; zero bytes after a gzip member are padding.
 
@@ -42,7 +47,7 @@ def read_pieces(file: BinaryIO, offset: int = 0) -> Iterator[bytes]:
             yield piece
         return
     skip = offset
-    for piece in _gunzip(file) if kind == "gzip" else _unzstd(file):
+    for piece in _with_whole_head(_gunzip(file) if kind == "gzip" else _unzstd(file)):
         if skip >= len(piece):
             skip -= len(piece)
         else:
@@ -50,24 +55,43 @@ def read_pieces(file: BinaryIO, offset: int = 0) -> Iterator[bytes]:
             skip = 0
 
 
+def _with_whole_head(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same stream, but its first piece holds a whole byte-order mark: members may be as short as one byte."""
+    head = b""
+    try:
+        for piece in pieces:
+            head += piece
+            if len(head) >= _HEAD_BYTES:
+                break
+    except DamagedInputError:
+        if head:
+            yield head
+        raise
+    if head:
+        yield head
+    yield from pieces
+
+
 def _gunzip(file: BinaryIO) -> Iterator[bytes]:
     member: zlib._Decompress | None = None
     pending = b""
     while True:
-        data = pending or file.read(_INPUT_BYTES)
+        data = pending or file.read(_GZIP_INPUT_BYTES)
         pending = b""
+        if not data:
+            if member is not None:
+                raise DamagedInputError
+            return
         if member is None:
             data = data.lstrip(b"\0")
             if not data:
-                if file.peek(1) if hasattr(file, "peek") else False:  # zero padding may be longer than one read
-                    continue
-                return
+                continue
             member = zlib.decompressobj(wbits=31)
-        if not data:
-            raise DamagedInputError
+        before = member.copy()
         try:
             piece = member.decompress(data)
         except zlib.error:
+            yield from _up_to_the_error(before, data)
             raise DamagedInputError from None
         if piece:
             yield piece
@@ -75,18 +99,29 @@ def _gunzip(file: BinaryIO) -> Iterator[bytes]:
             pending, member = member.unused_data, None
 
 
+def _up_to_the_error(member: zlib._Decompress, data: bytes) -> Iterator[bytes]:
+    """What can be decompressed before a broken place: zlib gives out nothing of a call that fails."""
+    for at in range(len(data)):
+        try:
+            piece = member.decompress(data[at : at + 1])
+        except zlib.error:
+            return
+        if piece:
+            yield piece
+
+
 def _unzstd(file: BinaryIO) -> Iterator[bytes]:
     frame: zstandard.ZstdDecompressionObj | None = None
     pending = b""
     while True:
-        data = pending or file.read(_INPUT_BYTES)
+        data = pending or file.read(_ZSTD_INPUT_BYTES)
         pending = b""
-        if frame is None:
-            if not data:
-                return
-            frame = zstandard.ZstdDecompressor().decompressobj()
         if not data:
-            raise DamagedInputError
+            if frame is not None:
+                raise DamagedInputError
+            return
+        if frame is None:
+            frame = zstandard.ZstdDecompressor().decompressobj()
         try:
             piece = frame.decompress(data)
         except zstandard.ZstdError:

@@ -1,7 +1,7 @@
 """CSV by dialect: quoted line ends, any encoding, a header that names the columns.
 
-A record ends at a line end outside quotes. A quote that is never closed would swallow the rest of the file; so a record that spans
-too much is broken up: its first line is malformed, and reading goes on with the next line.
+A record ends at a line end outside quotes. A quote that is never closed would swallow what follows; so where lines make no record
+together, or too many of them, the first is a record by itself (most likely malformed), and reading goes on with the next line.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import BinaryIO
 from contracts.codes import Violation
 from contracts.source import SourceSpec
 from transforms.formats.base import DAMAGE, Bookmark, ParsedRecords, RecordBlock
-from transforms.formats.lines import read_text_pieces, transcoded_from
+from transforms.formats.lines import read_text_pieces, text_encoding
 
+csv.field_size_limit(1 << 30)  # of the process; cells are limited by record_bytes
 _RECORD_LINES = 1_000
 _MALFORMED = Violation("$", "syntax", "a CSV record with closed quotes")
 
@@ -30,34 +31,38 @@ class CsvRows:
         header, body_offset, encoding = self._read_header(file)
         if header is None:
             return
-        ordinal, offset = start.ordinal, max(start.offset, body_offset)
+        ordinal, end = start.ordinal, max(start.offset, body_offset)
         held: list[bytes] = []
-        for piece in read_text_pieces(file, offset, self._spec.csv.encoding):
-            first = piece.offset - sum(map(len, held))
-            records, held = self._records(held + _split_lines(piece.text))
-            if piece.damaged:
-                records, held = records + [b"".join(held)] if held else records, []
-            block = self._block(Bookmark(ordinal, first), header, encoding, records, damaged=piece.damaged)
+        for piece in read_text_pieces(file, end, self._spec.record_bytes, self._spec.csv.encoding):
+            first = Bookmark(ordinal, piece.offset - sum(map(len, held)))
+            lines = held + _split_lines(piece.text)
+            torn = b""
+            if piece.damaged and lines and not lines[-1].endswith(b"\n"):
+                torn = lines.pop()
+            records, held = self._records(lines, encoding)
+            if piece.damaged:  # the record that the end of what can be read has torn is the damage
+                torn, held = b"".join((*held, torn)), []
+            block = self._block(first, header, encoding, records, torn if piece.damaged else None)
             if block.count:
                 yield block
-            ordinal += block.count
-            offset = piece.offset + len(piece.text) - sum(map(len, held))
+            ordinal, end = ordinal + block.count, piece.end
         if held:  # a quote was never closed before the end of the file
-            records = self._give_up(held)
-            yield self._block(Bookmark(ordinal, offset), header, encoding, records, damaged=False)
+            records = self._give_up(held, encoding)
+            yield self._block(Bookmark(ordinal, end - sum(map(len, held))), header, encoding, records, None)
 
     def _read_header(self, file: BinaryIO) -> tuple[list[str] | None, int, str]:
         """Header cells, the offset of the first record, and the encoding of the bytes that pieces hold."""
-        for piece in read_text_pieces(file, 0, self._spec.csv.encoding):
-            encoding = "utf-8" if transcoded_from(file, self._spec.csv.encoding) else self._spec.csv.encoding
-            records, rest = self._records(_split_lines(piece.text))
+        encoding = text_encoding(file, self._spec.csv.encoding)
+        for piece in read_text_pieces(file, 0, self._spec.record_bytes, self._spec.csv.encoding):
+            records, rest = self._records(_split_lines(piece.text), encoding)
             first = records[0] if records else b"".join(rest)
-            skipped = piece.text.find(first)
             cells = self._parse([first.decode(encoding, "replace")])
-            return (cells[0] if cells else []), piece.offset + skipped + len(first), encoding
-        return None, 0, "utf-8"
+            if not cells:  # nothing that could be a header: told as a record
+                return [], piece.offset, encoding
+            return cells[0], piece.offset + piece.text.find(first) + len(first), encoding
+        return None, 0, encoding
 
-    def _records(self, lines: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    def _records(self, lines: list[bytes], encoding: str) -> tuple[list[bytes], list[bytes]]:
         """Join lines into records; the second part is the lines of a record that is not complete yet."""
         quote = self._spec.csv.quote.encode()
         records: list[bytes] = []
@@ -69,7 +74,7 @@ class CsvRows:
             line = queue[at]
             at += 1
             if not open_lines:
-                if line.count(quote) % 2 == 0:
+                if line.count(quote) % 2 == 0 or len(line) > self._spec.record_bytes:
                     if not line.isspace():
                         records.append(line)
                     continue
@@ -77,34 +82,38 @@ class CsvRows:
                 continue
             open_lines.append(line)
             size += len(line)
-            if line.count(quote) % 2:
+            too_long = len(open_lines) > _RECORD_LINES or size > self._spec.record_bytes
+            closed = line.count(quote) % 2 == 1
+            if closed and not too_long and self._parse([b"".join(open_lines).decode(encoding, "replace")]):
                 records.append(b"".join(open_lines))
                 open_lines = []
-            elif len(open_lines) > _RECORD_LINES or size > self._spec.record_bytes:
-                records.append(open_lines[0])  # malformed by itself: its quotes do not close
+            elif closed or too_long:
+                records.append(open_lines[0])
                 at -= len(open_lines) - 1
                 open_lines = []
         return records, open_lines
 
-    def _give_up(self, lines: list[bytes]) -> list[bytes]:
+    def _give_up(self, lines: list[bytes], encoding: str) -> list[bytes]:
         """The records in lines whose first one opens a quote that nothing closes."""
         records: list[bytes] = []
         while lines:
             records.append(lines[0])
-            more, lines = self._records(lines[1:])
+            more, lines = self._records(lines[1:], encoding)
             records += more
         return records
 
-    def _block(
-        self, start: Bookmark, header: list[str], encoding: str, records: list[bytes], *, damaged: bool
-    ) -> RecordBlock:
+    def _block(self, start: Bookmark, header: list[str], encoding: str, records: list[bytes], torn: bytes | None) -> RecordBlock:
+        """torn: what is there of the record in which the file becomes unreadable; None where it does not."""
+        damaged = torn is not None
         count = len(records) + damaged
 
         def parse() -> ParsedRecords:
             parsed = self._parse_records(header, encoding, records)
-            if damaged:
+            if torn is not None:
+                whole, limit = parsed.raw, self._spec.record_bytes
                 parsed.records = [*parsed.records, None]
                 parsed.failed[len(records)] = [DAMAGE]
+                parsed.raw = lambda i: whole(i) if i < len(records) else torn[:limit]
             return parsed
 
         return RecordBlock(start, count, sum(map(len, records)) + 1, parse, damaged=damaged)
@@ -114,7 +123,7 @@ class CsvRows:
         limit = self._spec.record_bytes
 
         def raw(index: int) -> bytes:
-            return records[index][:limit] if index < len(records) else b""
+            return records[index][:limit]
 
         missing = self._missing(header)
         if missing:
@@ -168,8 +177,7 @@ class CsvRows:
 
 
 def _split_lines(text: bytes) -> list[bytes]:
-    """Lines with their ends; only ``\\n`` ends a line (``bytes.splitlines`` also cuts at a lone ``\\r``)."""
+    """Lines with their ends; only a line feed ends one (``bytes.splitlines`` also cuts at a lone carriage return)."""
     lines = [line + b"\n" for line in text.split(b"\n")]
     last = lines.pop()[:-1]
     return [*lines, last] if last else lines
-

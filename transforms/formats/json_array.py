@@ -8,18 +8,24 @@ from typing import BinaryIO
 
 from contracts.source import SourceSpec
 from transforms.formats.base import PIECE_BYTES, Bookmark, RecordBlock, damaged_block
-from transforms.formats.compression import DamagedInputError, read_pieces
+from transforms.formats.compression import DamagedInputError
 from transforms.formats.jsonl import json_block
-from transforms.formats.lines import UTF8_BOM
+from transforms.formats.lines import UTF8_BOM, read_text
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|["\[\]{},]', re.DOTALL)
-# An element that is still open after this much is no element: the array is broken there.
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
+# An element that is still open after this much (and twice record_bytes) is no element: the array is broken there.
 _ELEMENT_BYTES = 16 << 20
 
 
 def _starts_with_bracket(file: BinaryIO) -> bool:
-    head = next(read_pieces(file), b"")
-    return head.removeprefix(UTF8_BOM).lstrip()[:1] == b"["
+    try:
+        for number, piece in enumerate(read_text(file, 0)):
+            body = (piece if number else piece.removeprefix(UTF8_BOM)).lstrip()
+            if body:
+                return body[:1] == b"["
+    except DamagedInputError:
+        pass  # told when the elements are read
+    return False
 
 
 class JsonArray:
@@ -33,10 +39,10 @@ class JsonArray:
         ordinal, offset = start.ordinal, start.offset
         elements: list[bytes] = []
         size = 0
-        splitter = _ElementSplitter(offset, in_array=offset > 0 and _starts_with_bracket(file))
+        splitter = _ElementSplitter(offset, 2 * self._spec.record_bytes, in_array=offset > 0 and _starts_with_bracket(file))
         damaged = False
         try:
-            for piece in read_pieces(file, offset):
+            for piece in read_text(file, offset):
                 for element in splitter.feed(piece):
                     elements.append(element)
                     size += len(element)
@@ -52,13 +58,15 @@ class JsonArray:
         if block.count:
             yield block
         if damaged or splitter.unfinished:
-            yield damaged_block(Bookmark(ordinal + block.count, splitter.next_offset), splitter.unfinished[: self._spec.record_bytes])
+            rest = splitter.unfinished[: self._spec.record_bytes]
+            yield damaged_block(Bookmark(ordinal + block.count, splitter.next_offset), rest)
 
 
 class _ElementSplitter:
     """Cuts a stream into top-level elements by matching brackets outside strings."""
 
-    def __init__(self, offset: int, *, in_array: bool) -> None:
+    def __init__(self, offset: int, element_bytes: int, *, in_array: bool) -> None:
+        self._limit = max(element_bytes, _ELEMENT_BYTES)
         self._buffer = b""
         self._begin = 0  # where the current element begins in the buffer
         self._scanned = 0  # where looking goes on
@@ -110,12 +118,13 @@ class _ElementSplitter:
                     yield from self._cut(match.end(), match.end())
         else:
             self._scanned = len(self._buffer)
-        self.broken = len(self._buffer) - self._begin > _ELEMENT_BYTES
+        self.broken = len(self._buffer) - self._begin > self._limit
 
     def _open(self) -> bool:
         """Look at the first byte that is no blank: an array, or objects in a row."""
         body = self._buffer.removeprefix(UTF8_BOM).lstrip()
         if not body:
+            self._begin = self._scanned = len(self._buffer)
             return False
         self._at_start, self._in_array = False, body[:1] == b"["
         self._begin = self._scanned = len(self._buffer) - len(body) + self._in_array

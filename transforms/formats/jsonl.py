@@ -16,7 +16,7 @@ from transforms.formats.lines import read_text_pieces
 _decode = msgspec.json.Decoder().decode
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _raw_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"?|([\[{])|([\]}])', re.DOTALL)
+_BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|([\]}])', re.DOTALL)
 
 
 class JsonLines:
@@ -28,12 +28,13 @@ class JsonLines:
     def blocks(self, file: BinaryIO, start: Bookmark) -> Iterator[RecordBlock]:
         """See Format."""
         ordinal = start.ordinal
-        for piece in read_text_pieces(file, start.offset):
-            lines = [line for line in piece.text.split(b"\n") if line and not line.isspace()]
-            torn = lines.pop() if piece.damaged and lines and not piece.text.endswith(b"\n") else b""
+        for piece in read_text_pieces(file, start.offset, self._spec.record_bytes):
+            lines = piece.text.split(b"\n")
+            torn = lines.pop() if piece.damaged else b""
+            lines = [line for line in lines if line and not line.isspace()]
             block = json_block(self._spec, Bookmark(ordinal, piece.offset), lines, len(piece.text))
             if piece.damaged:
-                block = _with_damage(block, torn)
+                block = _with_damage(block, torn[: self._spec.record_bytes])
             if block.count:
                 yield block
             ordinal += block.count

@@ -11,61 +11,76 @@ from transforms.formats.base import PIECE_BYTES
 from transforms.formats.compression import DamagedInputError, read_pieces
 
 UTF8_BOM = codecs.BOM_UTF8
-# A line longer than this is kept only up to here; the rest is skipped. Far above any record_bytes.
-LINE_KEPT_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
 class TextPiece:
     """Whole lines as bytes in UTF-8 (or a superset of ASCII).
 
-    offset: of its first byte in the decompressed (and, for UTF-16, transcoded) stream. damaged: what follows cannot be read, and the
-    text may end within a line.
+    offset, end: where it begins and ends in the decompressed (and, for UTF-16, transcoded) stream; further apart than its text is
+    long where a line was not kept whole. damaged: what follows cannot be read, and the text may end within a line.
     """
 
     offset: int
     text: bytes
+    end: int
     damaged: bool = False
 
 
-def read_text_pieces(file: BinaryIO, offset: int, encoding: str = "utf-8") -> Iterator[TextPiece]:
+def read_text_pieces(file: BinaryIO, offset: int, line_bytes: int, encoding: str = "utf-8") -> Iterator[TextPiece]:
     """Pieces of about 1 MiB that end at a line end, but for the last one.
 
-    A byte-order mark at the start of the file is left out, and one of UTF-16 or UTF-32 wins over ``encoding``.
+    A byte-order mark at the start of the file is left out, and one of UTF-16 or UTF-32 wins over ``encoding``. Of a line longer
+    than ``line_bytes`` at least that much and one byte is kept, and the rest left out: memory is bounded whatever the input.
     """
-    wide = transcoded_from(file, encoding)
-    if wide:
-        source = _skip(_transcode(read_pieces(file), wide), offset)
-    else:
-        source = read_pieces(file, offset)
-    rest: list[bytes] = []
-    rest_size, position, damaged = 0, offset, False
+    held: list[bytes] = []
+    size = line = skipped = 0  # of what is held; of its last line, which has not ended; of what was left out of that
+    position, damaged = offset, False
     try:
-        for piece in source:
-            if position == 0 and not rest and piece.startswith(UTF8_BOM):
+        for piece in read_text(file, offset, encoding):
+            if position == 0 and not held and piece.startswith(UTF8_BOM):
                 position, piece = len(UTF8_BOM), piece[len(UTF8_BOM) :]  # noqa: PLW2901
-            cut = piece.rfind(b"\n") + 1
-            if cut == 0 or rest_size + cut < PIECE_BYTES:
-                rest.append(piece)
-                rest_size += len(piece)
-                if cut == 0 or rest_size < PIECE_BYTES:
+            if line > line_bytes:
+                line_end = piece.find(b"\n")
+                skipped += len(piece) if line_end < 0 else line_end
+                if line_end < 0:
                     continue
-                piece, rest, rest_size = b"".join(rest), [], 0  # noqa: PLW2901
-                cut = piece.rfind(b"\n") + 1
-            text = b"".join((*rest, piece[:cut]))
-            yield TextPiece(position, text)
-            position += len(text)
-            rest, rest_size = [piece[cut:]], len(piece) - cut
+                piece = piece[line_end:]  # noqa: PLW2901
+            held.append(piece)
+            size += len(piece)
+            last_line = len(piece) - piece.rfind(b"\n") - 1
+            line = line + len(piece) if last_line == len(piece) else last_line
+            whole = size - line
+            if whole >= PIECE_BYTES or (skipped and whole):
+                text = b"".join(held)
+                yield TextPiece(position, text[:whole], position + whole + skipped)
+                position += whole + skipped
+                held, size, skipped = [text[whole:]], line, 0
     except DamagedInputError:
         damaged = True
-    text = b"".join(rest)
+    text = b"".join(held)
     if text or damaged:
-        yield TextPiece(position, text, damaged)
+        yield TextPiece(position, text, position + len(text) + skipped, damaged)
 
 
-def transcoded_from(file: BinaryIO, encoding: str) -> str | None:
-    """The encoding that pieces are transcoded from into UTF-8; None where they hold the file's own bytes."""
-    return _wide_encoding(next(_unbroken(read_pieces(file)), b""), encoding)
+def read_text(file: BinaryIO, offset: int, encoding: str = "utf-8") -> Iterator[bytes]:
+    """Pieces of the decompressed stream, transcoded to UTF-8 where its code units are wider than a byte.
+
+    Raises:
+        DamagedInputError: see ``read_pieces``; also where code units are no characters.
+    """
+    wide = _wide_encoding(_head(file), encoding)
+    return _skip(_transcode(read_pieces(file), wide), offset) if wide else read_pieces(file, offset)
+
+
+def text_encoding(file: BinaryIO, encoding: str) -> str:
+    """The encoding of what ``read_text`` gives: UTF-8 where it was transcoded or a byte-order mark says so."""
+    head = _head(file)
+    return "utf-8" if _wide_encoding(head, encoding) or head.startswith(UTF8_BOM) else encoding
+
+
+def _head(file: BinaryIO) -> bytes:
+    return next(_unbroken(read_pieces(file)), b"")
 
 
 def _unbroken(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -88,10 +103,12 @@ def _wide_encoding(head: bytes, encoding: str) -> str | None:
 def _transcode(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     """To UTF-8. Code units that are no character stay recognisable: they become bytes that are not UTF-8."""
     decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
-    for piece in pieces:
-        yield decoder.decode(piece).encode("utf-8", "surrogatepass")
     try:
-        decoder.decode(b"", final=True)
+        for piece in pieces:
+            if text := decoder.decode(piece):
+                yield text.encode("utf-8", "surrogatepass")
+        if text := decoder.decode(b"", final=True):
+            yield text.encode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
         raise DamagedInputError from None
 

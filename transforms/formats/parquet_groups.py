@@ -8,9 +8,13 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from contracts.codes import Violation
 from contracts.compiler.values import CANONICAL_JSON
 from contracts.source import SourceSpec
 from transforms.formats.base import DAMAGE, Bookmark, ParsedRecords, RecordBlock, damaged_block
+
+_BLOCK_ROWS = 8_192  # rows become Python objects this many at a time; row groups are often a million
+_BAD_TIME = Violation("$", "timestamp", "dates and times from year 1 to 9999")
 
 
 class ParquetGroups:
@@ -20,7 +24,7 @@ class ParquetGroups:
         self._spec = spec
 
     def blocks(self, file: BinaryIO, start: Bookmark) -> Iterator[RecordBlock]:
-        """See Format. A bookmark's offset is a row group's number."""
+        """See Format. A bookmark's offset is a row group's number; its ordinal may lie within the group."""
         file.seek(0)
         if not file.read(1):
             return
@@ -32,19 +36,63 @@ class ParquetGroups:
             file.seek(0)
             yield damaged_block(Bookmark(), file.read(self._spec.record_bytes))
             return
-        ordinal = start.ordinal
-        for group in range(start.offset, metadata.num_row_groups):
-            about = metadata.row_group(group)
-            yield RecordBlock(Bookmark(ordinal, group), about.num_rows, about.total_byte_size, _parser(parquet, group, about.num_rows))
-            ordinal += about.num_rows
+        first = sum(metadata.row_group(number).num_rows for number in range(start.offset))
+        for number in range(start.offset, metadata.num_row_groups):
+            about = metadata.row_group(number)
+            group = _Group(parquet, number)
+            for row in range(max(start.ordinal - first, 0), about.num_rows, _BLOCK_ROWS):
+                count = min(_BLOCK_ROWS, about.num_rows - row)
+                size = about.total_byte_size * count // about.num_rows
+                yield RecordBlock(Bookmark(first + row, number), count, size, group.parser(row, count))
+            first += about.num_rows
 
 
-def _parser(parquet: pq.ParquetFile, group: int, count: int) -> Any:
-    def parse() -> ParsedRecords:
-        try:
-            records: list[Any] = parquet.read_row_group(group).to_pylist(maps_as_pydicts="strict")
-        except (pa.ArrowException, OSError, ValueError):
-            return ParsedRecords([None] * count, lambda _i: b"", {i: [DAMAGE] for i in range(count)})
-        return ParsedRecords(records, lambda i: CANONICAL_JSON.encode(records[i]))
+class _Group:
+    """A row group, read when its first rows are asked for."""
 
-    return parse
+    def __init__(self, parquet: pq.ParquetFile, number: int) -> None:
+        self._parquet, self._number = parquet, number
+        self._rows: pa.Table | None = None
+        self._broken = False
+
+    def parser(self, row: int, count: int) -> Any:
+        """What decodes some of the rows."""
+
+        def parse() -> ParsedRecords:
+            table = self._read()
+            if table is None:
+                return ParsedRecords([None] * count, lambda _i: b"", {i: [DAMAGE] for i in range(count)})
+            return _parse_rows(table.slice(row, count))
+
+        return parse
+
+    def _read(self) -> pa.Table | None:
+        if self._rows is None and not self._broken:
+            try:
+                self._rows = _in_microseconds(self._parquet.read_row_group(self._number))
+            except (pa.ArrowException, OSError, ValueError):
+                self._broken = True
+        return self._rows
+
+
+def _in_microseconds(rows: pa.Table) -> pa.Table:
+    """Nanoseconds are cut to microseconds, as in timestamps that are text."""
+    for number, field in enumerate(rows.schema):
+        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
+            rows = rows.set_column(number, field.name, rows.column(number).cast(pa.timestamp("us", field.type.tz), safe=False))
+    return rows
+
+
+def _parse_rows(rows: pa.Table) -> ParsedRecords:
+    failed: dict[int, list[Violation]] = {}
+    try:
+        records: list[Any] = rows.to_pylist(maps_as_pydicts="lossy")
+    except (OverflowError, ValueError):  # a date that no Python type holds: find its row
+        records = []
+        for i in range(len(rows)):
+            try:
+                records += rows.slice(i, 1).to_pylist(maps_as_pydicts="lossy")
+            except (OverflowError, ValueError):
+                failed[i] = [_BAD_TIME]
+                records.append(None)
+    return ParsedRecords(records, lambda i: b"" if records[i] is None else CANONICAL_JSON.encode(records[i]), failed)

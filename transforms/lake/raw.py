@@ -6,9 +6,12 @@ import fnmatch
 import hashlib
 import json
 import os
+import stat
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO, Literal
 
 import msgspec
@@ -25,6 +28,7 @@ from transforms.lake.location import Lake
 CHUNK_BYTES = 64 << 20  # what one worker decodes before it cuts batches; bounds its memory
 _COPY_BYTES = 1 << 20
 _ATTEMPTS = 3
+_SUFFIX_LENGTH = 32
 IGNORED_NAMES = (".*", "_*", "*.tmp", "*.part", "*.partial", "*.crc", "*.inprogress", "*.swp", "Thumbs.db", "*~")
 
 Status = Literal["landed", "already landed", "ignored", "vanished", "unreadable", "changing"]
@@ -135,7 +139,9 @@ def reader_id(spec: SourceSpec) -> str:
     """Names everything that decides how a source's records are numbered."""
     parts = [spec.format, str(spec.records or ""), str(spec.record_bytes)]
     if spec.format == "csv":
-        parts += [spec.csv.quote, spec.csv.encoding]
+        parts += [spec.csv.quote, spec.csv.encoding, spec.csv.delimiter]
+    if spec.records:
+        parts.append(str(spec.max_depth))  # a batch that is too deep is one record
     return xxhash.xxh3_64_hexdigest("\0".join(parts).encode())
 
 
@@ -145,59 +151,92 @@ def land_file(lake: Lake, spec: SourceSpec, file: InputFile, chunk_bytes: int = 
     Raises:
         ConfigurationError: the same bytes were landed before and numbered by another reader.
     """
-    name = file.uri.rstrip("/").rsplit("/", 1)[-1]
+    uri = os.fsencode(file.uri).decode("utf-8", "replace")  # what can be written down: names on disk are bytes
+    name = uri.rstrip("/").rsplit("/", 1)[-1]
     if any(fnmatch.fnmatch(name, pattern) for pattern in IGNORED_NAMES):
-        return Landing(file.uri, "ignored", detail="a hidden or unfinished file by its name")
-    temporary = lake.temporary / f"{os.getpid()}-{xxhash.xxh3_64_hexdigest(file.uri.encode())}"
+        return Landing(uri, "ignored", detail="a hidden or unfinished file by its name")
+    temporary = _temporary(lake, os.fsencode(file.uri), "copy")
     try:
         for _ in range(_ATTEMPTS):
-            digest = _copy(file, temporary)
-            if digest is not None:
+            copied = _copy(file, temporary)
+            if copied is not None:
                 break
         else:
-            return Landing(file.uri, "changing", detail=f"it changed while it was read, {_ATTEMPTS} times; land it when it is complete")
-        known = find_raw_file(lake, spec.name, digest)
+            return Landing(uri, "changing", detail=f"it changed while it was read, {_ATTEMPTS} times; land it when it is complete")
+        known = find_raw_file(lake, spec.name, copied.digest)
         if known is not None:
             _check_reader(known, spec)
-            return Landing(file.uri, "already landed", known)
-        landed = _index(lake, spec, file, digest, name, temporary, chunk_bytes)
-        return landed
-    except FileNotFoundError:
-        return Landing(file.uri, "vanished", detail="it was listed, and was gone when it was opened")
-    except IsADirectoryError:
-        return Landing(file.uri, "unreadable", detail="it is a folder")
-    except PermissionError:
-        return Landing(file.uri, "unreadable", detail="permission denied")
+            return Landing(uri, "already landed", known)
+        return _index(lake, spec, uri, name, copied, temporary, chunk_bytes)
+    except _InputError as error:
+        return Landing(uri, error.status, detail=error.detail)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _copy(file: InputFile, target: Path) -> str | None:
+def _temporary(lake: Lake, key: bytes, kind: str) -> Path:
+    """A name that no other process or thread uses: two of them may well land the same bytes at once."""
+    return lake.temporary / f"{os.getpid()}-{threading.get_ident()}-{xxhash.xxh3_64_hexdigest(key)}.{kind}"
+
+
+@dataclass(frozen=True)
+class _Copied:
+    digest: str
+    mtime_us: int
+
+
+class _InputError(Exception):
+    """The input, not the lake, cannot be read."""
+
+    def __init__(self, status: Status, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.detail = status, detail
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise _InputError("vanished", "it was listed, and was gone when it was opened") from None
+    except OSError as error:
+        raise _InputError("unreadable", (error.strerror or "input/output error").lower()) from None
+
+
+def _copy(file: InputFile, target: Path) -> _Copied | None:
     """Copy and hash; None where the file changed meanwhile."""
     digest = hashlib.sha256()
     local = "://" not in file.uri
-    before = os.stat(file.uri) if local else None
-    source: BinaryIO = (
-        open(file.uri, "rb") if local else FileSystems.open(file.uri, compression_type=CompressionTypes.UNCOMPRESSED)  # noqa: SIM115
-    )
+    with _reading():
+        before = os.stat(file.uri) if local else None
+        if before is not None and not stat.S_ISREG(before.st_mode):  # opening a pipe would wait for its other end
+            raise _InputError("unreadable", "it is a folder" if stat.S_ISDIR(before.st_mode) else "it is not a regular file")
+        source: BinaryIO = (
+            open(file.uri, "rb") if local else FileSystems.open(file.uri, compression_type=CompressionTypes.UNCOMPRESSED)  # noqa: SIM115
+        )
     with source, target.open("wb") as out:
-        while piece := source.read(_COPY_BYTES):
+        while piece := _read(source):
             digest.update(piece)
             out.write(piece)
-    if before is not None:
+    if before is None:
+        return _Copied(digest.hexdigest(), file.mtime_us)
+    with _reading():
         after = os.stat(file.uri)
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            return None
-    return digest.hexdigest()
+    same = (before.st_ino, before.st_size, before.st_mtime_ns) == (after.st_ino, after.st_size, after.st_mtime_ns)
+    return _Copied(digest.hexdigest(), after.st_mtime_ns // 1000) if same else None
 
 
-def _index(
-    lake: Lake, spec: SourceSpec, file: InputFile, digest: str, name: str, copy: Path, chunk_bytes: int
-) -> Landing:
-    received = us_to_datetime(file.mtime_us)
+def _read(source: BinaryIO) -> bytes:
+    with _reading():
+        return source.read(_COPY_BYTES)
+
+
+def _index(lake: Lake, spec: SourceSpec, uri: str, name: str, copied: _Copied, copy: Path, chunk_bytes: int) -> Landing:
+    digest = copied.digest
+    received = us_to_datetime(copied.mtime_us)
     folder = lake.raw / f"source={spec.name}" / f"dt={received:%Y-%m-%d}" / f"hour={received:%H}"
-    suffix = name[name.index(".") :] if "." in name else ""
-    path = folder / f"{digest}{suffix}"
+    suffix = "".join(PurePath(name).suffixes[-2:])
+    path = folder / f"{digest}{suffix if len(suffix) <= _SUFFIX_LENGTH else ''}"
     with copy.open("rb") as opened:
         chunks, damaged = scan_chunks(spec, opened, chunk_bytes)
     raw_file = RawFile(
@@ -207,7 +246,7 @@ def _index(
         name=name,
         reader=reader_id(spec),
         size_bytes=copy.stat().st_size,
-        received_at_us=file.mtime_us,
+        received_at_us=copied.mtime_us,
         records=sum(chunk[1] for chunk in chunks),
         damaged=damaged,
         chunks=tuple(chunks),
@@ -217,13 +256,13 @@ def _index(
     index = _index_path(lake, spec.name, digest)
     index.parent.mkdir(parents=True, exist_ok=True)
     if put_if_absent(lake, index, json.dumps(asdict(raw_file), indent=1).encode()):
-        return Landing(file.uri, "landed", raw_file)
+        return Landing(uri, "landed", raw_file)
     known = find_raw_file(lake, spec.name, digest)  # another run was faster; its place is the one that counts
     assert known is not None
     if known.path != raw_file.path:
         path.unlink(missing_ok=True)
     _check_reader(known, spec)
-    return Landing(file.uri, "already landed", known)
+    return Landing(uri, "already landed", known)
 
 
 def scan_chunks(spec: SourceSpec, file: BinaryIO, chunk_bytes: int) -> tuple[list[tuple[int, int, int, int]], bool]:
@@ -246,7 +285,7 @@ def scan_chunks(spec: SourceSpec, file: BinaryIO, chunk_bytes: int) -> tuple[lis
 
 def put_if_absent(lake: Lake, path: Path, content: bytes) -> bool:
     """Write a whole file that appears at once, unless there is one; whether it was written."""
-    temporary = lake.temporary / f"{os.getpid()}-{xxhash.xxh3_64_hexdigest(str(path).encode())}.put"
+    temporary = _temporary(lake, os.fsencode(path), "put")
     temporary.write_bytes(content)
     try:
         os.link(temporary, path)
@@ -279,8 +318,6 @@ def _check_reader(known: RawFile, spec: SourceSpec) -> None:
     if known.reader != reader_id(spec):
         raise ConfigurationError(
             f"source {spec.name}: {known.name} was landed and its records numbered with other format options "
-            "(format, records, record_bytes, csv quote or encoding). Positions would change their meaning: give the changed source a "
-            "new name, or use another lake."
+            "(format, records, record_bytes, max_depth, csv quote, delimiter or encoding). Positions would change their meaning: give "
+            "the changed source a new name, or use another lake."
         )
-
-

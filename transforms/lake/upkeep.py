@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -102,11 +103,21 @@ def orphans(lake: Lake, older_than_s: int) -> Iterator[Path]:
     catalog = lake.catalog()
     for namespace in NAMESPACES:
         for name in catalog.list_tables(namespace):
-            table = catalog.load_table(name)
-            named = _named_files(table)
-            folder = Path(_local(table.location())) / "data"
-            yield from (p for p in sorted(folder.glob("*")) if str(p) not in named and p.stat().st_mtime < before)
-    yield from (p for p in sorted(lake.temporary.glob("*")) if p.stat().st_mtime < before)
+            folder = Path(_local(catalog.load_table(name).location())) / "data"
+            old = _older(folder, before)
+            named = _named_files(catalog.load_table(name))  # loaded after the files were listed: it knows what was committed by then
+            yield from (path for path in old if str(path) not in named)
+    yield from _older(lake.temporary, before)
+
+
+def _older(folder: Path, before: float) -> list[Path]:
+    """Files of a folder that were last written before this time; those that vanish meanwhile are not there."""
+    found = []
+    for path in sorted(folder.glob("*")):
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < before:
+                found.append(path)
+    return found
 
 
 def _named_files(table: Table) -> set[str]:
