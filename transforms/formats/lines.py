@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -103,14 +104,18 @@ def _wide_encoding(head: bytes, encoding: str) -> str | None:
 def _transcode(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     """To UTF-8. Code units that are no character stay recognisable: they become bytes that are not UTF-8."""
     decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
-    try:
-        for piece in pieces:
-            if text := decoder.decode(piece):
-                yield text.encode("utf-8", "surrogatepass")
-        if text := decoder.decode(b"", final=True):
+    for piece in itertools.chain(pieces, [b""]):
+        state = decoder.getstate()
+        broken = False
+        try:
+            text = decoder.decode(piece, final=not piece)
+        except UnicodeDecodeError as error:
+            decoder.setstate(state)
+            text, broken = decoder.decode(piece[: max(error.start - len(state[0]), 0)]), True
+        if text:
             yield text.encode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        raise DamagedInputError from None
+        if broken:
+            raise DamagedInputError
 
 
 def _skip(pieces: Iterable[bytes], offset: int) -> Iterator[bytes]:
