@@ -22,7 +22,7 @@ setup(
         "apache-beam==2.77.*",  # the graph and its runners
         "pyarrow>=25,<26",  # columns, Parquet
         "pyiceberg[sql-sqlite]==0.12.*",  # tables: atomic commits, time travel; SQLite catalog
-        "fastavro>=1.13",  # Avro files
+        "fastavro[snappy,zstandard]>=1.13",  # Avro files, with the codecs that Spark and others write
         "msgspec>=0.22",  # JSON: strict, fast, with canonical output
         "xxhash>=4.1",  # fingerprints, content hashes, shards
         "zstandard>=0.25",  # zstd input

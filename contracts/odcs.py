@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from contracts.errors import ConfigurationError
 from contracts.model import FORMATS, Column, ColumnType, Contract, EventTimeRule
-from contracts.rules import Rule, parse_rule
+from contracts.rules import Compare, RequireWhen, Rule, parse_rule
 
 _CONTRACT_KEYS = {"kind", "eventId", "windowTime", "receivedAt", "eventTime", "order", "unknownFields", "rules"}
 _COLUMN_KEYS = {"nullTokens", "accept", "transport"}
@@ -34,6 +34,7 @@ _TYPES = {
     ("array", "json"): ColumnType.JSON,
     ("object", "map<string,boolean>"): ColumnType.BOOLEAN_MAP,
 }
+_LISTABLE = {ColumnType.STRING, ColumnType.INTEGER, ColumnType.BOOLEAN}  # whose values a rule can list
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
 
 
@@ -69,11 +70,12 @@ def _compile(document: OpenDataContractStandard, problems: list[str]) -> Contrac
     names = [column.name for column in columns]
     problems += [f"column {name}: defined twice" for name in sorted({n for n in names if names.count(n) > 1})]
     problems += [f"column {name}: names with a leading _ are Headrace's own" for name in names if name.startswith("_")]
-    event_id = extra.get("eventId") or {}
-    unknown = extra.get("unknownFields") or {"policy": "drop"}
-    event_time = EventTimeRule(**extra["eventTime"]) if extra.get("eventTime") else None
+    event_id = _mapping(extra, "eventId", {"column"}, {"from"}, problems)
+    unknown = _mapping(extra, "unknownFields", {"policy"}, {"column"}, problems) or {"policy": "drop"}
+    times = _mapping(extra, "eventTime", {"column", "original", "sent"}, set(), problems)
+    event_time = EventTimeRule(**times) if times else None
     rules: list[Rule] = []
-    for definition in extra.get("rules") or []:
+    for definition in _list(extra, "rules", "contract", problems):
         try:
             rules.append(parse_rule(definition))
         except (ValueError, TypeError, AttributeError) as error:
@@ -84,12 +86,12 @@ def _compile(document: OpenDataContractStandard, problems: list[str]) -> Contrac
         kind=extra.get("kind", "event"),
         columns=columns,
         event_id=event_id.get("column", ""),
-        event_id_from=tuple(event_id.get("from", ())),
-        window_time=tuple(extra.get("windowTime") or ()),
+        event_id_from=tuple(_list(event_id, "from", "eventId", problems)),
+        window_time=tuple(_list(extra, "windowTime", "contract", problems)),
         received_at=extra.get("receivedAt"),
         event_time=event_time,
-        order=tuple(extra.get("order") or ()),
-        unknown_policy=unknown.get("policy"),
+        order=tuple(_list(extra, "order", "contract", problems)),
+        unknown_policy=unknown["policy"],
         unknown_column=unknown.get("column"),
         rules=tuple(rules),
         description=(document.description.purpose or "") if document.description else "",
@@ -98,7 +100,7 @@ def _compile(document: OpenDataContractStandard, problems: list[str]) -> Contrac
     return contract
 
 
-def _check(contract: Contract) -> Iterable[str]:
+def _check(contract: Contract) -> Iterable[str]:  # noqa: PLR0912 - one per part
     """Whether the parts fit together."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", contract.name):
         yield f"name: {contract.name!r} is not lower snake_case"
@@ -123,14 +125,25 @@ def _check(contract: Contract) -> Iterable[str]:
         used["eventTime"] = (contract.event_time.column, contract.event_time.original, contract.event_time.sent)
     for where, names in used.items():
         yield from (f"{where}: no column {n!r}" for n in names if n is not None and n not in contract.by_name)
-    for where, names, types in (
+    times = contract.event_time
+    typed: tuple[tuple[str, tuple[str | None, ...], set[ColumnType]], ...] = (
         ("windowTime", contract.window_time, {ColumnType.TIMESTAMP}),
+        ("receivedAt", (contract.received_at,), {ColumnType.TIMESTAMP}),
+        ("eventTime", (times.column, times.original, times.sent) if times else (), {ColumnType.TIMESTAMP}),
+        ("unknownFields.column", (contract.unknown_column,), {ColumnType.JSON}),
+        ("rules: when", tuple(r.when for r in contract.rules if isinstance(r, RequireWhen)), _LISTABLE),
         ("order", contract.order, {ColumnType.TIMESTAMP, ColumnType.INTEGER}),
         ("eventId.column", (contract.event_id,), {ColumnType.STRING}),
-    ):
+    )
+    for where, names, types in typed:
         for name in names:
             if name in contract.by_name and contract.by_name[name].type not in types:
                 yield f"{where}: column {name} must be of type {' or '.join(sorted(types))}"
+    for rule in contract.rules:
+        if isinstance(rule, Compare) and set(rule.columns) <= contract.by_name.keys():
+            left, right = (_kind_of(contract.by_name[name].type) for name in rule.columns)
+            if left is None or left != right:
+                yield f"rules: compare: {rule.left} and {rule.right} cannot be compared"
 
 
 def _column(prop: SchemaProperty, problems: list[str]) -> Column:
@@ -154,7 +167,8 @@ def _column(prop: SchemaProperty, problems: list[str]) -> Column:
     if options.get("format") and options["format"] not in FORMATS:
         problems.append(f"column {name}: no format {options['format']!r}; known: {', '.join(FORMATS)}")
         del options["format"]
-    for accepted in extra.get("accept") or ():
+    accept = _list(extra, "accept", f"column {name}", problems)
+    for accepted in accept:
         if accepted not in _ACCEPT:
             problems.append(f"column {name}: accept {accepted!r}; known: {', '.join(sorted(_ACCEPT))}")
     try:
@@ -164,11 +178,25 @@ def _column(prop: SchemaProperty, problems: list[str]) -> Column:
         problems.append(f"column {name}: minimum, maximum or pattern cannot be read")
         minimum = maximum = None
         options.pop("pattern", None)
+    if column_type is not ColumnType.STRING:
+        odd = [key for key in ("minLength", "maxLength", "pattern", "format") if options.pop(key, None) is not None]
+        odd += ["enum"] if prop.enum else []
+        problems += [f"column {name}: {key} is for strings, not for {column_type}" for key in odd]
+    if options.get("pattern") and options.get("format"):
+        problems.append(f"column {name}: pattern and format: give one of them")
+    for key in ("minLength", "maxLength"):
+        if options.get(key) is not None and (type(options[key]) is not int or options[key] < 0):
+            problems.append(f"column {name}: {key}: {options[key]!r} is not a length")
+            del options[key]
+    if column_type is ColumnType.DECIMAL and not (1 <= precision <= 38 and scale <= precision):
+        problems.append(f"column {name}: decimal({precision},{scale}): at most 38 digits, and no more after the point")
+    tokens = _list(extra, "nullTokens", f"column {name}", problems)
+    problems += [f"column {name}: nullTokens: {token!r} is not a text" for token in tokens if not isinstance(token, str)]
     return Column(
         name=name,
         type=column_type,
         required=bool(prop.required),
-        enum=tuple(str(item.value) for item in prop.enum or ()),
+        enum=tuple(str(item.value) for item in prop.enum or ()) if column_type is ColumnType.STRING else (),
         pattern=options.get("pattern"),
         format=options.get("format"),
         min_length=options.get("minLength"),
@@ -178,8 +206,8 @@ def _column(prop: SchemaProperty, problems: list[str]) -> Column:
         precision=precision,
         scale=scale,
         json_container="array" if logical == "array" else "object",
-        null_tokens=frozenset(extra.get("nullTokens") or ()),
-        accept=frozenset(extra.get("accept") or ()),
+        null_tokens=frozenset(token for token in tokens if isinstance(token, str)),
+        accept=frozenset(accept),
         transport=bool(extra.get("transport", False)),
         classification=prop.classification,
         description=prop.description or "",
@@ -193,15 +221,37 @@ def _bound(column_type: ColumnType, value: Any) -> int | float | Decimal | date 
         return date.fromisoformat(str(value))
     if column_type is ColumnType.DECIMAL:
         return Decimal(str(value))
-    if column_type in (ColumnType.INTEGER, ColumnType.NUMBER):
+    if column_type in (ColumnType.INTEGER, ColumnType.NUMBER) and type(value) in (int, float):
         number: int | float = value
         return number
     raise ValueError("bounds need a number or a date")
 
 
-def _custom(
-    properties: list[CustomProperty] | None, known: set[str], where: str, problems: list[str]
-) -> dict[str, Any]:
+def _list(values: dict[str, Any], key: str, where: str, problems: list[str]) -> list[Any]:
+    value = values.get(key)
+    if value is None or isinstance(value, list):
+        return value or []
+    problems.append(f"{where}: {key}: expected a list, not {value!r}")
+    return []
+
+
+def _mapping(values: dict[str, Any], key: str, needed: set[str], more: set[str], problems: list[str]) -> dict[str, Any]:
+    value = values.get(key)
+    if value is None or (isinstance(value, dict) and needed <= value.keys() <= needed | more):
+        return value or {}
+    optional = f" and perhaps {', '.join(sorted(more))}" if more else ""
+    problems.append(f"{key}: expected a mapping with {', '.join(sorted(needed))}{optional}")
+    return {}
+
+
+def _kind_of(column_type: ColumnType) -> str | None:
+    """Types of one kind can be compared; None for those that cannot."""
+    if column_type in (ColumnType.JSON, ColumnType.BOOLEAN_MAP):
+        return None
+    return "number" if column_type in (ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.DECIMAL) else str(column_type)
+
+
+def _custom(properties: list[CustomProperty] | None, known: set[str], where: str, problems: list[str]) -> dict[str, Any]:
     found = {str(item.property): item.value for item in properties or []}
     problems += [f"{where}: no custom property {key!r}; known: {', '.join(sorted(known))}" for key in found if key not in known]
     return found

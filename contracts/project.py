@@ -53,6 +53,12 @@ class Project:
         known = {"lake", "catalog", "datasets", "sources"}
         if not isinstance(document, dict) or not set(document) <= known:
             raise ConfigurationError(f"project file {path}: expected a mapping with some of {', '.join(sorted(known))}")
+        problems = [
+            f"{key}: expected a list of folders" for key in ("datasets", "sources") if not isinstance(document.get(key) or [], list)
+        ]
+        problems += [f"{key}: expected a text" for key in ("lake", "catalog") if not isinstance(document.get(key) or "", str)]
+        if problems:
+            raise ConfigurationError(f"project file {path}:\n  - " + "\n  - ".join(problems))
         root = path.parent.absolute()
         lake = document.get("lake")
         return cls(
@@ -62,6 +68,17 @@ class Project:
             datasets=tuple(root / entry for entry in document.get("datasets") or ()),
             sources=tuple(root / entry for entry in document.get("sources") or ("sources",)),
         )
+
+    def lake_location(self, given: str | None) -> str:
+        """The lake that was asked for, or the project's.
+
+        Raises:
+            ConfigurationError: neither names one.
+        """
+        location = given or self.lake
+        if location is None:
+            raise ConfigurationError("no lake: give --lake URI, or a project whose headrace.yaml names one (--project DIR)")
+        return location
 
     def contract(self, name: str, major: int) -> Contract:
         """The contract of a dataset; a user's own file wins over a built-in one.
@@ -100,6 +117,6 @@ class Project:
                 return path
         known = sorted({p.stem for folder in self.sources for p in folder.glob("*.yaml")} - {"headrace"})
         near = difflib.get_close_matches(name_or_path, known, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there is: {', '.join(known) or 'none'}"
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there is: {', '.join(known) or 'none'}."
         looked = ", ".join(map(str, self.sources))
         raise ConfigurationError(f"no source {name_or_path!r} in {looked}; {hint} Choose a project with --project DIR.")

@@ -77,7 +77,7 @@ class RequireWhen:
         if row[self.when] not in self.among:
             return []
         missing = [name for name in self.required if row[name] is None]
-        expected = f"required where {paths[self.when]} is {' or '.join(sorted(self.among))}"
+        expected = f"required where {paths[self.when]} is {' or '.join(sorted(map(str, self.among)))}"
         if not self.any_is_enough:
             return [Violation(paths[name], "require_when", expected) for name in missing]
         if len(missing) < len(self.required):
@@ -136,16 +136,24 @@ def parse_rule(definition: Mapping[str, Any]) -> Rule:
     Raises:
         ValueError: the entry is none of the known forms.
     """
+    if not isinstance(definition, Mapping):
+        raise ValueError(f"{definition!r} is not a mapping such as require_any: [user_id, anonymous_id]")
     keys = set(definition)
+    for key, value in definition.items():
+        if key in ("require", "require_any", "compare") and not (isinstance(value, list) and value):
+            raise ValueError(f"{key}: expected a list of columns, not {value!r}")
     if keys == {"require_any"}:
         return RequireAny(tuple(definition["require_any"]))
     if keys == {"compare"} and len(definition["compare"]) == 3 and definition["compare"][1] in _OPERATORS:
         return Compare(*definition["compare"])
-    if keys in ({"when", "require"}, {"when", "require_any"}) and len(definition["when"]) == 1:
-        ((column, among),) = definition["when"].items()
+    if keys in ({"when", "require"}, {"when", "require_any"}):
+        when = definition["when"]
+        if not (isinstance(when, Mapping) and len(when) == 1 and all(isinstance(v, list) and v for v in when.values())):
+            raise ValueError(f"when: expected one column and a list of its values, {{event_type: [track]}}, not {when!r}")
+        ((column, among),) = when.items()
         required = tuple(definition.get("require") or definition["require_any"])
         return RequireWhen(column, frozenset(among), required, any_is_enough="require_any" in keys)
     raise ValueError(
-        f"unknown rule with the keys {sorted(keys)}; known: require_any, when + require, when + require_any, "
+        f"unknown rule with the keys {sorted(map(str, keys))}; known: require_any, when + require, when + require_any, "
         f"compare: [column, one of {' '.join(_OPERATORS)}, column]"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ class PayloadPath:
 
     @classmethod
     def parse(cls, text: str) -> PayloadPath:
-        """Read ``a.b.c``; ``^.a`` is the envelope's; a dot inside a key is written ``\\.``."""
+        r"""Read ``a.b.c``; ``^.a`` is the envelope's; a dot inside a key is written ``\.``."""
         envelope = text.startswith("^.")
         steps = tuple(step.replace("\\.", ".") for step in re.split(r"(?<!\\)\.", text[2:] if envelope else text))
         if not all(steps):
@@ -169,19 +168,29 @@ def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None
     timezone = str(document.get("timezone", "UTC"))
     try:
         ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder of zones, such as Europe
         problems.append(f"timezone: {timezone!r} is not an IANA name such as Europe/Berlin")
     limits = {key: document.get(key, default) for key, default in (("record_bytes", 1_048_576), ("max_depth", 64))}
-    problems += [f"{k}: {v!r} is not a positive number" for k, v in limits.items() if not isinstance(v, int) or v < 1]
+    problems += [f"{k}: {v!r} is not a positive number" for k, v in limits.items() if type(v) is not int or v < 1]
+    version = document.get("version", 1)
+    if type(version) is not int or version < 1:
+        problems.append(f"version: {version!r} is not a major version such as 1")
+        version = 1
+    for key in ("filter", "ignore"):
+        if not isinstance(document.get(key) or [], list):
+            problems.append(f"{key}: expected a list")
+            document = {**document, key: []}
     if not isinstance(document["columns"], dict):
         problems.append("columns: expected a mapping of contract columns to payload paths")
         return None
-    columns = {str(k): tuple(p for t in _listed(v) if (p := _path(t, f"columns.{k}", problems))) for k, v in document["columns"].items()}
+    columns = {
+        str(k): tuple(p for t in _listed(v) if (p := _path(t, f"columns.{k}", problems))) for k, v in document["columns"].items()
+    }
     return SourceSpec(
         name=name,
         description=str(document.get("description", "")),
         dataset=str(document["dataset"]),
-        version=int(document.get("version", 1)),
+        version=version,
         format=cast(FormatName, document["format"]),
         columns=columns,
         records=_path(document["records"], "records", problems) if document.get("records") else None,
@@ -246,12 +255,14 @@ def _csv(definition: Any, problems: list[str]) -> CsvDialect:
     if not isinstance(definition, dict) or not set(definition) <= known:
         problems.append(f"csv: expected a mapping with some of {', '.join(sorted(known))}")
         return CsvDialect()
-    dialect = CsvDialect(**{**definition, "null_values": frozenset(map(str, definition.get("null_values", [""])))})
+    dialect = CsvDialect(**{**definition, "null_values": frozenset(map(str, _listed(definition.get("null_values", ""))))})
     for key, value in (("delimiter", dialect.delimiter), ("quote", dialect.quote), ("decimal", dialect.decimal)):
         if not isinstance(value, str) or len(value) != 1 or not value.isascii():
             problems.append(f"csv.{key}: {value!r} is not one ASCII character")
+    if len({dialect.delimiter, dialect.quote, "\n", "\r"}) < 4:
+        problems.append("csv: delimiter, quote and line end must differ")
     try:
-        codecs.lookup(dialect.encoding)
+        b"".decode(dialect.encoding)
     except (LookupError, TypeError):
-        problems.append(f"csv.encoding: {dialect.encoding!r} is not an encoding that Python knows")
+        problems.append(f"csv.encoding: {dialect.encoding!r} is not a text encoding that Python knows")
     return dialect

@@ -9,14 +9,13 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import apache_beam as beam
 
-from contracts.errors import ConfigurationError
+from contracts.codes import Code
 from contracts.project import Project
 from contracts.source import SourceSpec
 from pipelines.ingest import IngestGraph
@@ -31,7 +30,6 @@ from transforms.lake.location import Lake
 from transforms.lake.raw import InputFile, Landing, RawChunk, RawFile, expand_inputs, land_file
 
 _SMALL_RUN_BYTES = 1 << 30
-_LANDING_THREADS = 2
 
 
 def _window(text: str) -> int | None:
@@ -115,7 +113,7 @@ def ingest_files(options: IngestOptions, project: Project, report: Callable[[Pro
     """
     spec, contract = project.source(options.source)
     inputs = expand_inputs(options.input)
-    lake = Lake.at(lake_location(options.lake, project), project.catalog)
+    lake = Lake.at(project.lake_location(options.lake), project.catalog)
     started, clock = datetime.now(UTC), time.monotonic()
     run_id = f"{started:%Y%m%dT%H%M%S%f}Z-{spec.name}-{secrets.token_hex(3)}"
     total_bytes = sum(file.size_bytes for file in inputs)
@@ -164,30 +162,14 @@ def ingest_files(options: IngestOptions, project: Project, report: Callable[[Pro
     return IngestReport(run_id, spec.name, contract.name, entry, landings, todo, manifest, reasons)
 
 
-def lake_location(given: str | None, project: Project) -> str:
-    """The lake that was asked for, or the project's.
-
-    Raises:
-        ConfigurationError: neither names one.
-    """
-    location = given or project.lake
-    if location is None:
-        raise ConfigurationError("no lake: give --lake URI, or a project whose headrace.yaml names one (--project DIR)")
-    return location
+def _land(lake: Lake, spec: SourceSpec, inputs: Sequence[InputFile], report: Callable[[Progress], None]) -> Iterator[Landing]:
+    """One by one, the oldest first: of equal files the earliest gives the time at which they were received."""
+    for number, file in enumerate(inputs, 1):
+        yield land_file(lake, spec, file)
+        report(Progress("land", number, len(inputs), file.uri.rsplit("/", 1)[-1]))
 
 
-def _land(
-    lake: Lake, spec: SourceSpec, inputs: Sequence[InputFile], report: Callable[[Progress], None]
-) -> Iterator[Landing]:
-    with ThreadPoolExecutor(_LANDING_THREADS) as pool:
-        for number, landing in enumerate(pool.map(lambda file: land_file(lake, spec, file), inputs), 1):
-            report(Progress("land", number, len(inputs), landing.uri.rsplit("/", 1)[-1]))
-            yield landing
-
-
-def _run_slices(
-    graph: IngestGraph, files: Sequence[RawFile], options: IngestOptions, report: Callable[[Progress], None]
-) -> None:
+def _run_slices(graph: IngestGraph, files: Sequence[RawFile], options: IngestOptions, report: Callable[[Progress], None]) -> None:
     slices = list(plan_slices([chunk for file in files for chunk in file.as_chunks(graph.lake)], options.slice_bytes))
     total, done = sum(chunk.size_bytes for part in slices for chunk in part), 0
     for number, part in enumerate(slices, 1):
@@ -224,6 +206,8 @@ def _verdict(entry: LedgerEntry, landings: Sequence[Landing], options: IngestOpt
         reasons.append(f"{share_rejected:.1%} of the records were rejected, more than --max-rejected {options.max_rejected:.0%}")
     if not options.allow_damaged:
         reasons += [f"{landing.uri}: a part of it cannot be read" for landing in landings if landing.file and landing.file.damaged]
+        if not reasons and (count := entry.codes.get(Code.DAMAGED_INPUT)):
+            reasons.append(f"{count} records are damaged: headrace deadletter list --code damaged_input tells where")
         bad = ("vanished", "unreadable", "changing")
         reasons += [f"{landing.uri}: {landing.status}: {landing.detail}" for landing in landings if landing.status in bad]
     return reasons

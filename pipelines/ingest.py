@@ -1,17 +1,16 @@
 """The ingest graph: raw records in; validated tables, explained dead letters and a ledger that adds up out.
 
-    chunks ─► Decode ─┬─ rows ─────► window ─► Converge validated.<dataset> ─┬─ outcomes ─┐
-                      │                                                      └─ losers ─┐ │
-                      ├─ rejected ─────────────────────────────► Flatten ◄──────────────┘ │
-                      │                                             └─► window ─► Converge ops.dead_letter ─ outcomes ─┤
-                      ├─ late ─────► window ─► Converge late.<dataset> ─ outcomes ─────────┤
-                      └─ filtered ─────────────────────────────────────────────────────────┴─► CommitLedger
+chunks ─► Decode ─┬─ rows ─────► window ─► Converge validated.<dataset> ─┬─ outcomes ─┐
+│                                                      └─ losers ─┐ │
+├─ rejected ─────────────────────────────► Flatten ◄──────────────┘ │
+│                                             └─► window ─► Converge ops.dead_letter ─ outcomes ─┤
+├─ late ─────► window ─► Converge late.<dataset> ─ outcomes ─────────┤
+└─ filtered ─────────────────────────────────────────────────────────┴─► CommitLedger
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import apache_beam as beam
 from apache_beam.transforms.trigger import AccumulationMode, AfterProcessingTime, AfterWatermark, DefaultTrigger
@@ -20,10 +19,9 @@ from apache_beam.transforms.window import FixedWindows
 from contracts.compiler.schemas import row_schema
 from contracts.model import Contract
 from contracts.source import SourceSpec
-from transforms.batch import RowBatch
-from transforms.converge import ConvergeIntoTable
-from transforms.decode import Cut, DecodeRecords, conflict_letters, cut_batches
-from transforms.lake.ledger import CommitLedger
+from transforms.account import CommitLedger
+from transforms.converge.transform import ConvergeIntoTable
+from transforms.decode import ConflictLetters, Cut, DecodeRecords
 from transforms.lake.location import Lake
 from transforms.lake.raw import RawChunk
 from transforms.lake.tables import (
@@ -52,7 +50,7 @@ class IngestGraph:
     contract: Contract
     spec: SourceSpec
     run_id: str
-    cut: Cut = Cut()
+    cut: Cut = field(default_factory=Cut)
     pane_s: int | None = None
 
     @property
@@ -81,21 +79,20 @@ class IngestGraph:
     def build(self, chunks: beam.PCollection[RawChunk]) -> None:
         """Add the graph behind raw chunks, however they are read."""
         event_id = self.contract.event_id
+        letters = ConflictLetters(self.contract, self.cut, self.run_id)
         decoded = chunks | "DecodeRecords" >> DecodeRecords(self.contract, self.spec, self.cut, self.run_id)
         validated = (
             decoded.rows
             | "WindowRows" >> self._windows()
-            | "ConvergeRows" >> ConvergeIntoTable(self.lake, self.table, event_id, Outcome.ACCEPTED, self.run_id)
+            | "ConvergeRows" >> ConvergeIntoTable(self.lake, self.table, event_id, Outcome.ACCEPTED, self.run_id, letters)
         )
         late = (
             decoded.late
             | "WindowLate" >> self._windows()
             | "ConvergeLate" >> ConvergeIntoTable(self.lake, self.late_table, event_id, Outcome.LATE, self.run_id)
         )
-        conflicts = validated.losers | "ConflictLetters" >> beam.ParDo(_ConflictFn(self.contract, self.cut, self.run_id))
         dead = (
-            (decoded.rejected, conflicts)
-            | "AllDeadLetters" >> beam.Flatten()
+            decoded.rejected
             | "WindowDeadLetters" >> self._windows()
             | "ConvergeDeadLetters"
             >> ConvergeIntoTable(self.lake, DEAD_LETTERS, "dead_letter_id", Outcome.DEAD_LETTER, self.run_id)
@@ -111,14 +108,3 @@ class IngestGraph:
             accumulation_mode=AccumulationMode.DISCARDING,
             allowed_lateness=self.cut.allowed_lateness_s + _BEAM_LATENESS_MARGIN_S,
         )
-
-
-@beam.typehints.with_output_types(tuple[int, RowBatch])
-class _ConflictFn(beam.DoFn):
-    """Rows that lost against another fingerprint, as dead letters."""
-
-    def __init__(self, contract: Contract, cut: Cut, run_id: str) -> None:
-        self._contract, self._cut, self._run_id = contract, cut, run_id
-
-    def process(self, losers: RowBatch) -> Iterator[tuple[int, RowBatch]]:
-        yield from cut_batches(conflict_letters(losers.rows, self._contract, self._run_id), "dead_letter_id", self._cut)

@@ -97,9 +97,9 @@ def click_options(options: type[Any]) -> Callable[[Callable[..., Any]], Callable
                 command = click.option(name, is_flag=True, help=described.help)(command)
                 continue
             default = f"  [default: {described.shown_default}]" if described.shown_default else ""
-            command = click.option(
-                name, metavar=described.metavar, multiple=described.repeated, help=described.help + default
-            )(command)
+            command = click.option(name, metavar=described.metavar, multiple=described.repeated, help=described.help + default)(
+                command
+            )
         return command
 
     return decorate

@@ -6,7 +6,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -26,7 +30,32 @@ def run_bounded(build: Build, *, workers: int = 1, extra: Sequence[str] = ()) ->
     Raises:
         Exception: whatever the graph raised.
     """
-    arguments = [f"--direct_num_workers={workers}", "--direct_running_mode=" + ("in_memory" if workers == 1 else "multi_processing")]
+    arguments = [
+        f"--direct_num_workers={workers}",
+        "--direct_running_mode=" + ("in_memory" if workers == 1 else "multi_processing"),
+    ]
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
-    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([*arguments, *extra])) as pipeline:
+    with _interrupts_kept(), beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([*arguments, *extra])) as pipeline:
         build(pipeline)
+
+
+@contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Ctrl-C inside a DoFn stays a KeyboardInterrupt; Beam would turn it into a RuntimeError with its own traceback."""
+    seen = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        signal.default_int_handler(number, frame)
+
+    on_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, note) if on_main_thread else None
+    try:
+        yield
+    except Exception:
+        if seen:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if on_main_thread:
+            signal.signal(signal.SIGINT, before)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 from apache_beam import coders
 
-_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")
+from transforms.ipc import decode_rows, encode_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,20 +21,6 @@ class RowBatch:
     """
 
     rows: pa.Table
-
-
-def encode_rows(rows: pa.Table) -> bytes:
-    """Arrow IPC stream, zstd; the same columns in the same order give the same bytes."""
-    rows = rows.combine_chunks()
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema, options=_OPTIONS) as writer:
-        writer.write_table(rows)
-    return bytes(sink.getvalue())
-
-
-def decode_rows(data: bytes) -> pa.Table:
-    """The inverse of ``encode_rows``."""
-    return pa.ipc.open_stream(data).read_all()
 
 
 class RowBatchCoder(coders.Coder):

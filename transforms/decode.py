@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -24,9 +25,10 @@ from contracts.compiler.schemas import row_schema, to_arrow
 from contracts.model import Contract
 from contracts.source import SourceSpec
 from transforms.batch import RowBatch
+from transforms.converge.fold import GRID_S
 from transforms.formats import Bookmark, ParsedRecords, format_for
 from transforms.lake.raw import RawChunk
-from transforms.lake.tables import DEAD_LETTER_SCHEMA, violations_column
+from transforms.lake.tables import DEAD_LETTER_SCHEMA, WITHDRAWN, violations_column
 from transforms.late import NEVER_LATE_US, is_late
 from transforms.outcomes import Outcome, PositionOutcomes, runs_of
 
@@ -59,7 +61,7 @@ class Cut:
 
 
 @dataclass
-class DecodeRecords(beam.PTransform):  # type: ignore[misc]
+class DecodeRecords(beam.PTransform):
     """Decode and check raw chunks against a contract.
 
     Input: RawChunk. Output: Decoded.
@@ -126,7 +128,7 @@ def cut_batches(rows: pa.Table, key: str, cut: Cut) -> Iterator[TimestampedValue
     ordered = slots[order]
     rows = rows.take(pa.array(order))
     edges = [0, *(np.flatnonzero(np.diff(ordered)) + 1).tolist(), len(ordered)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         window, shard = divmod(int(ordered[start]), cut.num_shards)
         last_moment = Timestamp(micros=(window + 1) * window_us - 1_000)  # runners keep milliseconds
         yield TimestampedValue((shard, RowBatch(rows.slice(start, end - start))), last_moment)
@@ -175,9 +177,7 @@ class RecordDecoder:
             [position for part in parts for position in part.filtered],
         )
 
-    def decode_block(
-        self, parsed: ParsedRecords, first: int, end: int, raw_file: str, received_at_us: int
-    ) -> DecodedChunk:
+    def decode_block(self, parsed: ParsedRecords, first: int, end: int, raw_file: str, received_at_us: int) -> DecodedChunk:
         """Decode records that were read already.
 
         Args:
@@ -203,7 +203,7 @@ class RecordDecoder:
         dead = self._dead_letters(rejected, parsed.raw, records, first, raw_file, received_at_us) if rejected else None
         return DecodedChunk(rows, dead or DEAD_LETTER_SCHEMA.empty_table(), [first + i for i in checked.filtered])
 
-    def _dead_letters(  # noqa: PLR0913 - where the records come from
+    def _dead_letters(
         self,
         rejected: Mapping[int, list[Violation]],
         raw: Callable[[int], bytes],
@@ -239,7 +239,8 @@ def dead_letter_rows(letters: list[dict[str, Any]], violations: list[list[Violat
         identity = letter.setdefault("dead_letter_id", _dead_letter_id(position, letter["stage"], letter["dataset"]))
         digest = xxhash.xxh3_128_digest(identity.encode())
         letter |= {"source": letter["_source"], "position": position, "run_id": run_id, "attempt": 1}
-        letter |= {"received_at": letter["_received_at"], "_window_time": letter["_received_at"], "_time_corrected": False}
+        letter |= {"received_at": letter["_received_at"], "_time_corrected": False}
+        letter.setdefault("_window_time", letter["_received_at"])
         for name, value in (("_fingerprint", digest), ("_row_hash", digest), ("_rank", b"")):
             letter.setdefault(name, value)
     columns = [
@@ -249,18 +250,52 @@ def dead_letter_rows(letters: list[dict[str, Any]], violations: list[list[Violat
     return pa.Table.from_arrays(columns, schema=DEAD_LETTER_SCHEMA)
 
 
-def conflict_letters(losers: pa.Table, contract: Contract, run_id: str) -> pa.Table:
-    """Rows that lost against another fingerprint as dead letters ``conflicting_duplicate``, one per (event_id, fingerprint).
+@dataclass(frozen=True)
+class ConflictLetters:
+    """Makes the dead letters of contested keys, by range and shard; see ``conflict_letters``."""
 
-    Their id is that of the pair, and their rank that of the row, so that whichever copy arrives first, the same one stays.
+    contract: Contract
+    cut: Cut
+    run_id: str
+
+    def __call__(self, losers: pa.Table, won: pa.Table) -> Iterator[tuple[int, int, int, pa.Table]]:
+        """Letters as (from, to, shard, rows)."""
+        window_us = self.cut.window_s * _MICROS
+        for part in cut_batches(conflict_letters(losers, won, self.contract, self.run_id), "dead_letter_id", self.cut):
+            shard, batch = part.value
+            from_us = part.timestamp.micros // window_us * window_us
+            yield from_us, from_us + window_us, shard, batch.rows
+
+
+def conflict_letters(losers: pa.Table, won: pa.Table, contract: Contract, run_id: str) -> pa.Table:
+    """Rows that lost against another fingerprint as dead letters ``conflicting_duplicate``, one per event_id, cell and fingerprint.
+
+    Their id is that of the three, and their rank that of the row, so that whichever copy arrives first, the same one stays. A fingerprint
+    that lost may win in the end, by a smaller row: what won gives letters of the code WITHDRAWN, which take the place of those that lost
+    with a larger row, and which readers pass over.
     """
-    columns = [contract.event_id, "_source", "_raw_file", "_position", "_received_at", "_fingerprint", "_row_hash", "_rank"]
-    letters = losers.select(columns).to_pylist()
-    for letter in letters:
+    columns = [
+        contract.event_id,
+        "_source",
+        "_raw_file",
+        "_position",
+        "_received_at",
+        "_fingerprint",
+        "_row_hash",
+        "_rank",
+        "_window_time",
+    ]
+    lost = losers.select(columns).to_pylist()
+    letters = lost + won.select(columns).to_pylist()
+    for number, letter in enumerate(letters):
         event_id = letter.pop(contract.event_id)
+        cell = str(int(letter["_window_time"].timestamp()) // GRID_S)
+        letter["_rank"] += b"\0" if number < len(lost) else b"\1"
+        if number >= len(lost):  # another row than the letter that it may become later, by a name of its own
+            letter["_row_hash"] = xxhash.xxh3_128_digest(letter["_row_hash"])
         letter |= {
-            "dead_letter_id": _dead_letter_id(event_id, letter["_fingerprint"].hex(), contract.name),
-            "code": Code.CONFLICTING_DUPLICATE,
+            "dead_letter_id": _dead_letter_id(event_id, cell, letter["_fingerprint"].hex(), contract.name),
+            "code": Code.CONFLICTING_DUPLICATE if number < len(lost) else WITHDRAWN,
             "stage": "converge",
             "dataset": contract.name,
             "contract_version": contract.version,

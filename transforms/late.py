@@ -23,5 +23,7 @@ def is_late(
         allowed_lateness_us: how long after its end a window still takes rows.
     """
     ends = (window_time_us // window_us + 1) * window_us
-    late: npt.NDArray[np.bool_] = ends <= watermark_us - allowed_lateness_us if watermark_us > NEVER_LATE_US else np.zeros(len(ends), bool)
+    if watermark_us == NEVER_LATE_US:  # and nothing smaller to compare with
+        return np.zeros(len(ends), dtype=bool)
+    late: npt.NDArray[np.bool_] = ends <= watermark_us - allowed_lateness_us
     return late

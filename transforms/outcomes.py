@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from apache_beam import coders
 
 
 class Outcome(StrEnum):
@@ -36,14 +35,12 @@ class PositionOutcomes:
     window_to: int | None
 
 
-coders.registry.register_coder(PositionOutcomes, coders.FastPrimitivesCoder)
-
-
 def runs_of(positions: npt.NDArray[np.int64]) -> tuple[int, ...]:
     """Positions (any order, repeats allowed) as runs."""
     if len(positions) == 0:
         return ()
-    ordered = np.unique(positions)
+    ordered = np.sort(positions)
+    ordered = ordered[np.diff(ordered, prepend=ordered[0] - 1) != 0]
     starts = np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 2) != 1)
     lengths = np.diff(starts, append=len(ordered))
     return tuple(np.column_stack((ordered[starts], lengths)).ravel().tolist())

@@ -103,7 +103,7 @@ class RecordChecker:
             values, unsure = read_column(column, raw, self._form)
             columns[column.name] = values
             if column.name == self._exempt:
-                unsure = [i for i in unsure if raw[i] is not None and raw[i] not in column.null_tokens]
+                unsure = [i for i in unsure if raw[i] is not None and not (type(raw[i]) is str and raw[i] in column.null_tokens)]
             suspects.update(unsure)
         version = self.spec.schema_version
         if version:

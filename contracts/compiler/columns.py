@@ -1,8 +1,8 @@
 """The fast half of every single-column rule: a whole column of payload values at once.
 
-``read_column`` gives canonical values and the indexes of *suspects*: records whose value may break a rule. Values that are not in the
-column's common form go through ``values.convert`` one by one. Every value that the judge would reject must be named; naming
-more costs only time.
+``read_column`` gives canonical values and the indexes of *suspects*: records whose value may break a rule. Values that are not in
+the column's common form go through ``values.convert`` one by one. Every value that the judge would reject must be named; naming more
+costs only time.
 Built on loops that run in C: ``set``, ``map``, ``list.count``, comparison of sets.
 """
 
@@ -97,8 +97,12 @@ def _date(_column: Column, raw: Values, kinds: set[type]) -> tuple[Values, list[
     return _of_types(raw, kinds, date)
 
 
-def _timestamp(_column: Column, raw: Values, _kinds: set[type]) -> tuple[Values, list[int]]:
-    return parse_column(raw)
+def _timestamp(column: Column, raw: Values, _kinds: set[type]) -> tuple[Values, list[int]]:
+    values, odd = parse_column(raw)
+    for i, value in enumerate(raw) if column.null_tokens else ():
+        if type(value) is str and value in column.null_tokens:
+            values[i] = None
+    return values, odd
 
 
 def _json(column: Column, raw: Values, kinds: set[type]) -> tuple[Values, list[int]]:

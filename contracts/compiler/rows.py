@@ -14,13 +14,14 @@ import msgspec
 import xxhash
 
 from contracts.compiler.columns import Values
+from contracts.compiler.timestamps import MAX_US, MIN_US
 from contracts.compiler.values import CANONICAL_JSON
 from contracts.model import Contract
 
 # How far a client's clock may be from the collector's before window_time is taken from the collector's.
 MAX_BEHIND_US = 30 * 86_400 * 1_000_000
 MAX_AHEAD_US = 3_600 * 1_000_000
-_NULL_RANK = b"\xff" * 8
+_NULL_RANK = b"\1"
 
 
 class FinishedColumns(dict[str, Values]):
@@ -55,10 +56,9 @@ class RowFinisher:
             columns[contract.received_at] = list(received)
         if contract.event_time:
             rule = contract.event_time
-            columns[rule.column] = [
-                None if original is None or sent is None else now - (sent - original)
-                for now, original, sent in zip(received, columns[rule.original], columns[rule.sent], strict=True)
-            ]
+            triples = zip(received, columns[rule.original], columns[rule.sent], strict=True)
+            estimates = [None if a is None or b is None else now - (b - a) for now, a, b in triples]
+            columns[rule.column] = [us if us is not None and MIN_US <= us <= MAX_US else None for us in estimates]
         fingerprints = [xxhash.xxh3_128_digest(row) for row in self._stable_json(columns)]
         self._identify(columns, fingerprints)
         columns["_window_time"], columns["_time_corrected"] = self._window_time(columns, received)
@@ -106,7 +106,7 @@ class RowFinisher:
         """The order columns as bytes that compare like them, nulls last."""
         ranks: Values = [b""] * count
         for name in self._contract.order:
-            parts = [_NULL_RANK if v is None else (v + 2**63).to_bytes(8, "big") for v in columns[name]]
+            parts = [_NULL_RANK if v is None else b"\0" + (v + 2**63).to_bytes(8, "big") for v in columns[name]]
             ranks = [a + b for a, b in zip(ranks, parts, strict=True)] if any(ranks) else parts
         return ranks
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -62,8 +64,9 @@ _DATE_TIME = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?"
 def json_schema(contract: Contract, spec: SourceSpec) -> dict[str, Any]:
     """JSON Schema (2020-12) of one payload record of a JSON source that fills columns from single top-level or nested fields.
 
-    Says the same as the compiled checks, but for what JSON Schema cannot say (comparisons between fields, depth, size); a test
-    compares the verdicts on mutated records.
+    Says the same as the compiled checks, but for what JSON Schema cannot say (comparisons between fields, depth, size, bounds of
+    dates and of numbers in text, JSON in text); a test compares the verdicts on mutated records. Formats are to be asserted:
+    ``date-time``, ``date`` and ``epoch`` (a number since 1970 that ``timestamps.epoch_to_us`` reads).
     """
     schema: dict[str, Any] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -87,14 +90,14 @@ def json_schema(contract: Contract, spec: SourceSpec) -> dict[str, Any]:
             schema["allOf"].append({"anyOf": [_present(contract.by_name[n], spec) for n in rule.any_of]})
         elif isinstance(rule, RequireWhen):
             required = [_present(contract.by_name[n], spec) for n in rule.required]
-            condition = _nested(spec.columns[rule.when][0].steps, {"enum": sorted(rule.among)}, required=True)
+            condition = _holds(contract.by_name[rule.when], spec, {"enum": sorted(rule.among, key=str)})
             schema["allOf"].append({"if": condition, "then": {"anyOf" if rule.any_is_enough else "allOf": required}})
-    if spec.schema_version:
-        accepted = sorted(spec.schema_version.accepted)
-        versions: list[Any] = [*accepted, *(int(text) for text in accepted if text.isdigit())]
-        if spec.schema_version.default is not None:
-            versions.append(None)
-        schema["allOf"].append(_nested(spec.schema_version.path.steps, {"enum": versions}))
+    version = spec.schema_version
+    if version and not version.path.envelope:
+        versions = [value for text in sorted(version.accepted) for value in _written_as(text)]
+        may_be_absent = version.default in version.accepted
+        known = {"enum": [*versions, None] if may_be_absent else versions}
+        schema["allOf"].append(_nested(version.path.steps, known, required=not may_be_absent))
     if contract.unknown_policy == "reject":
         schema["propertyNames"] = {"enum": sorted(spec.known_fields)}
     return schema
@@ -110,16 +113,17 @@ def _value_schema(column: Column) -> dict[str, Any]:
             bound = {"exclusiveMinimum": -(10**17), "exclusiveMaximum": 10**17}
             schema = {"anyOf": [schema, {"type": "number", "format": "epoch", **bound}]}
     else:
-        schema = {
+        by_type: dict[ColumnType, dict[str, Any]] = {
             ColumnType.STRING: {"type": "string"},
             ColumnType.INTEGER: {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
             ColumnType.NUMBER: {"type": "number"},
-            ColumnType.DECIMAL: {"type": "number"},
+            ColumnType.DECIMAL: _decimal_schema(column),
             ColumnType.BOOLEAN: {"type": "boolean"},
             ColumnType.DATE: {"type": "string", "format": "date"},
             ColumnType.JSON: {"type": column.json_container},
             ColumnType.BOOLEAN_MAP: {"type": "object", "additionalProperties": {"type": "boolean"}},
-        }[column.type]
+        }
+        schema = by_type[column.type]
     limits = {
         "enum": list(column.enum) or None,
         "minLength": column.min_length,
@@ -127,11 +131,47 @@ def _value_schema(column: Column) -> dict[str, Any]:
         "pattern": column.pattern or (FORMATS[column.format] if column.format else None),
     }
     schema.update({key: value for key, value in limits.items() if value is not None})
-    if isinstance(column.minimum, (int, float)):
-        schema["minimum"] = column.minimum
-    if isinstance(column.maximum, (int, float)):
-        schema["maximum"] = column.maximum
-    return {"anyOf": [{"enum": sorted(column.null_tokens)}, schema]} if column.null_tokens else schema
+    for key, limit in (("minimum", column.minimum), ("maximum", column.maximum)):
+        if isinstance(limit, (int, float, Decimal)):
+            schema[key] = _json_number(limit)
+    options = [schema]
+    if column.null_tokens:
+        options.append({"enum": sorted(column.null_tokens)})
+    if "text" in column.accept and column.type in _TEXT_PATTERNS:
+        options.append({"type": "string", "pattern": _TEXT_PATTERNS[column.type]})
+    return {"anyOf": options} if len(options) > 1 else schema
+
+
+_NUMBER_IN_TEXT = r"^[+-]?\d{1,400}(\.\d{1,400})?([eE][+-]?\d{1,3})?$"
+_TEXT_PATTERNS = {
+    ColumnType.INTEGER: r"^[+-]?\d{1,30}$",
+    ColumnType.NUMBER: _NUMBER_IN_TEXT,
+    ColumnType.DECIMAL: _NUMBER_IN_TEXT,
+    ColumnType.BOOLEAN: "^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]|[Yy][Ee][Ss]|[Nn][Oo]|0|1)$",
+    ColumnType.JSON: r"^\s*[\[{]",
+}
+
+
+def _decimal_schema(column: Column) -> dict[str, Any]:
+    limit = 10 ** (column.precision - column.scale)
+    step = _json_number(Decimal(1).scaleb(-column.scale))
+    return {"type": "number", "exclusiveMinimum": -limit, "exclusiveMaximum": limit, "multipleOf": step}
+
+
+def _json_number(value: float | Decimal) -> int | float:
+    if not isinstance(value, Decimal):
+        return value
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def _written_as(text: str) -> list[Any]:
+    """The JSON values whose plain text (see ``source.plain_text``) is this one."""
+    values: list[Any] = [text]
+    if re.fullmatch(r"-?\d{1,18}", text, re.ASCII) and str(int(text)) == text:
+        values.append(int(text))
+    if text in ("true", "false"):
+        values.append(text == "true")
+    return values
 
 
 def _nested(steps: tuple[str, ...], leaf: dict[str, Any], *, required: bool = False) -> dict[str, Any]:
@@ -147,10 +187,14 @@ def _absent(steps: tuple[str, ...]) -> dict[str, Any]:
 
 def _present(column: Column, spec: SourceSpec) -> dict[str, Any]:
     """Some path has a value, and the first that has one holds no null token."""
+    return _holds(column, spec, {"not": {"enum": [None, *sorted(column.null_tokens)]}})
+
+
+def _holds(column: Column, spec: SourceSpec, value: dict[str, Any]) -> dict[str, Any]:
+    """Some path has a value, and the first that has one holds a value of this schema (that null does not fit)."""
     options: list[dict[str, Any]] = []
     paths = [p for p in spec.columns.get(column.name, ()) if not p.envelope]
     for number, path in enumerate(paths):
-        value = {"not": {"enum": [None, *sorted(column.null_tokens)]}}
         here = _nested(path.steps, value, required=True)
         options.append({"allOf": [*(_absent(p.steps) for p in paths[:number]), here]})
     return {"anyOf": options} if options else {"not": {}}

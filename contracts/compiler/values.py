@@ -36,7 +36,7 @@ class TextForm:
 
     text: bool = False
     decimal: str = "."
-    timezone: ZoneInfo = ZoneInfo("UTC")
+    timezone: ZoneInfo = ZoneInfo("UTC")  # noqa: RUF009 - immutable
 
 
 @dataclass(frozen=True)

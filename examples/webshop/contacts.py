@@ -119,6 +119,4 @@ def _version(person: Person, updated_s: int, rng: Random) -> Row:
 
 
 def _line(row: Columns) -> str:
-    return ";".join(
-        [f'"{value.replace(QUOTE, QUOTE * 2)}"' if _SPECIAL.search(value) else value for value in row.values()]
-    )
+    return ";".join([f'"{value.replace(QUOTE, QUOTE * 2)}"' if _SPECIAL.search(value) else value for value in row.values()])

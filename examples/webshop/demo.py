@@ -12,9 +12,8 @@ from pathlib import Path
 
 from contracts.project import Project
 from examples.webshop.generate import main as generate
-from pipelines.cli.console import progress, stdout, table
+from pipelines.cli.console import LEDGER_COLUMNS, balance, ledger_cells, progress, stdout, table
 from pipelines.cli.deadletter import find_letters, first_violation, short_position, where
-from pipelines.cli.ingest import LEDGER_COLUMNS, balance, ledger_cells
 from pipelines.files import IngestOptions, IngestReport, ingest_files
 from transforms.lake.ledger import LedgerEntry
 from transforms.lake.location import Lake
@@ -39,7 +38,8 @@ def main() -> None:
     _show(reports)
     example = _explain(Lake.at(str(options.lake)))
     _next_commands(_shown(options.data), _shown(options.lake), example)
-    stdout.print(f"\n{time.monotonic() - started:.0f} s; the lake is {_shown(options.lake)}, the truth {_shown(options.data)}/truth.parquet")
+    seconds = time.monotonic() - started
+    stdout.print(f"\n{seconds:.0f} s; the lake is {_shown(options.lake)}, the truth {_shown(options.data)}/truth.parquet")
     sys.exit(0 if all(report.ledger.balanced for report in reports) else 1)
 
 

@@ -35,9 +35,7 @@ def spoil_versions(rows: list[Row], entries: list[EntityDefect], rng: Random) ->
     """Give versions of a file their defects, in place."""
     for defect, index in zip(entries, rng.sample(range(len(rows)), min(len(entries), len(rows))), strict=False):
         row = rows[index]
-        rows[index] = row._replace(
-            body=defect.make(row.body, rng), expected=defect.expected, code=defect.code, defect=defect.name
-        )
+        rows[index] = row._replace(body=defect.make(row.body, rng), expected=defect.expected, code=defect.code, defect=defect.name)
 
 
 def copy_versions(

@@ -43,9 +43,7 @@ MOBILE_STYLES = (
 def write_lines(path: Path, lines: list[bytes], style: Style) -> None:
     """The lines as one file in the given style."""
     if style.blank_every:
-        lines = [
-            line + style.line_end if number % style.blank_every == 0 else line for number, line in enumerate(lines, 1)
-        ]
+        lines = [line + style.line_end if number % style.blank_every == 0 else line for number, line in enumerate(lines, 1)]
     cuts = [len(lines) * part // style.parts for part in range(style.parts + 1)]
     with path.open("wb") as file:
         for part in range(style.parts):

@@ -64,9 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=(__doc__ or "").split("\n", 1)[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument(
-        "--output", type=Path, required=True, default=argparse.SUPPRESS, metavar="DIR", help="folder to write into"
-    )
+    parser.add_argument("--output", type=Path, required=True, default=argparse.SUPPRESS, metavar="DIR", help="folder to write into")
     parser.add_argument("--records", type=int, default=60_000, help=f"about so many records, at least {RECORDS_MIN}")
     parser.add_argument("--seed", type=int, default=7, help="another seed, another population")
     parser.add_argument("--start", type=date.fromisoformat, default=START, help="first day")

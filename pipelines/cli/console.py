@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -20,11 +20,14 @@ from rich.table import Table
 
 from contracts.errors import ConfigurationError, HeadraceError
 from contracts.project import Project
-from pipelines.files import Progress as RunProgress
-from pipelines.files import lake_location
+from transforms.lake.ledger import LedgerEntry
 from transforms.lake.location import Lake
 
+if TYPE_CHECKING:
+    from pipelines.files import Progress as RunProgress  # brings Beam, which takes a second to import
+
 _LINE_EVERY_S = 5.0
+LEDGER_COLUMNS = ("in", "validated", "duplicate", "late", "filtered", "dead letter")
 _STEPS = {"land": "landing files", "ingest": "checking and folding", "account": "adding up the ledger"}
 _PIPE_WIDTH = 200  # tables in files and pipes are never folded to a terminal's width
 
@@ -40,7 +43,7 @@ stdout, stderr = _console(err=False), _console(err=True)
 def project_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--project DIR``."""
     return click.option(
-        "--project", metavar="DIR", type=click.Path(path_type=Path), help="Folder with headrace.yaml; else looked for upwards from here."
+        "--project", metavar="DIR", type=click.Path(path_type=Path), help="Folder with headrace.yaml; else looked for upwards."
     )(command)
 
 
@@ -80,7 +83,7 @@ def open_lake(lake: str | None, project: Path | None) -> tuple[Lake, Project]:
         ConfigurationError: there is none at that place.
     """
     loaded = Project.load(project)
-    opened = Lake.at(lake_location(lake, loaded), loaded.catalog)
+    opened = Lake.at(loaded.lake_location(lake), loaded.catalog)
     if not opened.exists():
         raise ConfigurationError(f"no lake at {opened.root}; headrace ingest makes one, or give another --lake")
     return opened, loaded
@@ -106,6 +109,16 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str |
     for row in rows:
         made.add_row(*("" if cell is None else f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
     return made
+
+
+def ledger_cells(entry: LedgerEntry) -> list[int]:
+    """A ledger entry as the cells of LEDGER_COLUMNS."""
+    return [entry.records_in, entry.out, entry.duplicate, entry.late, entry.filtered, entry.dead_letter]
+
+
+def balance(entry: LedgerEntry) -> str:
+    """Whether it adds up, in words."""
+    return "ledger adds up" if entry.balanced else f"{entry.pending:,} records have no outcome"
 
 
 @contextmanager

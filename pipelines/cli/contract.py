@@ -9,7 +9,7 @@ import click
 from contracts.compiler.schemas import json_schema
 from contracts.errors import ConfigurationError
 from contracts.project import Project
-from pipelines.cli.console import plain_errors, print_json, project_option, stdout
+from pipelines.cli.console import json_option, plain_errors, print_json, project_option, stdout
 
 
 @click.group()
@@ -20,11 +20,16 @@ def contract() -> None:
 @contract.command("check", epilog="\b\nExample:\n  headrace contract check web --project examples/webshop")
 @click.argument("source")
 @project_option
+@json_option
 @plain_errors
-def check(source: str, project: Path | None) -> None:
+def check(source: str, project: Path | None, as_json: bool) -> None:
     """Read a source spec and its contract, and say everything that does not fit. SOURCE is a name or a path."""
     spec, found = Project.load(project).source(source)
     unmapped = [c.name for c in found.columns if c.name not in spec.columns and c.name not in found.computed]
+    if as_json:
+        mapped = sorted(spec.columns)
+        print_json({"source": spec.name, "dataset": found.name, "version": found.version, "mapped": mapped, "unmapped": unmapped})
+        return
     stdout.print(f"{spec.name}: fits {found.name} {found.version}; {len(spec.columns)} columns mapped")
     if unmapped:
         stdout.print("not mapped, always null: " + ", ".join(unmapped))

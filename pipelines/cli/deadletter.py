@@ -8,17 +8,17 @@ from typing import Any
 
 import click
 from pyiceberg.exceptions import NoSuchTableError
-from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, StartsWith
+from pyiceberg.expressions import And, BooleanExpression, EqualTo, NotEqualTo, StartsWith
 
 from contracts.codes import Code
 from contracts.errors import ConfigurationError
 from pipelines.cli.console import json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
 from transforms.lake.location import Lake
 from transforms.lake.records import read_record
-from transforms.lake.tables import DEAD_LETTERS
+from transforms.lake.tables import DEAD_LETTER_SCHEMA, DEAD_LETTERS, WITHDRAWN
 
 _SHOWN_BYTES = 4_096
-_VISIBLE = ("dead_letter_id", "code", "violations", "stage", "dataset", "contract_version", "source", "position", "event_id", "received_at", "run_id", "attempt")  # fmt: skip
+_VISIBLE = tuple(name for name in DEAD_LETTER_SCHEMA.names if name != "raw" and not name.startswith("_"))
 
 
 @click.group()
@@ -38,9 +38,7 @@ def _filters(command: Any) -> Any:
 @project_option
 @json_option
 @plain_errors
-def list_letters(
-    source: str | None, code: str | None, limit: int, lake: str | None, project: Path | None, as_json: bool
-) -> None:
+def list_letters(source: str | None, code: str | None, limit: int, lake: str | None, project: Path | None, as_json: bool) -> None:
     """Dead letters, one a line: id, code, place and the first violation. Never their content."""
     opened, _ = open_lake(lake, project)
     letters = find_letters(opened, where(source, code), limit)
@@ -92,9 +90,7 @@ def show(dead_letter_id: str, reveal: bool, lake: str | None, project: Path | No
 
 @deadletter.command("stats", epilog="\b\nExample:\n  headrace deadletter stats --by path")
 @_filters
-@click.option(
-    "--by", type=click.Choice(["code", "source", "path"]), default="code", show_default=True, help="What to count by."
-)
+@click.option("--by", type=click.Choice(["code", "source", "path"]), default="code", show_default=True, help="What to count by.")
 @lake_option
 @project_option
 @json_option
@@ -116,12 +112,12 @@ def stats(source: str | None, code: str | None, by: str, lake: str | None, proje
 
 def where(source: str | None, code: str | None) -> BooleanExpression:
     """The filter of list and stats."""
-    terms: list[BooleanExpression] = []
+    terms: list[BooleanExpression] = [NotEqualTo("code", WITHDRAWN)]
     if source:
         terms.append(EqualTo("source", source))
     if code:
         terms.append(EqualTo("code", code))
-    return And(*terms) if len(terms) > 1 else terms[0] if terms else AlwaysTrue()
+    return And(*terms) if len(terms) > 1 else terms[0]
 
 
 def find_letters(lake: Lake, condition: BooleanExpression, limit: int | None, *, raw: bool = False) -> list[dict[str, Any]]:

@@ -8,10 +8,21 @@ from typing import Any
 
 import click
 
-from pipelines.cli.console import json_option, plain_errors, print_json, progress, project_option, stdout, table
+from contracts.project import Project
+from pipelines.cli.console import (
+    LEDGER_COLUMNS,
+    balance,
+    json_option,
+    ledger_cells,
+    plain_errors,
+    print_json,
+    progress,
+    project_option,
+    stdout,
+    table,
+)
 from pipelines.files import IngestOptions, IngestReport, ingest_files
 from pipelines.options import click_options, parse
-from transforms.lake.ledger import LedgerEntry
 
 _EPILOG = """\b
 Examples:
@@ -32,8 +43,6 @@ again is safe: files are landed once, and rows are folded, never added twice. Op
 @plain_errors
 def ingest(source: str, beam_options: tuple[str, ...], project: Path | None, as_json: bool, **given: Any) -> None:
     """Land files, check every record against its contract, and fold the good ones into the validated table."""
-    from contracts.project import Project  # noqa: PLC0415 - quick --help
-
     options = parse(IngestOptions, {"source": source, "beam_options": beam_options, **given})
     loaded = Project.load(project)
     with progress() as report_progress:
@@ -43,19 +52,6 @@ def ingest(source: str, beam_options: tuple[str, ...], project: Path | None, as_
     else:
         show_report(report)
     sys.exit(report.exit_code)
-
-
-LEDGER_COLUMNS = ("in", "validated", "duplicate", "late", "filtered", "dead letter")
-
-
-def ledger_cells(entry: LedgerEntry) -> list[int]:
-    """A ledger entry as the cells of LEDGER_COLUMNS."""
-    return [entry.records_in, entry.out, entry.duplicate, entry.late, entry.filtered, entry.dead_letter]
-
-
-def balance(entry: LedgerEntry) -> str:
-    """Whether it adds up, in words."""
-    return "ledger adds up" if entry.balanced else f"{entry.pending:,} records have no outcome"
 
 
 def show_report(report: IngestReport) -> None:

@@ -82,7 +82,7 @@ def compact_tables(to_s: int, only: str | None, lake: str | None, project: Path 
 
 
 @lake.command("clean", epilog="\b\nExample:\n  headrace lake clean --older-than 1d --dry-run")
-@click.option("--older-than", "older_than_s", type=_Duration(), default="1d", show_default=True, help="Spare files younger than this.")
+@click.option("--older-than", "older_than_s", type=_Duration(), default="1d", show_default=True, help="Spare younger files.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @lake_option
 @project_option

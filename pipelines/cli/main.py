@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 
 import click
 
-from pipelines.cli.contract import contract
-from pipelines.cli.deadletter import deadletter
-from pipelines.cli.ingest import ingest
-from pipelines.cli.lake import lake
-from pipelines.cli.status import status
 from pipelines.version import VERSION
 
 _EPILOG = """\b
@@ -19,14 +15,38 @@ Exit codes: 0 the ledger adds up; 1 the data said no (all good output is written
 """
 
 
-@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+# Verb, and what it does in a few words. Its module is loaded when it is asked for: Beam takes a second to import.
+_VERBS = {
+    "contract": "Contracts and source specs: check, export.",
+    "deadletter": "Rejected records: list them, explain one, count them.",
+    "ingest": "Land files, check every record, fold the good ones into tables.",
+    "lake": "Files and tables of a lake: list, compact, clean.",
+    "status": "The last runs, and what became of their records.",
+}
+
+
+class _Verbs(click.Group):
+    """Loads a verb's module only when that verb is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        command = getattr(importlib.import_module(f"pipelines.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_VERBS.items()))
+
+
+@click.group(cls=_Verbs, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(VERSION, prog_name="headrace")
 def main() -> None:
     """The data pipeline layer of a Customer Data Platform: raw events in, validated tables and explained dead letters out."""
-
-
-for command in (ingest, deadletter, lake, status, contract):
-    main.add_command(command)
 
 
 def run() -> None:

@@ -6,8 +6,18 @@ from pathlib import Path
 
 import click
 
-from pipelines.cli.console import json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
-from pipelines.cli.ingest import LEDGER_COLUMNS, ledger_cells
+from pipelines.cli.console import (
+    LEDGER_COLUMNS,
+    json_option,
+    lake_option,
+    ledger_cells,
+    open_lake,
+    plain_errors,
+    print_json,
+    project_option,
+    stdout,
+    table,
+)
 from pipelines.manifest import RunSummary, recent_runs
 from transforms.lake.ledger import LedgerEntry
 
@@ -28,12 +38,17 @@ def status(limit: int, lake: str | None, project: Path | None, as_json: bool) ->
     if not runs:
         stdout.print("no runs yet")
         return
-    stdout.print(table(("run", "state", "seconds", *LEDGER_COLUMNS, "verdict"), [_row(run) for run in runs]))
+    later: set[str] = set()
+    rows = []
+    for run in runs:  # the newest first
+        rows.append(_row(run, advise=run.manifest["source"] not in later))
+        later |= {run.manifest["source"]} if run.state == "finished" else set()
+    stdout.print(table(("run", "state", "seconds", *LEDGER_COLUMNS, "verdict"), rows))
 
 
-def _row(run: RunSummary) -> list[object]:
+def _row(run: RunSummary, *, advise: bool) -> list[object]:
     if run.state != "finished":
-        advice = "run the same command again" if run.state == "stopped" else ""
+        advice = "run the same command again" if run.state == "stopped" and advise else ""
         return [run.run_id, run.state, None, *([None] * len(LEDGER_COLUMNS)), advice]
     entry = sum((LedgerEntry(**e) for e in run.manifest["ledger"].values()), LedgerEntry())
     verdict = run.manifest["verdict"]

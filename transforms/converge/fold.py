@@ -1,11 +1,12 @@
 """The fold of rows: one row per key and cell of time, by the winner rule. Pure, commutative, associative and idempotent.
 
-A cell is a stretch of GRID_S, the finest range that a table can have: rows of one key in different cells may lie in different ranges
+A cell is a stretch of GRID_S, the finest range that a table can have: rows of one key in different cells may lie in other ranges
 and never meet, so they stay apart in every range, and neither the length of windows nor a compaction changes a row.
 
 Winner = the smallest of (``_rank``: the contract's order columns, ``_fingerprint``, ``_row_hash``, ``_source``, ``_raw_file``,
-``_position``); so provenance only separates equal rows. Rows of one key with another fingerprint than the winner's are *conflicts*: of
-each such fingerprint the smallest row is kept as the loser that becomes a dead letter, its repeats are duplicates.
+``_position``); so provenance only separates equal rows. Rows of one key with another fingerprint than the winner's are *conflicts*:
+of each such fingerprint the smallest row is kept as the loser that becomes a dead letter, its repeats are duplicates. A fingerprint
+that lost may win later, by a smaller row: so the winner of a contested key is told too, and takes back the letter of its own.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ _MODULUS = 2**128
 
 @dataclass(frozen=True)
 class Folded:
-    """rows: the winners, sorted by (_window_time, key). losers: one row per losing fingerprint of a key and cell."""
+    """rows: the winners, sorted by (_window_time, key). losers: one row per losing fingerprint of a key and cell. won: what beat them."""
 
     rows: pa.Table
     losers: pa.Table
+    won: pa.Table
 
 
 def fold_rows(tables: Sequence[pa.Table], key: str) -> Folded:
@@ -46,14 +48,17 @@ def fold_rows(tables: Sequence[pa.Table], key: str) -> Folded:
         cells = rows.column("_window_time").cast(pa.int64()).to_numpy() // (GRID_S * 1_000_000)
         codes[repeated] = np.unique(np.column_stack((codes, cells))[repeated], axis=0, return_inverse=True)[1].ravel()
         repeated[repeated] = _repeated(codes[repeated])
-    losers = rows.slice(0, 0)
+    losers = won = rows.slice(0, 0)
     if repeated.any():
         contested = np.flatnonzero(repeated)
         order, first_of_key, first_of_fingerprint = _rank(rows, codes, contested)
-        losers = rows.take(contested[order][first_of_fingerprint & ~first_of_key])
+        lost = first_of_fingerprint & ~first_of_key
+        losers = rows.take(contested[order][lost])
+        keys = np.cumsum(first_of_key)
+        won = rows.take(contested[order][first_of_key & np.isin(keys, keys[lost])])
         rows = rows.take(np.concatenate((np.flatnonzero(~repeated), contested[order][first_of_key])))
     rows = rows.take(pc.sort_indices(rows, [("_window_time", "ascending"), (key, "ascending")]))
-    return Folded(rows.combine_chunks(), losers.combine_chunks())
+    return Folded(rows.combine_chunks(), losers.combine_chunks(), won.combine_chunks())
 
 
 def _repeated(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -66,7 +71,8 @@ def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     encoded = column.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
-    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    codes: npt.NDArray[np.int64] = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes
 
 
 def _rank(

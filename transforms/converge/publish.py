@@ -10,28 +10,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
-import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThan, LessThan, Or
 from pyiceberg.table import Table
-from sqlalchemy.exc import OperationalError
 
-from contracts.errors import ComponentDownError
-from transforms.batch import decode_rows, encode_rows
 from transforms.converge.fold import add_hashes, content_hash, fold_rows, identity_of
+from transforms.ipc import decode_rows, encode_rows
 from transforms.lake.location import Lake
-from transforms.lake.tables import PublishedFile, published_files
+from transforms.lake.tables import PublishedFile, committed, published_files
 
-_COMMIT_DEADLINE_S = 300.0
 _OUTCOME_COLUMNS = ("_source", "_raw_file", "_position", "code")  # the last only of dead letters
 ROWS_PROPERTY, HASH_PROPERTY, RUN_PROPERTY = "headrace.rows", "headrace.content-hash", "headrace.run-id"
 
@@ -42,7 +36,7 @@ class RangeFold:
 
     path: the new data file; None where the published rows stay as they are. read: the published files that it took in.
     delta_rows, delta_hash: what the table's totals change by. positions: Arrow IPC of the positions that came in (source, raw file,
-    position). losers: Arrow IPC of the rows that lost against another fingerprint.
+    position). losers, won: Arrow IPC of the rows that lost against another fingerprint, and of those that they lost against.
     """
 
     from_us: int
@@ -54,9 +48,10 @@ class RangeFold:
     delta_hash: int
     positions: tuple[bytes, ...]
     losers: tuple[bytes, ...]
+    won: tuple[bytes, ...]
 
 
-def fold_range(  # noqa: PLR0913 - a range is three numbers
+def fold_range(
     table: Table, published: Sequence[PublishedFile], incoming: pa.Table, *, key: str, from_us: int, to_us: int, shard: int
 ) -> RangeFold:
     """Fold new rows with what is published for their range, and write the result as one data file.
@@ -66,11 +61,13 @@ def fold_range(  # noqa: PLR0913 - a range is three numbers
         published: its files, as of the state that the fold is built on.
         incoming: rows of the table's schema without range columns.
         key: the key column.
-        from_us, to_us, shard: where the incoming rows belong.
+        from_us: where the incoming rows belong, and
+        to_us: the end of that range;
+        shard: and their shard.
     """
     taken = [file for file in published if file.overlaps(from_us, to_us, shard)]
     from_us, to_us = min([from_us, *(f.from_us for f in taken)]), max([to_us, *(f.to_us for f in taken)])
-    known = [f for f in published if f.overlaps(from_us, to_us, shard)]  # a union never reaches further: ranges of a shard are disjoint
+    known = [f for f in published if f.overlaps(from_us, to_us, shard)]  # no more than taken: ranges of a shard are disjoint
     incoming, *old = aligned = _aligned([incoming, *(_read(file.path) for file in known)])
     folded = fold_rows(aligned, key)
     fold = RangeFold(
@@ -83,6 +80,7 @@ def fold_range(  # noqa: PLR0913 - a range is three numbers
         delta_hash=add_hashes(content_hash(folded.rows), *(-content_hash(rows) for rows in old)),
         positions=(encode_rows(incoming.select([c for c in _OUTCOME_COLUMNS if c in incoming.column_names])),),
         losers=(encode_rows(folded.losers),) if len(folded.losers) else (),
+        won=(encode_rows(folded.won),) if len(folded.won) else (),
     )
     name = f"{from_us}-{to_us}-{shard}-{identity_of(folded.rows)}-"
     if len(known) == 1 and known[0].path.rsplit("/", 1)[-1].startswith(name):
@@ -90,8 +88,22 @@ def fold_range(  # noqa: PLR0913 - a range is three numbers
     return replace(fold, path=_write(table, name, folded.rows, from_us, to_us, shard))
 
 
-def publish(lake: Lake, name: str, folds: Sequence[RangeFold], *, key: str, run_id: str) -> list[RangeFold]:
+def publish(
+    lake: Lake,
+    name: str,
+    folds: Sequence[RangeFold],
+    *,
+    key: str,
+    run_id: str,
+    before: Callable[[Sequence[RangeFold]], None] | None = None,
+) -> list[RangeFold]:
     """Publish folds in one transaction; what changed meanwhile is folded again.
+
+    Args:
+        lake, name, key: the table.
+        folds: what to publish.
+        run_id: goes into the snapshot's properties.
+        before: is given the folds as they will be committed, before they are: once rows are replaced nobody knows them any more.
 
     Returns:
         The folds as published: with all positions and losers that belong to them.
@@ -99,34 +111,27 @@ def publish(lake: Lake, name: str, folds: Sequence[RangeFold], *, key: str, run_
     Raises:
         ComponentDownError: no commit succeeded before the deadline.
     """
-    deadline = time.monotonic() + _COMMIT_DEADLINE_S
-    attempt = 0
-    while True:
+    settled = list(folds)
+
+    def commit() -> list[RangeFold]:
+        nonlocal settled
         table = lake.catalog().load_table(name)
-        folds = _rebase(table, folds, key)
-        changed = [fold for fold in folds if fold.path is not None]
-        if not changed:
-            return list(folds)
-        try:
+        settled = _rebase(table, settled, key)
+        if before:
+            before(settled)
+        if changed := [fold for fold in settled if fold.path is not None]:
             _commit(table, changed, run_id)
-            return list(folds)
-        except (CommitFailedException, ValidationException, OperationalError) as error:
-            attempt += 1
-            if time.monotonic() > deadline:
-                raise ComponentDownError(
-                    f"table {name}: no commit in {_COMMIT_DEADLINE_S:.0f} s and {attempt} attempts ({type(error).__name__}); "
-                    "is the catalog reachable, and are not too many runs writing at once?"
-                ) from None
-            time.sleep(random.uniform(0.02, 0.2) * min(attempt, 10))  # spreads rivals; no result depends on it
+        return settled
+
+    return committed(name, commit)
 
 
 def _rebase(table: Table, folds: Sequence[RangeFold], key: str) -> list[RangeFold]:
     """Folds that fit the table as it is now: overlapping ones merged, stale ones folded again."""
     published = published_files(table)
     rebased = [f for f in folds if f.path is None]  # published rows had taken in theirs, and published rows only grow
-    for group in _overlapping([f for f in folds if f.path is not None]):
+    for group, from_us, to_us in _overlapping([f for f in folds if f.path is not None], published):
         first = group[0]
-        from_us, to_us = min(f.from_us for f in group), max(f.to_us for f in group)
         current = {f.path for f in published if f.overlaps(from_us, to_us, first.shard)}
         if len(group) == 1 and current == set(first.read):
             rebased.append(first)
@@ -137,21 +142,28 @@ def _rebase(table: Table, folds: Sequence[RangeFold], key: str) -> list[RangeFol
             again = fold_range(table, published, incoming, key=key, from_us=from_us, to_us=to_us, shard=first.shard)
             positions = tuple(p for f in group for p in f.positions)
             losers = again.losers + tuple(x for f in group for x in f.losers)
-            rebased.append(replace(again, positions=positions, losers=losers))
+            won = again.won + tuple(x for f in group for x in f.won)
+            rebased.append(replace(again, positions=positions, losers=losers, won=won))
     return rebased
 
 
-def _overlapping(folds: Sequence[RangeFold]) -> list[list[RangeFold]]:
-    """Folds in groups whose ranges of one shard meet."""
-    groups: list[list[RangeFold]] = []
-    end = 0
-    for fold in sorted(folds, key=lambda f: (f.shard, f.from_us, f.to_us)):
-        if groups and groups[-1][0].shard == fold.shard and fold.from_us < end:
-            groups[-1].append(fold)
-            end = max(end, fold.to_us)
+def _overlapping(folds: Sequence[RangeFold], published: Sequence[PublishedFile]) -> list[tuple[list[RangeFold], int, int]]:
+    """Folds in groups that cannot be published side by side, and the range that each takes.
+
+    Ranges of one shard meet, or would once each has taken in the published files that it overlaps.
+    """
+    reaching = []
+    for fold in folds:
+        taken = [f for f in published if f.overlaps(fold.from_us, fold.to_us, fold.shard)]
+        reach = min([fold.from_us, *(f.from_us for f in taken)]), max([fold.to_us, *(f.to_us for f in taken)])
+        reaching.append((fold.shard, *reach, fold))
+    groups: list[tuple[list[RangeFold], int, int]] = []
+    for shard, from_us, to_us, fold in sorted(reaching, key=lambda r: r[:3]):
+        if groups and groups[-1][0][0].shard == shard and from_us < groups[-1][2]:
+            group, start, end = groups[-1]
+            groups[-1] = ([*group, fold], start, max(end, to_us))
         else:
-            groups.append([fold])
-            end = fold.to_us
+            groups.append(([fold], from_us, to_us))
     return groups
 
 
@@ -164,7 +176,8 @@ def _commit(table: Table, folds: Sequence[RangeFold], run_id: str) -> None:
     }
     with warnings.catch_warnings(), table.transaction() as transaction:
         warnings.simplefilter("ignore")  # "Delete operation did not match any records" is how a new range begins
-        transaction.delete(_predicate(folds), snapshot_properties=properties)
+        # The snapshot in between is nobody's current one; without totals, so that nobody takes it for a whole state in the history.
+        transaction.delete(_predicate(folds), snapshot_properties={RUN_PROPERTY: run_id})
         transaction.add_files([f.path for f in folds if f.path], snapshot_properties=properties, check_duplicate_files=False)
 
 
@@ -191,7 +204,7 @@ def _read(path: str) -> pa.Table:
 
 
 def _aligned(tables: Sequence[pa.Table]) -> list[pa.Table]:
-    """The tables with the first one's schema and whatever columns others have more: a contract may be newer or older than a file."""
+    """The tables with the first one's schema and what columns others have more: a contract may be newer or older than a file."""
     fields = {field.name: field for table in reversed(tables) for field in table.schema}
     schema = pa.schema([*tables[0].schema, *(field for name, field in fields.items() if name not in tables[0].column_names)])
     return [table if table.schema.equals(schema) else _with_schema(table, schema) for table in tables]

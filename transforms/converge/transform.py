@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -14,30 +14,31 @@ from apache_beam.transforms.window import GlobalWindows, IntervalWindow
 from pyiceberg.table import Table
 
 from contracts.codes import Code
-from transforms.batch import RowBatch, decode_rows
+from transforms.batch import RowBatch
 from transforms.converge.publish import RangeFold, fold_range, publish, read_positions
+from transforms.ipc import decode_rows
 from transforms.lake.location import Lake
-from transforms.lake.tables import PublishedFile, published_files
+from transforms.lake.tables import DEAD_LETTERS, PublishedFile, published_files
 from transforms.outcomes import Outcome, PositionOutcomes, runs_of
 
 coders.registry.register_coder(RangeFold, coders.FastPrimitivesCoder)
-_LOSERS = "losers"
+Letters = Callable[[pa.Table, pa.Table], Iterable[tuple[int, int, int, pa.Table]]]
 
 
 class Converged(NamedTuple):
-    """outcomes: of the positions that came in, once their rows are committed. losers: rows that lost to another fingerprint."""
+    """outcomes: of the positions that came in, once their rows are committed."""
 
     outcomes: beam.PCollection[PositionOutcomes]
-    losers: beam.PCollection[RowBatch]
 
 
 class ConvergeIntoTable(beam.PTransform[Any, Converged]):
     """Fold batches into an Iceberg table.
 
     Input: (shard, RowBatch) in fixed windows; a batch's rows belong to its window and shard.
-    Windowing: the pipeline's, with its triggers; panes are discarding. Commits happen in the global window, one transaction per pane.
-    Guarantees: the table holds the fold (``fold_rows``) of everything that ever came in, whatever the order, repetition or number of
-        jobs; it changes atomically; an outcome is emitted only after the rows behind it are committed.
+    Windowing: the pipeline's, with its triggers; panes are discarding. Commits happen in the global window, one transaction per
+        pane.
+    Guarantees: the table holds the fold (``fold_rows``) of everything that ever came in, whatever the order, repetition or number
+        of jobs; it changes atomically; an outcome is emitted only after the rows behind it are committed.
 
     Args:
         lake: where the table lies.
@@ -45,12 +46,14 @@ class ConvergeIntoTable(beam.PTransform[Any, Converged]):
         key: the key column.
         outcome: what it means for a position that its row came in here; None where the rows' positions are accounted elsewhere.
         run_id: goes into the snapshot's properties.
+        letters: makes dead letters (range, shard, rows) of rows that lost against another fingerprint and of those that beat them. They
+            are committed before the rows, so that a crash between the two forgets nobody; None writes none.
     """
 
-    def __init__(self, lake: Lake, table: str, key: str, outcome: Outcome, run_id: str) -> None:
+    def __init__(self, lake: Lake, table: str, key: str, outcome: Outcome, run_id: str, letters: Letters | None = None) -> None:
         super().__init__()
         self._fold = _FoldFn(lake, table, key)
-        self._commit = _CommitFn(lake, table, key, outcome, run_id)
+        self._commit = _CommitFn(lake, table, key, outcome, run_id, letters)
 
     def expand(self, pcoll: beam.PCollection[tuple[int, RowBatch]]) -> Converged:
         """See the class."""
@@ -60,9 +63,9 @@ class ConvergeIntoTable(beam.PTransform[Any, Converged]):
             | "Fold" >> beam.ParDo(self._fold)
             | "Global" >> beam.WindowInto(GlobalWindows())
             | "OneCommitter" >> beam.GroupByKey()
-            | "Commit" >> beam.ParDo(self._commit).with_outputs(_LOSERS, main="outcomes")
+            | "Commit" >> beam.ParDo(self._commit)
         )
-        return Converged(committed.outcomes, committed[_LOSERS])
+        return Converged(committed)
 
 
 @beam.typehints.with_output_types(tuple[int, RangeFold])
@@ -89,31 +92,48 @@ class _FoldFn(beam.DoFn):
         assert isinstance(window, IntervalWindow)
         incoming = pa.concat_tables(tables)
         self._rows.inc(len(incoming))
-        yield 0, fold_range(
-            self._table,
-            self._published,
-            incoming,
-            key=self._key,
-            from_us=window.start.micros,
-            to_us=window.end.micros,
-            shard=shard,
+        yield (
+            0,
+            fold_range(
+                self._table,
+                self._published,
+                incoming,
+                key=self._key,
+                from_us=window.start.micros,
+                to_us=window.end.micros,
+                shard=shard,
+            ),
         )
 
 
 @beam.typehints.with_output_types(PositionOutcomes)
 class _CommitFn(beam.DoFn):
-    def __init__(self, lake: Lake, table: str, key: str, outcome: Outcome, run_id: str) -> None:
+    def __init__(self, lake: Lake, table: str, key: str, outcome: Outcome, run_id: str, letters: Letters | None) -> None:
         self._lake, self._name, self._key, self._outcome, self._run_id = lake, table, key, outcome, run_id
+        self._letters = letters
 
-    def process(self, element: tuple[int, Iterable[RangeFold]]) -> Iterator[PositionOutcomes | beam.pvalue.TaggedOutput]:
+    def process(self, element: tuple[int, Iterable[RangeFold]]) -> Iterator[PositionOutcomes]:
         folds = list(element[1])
         if not folds:
             return
-        published = publish(self._lake, self._name, folds, key=self._key, run_id=self._run_id)
+        before = self._commit_letters if self._letters else None
+        published = publish(self._lake, self._name, folds, key=self._key, run_id=self._run_id, before=before)
         yield from committed_outcomes(published, self._outcome)
-        for fold in published:
-            for losers in fold.losers:
-                yield beam.pvalue.TaggedOutput(_LOSERS, RowBatch(decode_rows(losers)))
+
+    def _commit_letters(self, folds: Sequence[RangeFold]) -> None:
+        losers = [decode_rows(data) for fold in folds for data in fold.losers]
+        if not losers or self._letters is None:
+            return
+        won = [decode_rows(data) for fold in folds for data in fold.won]
+        table = self._lake.catalog().load_table(DEAD_LETTERS)
+        published = published_files(table)
+        found = [
+            fold_range(table, published, rows, key="dead_letter_id", from_us=from_us, to_us=to_us, shard=shard)
+            for from_us, to_us, shard, rows in self._letters(
+                pa.concat_tables(losers, promote_options="default"), pa.concat_tables(won, promote_options="default")
+            )
+        ]
+        publish(self._lake, DEAD_LETTERS, found, key="dead_letter_id", run_id=self._run_id)
 
 
 def committed_outcomes(folds: Sequence[RangeFold], outcome: Outcome) -> Iterator[PositionOutcomes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -18,6 +19,9 @@ _SYNC_BYTES = 16
 _VARINT_BYTES = 10
 _HEADER_BYTES = 16 << 20
 _BLOCK_RECORDS = 1 << 24
+_SEARCHED_BYTES = 1 << 20
+# What fastavro needs beyond the standard library.
+_CODEC_LIBRARIES = {"snappy": "cramjam", "zstandard": "backports.zstd", "lz4": "lz4.block"}
 _BAD_TIME = Violation("$", "timestamp", "dates and times from year 1 to 9999")
 _BAD_TEXT = Violation("$", "encoding", "UTF-8")
 
@@ -35,6 +39,9 @@ class AvroBlocks:
         if header is None:
             if stream.peek(1) or stream.damaged:
                 yield damaged_block(Bookmark(), stream.peek(self._spec.record_bytes))
+            return
+        if (codec := _missing_codec(header)) is not None:
+            yield damaged_block(Bookmark(), b"", Violation("$", "damage", f"a codec that is installed; {codec} is not"))
             return
         stream.skip_to(max(start.offset, stream.position))
         ordinal, begin = start.ordinal, stream.position
@@ -151,6 +158,19 @@ def _read_header(stream: _Stream) -> bytes | None:
         return head[: source.tell()]
 
 
+def _missing_codec(header: bytes) -> str | None:
+    """The codec of the file, where this installation cannot read it; told as such, not block by block."""
+    codec = fastavro.block_reader(io.BytesIO(header)).codec
+    library = _CODEC_LIBRARIES.get(codec)
+    if library is None:
+        return None
+    try:
+        importlib.import_module(library)
+    except ImportError:
+        return codec
+    return None
+
+
 def _take_block(stream: _Stream, header: bytes) -> tuple[int, bytes] | None:
     """One block as (record count, its bytes), or None and no step forward where there is none."""
     found = _block_at(stream.peek(2 * _VARINT_BYTES), 0)
@@ -196,7 +216,7 @@ def _skip_damage(stream: _Stream, header: bytes, keep: int) -> bytes:
     Gives the first bytes that were skipped.
     """
     marker = header[-_SYNC_BYTES:]
-    window = stream.peek(PIECE_BYTES)
+    window = stream.peek(_SEARCHED_BYTES)
     end = window.find(marker) + _SYNC_BYTES
     if end < _SYNC_BYTES:
         return stream.skip_past(marker, keep)

@@ -66,6 +66,4 @@ class Format(Protocol):
 
 def damaged_block(start: Bookmark, raw: bytes, violation: Violation = DAMAGE) -> RecordBlock:
     """The block for a damaged place: one record that failed."""
-    return RecordBlock(
-        start, 1, max(len(raw), 1), lambda: ParsedRecords([None], lambda _i: raw, {0: [violation]}), damaged=True
-    )
+    return RecordBlock(start, 1, max(len(raw), 1), lambda: ParsedRecords([None], lambda _i: raw, {0: [violation]}), damaged=True)

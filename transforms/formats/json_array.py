@@ -104,6 +104,8 @@ class _ElementSplitter:
                 self._scanned = match.start()
                 break
             self._scanned = match.end()
+            if len(token) > 1:  # a whole string
+                continue
             if token in b"{[":
                 self._depth += 1
             elif token == b",":

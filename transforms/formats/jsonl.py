@@ -14,6 +14,7 @@ from transforms.formats.base import DAMAGE, Bookmark, ParsedRecords, RecordBlock
 from transforms.formats.lines import read_text_pieces
 
 _decode = msgspec.json.Decoder().decode
+_raw_value = msgspec.json.Decoder(msgspec.Raw).decode
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _raw_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|([\]}])', re.DOTALL)
@@ -90,6 +91,7 @@ def _why_undecodable(payload: bytes) -> Violation:
     except UnicodeDecodeError:
         return Violation("$", "encoding", "UTF-8")
     try:
+        _raw_value(payload)
         _decode(payload)
     except msgspec.ValidationError:  # well-formed, but a number that no double and no sensible integer can hold
         return Violation("$", "range", "numbers that a double can hold")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -86,13 +87,21 @@ def _in_microseconds(rows: pa.Table) -> pa.Table:
 def _parse_rows(rows: pa.Table) -> ParsedRecords:
     failed: dict[int, list[Violation]] = {}
     try:
-        records: list[Any] = rows.to_pylist(maps_as_pydicts="lossy")
+        records = _plain(rows)
     except (OverflowError, ValueError):  # a date that no Python type holds: find its row
         records = []
         for i in range(len(rows)):
             try:
-                records += rows.slice(i, 1).to_pylist(maps_as_pydicts="lossy")
+                records += _plain(rows.slice(i, 1))
             except (OverflowError, ValueError):
                 failed[i] = [_BAD_TIME]
                 records.append(None)
     return ParsedRecords(records, lambda i: b"" if records[i] is None else CANONICAL_JSON.encode(records[i]), failed)
+
+
+def _plain(rows: pa.Table) -> list[Any]:
+    try:
+        return rows.to_pylist(maps_as_pydicts="strict")  # type: ignore[no-any-return]
+    except KeyError:  # duplicate keys: the last wins, as in JSON; the warning would tell them
+        with warnings.catch_warnings(action="ignore"):
+            return rows.to_pylist(maps_as_pydicts="lossy")  # type: ignore[no-any-return]

@@ -1,9 +1,9 @@
 """The ledger: what became of every source position, from what was committed. Beam's counters count attempts; this does not.
 
-in = out + duplicate + late + filtered + dead_letter. ``in`` are the records that raw files hold; the rest are sidecars that were written
-after the rows behind them (``PositionOutcomes``): accepted, filtered, dead_letter, late. Of the accepted, those whose row is
-published are ``out``, those with a dead letter ``conflicting_duplicate`` count there, the others are ``duplicate``. Positions without an
-outcome are ``pending`` (``lost`` once nothing can come any more).
+in = out + duplicate + late + filtered + dead_letter. ``in`` are the records that raw files hold; the rest are sidecars that were
+written after the rows behind them (``PositionOutcomes``): accepted, filtered, dead_letter, late. Of the accepted, those whose row is
+published are ``out``, those with a dead letter ``conflicting_duplicate`` count there, the others are ``duplicate``. Positions without
+an outcome are ``pending`` (``lost`` once nothing can come any more).
 """
 
 from __future__ import annotations
@@ -11,23 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
-import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from apache_beam.transforms.window import GlobalWindows
 from pyiceberg.exceptions import NoSuchTableError
-from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThan, In, LessThan
+from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThan, In, LessThan, NotEqualTo
 from pyiceberg.table import Table
 
 from contracts.codes import Code
 from transforms.lake.location import Lake
 from transforms.lake.raw import RawFile
-from transforms.lake.tables import DEAD_LETTERS, LEDGER, LEDGER_SCHEMA
-from transforms.outcomes import Outcome, PositionOutcomes, positions_of
+from transforms.lake.tables import DEAD_LETTERS, LEDGER, LEDGER_SCHEMA, WITHDRAWN, committed
+from transforms.outcomes import Outcome, PositionOutcomes
 
-_ORDER = (Outcome.ACCEPTED, Outcome.FILTERED, Outcome.DEAD_LETTER, Outcome.LATE)
 _FILES_AT_ONCE = 500
 
 
@@ -47,53 +44,13 @@ class LedgerEntry:
     @property
     def balanced(self) -> bool:
         """Whether every record is accounted for, once."""
-        return self.pending == 0 and self.records_in == (
-            self.out + self.duplicate + self.late + self.filtered + self.dead_letter
-        )
+        return self.pending == 0 and self.records_in == (self.out + self.duplicate + self.late + self.filtered + self.dead_letter)
 
     def __add__(self, other: LedgerEntry) -> LedgerEntry:
         """Entries of disjoint files add up."""
         codes = {code: self.codes.get(code, 0) + other.codes.get(code, 0) for code in {*self.codes, *other.codes}}
         numbers = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self) if f.name != "codes"}
         return LedgerEntry(**numbers, codes=codes)
-
-
-class CommitLedger(beam.PTransform):  # type: ignore[misc]
-    """Append outcomes to the ledger table.
-
-    Input: PositionOutcomes, each emitted after its rows are committed. Output: none of interest.
-    Guarantees: at least once; the ledger is a union, so repeats change nothing.
-    """
-
-    def __init__(self, lake: Lake, run_id: str) -> None:
-        super().__init__()
-        self._append = _AppendFn(lake, run_id)
-
-    def expand(self, outcomes: beam.PCollection[PositionOutcomes]) -> beam.PCollection[int]:
-        """See the class."""
-        return (
-            outcomes
-            | "Global" >> beam.WindowInto(GlobalWindows())
-            | "Key" >> beam.Map(_with_one_key)
-            | "OneCommitter" >> beam.GroupByKey()
-            | "Append" >> beam.ParDo(self._append)
-        )
-
-
-def _with_one_key(outcome: PositionOutcomes) -> tuple[int, PositionOutcomes]:
-    return 0, outcome
-
-
-@beam.typehints.with_output_types(int)
-class _AppendFn(beam.DoFn):
-    def __init__(self, lake: Lake, run_id: str) -> None:
-        self._lake, self._run_id = lake, run_id
-
-    def process(self, element: tuple[int, Iterable[PositionOutcomes]]) -> Iterator[int]:
-        outcomes = list(element[1])
-        if outcomes:
-            append_outcomes(self._lake, outcomes, self._run_id)
-        yield len(outcomes)
 
 
 def append_outcomes(lake: Lake, outcomes: Sequence[PositionOutcomes], run_id: str) -> None:
@@ -108,51 +65,49 @@ def append_outcomes(lake: Lake, outcomes: Sequence[PositionOutcomes], run_id: st
         "window_to": [o.window_to for o in ordered],
         "run_id": [run_id] * len(ordered),
     }
-    lake.catalog().load_table(LEDGER).append(pa.table(columns, schema=LEDGER_SCHEMA))
+    rows = pa.table(columns, schema=LEDGER_SCHEMA)
+    committed(LEDGER, lambda: lake.catalog().load_table(LEDGER).append(rows))
 
 
 @dataclass
 class FileOutcomes:
-    """What the sidecars say of one raw file: each position under the outcome that holds, sorted, disjoint."""
+    """What the sidecars say of one raw file.
 
-    positions: dict[Outcome, npt.NDArray[np.int64]]
-    window_from: int | None
-    window_to: int | None
+    runs: flat runs per outcome, as they were written; they may overlap. window_from, window_to: what they reach, microseconds.
+    """
 
-    @property
-    def count(self) -> int:
-        """Positions with an outcome."""
-        return sum(map(len, self.positions.values()))
+    runs: dict[Outcome, list[int]]
+    window_from: int | None = None
+    window_to: int | None = None
+
+    def states(self, records: int) -> npt.NDArray[np.uint8]:
+        """Per position the outcome that holds: its place in ``Outcome`` from 1; 0 where there is none."""
+        states = np.zeros(records, dtype=np.uint8)
+        for number, outcome in reversed(list(enumerate(Outcome, 1))):  # the first in the list holds, so it is written last
+            runs = self.runs.get(outcome, [])
+            for first, length in zip(runs[::2], runs[1::2], strict=True):
+                states[first : first + length] = number
+        return states
 
 
 def file_outcomes(lake: Lake, files: Iterable[str]) -> dict[str, FileOutcomes]:
     """The union of all sidecars of these raw files, by raw file."""
-    grouped: dict[str, dict[Outcome, list[npt.NDArray[np.int64]]]] = {}
-    bounds: dict[str, list[tuple[int, int]]] = {}
+    found: dict[str, FileOutcomes] = {}
     table = lake.catalog().load_table(LEDGER)
     for part in _slices(sorted(set(files))):
-        rows = table.scan(row_filter=In("raw_file", part)).to_arrow().to_pylist()
-        for row in rows:
-            grouped.setdefault(row["raw_file"], {}).setdefault(Outcome(row["outcome"]), []).append(positions_of(row["runs"]))
+        for row in table.scan(row_filter=In("raw_file", part)).to_arrow().to_pylist():
+            file = found.setdefault(row["raw_file"], FileOutcomes({}))
+            file.runs.setdefault(Outcome(row["outcome"]), []).extend(row["runs"])
             if row["window_from"] is not None:
-                bounds.setdefault(row["raw_file"], []).append((row["window_from"], row["window_to"]))
-    found = {}
-    for raw_file, by_outcome in grouped.items():
-        taken = np.empty(0, dtype=np.int64)
-        positions = {}
-        for outcome in _ORDER:
-            own = np.unique(np.concatenate(by_outcome.get(outcome, [taken[:0]])))
-            positions[outcome] = np.setdiff1d(own, taken, assume_unique=True)
-            taken = np.union1d(taken, own)
-        reach = bounds.get(raw_file)
-        found[raw_file] = FileOutcomes(positions, min(b[0] for b in reach) if reach else None, max(b[1] for b in reach) if reach else None)
+                file.window_from = min(row["window_from"], file.window_from if file.window_from is not None else row["window_from"])
+                file.window_to = max(row["window_to"], file.window_to if file.window_to is not None else row["window_to"])
     return found
 
 
 def unfinished(lake: Lake, files: Sequence[RawFile]) -> list[RawFile]:
     """Raw files with positions that have no outcome yet."""
     outcomes = file_outcomes(lake, [f.raw_file for f in files])
-    return [f for f in files if (outcomes[f.raw_file].count if f.raw_file in outcomes else 0) < f.records]
+    return [f for f in files if not outcomes.get(f.raw_file, FileOutcomes({})).states(f.records).all()]
 
 
 def compute_ledger(lake: Lake, dataset_tables: Mapping[str, str], files: Sequence[RawFile]) -> dict[str, LedgerEntry]:
@@ -168,41 +123,49 @@ def compute_ledger(lake: Lake, dataset_tables: Mapping[str, str], files: Sequenc
     for source, table_name in dataset_tables.items():
         own = [f for f in files if f.source == source]
         reach = [outcomes[f.raw_file] for f in own if f.raw_file in outcomes]
-        bounds = [(r.window_from, r.window_to) for r in reach if r.window_from is not None and r.window_to is not None]
-        low, high = min((b[0] for b in bounds), default=0), max((b[1] for b in bounds), default=0)
-        ids = [f.raw_file for f in own]
-        published = _positions_in(lake, table_name, source, ids, low, high)
-        letters = _dead_letters_of(lake, source, ids)
-        entry = LedgerEntry()
-        for file in own:
-            empty = np.empty(0, dtype=np.int64)
-            mine = outcomes.get(file.raw_file)
-            by_outcome = mine.positions if mine else {}
-            accepted = by_outcome.get(Outcome.ACCEPTED, empty)
-            codes = letters.get(file.raw_file, {})
-            out = np.intersect1d(accepted, published.get(file.raw_file, empty))
-            conflicts = np.setdiff1d(np.intersect1d(accepted, codes.get(Code.CONFLICTING_DUPLICATE, empty)), out)
-            rejected = by_outcome.get(Outcome.DEAD_LETTER, empty)
-            late, filtered = by_outcome.get(Outcome.LATE, empty), by_outcome.get(Outcome.FILTERED, empty)
-            counted = {str(c): n for c, p in codes.items() if c != Code.CONFLICTING_DUPLICATE and (n := len(np.intersect1d(p, rejected)))}
-            if len(conflicts):
-                counted[str(Code.CONFLICTING_DUPLICATE)] = len(conflicts)
-            entry += LedgerEntry(
-                records_in=file.records,
-                out=len(out),
-                duplicate=len(accepted) - len(out) - len(conflicts),
-                late=len(late),
-                filtered=len(filtered),
-                dead_letter=len(rejected) + len(conflicts),
-                pending=file.records - (mine.count if mine else 0),
-                codes=counted,
-            )
-        entries[source] = entry
+        low = min((r.window_from for r in reach if r.window_from is not None), default=0)
+        high = max((r.window_to for r in reach if r.window_to is not None), default=0)
+        published = _positions_in(lake, table_name, source, {f.raw_file for f in own}, low, high)
+        letters = _dead_letters_of(lake, source, {f.raw_file for f in own})
+        none = FileOutcomes({})
+        parts = [_entry(f, outcomes.get(f.raw_file, none), published.get(f.raw_file), letters.get(f.raw_file, {})) for f in own]
+        entries[source] = sum(parts, LedgerEntry())
     return entries
 
 
-def _positions_in(  # noqa: PLR0913
-    lake: Lake, table_name: str, source: str, files: Sequence[str], low: int, high: int
+def _entry(
+    file: RawFile, outcomes: FileOutcomes, published: npt.NDArray[np.int64] | None, letters: Mapping[Code, npt.NDArray[np.int64]]
+) -> LedgerEntry:
+    """The ledger of one raw file, from the sidecars, the positions of its published rows, and those of its dead letters by code."""
+    states = outcomes.states(file.records)
+    number = {outcome: i for i, outcome in enumerate(Outcome, 1)}
+    counts = np.bincount(states, minlength=len(Outcome) + 1).tolist()
+    accepted = states == number[Outcome.ACCEPTED]
+    is_out = np.zeros(file.records, dtype=bool)
+    if published is not None:
+        is_out[published] = True
+    is_out &= accepted
+    is_conflict = np.zeros(file.records, dtype=bool)
+    is_conflict[letters.get(Code.CONFLICTING_DUPLICATE, [])] = True
+    is_conflict &= accepted & ~is_out
+    out, conflicts = int(is_out.sum()), int(is_conflict.sum())
+    rejected = states == number[Outcome.DEAD_LETTER]
+    codes = {str(c): int(rejected[p].sum()) for c, p in letters.items() if c != Code.CONFLICTING_DUPLICATE}
+    codes[str(Code.CONFLICTING_DUPLICATE)] = conflicts
+    return LedgerEntry(
+        records_in=file.records,
+        out=out,
+        duplicate=counts[number[Outcome.ACCEPTED]] - out - conflicts,
+        late=counts[number[Outcome.LATE]],
+        filtered=counts[number[Outcome.FILTERED]],
+        dead_letter=counts[number[Outcome.DEAD_LETTER]] + conflicts,
+        pending=counts[0],
+        codes={code: count for code, count in codes.items() if count},
+    )
+
+
+def _positions_in(
+    lake: Lake, table_name: str, source: str, files: set[str], low: int, high: int
 ) -> dict[str, npt.NDArray[np.int64]]:
     """Published positions per raw file, from the data files whose range can hold them."""
     table = _load(lake, table_name)
@@ -212,34 +175,35 @@ def _positions_in(  # noqa: PLR0913
     return _by_file(table, reach, files)
 
 
-def _dead_letters_of(lake: Lake, source: str, files: Sequence[str]) -> dict[str, dict[Code, npt.NDArray[np.int64]]]:
+def _dead_letters_of(lake: Lake, source: str, files: set[str]) -> dict[str, dict[Code, npt.NDArray[np.int64]]]:
     """Positions with a dead letter, per raw file and code."""
     table = _load(lake, DEAD_LETTERS)
     found: dict[str, dict[Code, npt.NDArray[np.int64]]] = {}
     if table is None or not files:
         return found
-    rows = table.scan(row_filter=EqualTo("_source", source), selected_fields=("_raw_file", "_position", "code")).to_arrow()
+    own = And(EqualTo("_source", source), NotEqualTo("code", WITHDRAWN))
+    rows = table.scan(row_filter=own, selected_fields=("_raw_file", "_position", "code")).to_arrow()
     for code in rows.column("code").unique().to_pylist():
         part = rows.filter(pc.equal(rows.column("code"), code))
-        for raw_file, positions in _grouped(part, set(files)).items():
+        for raw_file, positions in _grouped(part, files).items():
             found.setdefault(raw_file, {})[Code(code)] = positions
     return found
 
 
-def _by_file(table: Table, where: BooleanExpression, files: Sequence[str]) -> dict[str, npt.NDArray[np.int64]]:
+def _by_file(table: Table, where: BooleanExpression, files: set[str]) -> dict[str, npt.NDArray[np.int64]]:
     rows = table.scan(row_filter=where, selected_fields=("_raw_file", "_position")).to_arrow()
-    return _grouped(rows, set(files))
+    return _grouped(rows, files)
 
 
 def _grouped(rows: pa.Table, wanted: set[str]) -> dict[str, npt.NDArray[np.int64]]:
-    """Sorted positions per raw file."""
+    """Positions per raw file."""
     if len(rows) == 0:
         return {}
     encoded = rows.column("_raw_file").combine_chunks().dictionary_encode()
     encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
     codes = encoded.indices.to_numpy(zero_copy_only=False)
     positions = rows.column("_position").to_numpy()
-    order = np.lexsort((positions, codes))
+    order = np.argsort(codes, kind="stable")
     edges = np.searchsorted(codes[order], np.arange(len(encoded.dictionary) + 1))
     names = encoded.dictionary.to_pylist()
     return {name: positions[order[edges[i] : edges[i + 1]]] for i, name in enumerate(names) if name in wanted}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pyiceberg.catalog.sql import SqlCatalog
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from contracts.errors import ComponentDownError, ConfigurationError
 
@@ -79,7 +80,8 @@ class Lake:
             raise ConfigurationError(f"lake {self.root}: cannot be written: {error.strerror}") from None
         catalog = self.catalog()
         for namespace in NAMESPACES:
-            catalog.create_namespace_if_not_exists(namespace)
+            with contextlib.suppress(IntegrityError):  # another process made it between look and leap
+                catalog.create_namespace_if_not_exists(namespace)
 
     def catalog(self) -> SqlCatalog:
         """The Iceberg catalog.
@@ -93,7 +95,7 @@ class Lake:
                 return SqlCatalog("headrace", **options)
             except (OperationalError, SQLAlchemyError) as error:
                 failure = error
-                if attempt < 2 and "already exists" in str(error):  # noqa: PLR2004
+                if attempt < 2 and "already exists" in str(error):
                     continue
                 break
         shown = urlsplit(self.catalog_url)

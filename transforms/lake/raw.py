@@ -16,8 +16,6 @@ from typing import BinaryIO, Literal
 
 import msgspec
 import xxhash
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 from contracts.compiler.timestamps import us_to_datetime
 from contracts.errors import ConfigurationError
@@ -95,36 +93,39 @@ class InputFile:
 
 
 def expand_inputs(patterns: tuple[str, ...]) -> list[InputFile]:
-    """Files behind paths, folders (recursively) and globs; sorted, each once.
+    """Files behind paths, folders (recursively, but for hidden folders) and globs; the oldest first, each once.
 
     Raises:
-        ConfigurationError: a pattern finds nothing; all such are named.
+        ConfigurationError: a pattern finds nothing, all such are named; or is a URI of another kind.
     """
     found: dict[str, InputFile] = {}
     missing: list[str] = []
     for pattern in patterns:
         plain = pattern.removeprefix("file://")
         if "://" in plain:
-            matches = [m for result in FileSystems.match([pattern]) for m in result.metadata_list]
-            files = [InputFile(m.path, m.size_in_bytes, int((m.last_updated_in_seconds or 0) * 1e6)) for m in matches]
-        else:
-            files = [_local_input(path) for path in _local_files(plain)]
+            raise ConfigurationError(f"input {pattern}: only local paths and file:// are supported so far")
+        files = [_local_input(path) for path in _local_files(plain)]
         if not files:
             missing.append(pattern)
         found.update((file.uri, file) for file in files)
     if missing:
         raise ConfigurationError("no file found for " + ", ".join(missing) + "; give a path, a folder or a glob in quotes")
-    return [found[uri] for uri in sorted(found)]
+    return sorted(found.values(), key=lambda file: (file.mtime_us, file.uri))
 
 
 def _local_files(pattern: str) -> list[Path]:
     path = Path(pattern).expanduser().absolute()
-    if path.is_dir():
-        return [p for p in path.rglob("*") if not p.is_dir()]
-    if path.exists() or path.is_symlink():
+    if os.path.isdir(path):
+        unreadable: list[Path] = []  # folders; told when they are landed
+        files: list[Path] = []
+        for folder, folders, names in os.walk(path, onerror=lambda error: unreadable.append(Path(error.filename))):
+            folders[:] = [name for name in folders if not name.startswith((".", "_"))]  # of writers at work, as Spark's _temporary
+            files += [Path(folder, name) for name in names]
+        return files + unreadable
+    if os.path.lexists(path):
         return [path]
     anchor = Path(path.anchor)
-    return [p for p in anchor.glob(str(path.relative_to(anchor))) if not p.is_dir()]
+    return [p for p in anchor.glob(str(path.relative_to(anchor))) if not os.path.isdir(p)]
 
 
 def _local_input(path: Path) -> InputFile:
@@ -206,20 +207,18 @@ def _reading() -> Iterator[None]:
 def _copy(file: InputFile, target: Path) -> _Copied | None:
     """Copy and hash; None where the file changed meanwhile."""
     digest = hashlib.sha256()
-    local = "://" not in file.uri
     with _reading():
-        before = os.stat(file.uri) if local else None
-        if before is not None and not stat.S_ISREG(before.st_mode):  # opening a pipe would wait for its other end
-            raise _InputError("unreadable", "it is a folder" if stat.S_ISDIR(before.st_mode) else "it is not a regular file")
-        source: BinaryIO = (
-            open(file.uri, "rb") if local else FileSystems.open(file.uri, compression_type=CompressionTypes.UNCOMPRESSED)  # noqa: SIM115
-        )
+        before = os.stat(file.uri)
+        if stat.S_ISDIR(before.st_mode):
+            os.listdir(file.uri)
+            raise _InputError("unreadable", "it is a folder")
+        if not stat.S_ISREG(before.st_mode):  # opening a pipe would wait for its other end
+            raise _InputError("unreadable", "it is not a regular file")
+        source = open(file.uri, "rb")  # noqa: SIM115 - closed below
     with source, target.open("wb") as out:
         while piece := _read(source):
             digest.update(piece)
             out.write(piece)
-    if before is None:
-        return _Copied(digest.hexdigest(), file.mtime_us)
     with _reading():
         after = os.stat(file.uri)
     same = (before.st_ino, before.st_size, before.st_mtime_ns) == (after.st_ino, after.st_size, after.st_mtime_ns)
@@ -318,6 +317,6 @@ def _check_reader(known: RawFile, spec: SourceSpec) -> None:
     if known.reader != reader_id(spec):
         raise ConfigurationError(
             f"source {spec.name}: {known.name} was landed and its records numbered with other format options "
-            "(format, records, record_bytes, max_depth, csv quote, delimiter or encoding). Positions would change their meaning: give "
-            "the changed source a new name, or use another lake."
+            "(format, records, record_bytes, max_depth, csv quote, delimiter or encoding). Positions would change their meaning: "
+            "give the changed source a new name, or use another lake."
         )

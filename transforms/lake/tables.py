@@ -6,21 +6,28 @@ Every table that the pipeline folds into has three constant columns per data fil
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import random
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pyarrow as pa
 from pyiceberg.conversions import from_bytes
-from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError, ValidationException
 from pyiceberg.table import Table
 from pyiceberg.types import IntegerType, LongType
+from sqlalchemy.exc import OperationalError
 
 from contracts.codes import Violation
 from contracts.compiler.schemas import PROVENANCE, TIMESTAMP
-from contracts.errors import LayoutMismatchError
+from contracts.errors import ComponentDownError, LayoutMismatchError
 from transforms.lake.location import Lake
 
+T = TypeVar("T")
+_COMMIT_DEADLINE_S = 300.0
 DEAD_LETTERS = "ops.dead_letter"
+WITHDRAWN = "withdrawn"  # in place of a code: a conflict that was none in the end; nothing to show
 LEDGER = "ops.ledger"
 RANGE_COLUMNS = pa.schema(
     [
@@ -118,18 +125,48 @@ def ensure_table(lake: Lake, name: str, schema: pa.Schema, layout: Layout | None
             table = catalog.load_table(name)
     have = {key: table.properties.get(key) for key in wanted}
     if have != wanted:
+
         def told(layout: dict[str, str | None] | dict[str, str]) -> str:
-            return ", ".join(f"{key.rsplit('.', 1)[-1]} = {value}" for key, value in layout.items())
+            return ", ".join(f"{key.rsplit('.', 1)[-1]} = {value}" for key, value in layout.items() if ".layout." in key)
 
         raise LayoutMismatchError(
-            f"table {name} has the layout {told(have)}, the job asks for {told(wanted)}. A layout is fixed when a table is made; "
-            "to change it, replay into a new table and promote that."
+            f"table {name} has the layout {told(have)}, the job asks for {told(wanted)}. A layout is fixed when a table is made: "
+            "give the table's, or ingest raw/ again into another lake."
         )
-    missing = [field for field in full if field.name not in table.schema().column_names]
+    return committed(name, lambda: _widened(catalog.load_table(name), full))
+
+
+def _widened(table: Table, schema: pa.Schema) -> Table:
+    missing = [field for field in schema if field.name not in table.schema().column_names]
     if missing:
         with table.update_schema() as update:
             update.union_by_name(pa.schema(missing))
     return table
+
+
+def committed(name: str, commit: Callable[[], T]) -> T:
+    """Commit to a table among rivals: again and again, until the commit is not refused because another was faster.
+
+    Args:
+        name: the table's.
+        commit: loads the table and commits.
+
+    Raises:
+        ComponentDownError: no commit succeeded before the deadline.
+    """
+    deadline = time.monotonic() + _COMMIT_DEADLINE_S
+    attempt = 0
+    while True:
+        try:
+            return commit()
+        except (CommitFailedException, ValidationException, OperationalError) as error:
+            attempt += 1
+            if time.monotonic() > deadline:
+                raise ComponentDownError(
+                    f"table {name}: no commit in {_COMMIT_DEADLINE_S:.0f} s and {attempt} attempts ({type(error).__name__}); "
+                    "is the catalog reachable, and are not too many runs writing at once?"
+                ) from None
+            time.sleep(random.uniform(0.02, 0.2) * min(attempt, 10))  # spreads rivals; no result depends on it
 
 
 def published_files(table: Table) -> list[PublishedFile]:
@@ -145,9 +182,9 @@ def published_files(table: Table) -> list[PublishedFile]:
             low = file.lower_bounds
             found.append(
                 PublishedFile(
-                    from_us=from_bytes(LongType(), low[ids["_from"]]),
-                    to_us=from_bytes(LongType(), low[ids["_to"]]),
-                    shard=from_bytes(IntegerType(), low[ids["_shard"]]),
+                    from_us=int(from_bytes(LongType(), low[ids["_from"]])),
+                    to_us=int(from_bytes(LongType(), low[ids["_to"]])),
+                    shard=int(from_bytes(IntegerType(), low[ids["_shard"]])),
                     path=file.file_path,
                     rows=file.record_count,
                 )

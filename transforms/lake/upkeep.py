@@ -84,7 +84,7 @@ def compact(lake: Lake, name: str, *, to_s: int, run_id: str) -> tuple[int, int]
         if file.from_us // to_us == (file.to_us - 1) // to_us:
             groups.setdefault((file.shard, file.from_us // to_us), []).append(file.rows)
     for (shard, number), rows in sorted(groups.items()):
-        if len(rows) < 2 or sum(rows) > MAX_COMPACTED_ROWS:  # noqa: PLR2004
+        if len(rows) < 2 or sum(rows) > MAX_COMPACTED_ROWS:
             continue
         start = number * to_us
         first = pq.read_schema(_local(next(f.path for f in published if f.overlaps(start, start + to_us, shard))))
@@ -105,7 +105,7 @@ def orphans(lake: Lake, older_than_s: int) -> Iterator[Path]:
         for name in catalog.list_tables(namespace):
             folder = Path(_local(catalog.load_table(name).location())) / "data"
             old = _older(folder, before)
-            named = _named_files(catalog.load_table(name))  # loaded after the files were listed: it knows what was committed by then
+            named = _named_files(catalog.load_table(name))  # loaded after the list was made: it knows what was committed by then
             yield from (path for path in old if str(path) not in named)
     yield from _older(lake.temporary, before)
 

@@ -1,0 +1,92 @@
+"""One process and its children, measured: wall time, CPU time, peak memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+ROOT = Path(__file__).parents[2]
+_SAMPLE_EVERY_S = 0.1
+
+
+@dataclass(frozen=True)
+class Measured:
+    """wall_s: from start to exit. cpu_s: user and system time, children included. peak_bytes: largest sum of resident sizes."""
+
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+
+
+class RunFailedError(Exception):
+    """A contestant did not end well."""
+
+
+def run_measured(arguments: Sequence[str], cores: Sequence[int], log: Path) -> Measured:
+    """Run ``python ARGUMENTS`` on these cores.
+
+    Raises:
+        RunFailedError: it did not exit with 0; says what it wrote last.
+    """
+    with log.open("wb") as out:
+        started = time.perf_counter()
+        process = subprocess.Popen([sys.executable, *arguments], stdout=out, stderr=out, cwd=ROOT)
+        os.sched_setaffinity(process.pid, cores)
+        watcher = _Watcher(process.pid)
+        watcher.start()
+        _pid, status, usage = os.wait4(process.pid, 0)
+        wall_s = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    watcher.finish()
+    if process.returncode:
+        tail = "\n".join(log.read_text("utf-8", "replace").splitlines()[-15:])
+        raise RunFailedError(f"python {' '.join(arguments)} ended with {process.returncode}:\n{tail}")
+    # wait4 knows the children that were waited for; the watcher those that were not, to its last look at them.
+    cpu_s = max(usage.ru_utime + usage.ru_stime, watcher.cpu_s)
+    return Measured(wall_s, cpu_s, max(watcher.peak_bytes, usage.ru_maxrss * 1024))
+
+
+class _Watcher(threading.Thread):
+    """Looks at a process and its descendants some times a second."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._pid, self._done = pid, threading.Event()
+        self._cpu_s: dict[int, float] = {}
+        self.peak_bytes = 0
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time of every process that was seen."""
+        return sum(self._cpu_s.values())
+
+    def run(self) -> None:
+        """See threading.Thread."""
+        try:
+            root = psutil.Process(self._pid)
+        except psutil.NoSuchProcess:
+            return
+        while not self._done.wait(_SAMPLE_EVERY_S):
+            resident = 0
+            try:
+                for process in (root, *root.children(recursive=True)):
+                    with process.oneshot():
+                        resident += process.memory_info().rss
+                        times = process.cpu_times()
+                        self._cpu_s[process.pid] = times.user + times.system
+            except psutil.Error:
+                continue  # one of them ended between two looks
+            self.peak_bytes = max(self.peak_bytes, resident)
+
+    def finish(self) -> None:
+        """End it."""
+        self._done.set()
+        self.join()

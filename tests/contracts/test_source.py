@@ -1,0 +1,154 @@
+"""Reading source specs: paths, defaults, and every problem of a file in one message that says what and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.errors import ConfigurationError
+from contracts.source import CsvDialect, DropRule, PayloadPath, SchemaVersionRule, SourceSpec, check_source, load_source, plain_text
+from tests.support.documents import everything_contract, everything_spec
+
+DOCUMENT: dict[str, Any] = {"source": "web", "dataset": "events", "format": "jsonl", "columns": {"id": "messageId"}}
+
+
+def spec_of(folder: Path, **change: Any) -> SourceSpec:
+    """A small spec with changes, loaded from a file; None takes a key away."""
+    path = folder / "web.yaml"
+    path.write_text(yaml.safe_dump({key: value for key, value in (DOCUMENT | change).items() if value is not None}), "utf-8")
+    return load_source(path)
+
+
+def test_what_a_spec_does_not_say_has_a_default(tmp_path: Path) -> None:
+    columns = {"id": (PayloadPath(("messageId",)),)}
+    assert spec_of(tmp_path) == SourceSpec(name="web", dataset="events", version=1, format="jsonl", columns=columns)
+
+
+def test_everything_that_a_spec_says_is_read(tmp_path: Path) -> None:
+    spec = spec_of(
+        tmp_path,
+        format="csv", records="data.batch", missing_event_id="derive", timezone="Europe/Berlin", record_bytes=10, max_depth=3,
+        schema_version={"path": "v", "accepted": [1, "b"], "default": 1}, filter=[{"path": "a.b", "in": ["bot", 7, True]}],
+        ignore=["x"], csv={"delimiter": ";", "decimal": ",", "encoding": "cp1252", "null_values": ["", "NULL"]},
+        columns={"id": ["a", "^.b", "c\\.d.e"]},
+    )  # fmt: skip
+    assert spec.columns == {"id": (PayloadPath(("a",)), PayloadPath(("b",), envelope=True), PayloadPath(("c.d", "e")))}
+    assert spec.records == PayloadPath(("data", "batch"))
+    assert spec.schema_version == SchemaVersionRule(PayloadPath(("v",)), frozenset({"1", "b"}), "1")
+    assert spec.filters == (DropRule(PayloadPath(("a", "b")), frozenset({"bot", "7", "true"})),)
+    assert spec.csv == CsvDialect(";", '"', "cp1252", ",", frozenset({"", "NULL"}))
+    assert (spec.missing_event_id, spec.timezone, spec.record_bytes, spec.max_depth) == ("derive", "Europe/Berlin", 10, 3)
+    assert spec.known_fields == {"a", "c.d", "v", "x"}
+    assert spec.text
+
+
+PROBLEMS: list[tuple[dict[str, Any], str]] = [
+    ({"sauce": "web"}, "no key 'sauce'; known: columns, csv, dataset"),
+    ({"source": None}, "source: missing"),
+    ({"columns": {}}, "columns: missing"),
+    ({"source": "Web Shop"}, "source: 'Web Shop' is not lower case letters, digits, _ and -"),
+    ({"format": "xml"}, "format: 'xml'; known: jsonl, json_array, csv, avro, parquet"),
+    ({"missing_event_id": "invent"}, "missing_event_id: 'invent'; expected derive or reject"),
+    ({"timezone": "Mars/Base"}, "timezone: 'Mars/Base' is not an IANA name such as Europe/Berlin"),
+    ({"timezone": "Europe"}, "timezone: 'Europe' is not an IANA name"),
+    ({"record_bytes": 0}, "record_bytes: 0 is not a positive number"),
+    ({"max_depth": "deep"}, "max_depth: 'deep' is not a positive number"),
+    ({"max_depth": True}, "max_depth: True is not a positive number"),
+    ({"version": "one"}, "version: 'one' is not a major version such as 1"),
+    ({"columns": ["id"]}, "columns: expected a mapping of contract columns to payload paths"),
+    ({"columns": {"id": "a..b"}}, "columns.id: 'a..b' is not a path such as context.page.url"),
+    ({"columns": {"id": 5}}, "columns.id: expected a path such as context.page.url"),
+    ({"records": ".batch"}, "records: '.batch' is not a path"),
+    ({"schema_version": {"path": "v"}}, "schema_version: expected {path: …, accepted: [1, 2], default: 1}"),
+    ({"schema_version": {"path": "", "accepted": [1]}}, "schema_version.path: '' is not a path"),
+    ({"filter": {"path": "a", "in": ["b"]}}, "filter: expected a list"),
+    ({"filter": [{"path": "a"}]}, "filter[0]: expected {path: context.traffic, in: [bot]}"),
+    ({"filter": [{"path": "a", "in": ["b"]}, {"path": "a.", "in": ["b"]}]}, "filter[1].path: 'a.' is not a path"),
+    ({"ignore": "writeKey"}, "ignore: expected a list"),
+    ({"csv": {"separator": ";"}}, "csv: expected a mapping with some of decimal, delimiter, encoding, null_values, quote"),
+    ({"csv": {"delimiter": ";;"}}, "csv.delimiter: ';;' is not one ASCII character"),
+    ({"csv": {"quote": "“"}}, "csv.quote: '“' is not one ASCII character"),
+    ({"csv": {"encoding": "ebcdic-9"}}, "csv.encoding: 'ebcdic-9' is not an encoding that Python knows"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), PROBLEMS, ids=[message[:50] for _, message in PROBLEMS])
+def test_a_problem_is_told_with_its_place(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        spec_of(tmp_path, **change)
+    assert str(caught.value).startswith(f"source spec {tmp_path / 'web.yaml'}:")
+    assert f"\n  - {message}" in str(caught.value)
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        spec_of(tmp_path, source="W", format="xml", timezone="x", record_bytes=-1, columns={"id": ""}, csv={"decimal": ""})
+    places = [line.split(":")[0] for line in str(caught.value).splitlines()[1:]]
+    assert places == ["  - source", "  - format", "  - timezone", "  - record_bytes", "  - columns.id", "  - csv.decimal"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"a: [\nb", "not valid YAML at line 2"),
+        (b"\xff\xfe", "not valid YAML"),
+        (b"- 1", "expected a mapping with source"),
+        (b"", "expected a mapping"),
+    ],
+)
+def test_a_file_that_is_no_spec_is_told(data: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "web.yaml"
+    path.write_bytes(data)
+    with pytest.raises(ConfigurationError, match=message):
+        load_source(path)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no such file"):
+        load_source(tmp_path / "none.yaml")
+
+
+def test_a_spec_that_fits_its_contract_has_no_problems() -> None:
+    assert check_source(everything_spec(), everything_contract()) == []
+
+
+def test_what_does_not_fit_the_contract_is_told_at_once() -> None:
+    columns = {"colour": (PayloadPath(("c",)),), "estimate": (PayloadPath(("e",)),), "kind": (PayloadPath(("k",), envelope=True),)}
+    spec = SourceSpec(name="web", dataset="everything", version=2, format="jsonl", columns=columns)
+    assert check_source(spec, everything_contract()) == [
+        "columns: everything has no column 'colour'",
+        "columns: estimate is computed, no source maps it",
+        "columns: id is required by everything and not mapped",
+        "columns: at_local is required by everything and not mapped",
+        "columns: kind: ^.k needs an envelope, but there is no records:",
+        "version: 2, but the contract found is 1.0.0",
+    ]
+
+
+def test_an_event_id_that_is_derived_need_not_be_mapped() -> None:
+    columns = {name: paths for name, paths in everything_spec().columns.items() if name != "id"}
+    spec = SourceSpec(name="x", dataset="everything", version=1, format="jsonl", columns=columns, missing_event_id="derive")
+    assert check_source(spec, everything_contract()) == []
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\\"), min_size=1), min_size=1), st.booleans())
+def test_a_path_with_dots_escaped_is_read_back(steps: list[str], envelope: bool) -> None:
+    if not envelope and steps[0] == "^" and len(steps) > 1:
+        return
+    text = ("^." if envelope else "") + ".".join(step.replace(".", "\\.") for step in steps)
+    assert PayloadPath.parse(text) == PayloadPath(tuple(steps), envelope)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("bot", "bot"), ("", ""), (True, "true"), (False, "false"), (7, "7"), (7.0, "7"), (-1, "-1"), (7.5, None), (None, None),
+    ([], None),
+     ({}, None), pytest.param(10**5000, None, id="huge"), (float("inf"), None), (float("nan"), None)],
+)  # fmt: skip
+def test_plain_text_is_what_filters_and_versions_compare(value: Any, text: str | None) -> None:
+    assert plain_text(value) == text

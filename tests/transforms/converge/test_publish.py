@@ -1,0 +1,192 @@
+"""Publishing folds: no update is lost and the totals are exact, whoever else publishes."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from contracts.errors import ConfigurationError, LayoutMismatchError
+from tests.support.lake_state import claimed, content_hash, scan
+from tests.support.small_tables import DAY_S, NAME, NUM_SHARDS, SCHEMA, WIDER, folds_of, make, put, put_many, row
+from transforms.converge.publish import publish, read_positions
+from transforms.decode import shards_of
+from transforms.lake.location import Lake
+from transforms.lake.tables import Layout, ensure_table, published_files
+from transforms.lake.upkeep import compact
+
+Rows = list[dict[str, Any]]
+
+
+def assert_holds(lake: Lake, rows: Rows) -> None:
+    """The table has the winners of these rows, each in a file of its range and shard, and claims its exact totals."""
+    winners: dict[tuple[str, int], dict[str, Any]] = {}
+    for each in sorted(rows, key=lambda r: (r["_rank"], r["_fingerprint"], r["_row_hash"], r["_position"])):
+        winners.setdefault((each["event_id"], each["_window_time"] // 60_000_000), each)
+    found = scan(lake, NAME)
+    told = sorted(zip(found["event_id"].to_pylist(), found["content"].to_pylist(), found["_position"].to_pylist(), strict=True))
+    assert told == sorted((w["event_id"], w["content"], w["_position"]) for w in winners.values())
+    assert claimed(lake, NAME) == (len(winners), content_hash(found))
+    times = found["_window_time"].cast(pa.int64()).to_pylist()
+    shards = shards_of(found["event_id"].to_pylist(), NUM_SHARDS).tolist()
+    for time, shard, low, high, own in zip(times, shards, *(found[c].to_pylist() for c in ("_from", "_to", "_shard")), strict=True):
+        assert low <= time < high
+        assert shard == own
+    files = published_files(lake.catalog().load_table(NAME))
+    by_shard = sorted(files, key=lambda f: (f.shard, f.from_us))
+    assert all(a.shard != b.shard or a.to_us <= b.from_us for a, b in pairwise(by_shard)), "ranges of a shard overlap"
+
+
+def some_rows(seed: int, count: int, ids: int) -> Rows:
+    """Rows over a day: few ids, so that most come again, with other ranks and contents."""
+    rng = Random(seed)
+    times = {number: Random(number).randrange(DAY_S) for number in range(ids)}
+    return [
+        row(f"e{n}", times[n], rank=rng.randrange(4), content=rng.choice("xyz"), position=seed * 1_000 + i)
+        for i in range(count)
+        for n in [rng.randrange(ids)]
+    ]
+
+
+def pool(kind: str) -> Executor:
+    if kind == "threads":
+        return ThreadPoolExecutor(4)
+    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+@pytest.mark.parametrize(
+    "ranges", [(DAY_S,), (3_600,), (60, 3_600, DAY_S)], ids=["same days", "same hours", "minutes in hours in days"]
+)
+def test_concurrent_publishers_lose_nothing(kind: str, ranges: tuple[int, ...], tmp_path: Path) -> None:
+    lake = make(tmp_path / "lake")
+    work = [[(some_rows(10 * w + n, 8, ids=20), ranges[(w + n) % len(ranges)]) for n in range(3)] for w in range(4)]
+    with pool(kind) as workers:
+        assert list(workers.map(put_many, [lake.root] * len(work), work)) == [3] * 4
+    assert_holds(lake, [each for parts in work for rows, _ in parts for each in rows])
+
+
+def test_concurrent_publishers_of_disjoint_ranges_lose_nothing(tmp_path: Path) -> None:
+    lake = make(tmp_path / "lake")
+    work = [[([row(f"e{w}-{n}-{i}", w * 3_600 + n, position=i) for i in range(5)], 3_600) for n in range(3)] for w in range(4)]
+    with pool("threads") as workers:
+        list(workers.map(put_many, [lake.root] * len(work), work))
+    assert_holds(lake, [each for parts in work for rows, _ in parts for each in rows])
+
+
+def test_compaction_beside_publishers_loses_nothing(tmp_path: Path) -> None:
+    lake = make(tmp_path / "lake")
+    work = [[(some_rows(10 * w + n, 6, ids=20), (60, 3_600)[n % 2]) for n in range(4)] for w in range(2)]
+    with pool("threads") as workers:
+        done = [workers.submit(put_many, lake.root, parts) for parts in work]
+        while not all(future.done() for future in done):
+            compact(lake, NAME, to_s=DAY_S, run_id="compaction")
+    assert [future.result() for future in done] == [4, 4]
+    assert_holds(lake, [each for parts in work for rows, _ in parts for each in rows])
+
+
+def test_stale_folds_of_short_ranges_meet_in_a_long_one_that_came_meanwhile(tmp_path: Path) -> None:
+    """Both hours take in the day that a rival published after they were folded; together they are one range."""
+    lake = make(tmp_path / "lake")
+    hours = [row(f"h{hour}-{i}", hour * 3_600 + 5, position=i) for hour in (1, 5, 9) for i in range(4)]
+    day = [row(f"d{i}", i * 4_000, position=i) for i in range(12)]
+    stale = folds_of(lake, hours, 3_600)
+    put(lake, day, DAY_S)
+    publish(lake, NAME, stale, key="event_id", run_id="late")
+    assert_holds(lake, hours + day)
+
+
+def test_stale_fold_takes_in_what_came_meanwhile_and_keeps_its_positions_and_losers(tmp_path: Path) -> None:
+    lake = make(tmp_path / "lake")
+    ours, theirs = row("e", 5, rank=3, content="x", position=1), row("e", 5, rank=1, content="y", position=2)
+    stale = folds_of(lake, [ours], 3_600)
+    put(lake, [theirs], 3_600)
+    (fold,) = publish(lake, NAME, stale, key="event_id", run_id="late")
+    assert_holds(lake, [ours, theirs])
+    assert read_positions(fold)["_position"].to_pylist() == [1]
+    assert len(fold.losers) == 1
+
+
+def test_publishing_the_same_again_commits_nothing_and_gives_the_same_positions(tmp_path: Path) -> None:
+    lake = make(tmp_path / "lake")
+    rows = some_rows(1, 30, ids=20)
+    first = put(lake, rows, DAY_S)
+    snapshot = lake.catalog().load_table(NAME).current_snapshot()
+    files = sorted(lake.path.glob("warehouse/**/*"))
+    again = put(lake, rows, DAY_S)
+    assert lake.catalog().load_table(NAME).current_snapshot() == snapshot
+    assert sorted(lake.path.glob("warehouse/**/*")) == files
+    assert [read_positions(f)["_position"].to_pylist() for f in again] == [
+        read_positions(f)["_position"].to_pylist() for f in first
+    ]
+
+
+def test_folds_that_were_committed_before_a_failure_are_not_committed_twice(tmp_path: Path) -> None:
+    lake = make(tmp_path / "lake")
+    folds = folds_of(lake, [row("e", 5)], DAY_S)
+    publish(lake, NAME, folds, key="event_id", run_id="one")
+    publish(lake, NAME, folds, key="event_id", run_id="again")
+    assert len(list(lake.catalog().load_table(NAME).snapshots())) == 1
+    assert_holds(lake, [row("e", 5)])
+
+
+def test_rivals_with_the_same_rows_never_write_the_same_file(tmp_path: Path) -> None:
+    """A published file never changes, not even for one with equal rows and another run's id in its dead letters."""
+    lake = make(tmp_path / "lake")
+    one, two = (folds_of(lake, [row("e", 5)], DAY_S) for _ in range(2))
+    assert {f.path for f in one}.isdisjoint({f.path for f in two})
+    publish(lake, NAME, one, key="event_id", run_id="one")
+    publish(lake, NAME, two, key="event_id", run_id="two")
+    assert [f.path for f in published_files(lake.catalog().load_table(NAME))] == [one[0].path]
+
+
+def test_of_equal_rows_of_two_sources_the_same_is_published_in_either_order(tmp_path: Path) -> None:
+    rows = [row("e", 5) | {"_source": source} for source in ("mobile", "web")]
+    published = []
+    for order in (rows, rows[::-1]):
+        lake = make(tmp_path / order[0]["_source"])
+        for each in order:
+            put(lake, [each], DAY_S)
+        published.append(scan(lake, NAME)["_source"].to_pylist())
+    assert published == [["mobile"], ["mobile"]]
+
+
+def test_another_layout_is_refused_as_wrong_use(tmp_path: Path) -> None:
+    lake = make(tmp_path / "lake")
+    for layout in (Layout(num_shards=NUM_SHARDS + 1), Layout(grid_s=120, num_shards=NUM_SHARDS)):
+        with pytest.raises(LayoutMismatchError, match="replay into a new table") as refused:
+            ensure_table(lake, NAME, SCHEMA, layout)
+        assert refused.value.exit_code == ConfigurationError.exit_code == 2
+
+
+def test_new_optional_column_is_null_in_old_rows_and_kept_in_new_ones(tmp_path: Path) -> None:
+    lake = make(tmp_path / "lake")
+    put(lake, [row("a", 5), row("b", 5_000)], 3_600)
+    make(lake.path, WIDER)
+    assert dict(zip(*(scan(lake, NAME)[c].to_pylist() for c in ("event_id", "added")), strict=True)) == {"a": None, "b": None}
+    put(lake, [row("c", 6, added=7)], 3_600, WIDER)
+    assert dict(zip(*(scan(lake, NAME)[c].to_pylist() for c in ("event_id", "added")), strict=True)) == {
+        "a": None,
+        "b": None,
+        "c": 7,
+    }
+    assert_holds(lake, [row("a", 5), row("b", 5_000), row("c", 6)])
+
+
+def test_writer_with_an_older_contract_and_compaction_keep_a_newer_column(tmp_path: Path) -> None:
+    lake = make(tmp_path / "lake")
+    put(lake, [row("a", 5)], 60)
+    make(lake.path, WIDER)
+    put(lake, [row("b", 3_605, added=7), row("c", 3_605, added=8)], 60, WIDER)
+    put(lake, [row("d", 3_606)], 60, SCHEMA)
+    expected = {"a": None, "b": 7, "c": 8, "d": None}
+    assert dict(zip(*(scan(lake, NAME)[c].to_pylist() for c in ("event_id", "added")), strict=True)) == expected
+    compact(lake, NAME, to_s=DAY_S, run_id="compaction")
+    assert dict(zip(*(scan(lake, NAME)[c].to_pylist() for c in ("event_id", "added")), strict=True)) == expected
+    assert claimed(lake, NAME) == (4, content_hash(scan(lake, NAME)))

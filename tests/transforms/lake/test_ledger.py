@@ -1,0 +1,107 @@
+"""The ledger: outcomes as runs of positions, their union, and many writers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.lake.ledger import LedgerEntry, append_outcomes, compute_ledger, file_outcomes, unfinished
+from transforms.lake.location import Lake
+from transforms.lake.raw import RawFile
+from transforms.lake.tables import LEDGER, LEDGER_SCHEMA, ensure_table
+from transforms.outcomes import Outcome, PositionOutcomes, positions_of, runs_of
+
+
+def lake_at(path: Path) -> Lake:
+    lake = Lake.at(str(path))
+    lake.create()
+    ensure_table(lake, LEDGER, LEDGER_SCHEMA, None)
+    return lake
+
+
+def outcomes(outcome: Outcome, positions: Sequence[int], file: str = "f", source: str = "web") -> PositionOutcomes:
+    return PositionOutcomes(source, file, outcome, runs_of(np.array(positions, dtype=np.int64)), 0, 60)
+
+
+def raw(name: str, records: int, source: str = "web") -> RawFile:
+    return RawFile(name, name, source, name, "reader", 1, 0, records, False, ((0, records, 0, 1),))
+
+
+def states(lake: Lake, records: int) -> list[Outcome | None]:
+    """What holds for each position of the raw file."""
+    names = [None, *Outcome]
+    return [names[number] for number in file_outcomes(lake, ["f"])["f"].states(records).tolist()]
+
+
+@given(st.lists(st.integers(0, 40)))
+def test_runs_and_positions_are_inverse(positions: list[int]) -> None:
+    runs = runs_of(np.array(positions, dtype=np.int64))
+    assert positions_of(runs).tolist() == sorted(set(positions))
+    ends = [first + length for first, length in zip(runs[::2], runs[1::2], strict=True)]
+    assert all(end < following for end, following in zip(ends, runs[2::2], strict=False)), "runs touch or overlap"
+
+
+def test_where_attempts_disagree_the_first_outcome_in_order_holds(tmp_path: Path) -> None:
+    lake = lake_at(tmp_path / "lake")
+    order = (Outcome.LATE, Outcome.DEAD_LETTER, Outcome.FILTERED, Outcome.ACCEPTED)
+    for number, outcome in enumerate(order):
+        append_outcomes(lake, [outcomes(outcome, range(number, 4))], "run")
+    assert states(lake, 4) == [Outcome.LATE, Outcome.DEAD_LETTER, Outcome.FILTERED, Outcome.ACCEPTED]
+
+
+def test_ledger_is_a_union_so_repeats_change_nothing(tmp_path: Path) -> None:
+    lake = lake_at(tmp_path / "lake")
+    parts = [outcomes(Outcome.ACCEPTED, [0, 1, 5]), outcomes(Outcome.FILTERED, [2])]
+    for part in [*parts, *parts, outcomes(Outcome.ACCEPTED, [1])]:
+        append_outcomes(lake, [part], "run")
+    assert states(lake, 6) == [Outcome.ACCEPTED, Outcome.ACCEPTED, Outcome.FILTERED, None, None, Outcome.ACCEPTED]
+    found = file_outcomes(lake, ["f"])["f"]
+    assert (found.window_from, found.window_to) == (0, 60)
+
+
+def test_file_is_unfinished_until_every_position_has_an_outcome(tmp_path: Path) -> None:
+    lake = lake_at(tmp_path / "lake")
+    files = [raw("f", 3), raw("g", 2), raw("empty", 0)]
+    assert unfinished(lake, files) == files[:2]
+    append_outcomes(lake, [outcomes(Outcome.FILTERED, [0, 2]), outcomes(Outcome.FILTERED, [0, 1], file="g")], "run")
+    assert unfinished(lake, files) == files[:1]
+    append_outcomes(lake, [outcomes(Outcome.FILTERED, [1])], "run")
+    assert unfinished(lake, files) == []
+
+
+def test_position_without_outcome_is_pending_and_unbalances_the_ledger(tmp_path: Path) -> None:
+    lake = lake_at(tmp_path / "lake")
+    append_outcomes(lake, [outcomes(Outcome.FILTERED, [0, 1])], "run")
+    entry = compute_ledger(lake, {"web": "validated.none"}, [raw("f", 3)])["web"]
+    assert entry == LedgerEntry(records_in=3, filtered=2, pending=1)
+    assert not entry.balanced
+    append_outcomes(lake, [outcomes(Outcome.FILTERED, [2])], "run")
+    entry = compute_ledger(lake, {"web": "validated.none"}, [raw("f", 3)])["web"]
+    assert entry.balanced
+
+
+def test_entries_of_disjoint_files_add_up() -> None:
+    one = LedgerEntry(records_in=3, out=1, dead_letter=2, codes={"malformed": 2})
+    two = LedgerEntry(records_in=2, duplicate=1, dead_letter=1, codes={"malformed": 1})
+    both = one + two
+    assert both == LedgerEntry(records_in=5, out=1, duplicate=1, dead_letter=3, codes={"malformed": 3})
+    assert both.balanced
+
+
+def test_many_writers_at_once_lose_no_outcome(tmp_path: Path) -> None:
+    lake = lake_at(tmp_path / "lake")
+    positions = Random(1).sample(range(32), 32)
+
+    def write(part: list[int]) -> None:
+        for position in part:
+            append_outcomes(Lake.at(lake.root), [outcomes(Outcome.ACCEPTED, [position])], f"run-{position}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, [positions[i::8] for i in range(8)]))
+    assert states(lake, 32) == [Outcome.ACCEPTED] * 32
