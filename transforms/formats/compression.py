@@ -11,7 +11,7 @@ import zstandard
 # Small, since it bounds what one step gives out: a byte may become 1,000 (gzip) or 32,000 (zstd).
 _GZIP_INPUT_BYTES = 1 << 12
 _ZSTD_INPUT_BYTES = 1 << 9
-_PLAIN_BYTES = 1 << 20
+_PLAIN_BYTES = 1 << 18
 _HEAD_BYTES = 4
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"

@@ -29,7 +29,7 @@ class TextPiece:
 
 
 def read_text_pieces(file: BinaryIO, offset: int, line_bytes: int, encoding: str = "utf-8") -> Iterator[TextPiece]:
-    """Pieces of about 1 MiB that end at a line end, but for the last one.
+    """Pieces of about 256 KiB that end at a line end, but for the last one.
 
     A byte-order mark at the start of the file is left out, and one of UTF-16 or UTF-32 wins over ``encoding``. Of a line longer
     than ``line_bytes`` at least that much and one byte is kept, and the rest left out: memory is bounded whatever the input.
