@@ -262,7 +262,7 @@ def _csv(definition: Any, problems: list[str]) -> CsvDialect:
     if len({dialect.delimiter, dialect.quote, "\n", "\r"}) < 4:
         problems.append("csv: delimiter, quote and line end must differ")
     try:
-        b"".decode(dialect.encoding)
+        b"ab".decode(dialect.encoding, "replace")
     except (LookupError, TypeError):
         problems.append(f"csv.encoding: {dialect.encoding!r} is not a text encoding that Python knows")
     return dialect

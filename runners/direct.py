@@ -6,15 +6,14 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from contracts.errors import HeadraceError
 
 Build = Callable[[beam.Pipeline], None]
 
@@ -28,34 +27,27 @@ def run_bounded(build: Build, *, workers: int = 1, extra: Sequence[str] = ()) ->
         extra: further Beam options, as on a command line (``--direct_runner_bundle_repeat=3``).
 
     Raises:
-        Exception: whatever the graph raised.
+        HeadraceError, OSError, KeyboardInterrupt: as the graph raised them.
+        Exception: whatever else the graph raised, as Beam wraps it.
     """
     arguments = [
         f"--direct_num_workers={workers}",
         "--direct_running_mode=" + ("in_memory" if workers == 1 else "multi_processing"),
     ]
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
-    with _interrupts_kept(), beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([*arguments, *extra])) as pipeline:
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # what it logs as an error, it also raises
+    with _plainly(), beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([*arguments, *extra])) as pipeline:
         build(pipeline)
 
 
 @contextmanager
-def _interrupts_kept() -> Iterator[None]:
-    """Ctrl-C inside a DoFn stays a KeyboardInterrupt; Beam would turn it into a RuntimeError with its own traceback."""
-    seen = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        seen.append(number)
-        signal.default_int_handler(number, frame)
-
-    on_main_thread = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, note) if on_main_thread else None
+def _plainly() -> Iterator[None]:
+    """Raise what a DoFn raised. Beam makes a RuntimeError of it, with the step's name, wherever it cannot copy the exception."""
     try:
         yield
-    except Exception:
-        if seen:
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        if on_main_thread:
-            signal.signal(signal.SIGINT, before)
+    except Exception as error:
+        original: BaseException | None = error
+        while original is not None and not isinstance(original, HeadraceError | OSError | KeyboardInterrupt):
+            original = original.__cause__ or original.__context__
+        if original is None:
+            raise
+        raise original from None

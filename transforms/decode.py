@@ -270,9 +270,9 @@ class ConflictLetters:
 def conflict_letters(losers: pa.Table, won: pa.Table, contract: Contract, run_id: str) -> pa.Table:
     """Rows that lost against another fingerprint as dead letters ``conflicting_duplicate``, one per event_id, cell and fingerprint.
 
-    Their id is that of the three, and their rank that of the row, so that whichever copy arrives first, the same one stays. A fingerprint
-    that lost may win in the end, by a smaller row: what won gives letters of the code WITHDRAWN, which take the place of those that lost
-    with a larger row, and which readers pass over.
+    Their id is that of the three, and their rank that of the row, so that whichever copy arrives first, the same one stays. A
+    fingerprint that lost may win in the end, by a smaller row: what won gives letters of the code WITHDRAWN, which take the place
+    of those that lost with a larger row, and which readers pass over.
     """
     columns = [
         contract.event_id,

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
-from pyiceberg.expressions import EqualTo
+from pyiceberg.expressions import And, EqualTo, NotEqualTo
 
 from transforms.converge.fold import content_hash
 from transforms.lake.location import Lake
-from transforms.lake.tables import DEAD_LETTERS, LEDGER
+from transforms.lake.tables import DEAD_LETTERS, LEDGER, WITHDRAWN
 from transforms.outcomes import positions_of
 
 TABLE, SOURCE = "validated.customer_event", "web"
@@ -65,7 +65,9 @@ def result_of_lake(root: Path) -> Result:
     rows = lake.catalog().load_table(TABLE).scan(selected_fields=("event_id", "_row_hash")).to_arrow()
     letters = lake.catalog().load_table(DEAD_LETTERS)
     wanted = ("code", "_raw_file", "_position")
-    found = letters.scan(row_filter=EqualTo("_source", SOURCE), selected_fields=wanted).to_arrow()
+    found = letters.scan(
+        row_filter=And(EqualTo("_source", SOURCE), NotEqualTo("code", WITHDRAWN)), selected_fields=wanted
+    ).to_arrow()
     outcomes = lake.catalog().load_table(LEDGER).scan(selected_fields=("raw_file", "outcome", "runs")).to_arrow()
     return _result(rows, found, outcomes)
 

@@ -1,9 +1,8 @@
 """The fast half of every single-column rule: a whole column of payload values at once.
 
 ``read_column`` gives canonical values and the indexes of *suspects*: records whose value may break a rule. Values that are not in
-the column's common form go through ``values.convert`` one by one. Every value that the judge would reject must be named; naming more
-costs only time.
-Built on loops that run in C: ``set``, ``map``, ``list.count``, comparison of sets.
+the column's common form go through ``values.convert`` one by one. Every value that the judge would reject must be named; naming
+more costs only time. Built on loops that run in C: ``set``, ``map``, ``list.count``, comparison of sets.
 """
 
 from __future__ import annotations

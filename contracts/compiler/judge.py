@@ -20,8 +20,8 @@ class RecordJudge:
     """Judges records of one source against one contract.
 
     ``judge`` takes a decoded record (a dict with string keys; anything else is malformed) and its envelope (the SDK batch around
-    it, or EMPTY), and gives either the row of canonical values of the mapped columns or a non-empty list of violations, in the order
-    of the contract: columns, then rules.
+    it, or EMPTY), and gives either the row of canonical values of the mapped columns or a non-empty list of violations, in the
+    order of the contract: columns, then rules.
     """
 
     def __init__(self, contract: Contract, spec: SourceSpec) -> None:

@@ -14,9 +14,7 @@ import numpy.typing as npt
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # RFC 3339, section 5.6, with a blank for T as its note allows; fractions beyond microseconds are cut.
-_RFC3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|z|[+-]\d\d:\d\d)?\Z", re.ASCII
-)
+_RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|z|[+-]\d\d:\d\d)?\Z", re.ASCII)
 # Beyond year 9999 no client means what it says; the bounds are those of datetime.
 MIN_US, MAX_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 

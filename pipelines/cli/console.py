@@ -66,6 +66,9 @@ def plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, **kwargs)
         except HeadraceError as error:
             fail(str(error), error.exit_code)
+        except OSError as error:
+            what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error).splitlines()[0]
+            fail(f"{what}. What was committed stays; when that is mended, run the same command again.", 3)
 
     return run
 

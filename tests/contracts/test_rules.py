@@ -101,7 +101,7 @@ def test_a_rule_is_read_from_its_yaml(definition: dict[str, Any], rule: Rule) ->
      {"when": {"a": [1]}, "require": ["b"], "require_any": ["c"]}, {5: 6}],
 )  # fmt: skip
 def test_what_is_no_rule_is_refused(definition: Any) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011
+    with pytest.raises(ValueError):
         parse_rule(definition)
 
 

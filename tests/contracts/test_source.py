@@ -73,7 +73,7 @@ PROBLEMS: list[tuple[dict[str, Any], str]] = [
     ({"csv": {"separator": ";"}}, "csv: expected a mapping with some of decimal, delimiter, encoding, null_values, quote"),
     ({"csv": {"delimiter": ";;"}}, "csv.delimiter: ';;' is not one ASCII character"),
     ({"csv": {"quote": "“"}}, "csv.quote: '“' is not one ASCII character"),
-    ({"csv": {"encoding": "ebcdic-9"}}, "csv.encoding: 'ebcdic-9' is not an encoding that Python knows"),
+    ({"csv": {"encoding": "ebcdic-9"}}, "csv.encoding: 'ebcdic-9' is not a text encoding that Python knows"),
 ]
 
 

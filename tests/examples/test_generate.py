@@ -92,7 +92,7 @@ def parse(line: bytes) -> tuple[Any, str | None]:
         value = json.loads(text, parse_constant=int)
     except ValueError:
         return None, "malformed"
-    if not isinstance(value, dict) or re.search(r"\\ud[89a-f]", text) and "\\ud83d" in text:
+    if not isinstance(value, dict) or (re.search(r"\\ud[89a-f]", text) and "\\ud83d" in text):
         return None, "malformed"
     return value, None
 
@@ -242,7 +242,7 @@ def test_foreign_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     with pytest.raises(SystemExit) as exit_info:
         main(["--output", str(tmp_path)])
-    assert exit_info.value.code == 2  # noqa: PLR2004
+    assert exit_info.value.code == 2
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -323,8 +323,7 @@ def test_records_of_one_event_id_are_one_duplicate_group(webshop: Path, truth: d
         assert len({row["expected"] for row, _ in others}) == 1
         assert len(others) == 1 or {row["defect"] for row, _ in others} == {"retried_three_times"}
         without_transport = [
-            {name: value for name, value in event.items() if name not in ("sentAt", "receivedAt")}
-            for event in (original, copy)
+            {name: value for name, value in event.items() if name not in ("sentAt", "receivedAt")} for event in (original, copy)
         ]
         outcomes = (first["expected"], second["expected"])
         if outcomes == ("out_or_duplicate", "out_or_duplicate"):
@@ -379,9 +378,7 @@ def test_user_id_is_known_only_after_a_login_on_the_device(webshop: Path, truth:
     for file, rows in truth.items():
         if rows[0]["source"] in ("web", "mobile") and "damaged" not in file:
             records = zip(rows, events_of(webshop / file), strict=True)
-            seen += [
-                (row["person"], event) for row, (event, _) in records if row["expected"].startswith("out") and event
-            ]
+            seen += [(row["person"], event) for row, (event, _) in records if row["expected"].startswith("out") and event]
     people: dict[str, set[str]] = defaultdict(set)
     for person, event in sorted(seen, key=lambda pair: str(pair[1]["originalTimestamp"])):
         if isinstance(event["originalTimestamp"], int) or event["originalTimestamp"][:4] in ("1970", "2099"):
@@ -400,7 +397,7 @@ def test_damaged_file_counts_its_whole_lines(webshop: Path, truth: dict[str, lis
         file.read()
     *lines, rest = inflate(path.read_bytes()).split(b"\n")
     rows = truth[f"web/{path.name}"]
-    assert len(lines) > 50 and rest  # noqa: PLR2004
+    assert len(lines) > 50 and rest
     assert [row["event_id"] for row in rows[:-1]] == [json.loads(line)["messageId"] for line in lines]
     assert (rows[-1]["ordinal"], rows[-1]["code"]) == (len(lines), "damaged_input")
 

@@ -31,9 +31,12 @@ FILE_LIMIT_BYTES = 80_000
 SLICE = "30000"  # so that the files take two or three graph runs
 
 
-def ingest(lake: Path, files: list[Path]) -> None:
+def ingest(lake: Path, files: list[Path], num_shards: int = 4) -> None:
     """The same command again, in this process."""
-    options = IngestOptions(source="web", input=tuple(map(str, files)), lake=str(lake), max_rejected=1.0, slice_bytes=int(SLICE))
+    inputs = tuple(map(str, files))
+    options = IngestOptions(
+        source="web", input=inputs, lake=str(lake), max_rejected=1.0, slice_bytes=int(SLICE), num_shards=num_shards
+    )
     report = ingest_files(options, Project.load(PROJECT), lambda _: None)
     assert report.exit_code == 0, report.reasons
 
@@ -251,12 +254,12 @@ def test_full_disk_is_one_clear_error_and_the_next_run_goes_on(number_of_files: 
     ]  # fmt: skip
     inputs = write_files(tmp_path / "in", lines, number_of_files)
     assert (max(path.stat().st_size for path in inputs) > FILE_LIMIT_BYTES) == (number_of_files == 1)
-    ingest(tmp_path / "undisturbed", inputs)
-    process = start_ingest(tmp_path / "lake", inputs, file_limit_bytes=FILE_LIMIT_BYTES)
+    ingest(tmp_path / "undisturbed", inputs, num_shards=1)
+    process = start_ingest(tmp_path / "lake", inputs, "--num-shards", "1", file_limit_bytes=FILE_LIMIT_BYTES)
     code, _, err = finish(process)
     assert code == 3, err
     assert "Traceback" not in err
     assert len(err.strip().splitlines()) == 1
-    ingest(tmp_path / "lake", inputs)
+    ingest(tmp_path / "lake", inputs, num_shards=1)
     expected = read_state(tmp_path / "undisturbed", [("web", TABLE)])
     assert not difference(read_state(tmp_path / "lake", [("web", TABLE)]), expected)

@@ -27,6 +27,7 @@ from pipelines.files import IngestOptions, IngestReport, ingest_files
 from tests.support.lake_state import scan, verdicts
 from transforms.lake.ledger import LedgerEntry
 from transforms.lake.location import Lake
+from transforms.lake.tables import WITHDRAWN
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "examples" / "webshop" / "sources"
@@ -79,7 +80,8 @@ def told(report: IngestReport, lake: Path, name: str) -> Told:
     mine = {position: verdict for (_, raw_file, position), verdict in found.items() if raw_file == file.raw_file}
     assert sorted(mine) == list(range(file.records))
     outcomes = [code or outcome for _, (outcome, code) in sorted(mine.items())]
-    letters = {row["_position"]: row for row in scan(opened, "ops.dead_letter").to_pylist() if row["_raw_file"] == file.raw_file}
+    dead = [row for row in scan(opened, "ops.dead_letter").to_pylist() if row["code"] != WITHDRAWN]
+    letters = {row["_position"]: row for row in dead if row["_raw_file"] == file.raw_file}
     rows = {row["_position"]: row for row in scan(opened, TABLES[report.source]).to_pylist() if row["_raw_file"] == file.raw_file}
     return Told(report, outcomes, letters, rows)
 

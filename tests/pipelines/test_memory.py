@@ -18,7 +18,8 @@ PROJECT = Path(__file__).parents[2] / "examples" / "webshop"
 _EVENT = (
     '{"messageId":"m-%09d","type":"track","event":"Product Viewed","userId":"u-%06d","anonymousId":"a-%06d",'
     '"originalTimestamp":"2026-11-%02dT%02d:%02d:%02d.%03dZ","sentAt":"2026-11-%02dT%02d:%02d:%02d.999Z",'
-    '"receivedAt":"2026-11-%02dT23:59:59.999Z","context":{"ip":"192.0.2.7","userAgent":"Mozilla/5.0 (X11; Linux x86_64)","locale":"de-DE",'
+    '"receivedAt":"2026-11-%02dT23:59:59.999Z",'
+    '"context":{"ip":"192.0.2.7","userAgent":"Mozilla/5.0 (X11; Linux x86_64)","locale":"de-DE",'
     '"library":{"name":"analytics.js","version":"4.1.0"},"page":{"url":"https://shop.example/p/%06d"},'
     '"consent":{"categoryPreferences":{"analytics":true,"advertising":false}}},'
     '"properties":{"sku":"SKU-%06d","price":%d.5,"currency":"EUR","category":"shoes"}}'

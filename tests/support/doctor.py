@@ -23,7 +23,12 @@ class Tool:
 
 
 TOOLS = (
-    Tool("Python 3.11", (sys.executable, "--version"), "apt-get install python3.11 python3.11-venv, or pyenv install 3.11", "everything"),
+    Tool(
+        "Python 3.11",
+        (sys.executable, "--version"),
+        "apt-get install python3.11 python3.11-venv, or pyenv install 3.11",
+        "everything",
+    ),
     Tool("git", ("git", "--version"), "apt-get install git", "the packaging tests"),
     Tool("make", ("make", "--version"), "apt-get install make", "the demo test"),
 )

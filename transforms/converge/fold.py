@@ -21,13 +21,16 @@ import pyarrow.compute as pc
 import xxhash
 
 GRID_S = 60
-_ORDER = ("_rank", "_fingerprint", "_row_hash", "_source", "_raw_file", "_position")
+_ORDER = ("_rank", "_fingerprint", "_row_hash", "_source", "_raw_file", "_position", "_window_time")
 _MODULUS = 2**128
 
 
 @dataclass(frozen=True)
 class Folded:
-    """rows: the winners, sorted by (_window_time, key). losers: one row per losing fingerprint of a key and cell. won: what beat them."""
+    """What a fold gives.
+
+    rows: the winners, sorted by (_window_time, key). losers: one row per losing fingerprint of a key and cell. won: what beat them.
+    """
 
     rows: pa.Table
     losers: pa.Table

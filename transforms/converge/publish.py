@@ -101,8 +101,10 @@ def publish(
     """Publish folds in one transaction; what changed meanwhile is folded again.
 
     Args:
-        lake, name, key: the table.
+        lake: where the table lies.
+        name: the table's name.
         folds: what to publish.
+        key: its key column.
         run_id: goes into the snapshot's properties.
         before: is given the folds as they will be committed, before they are: once rows are replaced nobody knows them any more.
 
@@ -241,7 +243,7 @@ def _local(uri: str) -> str:
 
 
 def _repeating(rows: pa.Table) -> list[str]:
-    """Columns that are worth a dictionary: at most half of their first values are distinct. Saves a fifth of the time of writing."""
+    """Columns worth a dictionary: at most half of their first values are distinct. Saves a fifth of the time of writing."""
     head = rows.slice(0, _DICTIONARY_SAMPLE)
     return [f.name for f in head.schema if not pa.types.is_nested(f.type) and 2 * len(head.column(f.name).unique()) <= len(head)]
 

@@ -46,8 +46,8 @@ class ConvergeIntoTable(beam.PTransform[Any, Converged]):
         key: the key column.
         outcome: what it means for a position that its row came in here; None where the rows' positions are accounted elsewhere.
         run_id: goes into the snapshot's properties.
-        letters: makes dead letters (range, shard, rows) of rows that lost against another fingerprint and of those that beat them. They
-            are committed before the rows, so that a crash between the two forgets nobody; None writes none.
+        letters: makes dead letters (range, shard, rows) of rows that lost against another fingerprint and of those that beat them.
+            They are committed before the rows, so that a crash between the two forgets nobody; None writes none.
     """
 
     def __init__(self, lake: Lake, table: str, key: str, outcome: Outcome, run_id: str, letters: Letters | None = None) -> None:

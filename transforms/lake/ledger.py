@@ -1,9 +1,9 @@
 """The ledger: what became of every source position, from what was committed. Beam's counters count attempts; this does not.
 
 in = out + duplicate + late + filtered + dead_letter. ``in`` are the records that raw files hold; the rest are sidecars that were
-written after the rows behind them (``PositionOutcomes``): accepted, filtered, dead_letter, late. Of the accepted, those whose row is
-published are ``out``, those with a dead letter ``conflicting_duplicate`` count there, the others are ``duplicate``. Positions without
-an outcome are ``pending`` (``lost`` once nothing can come any more).
+written after the rows behind them (``PositionOutcomes``): accepted, filtered, dead_letter, late. Of the accepted, those whose row
+is published are ``out``, those with a dead letter ``conflicting_duplicate`` count there, the others are ``duplicate``. Positions
+without an outcome are ``pending`` (``lost`` once nothing can come any more).
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@ ROOT = Path(__file__).parents[3]
 PROJECT = ROOT / "examples" / "webshop"
 VERBS = ("", "ingest", "deadletter", "deadletter list", "deadletter show", "deadletter stats", "lake", "lake files", "lake compact")
 VERBS += ("lake clean", "status", "contract", "contract check", "contract export")
-GOOD = '{"messageId":"m-1","type":"page","anonymousId":"a-1","originalTimestamp":"2026-11-02T10:00:00Z","receivedAt":"2026-11-02T10:00:01Z"}'
-BAD = '{"messageId":"m-2","type":"page","anonymousId":"a-1","originalTimestamp":"secret-value","receivedAt":"2026-11-02T10:00:01Z"}'
+_EVENT = '{"messageId":"m-%d","type":"page","anonymousId":"a-1","originalTimestamp":"%s","receivedAt":"2026-11-02T10:00:01Z"}'
+GOOD = _EVENT % (1, "2026-11-02T10:00:00Z")
+BAD = _EVENT % (2, "secret-value")
 
 
 def headrace(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -50,7 +51,7 @@ def test_every_verb_explains_itself_with_an_example(verb: str) -> None:
     assert done.returncode == 0
     assert done.stderr == ""
     is_group = verb in ("", "deadletter", "lake", "contract")
-    assert is_group or f"headrace {verb.split()[0]}" in done.stdout.split("Example", 1)[-1]
+    assert is_group or f"headrace {verb.split(maxsplit=1)[0]}" in done.stdout.split("Example", 1)[-1]
 
 
 def test_all_wrong_options_are_told_at_once() -> None:

@@ -160,7 +160,7 @@ def test_of_equal_rows_of_two_sources_the_same_is_published_in_either_order(tmp_
 def test_another_layout_is_refused_as_wrong_use(tmp_path: Path) -> None:
     lake = make(tmp_path / "lake")
     for layout in (Layout(num_shards=NUM_SHARDS + 1), Layout(grid_s=120, num_shards=NUM_SHARDS)):
-        with pytest.raises(LayoutMismatchError, match="replay into a new table") as refused:
+        with pytest.raises(LayoutMismatchError, match="ingest raw/ again into another lake") as refused:
             ensure_table(lake, NAME, SCHEMA, layout)
         assert refused.value.exit_code == ConfigurationError.exit_code == 2
 
