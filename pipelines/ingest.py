@@ -1,11 +1,11 @@
 """The ingest graph: raw records in; validated tables, explained dead letters and a ledger that adds up out.
 
-chunks ─► Decode ─┬─ rows ─────► window ─► Converge validated.<dataset> ─┬─ outcomes ─┐
-│                                                      └─ losers ─┐ │
-├─ rejected ─────────────────────────────► Flatten ◄──────────────┘ │
-│                                             └─► window ─► Converge ops.dead_letter ─ outcomes ─┤
-├─ late ─────► window ─► Converge late.<dataset> ─ outcomes ─────────┤
-└─ filtered ─────────────────────────────────────────────────────────┴─► CommitLedger
+.. code-block:: text
+
+    chunks ─► Decode ─┬─ rows ─────► window ─► Converge validated.<dataset> ─┐ (losers: to ops.dead_letter, before the rows)
+                      ├─ late ─────► window ─► Converge late.<dataset> ──────┤ outcomes of positions
+                      ├─ rejected ─► window ─► Converge ops.dead_letter ─────┼─► CommitLedger
+                      └─ filtered ───────────────────────────────────────────┘
 """
 
 from __future__ import annotations

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Tool:
-    """Something that tests start. command: prints its version. needed_by: "" where nothing needs it yet."""
+    """Something that tests start. command: prints its version. required: today's tests need it."""
 
     name: str
     command: tuple[str, ...]
     install: str
     needed_by: str
+    required: bool = True
 
 
 TOOLS = (
@@ -30,7 +31,16 @@ TOOLS = (
         "everything",
     ),
     Tool("git", ("git", "--version"), "apt-get install git", "the packaging tests"),
-    Tool("make", ("make", "--version"), "apt-get install make", "the demo test"),
+    Tool("make", ("make", "--version"), "apt-get install make", "make test itself"),
+    Tool(
+        "JDK 17",
+        ("java", "-version"),
+        "apt-get install openjdk-17-jdk-headless",
+        "a local Kafka and Flink, to come",
+        required=False,
+    ),
+    Tool("Maven", ("mvn", "--version"), "apt-get install maven", "their packages, to come", required=False),
+    Tool("Go", ("go", "version"), "apt-get install golang, or go.dev/dl", "Beam's Prism runner, to come", required=False),
 )
 
 
@@ -44,7 +54,7 @@ def version_of(tool: Tool) -> str | None:
 
 def missing_tools() -> list[Tool]:
     """Tools that the tests need and that are not here."""
-    return [tool for tool in TOOLS if version_of(tool) is None]
+    return [tool for tool in TOOLS if tool.required and version_of(tool) is None]
 
 
 def main() -> None:
