@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -49,7 +50,8 @@ def version_of(tool: Tool) -> str | None:
     if shutil.which(tool.command[0]) is None:
         return None
     done = subprocess.run(tool.command, capture_output=True, text=True, check=False)
-    return (done.stdout or done.stderr).splitlines()[0] if done.returncode == 0 else None
+    first = (done.stdout or done.stderr).splitlines()[0]
+    return re.sub(r"\x1b\[[0-9;]*m", "", first) if done.returncode == 0 else None
 
 
 def missing_tools() -> list[Tool]:
