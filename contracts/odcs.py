@@ -97,7 +97,19 @@ def _compile(document: OpenDataContractStandard, problems: list[str]) -> Contrac
         description=(document.description.purpose or "") if document.description else "",
     )
     problems += _check(contract)
+    problems += _check_computed(contract)
     return contract
+
+
+def _check_computed(contract: Contract) -> Iterable[str]:
+    """What may not be computed, and what must be there."""
+    named = {"receivedAt": (contract.received_at,), "windowTime": contract.window_time, "order": contract.order}
+    named["rules"] = tuple(name for rule in contract.rules for name in rule.columns)
+    for where, names in named.items():
+        yield from (f"{where}: {name} is computed, after the rules are checked" for name in names if name in contract.computed)
+    event_id = contract.by_name.get(contract.event_id)
+    if event_id and not contract.event_id_from and not event_id.required:
+        yield f"eventId.column: {event_id.name} must be required, or be computed from other columns (eventId.from)"
 
 
 def _check(contract: Contract) -> Iterable[str]:  # noqa: PLR0912 - one per part

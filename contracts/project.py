@@ -64,7 +64,7 @@ class Project:
         return cls(
             root=root,
             lake=str(root / lake) if lake and "://" not in lake else lake,
-            catalog=document.get("catalog"),
+            catalog=_catalog_url(root, document.get("catalog")),
             datasets=tuple(root / entry for entry in document.get("datasets") or ()),
             sources=tuple(root / entry for entry in document.get("sources") or ("sources",)),
         )
@@ -120,3 +120,9 @@ class Project:
         hint = f"did you mean {' or '.join(near)}?" if near else f"there is: {', '.join(known) or 'none'}."
         looked = ", ".join(map(str, self.sources))
         raise ConfigurationError(f"no source {name_or_path!r} in {looked}; {hint} Choose a project with --project DIR.")
+
+
+def _catalog_url(root: Path, url: str | None) -> str | None:
+    """The catalog's URL; the relative path of a SQLite file is relative to the project, as all its paths."""
+    prefix, relative = "sqlite:///", (url or "").removeprefix("sqlite:///")
+    return f"{prefix}{root / relative}" if url and url.startswith(prefix) and not relative.startswith("/") else url

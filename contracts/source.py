@@ -145,7 +145,13 @@ def check_source(spec: SourceSpec, contract: Contract) -> list[str]:
         derived = column.name == contract.event_id and spec.missing_event_id == "derive"
         if column.required and column.name not in spec.columns and column.name not in contract.computed and not derived:
             problems.append(f"columns: {column.name} is required by {contract.name} and not mapped")
+    if spec.records and spec.format not in ("jsonl", "json_array"):
+        problems.append(f"records: payloads of format {spec.format} are records themselves; only JSON has batches")
     if spec.records is None:
+        others = [rule.path for rule in spec.filters] + ([spec.schema_version.path] if spec.schema_version else [])
+        problems += [
+            f"filter or schema_version: {path} needs an envelope, but there is no records:" for path in others if path.envelope
+        ]
         for name, paths in spec.columns.items():
             problems += [f"columns: {name}: {p} needs an envelope, but there is no records:" for p in paths if p.envelope]
     if spec.version != contract.major:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -116,9 +116,7 @@ def ingest_files(options: IngestOptions, project: Project, report: Callable[[Pro
     lake = Lake.at(project.lake_location(options.lake), project.catalog)
     started, clock = datetime.now(UTC), time.monotonic()
     run_id = f"{started:%Y%m%dT%H%M%S%f}Z-{spec.name}-{secrets.token_hex(3)}"
-    total_bytes = sum(file.size_bytes for file in inputs)
-    window_s = options.window or (86_400 if total_bytes <= _SMALL_RUN_BYTES else 3_600)
-    cut = Cut(window_s=window_s, num_shards=options.num_shards)
+    cut = Cut(num_shards=options.num_shards)
     graph = IngestGraph(lake=lake, contract=contract, spec=spec, run_id=run_id, cut=cut)
     graph.prepare()
     write_started(lake, run_id, started, spec.name)
@@ -126,6 +124,9 @@ def ingest_files(options: IngestOptions, project: Project, report: Callable[[Pro
     timings = {"land_s": time.monotonic() - clock}
     files = list({landing.file.raw_file: landing.file for landing in landings if landing.file}.values())
     todo = unfinished(lake, files)
+    total_bytes = sum(size for file in todo for *_, size in file.chunks)
+    window_s = options.window or (86_400 if total_bytes <= _SMALL_RUN_BYTES else 3_600)
+    graph = replace(graph, cut=replace(cut, window_s=window_s))
     _run_slices(graph, todo, options, report)
     timings["ingest_s"] = time.monotonic() - clock - timings["land_s"]
     report(Progress("account", 0, 1))

@@ -44,6 +44,7 @@ class IngestGraph:
     lake, contract, spec: where to, what it means, how it comes. cut: windows, shards and lateness. run_id: names the run in what it
     writes. pane_s: processing time between the early and between the late panes of a window; None for Beam's default trigger
     (FnApiRunner knows no processing time; bounded input fires each window once, which is the same fold).
+    commit_every_s: processing time between commits; None commits once, at the end of bounded input.
     """
 
     lake: Lake
@@ -52,6 +53,7 @@ class IngestGraph:
     run_id: str
     cut: Cut = field(default_factory=Cut)
     pane_s: int | None = None
+    commit_every_s: int | None = None
 
     @property
     def table(self) -> str:
@@ -78,27 +80,33 @@ class IngestGraph:
 
     def build(self, chunks: beam.PCollection[RawChunk]) -> None:
         """Add the graph behind raw chunks, however they are read."""
-        event_id = self.contract.event_id
+        event_id, every_s = self.contract.event_id, self.commit_every_s
         letters = ConflictLetters(self.contract, self.cut, self.run_id)
         decoded = chunks | "DecodeRecords" >> DecodeRecords(self.contract, self.spec, self.cut, self.run_id)
         validated = (
             decoded.rows
             | "WindowRows" >> self._windows()
-            | "ConvergeRows" >> ConvergeIntoTable(self.lake, self.table, event_id, Outcome.ACCEPTED, self.run_id, letters)
+            | "ConvergeRows"
+            >> ConvergeIntoTable(
+                self.lake, self.table, event_id, Outcome.ACCEPTED, self.run_id, commit_every_s=every_s, letters=letters
+            )
         )
         late = (
             decoded.late
             | "WindowLate" >> self._windows()
-            | "ConvergeLate" >> ConvergeIntoTable(self.lake, self.late_table, event_id, Outcome.LATE, self.run_id)
+            | "ConvergeLate"
+            >> ConvergeIntoTable(self.lake, self.late_table, event_id, Outcome.LATE, self.run_id, commit_every_s=every_s)
         )
         dead = (
             decoded.rejected
             | "WindowDeadLetters" >> self._windows()
             | "ConvergeDeadLetters"
-            >> ConvergeIntoTable(self.lake, DEAD_LETTERS, "dead_letter_id", Outcome.DEAD_LETTER, self.run_id)
+            >> ConvergeIntoTable(
+                self.lake, DEAD_LETTERS, "dead_letter_id", Outcome.DEAD_LETTER, self.run_id, commit_every_s=every_s
+            )
         )
         outcomes = (validated.outcomes, late.outcomes, dead.outcomes, decoded.filtered) | "AllOutcomes" >> beam.Flatten()
-        _ = outcomes | "CommitLedger" >> CommitLedger(self.lake, self.run_id)
+        _ = outcomes | "CommitLedger" >> CommitLedger(self.lake, self.run_id, commit_every_s=every_s)
 
     def _windows(self) -> beam.WindowInto:
         pane = AfterProcessingTime(self.pane_s) if self.pane_s is not None else None

@@ -71,7 +71,7 @@ def _alive(started: dict[str, Any]) -> bool:
 def _write(path: Path, document: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False, default=_plain) + "\n", "utf-8")
+    temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False, default=_plain) + "\n", "utf-8", "backslashreplace")
     os.replace(temporary, path)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 from apache_beam import coders
-from apache_beam.transforms.window import GlobalWindows
 
+from transforms.converge.transform import commit_windows
 from transforms.lake.ledger import append_outcomes
 from transforms.lake.location import Lake
 from transforms.outcomes import PositionOutcomes
@@ -22,15 +22,16 @@ class CommitLedger(beam.PTransform):
     Guarantees: at least once; the ledger is a union, so repeats change nothing.
     """
 
-    def __init__(self, lake: Lake, run_id: str) -> None:
+    def __init__(self, lake: Lake, run_id: str, *, commit_every_s: int | None = None) -> None:
         super().__init__()
+        self._commits = commit_windows(commit_every_s)
         self._append = _AppendFn(lake, run_id)
 
     def expand(self, outcomes: beam.PCollection[PositionOutcomes]) -> beam.PCollection[int]:
         """See the class."""
         return (
             outcomes
-            | "Global" >> beam.WindowInto(GlobalWindows())
+            | "Global" >> self._commits
             | "Key" >> beam.Map(_with_one_key)
             | "OneCommitter" >> beam.GroupByKey()
             | "Append" >> beam.ParDo(self._append)

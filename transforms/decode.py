@@ -22,6 +22,7 @@ from contracts.codes import Code, Violation
 from contracts.compiler.checker import RecordChecker
 from contracts.compiler.rows import RowFinisher
 from contracts.compiler.schemas import row_schema, to_arrow
+from contracts.compiler.timestamps import datetime_to_us
 from contracts.model import Contract
 from contracts.source import SourceSpec
 from transforms.batch import RowBatch
@@ -236,7 +237,9 @@ def dead_letter_rows(letters: list[dict[str, Any]], violations: list[list[Violat
     """Dead letters as rows of their table; what follows from the rest is filled in."""
     for letter in letters:
         position = f"{letter['_raw_file']}:{letter['_position']}"
-        identity = letter.setdefault("dead_letter_id", _dead_letter_id(position, letter["stage"], letter["dataset"]))
+        identity = letter.setdefault(
+            "dead_letter_id", _dead_letter_id(letter["_source"], position, letter["stage"], letter["dataset"])
+        )
         digest = xxhash.xxh3_128_digest(identity.encode())
         letter |= {"source": letter["_source"], "position": position, "run_id": run_id, "attempt": 1}
         letter |= {"received_at": letter["_received_at"], "_time_corrected": False}
@@ -289,7 +292,7 @@ def conflict_letters(losers: pa.Table, won: pa.Table, contract: Contract, run_id
     letters = lost + won.select(columns).to_pylist()
     for number, letter in enumerate(letters):
         event_id = letter.pop(contract.event_id)
-        cell = str(int(letter["_window_time"].timestamp()) // GRID_S)
+        cell = str(datetime_to_us(letter["_window_time"]) // (GRID_S * _MICROS))
         letter["_rank"] += b"\0" if number < len(lost) else b"\1"
         if number >= len(lost):  # another row than the letter that it may become later, by a name of its own
             letter["_row_hash"] = xxhash.xxh3_128_digest(letter["_row_hash"])

@@ -32,12 +32,19 @@ _STEPS = {"land": "landing files", "ingest": "checking and folding", "account": 
 _PIPE_WIDTH = 200  # tables in files and pipes are never folded to a terminal's width
 
 
-def _console(*, err: bool) -> Console:
-    made = Console(stderr=err, highlight=False, soft_wrap=True)
-    return made if made.is_terminal else Console(stderr=err, highlight=False, soft_wrap=True, width=_PIPE_WIDTH)
+class _PlainConsole(Console):
+    """Prints what it is given: payload keys and file names are no markup; and lets ``| head`` end us quietly."""
+
+    def __init__(self, *, err: bool) -> None:
+        super().__init__(stderr=err, highlight=False, soft_wrap=True, markup=False, emoji=False)
+        if not self.is_terminal:
+            self.width = _PIPE_WIDTH
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
-stdout, stderr = _console(err=False), _console(err=True)
+stdout, stderr = _PlainConsole(err=False), _PlainConsole(err=True)
 
 
 def project_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,6 +73,8 @@ def plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, **kwargs)
         except HeadraceError as error:
             fail(str(error), error.exit_code)
+        except BrokenPipeError:  # whoever read our output went away, as ``head`` does: no error of ours
+            raise
         except OSError as error:
             what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error).splitlines()[0]
             fail(f"{what}. What was committed stays; when that is mended, run the same command again.", 3)
@@ -100,7 +109,8 @@ def print_json(document: Any) -> None:
             return asdict(value)
         return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=plain) + "\n")
+    text = json.dumps(document, indent=2, ensure_ascii=False, default=plain) + "\n"
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode())  # file names need not be Unicode
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> Table:
@@ -129,7 +139,7 @@ def progress() -> Iterator[Callable[[RunProgress], None]]:
     """Shows a run's progress: a bar on a terminal, else a line every few seconds."""
     if stderr.is_terminal:
         with Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn(),
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}", markup=False), TimeElapsedColumn(),
             console=stderr, transient=True,
         ) as bar:  # fmt: skip
             task = bar.add_task("starting", total=None, note="")

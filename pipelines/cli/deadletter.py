@@ -18,6 +18,7 @@ from transforms.lake.records import read_record
 from transforms.lake.tables import DEAD_LETTER_SCHEMA, DEAD_LETTERS, WITHDRAWN
 
 _SHOWN_BYTES = 4_096
+_HIDDEN = "(hidden; show it with --reveal)"  # ids are made by clients, some of mail addresses
 _VISIBLE = tuple(name for name in DEAD_LETTER_SCHEMA.names if name != "raw" and not name.startswith("_"))
 
 
@@ -42,6 +43,8 @@ def list_letters(source: str | None, code: str | None, limit: int, lake: str | N
     """Dead letters, one a line: id, code, place and the first violation. Never their content."""
     opened, _ = open_lake(lake, project)
     letters = find_letters(opened, where(source, code), limit)
+    for letter in letters:
+        letter["event_id"] = letter["event_id"] and _HIDDEN
     if as_json:
         print_json(letters)
         return
@@ -64,7 +67,7 @@ def list_letters(source: str | None, code: str | None, limit: int, lake: str | N
 def show(dead_letter_id: str, reveal: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
     """One dead letter with every violation. DEAD_LETTER_ID may be the beginning of an id."""
     opened, loaded = open_lake(lake, project)
-    letters = find_letters(opened, StartsWith("dead_letter_id", dead_letter_id), 3, raw=reveal)
+    letters = find_letters(opened, And(where(None, None), StartsWith("dead_letter_id", dead_letter_id)), 3, raw=reveal)
     if len(letters) != 1:
         many = "several dead letters begin with" if letters else "no dead letter"
         raise ConfigurationError(f"{many} {dead_letter_id!r}; ids are shown by: headrace deadletter list")
@@ -74,6 +77,8 @@ def show(dead_letter_id: str, reveal: bool, lake: str | None, project: Path | No
         spec, _ = loaded.source(letter["source"])
         raw_file, _, ordinal = letter["position"].partition(":")
         raw = read_record(opened, spec, raw_file, int(ordinal))
+    if not reveal:
+        letter["event_id"] = letter["event_id"] and _HIDDEN
     if as_json:
         print_json(letter | ({"raw": raw.decode("utf-8", "backslashreplace")} if reveal else {}))
         return

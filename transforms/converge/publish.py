@@ -26,7 +26,7 @@ from transforms.ipc import decode_rows, encode_rows
 from transforms.lake.location import Lake
 from transforms.lake.tables import PublishedFile, committed, published_files
 
-_OUTCOME_COLUMNS = ("_source", "_raw_file", "_position", "code")  # the last only of dead letters
+_OUTCOME_COLUMNS = ["_source", "_raw_file", "_position"]
 _DICTIONARY_SAMPLE = 1_000
 ROWS_PROPERTY, HASH_PROPERTY, RUN_PROPERTY = "headrace.rows", "headrace.content-hash", "headrace.run-id"
 
@@ -79,7 +79,7 @@ def fold_range(
         read=tuple(file.path for file in known),
         delta_rows=len(folded.rows) - sum(map(len, old)),
         delta_hash=add_hashes(content_hash(folded.rows), *(-content_hash(rows) for rows in old)),
-        positions=(encode_rows(incoming.select([c for c in _OUTCOME_COLUMNS if c in incoming.column_names])),),
+        positions=(encode_rows(incoming.select(_OUTCOME_COLUMNS)),),
         losers=(encode_rows(folded.losers),) if len(folded.losers) else (),
         won=(encode_rows(folded.won),) if len(folded.won) else (),
     )

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 from apache_beam import coders
 from apache_beam.metrics import Metrics
+from apache_beam.transforms.trigger import AccumulationMode, AfterProcessingTime, Repeatedly
 from apache_beam.transforms.window import GlobalWindows, IntervalWindow
 from pyiceberg.table import Table
 
-from contracts.codes import Code
 from transforms.batch import RowBatch
 from transforms.converge.publish import RangeFold, fold_range, publish, read_positions
 from transforms.ipc import decode_rows
@@ -46,12 +46,24 @@ class ConvergeIntoTable(beam.PTransform[Any, Converged]):
         key: the key column.
         outcome: what it means for a position that its row came in here; None where the rows' positions are accounted elsewhere.
         run_id: goes into the snapshot's properties.
+        commit_every_s: processing time between commits; None commits once, at the end of bounded input.
         letters: makes dead letters (range, shard, rows) of rows that lost against another fingerprint and of those that beat them.
             They are committed before the rows, so that a crash between the two forgets nobody; None writes none.
     """
 
-    def __init__(self, lake: Lake, table: str, key: str, outcome: Outcome, run_id: str, letters: Letters | None = None) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        table: str,
+        key: str,
+        outcome: Outcome,
+        run_id: str,
+        *,
+        commit_every_s: int | None = None,
+        letters: Letters | None = None,
+    ) -> None:
         super().__init__()
+        self._commits = commit_windows(commit_every_s)
         self._fold = _FoldFn(lake, table, key)
         self._commit = _CommitFn(lake, table, key, outcome, run_id, letters)
 
@@ -61,11 +73,20 @@ class ConvergeIntoTable(beam.PTransform[Any, Converged]):
             pcoll
             | "GroupByShard" >> beam.GroupByKey()
             | "Fold" >> beam.ParDo(self._fold)
-            | "Global" >> beam.WindowInto(GlobalWindows())
+            | "Global" >> self._commits
             | "OneCommitter" >> beam.GroupByKey()
             | "Commit" >> beam.ParDo(self._commit)
         )
         return Converged(committed)
+
+
+def commit_windows(every_s: int | None) -> beam.WindowInto:
+    """The global window of a committer: fired at the end of bounded input, or every so many seconds of processing time."""
+    if every_s is None:
+        return beam.WindowInto(GlobalWindows())
+    return beam.WindowInto(
+        GlobalWindows(), trigger=Repeatedly(AfterProcessingTime(every_s)), accumulation_mode=AccumulationMode.DISCARDING
+    )
 
 
 @beam.typehints.with_output_types(tuple[int, RangeFold])
@@ -144,8 +165,6 @@ def committed_outcomes(folds: Sequence[RangeFold], outcome: Outcome) -> Iterator
         bounds = [pa.repeat(pa.scalar(us, pa.int64()), len(rows)) for us in (fold.from_us, fold.to_us)]
         tables.append(rows.append_column("from", bounds[0]).append_column("to", bounds[1]))
     rows = pa.concat_tables(tables).combine_chunks()
-    if "code" in rows.column_names:
-        rows = rows.filter(pa.compute.not_equal(rows.column("code"), Code.CONFLICTING_DUPLICATE))
     files = rows.column("_raw_file").combine_chunks().dictionary_encode()
     files = files.combine_chunks() if isinstance(files, pa.ChunkedArray) else files
     codes = files.indices.to_numpy(zero_copy_only=False)

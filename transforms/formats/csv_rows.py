@@ -163,8 +163,8 @@ class CsvRows:
         return ParsedRecords(out, raw, failed)
 
     def _missing(self, header: list[str]) -> list[str]:
-        """Mapped header names that the file has not: the first path of each column."""
-        have = set(header)
+        """Mapped header names that the file has not, or has twice: the first path of each column."""
+        have = {name for name in header if header.count(name) == 1}
         lacking = {str(p[0].steps[0]) for p in self._spec.columns.values() if p and have.isdisjoint(x.steps[0] for x in p)}
         return sorted(lacking)
 

@@ -88,12 +88,12 @@ def _parse_rows(rows: pa.Table) -> ParsedRecords:
     failed: dict[int, list[Violation]] = {}
     try:
         records = _plain(rows)
-    except (OverflowError, ValueError):  # a date that no Python type holds: find its row
+    except (OverflowError, TypeError, ValueError):  # a date or a map key that no Python type holds: find its row
         records = []
         for i in range(len(rows)):
             try:
                 records += _plain(rows.slice(i, 1))
-            except (OverflowError, ValueError):
+            except (OverflowError, TypeError, ValueError):
                 failed[i] = [_BAD_TIME]
                 records.append(None)
     return ParsedRecords(records, lambda i: b"" if records[i] is None else CANONICAL_JSON.encode(records[i]), failed)

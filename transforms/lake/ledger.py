@@ -90,12 +90,12 @@ class FileOutcomes:
         return states
 
 
-def file_outcomes(lake: Lake, files: Iterable[str]) -> dict[str, FileOutcomes]:
-    """The union of all sidecars of these raw files, by raw file."""
+def file_outcomes(lake: Lake, source: str, files: Iterable[str]) -> dict[str, FileOutcomes]:
+    """The union of all sidecars of these raw files of one source, by raw file; two sources may hold the same bytes."""
     found: dict[str, FileOutcomes] = {}
     table = lake.catalog().load_table(LEDGER)
     for part in _slices(sorted(set(files))):
-        for row in table.scan(row_filter=In("raw_file", part)).to_arrow().to_pylist():
+        for row in table.scan(row_filter=And(EqualTo("source", source), In("raw_file", part))).to_arrow().to_pylist():
             file = found.setdefault(row["raw_file"], FileOutcomes({}))
             file.runs.setdefault(Outcome(row["outcome"]), []).extend(row["runs"])
             if row["window_from"] is not None:
@@ -106,8 +106,12 @@ def file_outcomes(lake: Lake, files: Iterable[str]) -> dict[str, FileOutcomes]:
 
 def unfinished(lake: Lake, files: Sequence[RawFile]) -> list[RawFile]:
     """Raw files with positions that have no outcome yet."""
-    outcomes = file_outcomes(lake, [f.raw_file for f in files])
-    return [f for f in files if not outcomes.get(f.raw_file, FileOutcomes({})).states(f.records).all()]
+    missing: list[RawFile] = []
+    for source in sorted({f.source for f in files}):
+        own = [f for f in files if f.source == source]
+        outcomes = file_outcomes(lake, source, [f.raw_file for f in own])
+        missing += [f for f in own if not outcomes.get(f.raw_file, FileOutcomes({})).states(f.records).all()]
+    return missing
 
 
 def compute_ledger(lake: Lake, dataset_tables: Mapping[str, str], files: Sequence[RawFile]) -> dict[str, LedgerEntry]:
@@ -118,10 +122,10 @@ def compute_ledger(lake: Lake, dataset_tables: Mapping[str, str], files: Sequenc
         dataset_tables: source to the table that its rows are published in.
         files: which raw files.
     """
-    outcomes = file_outcomes(lake, [f.raw_file for f in files])
     entries: dict[str, LedgerEntry] = {}
     for source, table_name in dataset_tables.items():
         own = [f for f in files if f.source == source]
+        outcomes = file_outcomes(lake, source, [f.raw_file for f in own])
         reach = [outcomes[f.raw_file] for f in own if f.raw_file in outcomes]
         low = min((r.window_from for r in reach if r.window_from is not None), default=0)
         high = max((r.window_to for r in reach if r.window_to is not None), default=0)

@@ -19,6 +19,21 @@ _SQLITE_BUSY_S = 120
 logging.getLogger("pyiceberg").setLevel(logging.ERROR)  # it warns of every delete that finds nothing, which is normal here
 
 
+def local_path(location: str, what: str) -> str:
+    """The path behind a path or ``file://`` URI.
+
+    Raises:
+        ConfigurationError: it is empty, or another kind of URI.
+    """
+    if location.startswith("file://"):
+        return unquote(urlsplit(location).path)
+    if "://" in location:
+        raise ConfigurationError(f"{what} {location}: only local paths and file:// are supported so far")
+    if not location:
+        raise ConfigurationError(f"{what}: an empty path; is a shell variable not set?")
+    return location
+
+
 @dataclass(frozen=True)
 class Lake:
     """A lake. Small and picklable; opens what it needs where it is needed.
@@ -36,10 +51,11 @@ class Lake:
         Raises:
             ConfigurationError: another kind of URI.
         """
-        parts = urlsplit(location)
-        if parts.scheme not in ("", "file"):
-            raise ConfigurationError(f"lake {location}: only local paths and file:// are supported so far")
-        root = Path(unquote(parts.path)).expanduser().absolute()
+        root = Path(local_path(location, "lake")).expanduser().absolute()
+        if bad := {"?", "#", "%"}.intersection(str(root)):
+            raise ConfigurationError(
+                f"lake {root}: a path with {' '.join(sorted(bad))} cannot be part of the URLs in Iceberg's metadata"
+            )
         return cls(str(root), catalog_url or f"sqlite:///{root / CATALOG_FILE}?timeout={_SQLITE_BUSY_S}")
 
     @property
@@ -63,8 +79,8 @@ class Lake:
         return self.path / "_tmp"
 
     def exists(self) -> bool:
-        """Whether anything was ever written here."""
-        return self.path.is_dir() and any(self.path.iterdir())
+        """Whether a job ever made a lake here."""
+        return self.runs.is_dir()
 
     def create(self) -> None:
         """Make the folders and the catalog; does nothing where they are.

@@ -21,7 +21,7 @@ from contracts.compiler.timestamps import us_to_datetime
 from contracts.errors import ConfigurationError
 from contracts.source import SourceSpec
 from transforms.formats import Bookmark, format_for
-from transforms.lake.location import Lake
+from transforms.lake.location import Lake, local_path
 
 CHUNK_BYTES = 64 << 20  # what one worker decodes before it cuts batches; bounds its memory
 _COPY_BYTES = 1 << 20
@@ -101,10 +101,11 @@ def expand_inputs(patterns: tuple[str, ...]) -> list[InputFile]:
     found: dict[str, InputFile] = {}
     missing: list[str] = []
     for pattern in patterns:
-        plain = pattern.removeprefix("file://")
-        if "://" in plain:
-            raise ConfigurationError(f"input {pattern}: only local paths and file:// are supported so far")
-        files = [_local_input(path) for path in _local_files(plain)]
+        plain = local_path(pattern, "input")
+        try:
+            files = [_local_input(path) for path in _local_files(plain)]
+        except ValueError as error:  # of pathlib, for a glob such as a/**.json
+            raise ConfigurationError(f"input {pattern}: not a glob: {error}") from None
         if not files:
             missing.append(pattern)
         found.update((file.uri, file) for file in files)
@@ -137,8 +138,8 @@ def _local_input(path: Path) -> InputFile:
 
 
 def reader_id(spec: SourceSpec) -> str:
-    """Names everything that decides how a source's records are numbered."""
-    parts = [spec.format, str(spec.records or ""), str(spec.record_bytes)]
+    """Names everything that decides how a source's records are numbered, and the dataset that their outcomes are of."""
+    parts = [spec.dataset, spec.format, str(spec.records or ""), str(spec.record_bytes)]
     if spec.format == "csv":
         parts += [spec.csv.quote, spec.csv.encoding, spec.csv.delimiter]
     if spec.records:
@@ -251,6 +252,7 @@ def _index(lake: Lake, spec: SourceSpec, uri: str, name: str, copied: _Copied, c
         chunks=tuple(chunks),
     )
     folder.mkdir(parents=True, exist_ok=True)
+    os.utime(copy, ns=(copied.mtime_us * 1_000,) * 2)  # so that another lake that takes this file in knows when it was received
     os.replace(copy, path)
     index = _index_path(lake, spec.name, digest)
     index.parent.mkdir(parents=True, exist_ok=True)
@@ -316,7 +318,7 @@ def raw_files(lake: Lake, source: str | None = None) -> list[RawFile]:
 def _check_reader(known: RawFile, spec: SourceSpec) -> None:
     if known.reader != reader_id(spec):
         raise ConfigurationError(
-            f"source {spec.name}: {known.name} was landed and its records numbered with other format options "
-            "(format, records, record_bytes, max_depth, csv quote, delimiter or encoding). Positions would change their meaning: "
-            "give the changed source a new name, or use another lake."
+            f"source {spec.name}: {known.name} was landed and its records numbered with other options "
+            "(dataset, format, records, record_bytes, max_depth, csv quote, delimiter or encoding). Positions would change their "
+            "meaning: give the changed source a new name, or use another lake."
         )

@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 
 from contracts.codes import Violation
 from contracts.compiler.schemas import PROVENANCE, TIMESTAMP
-from contracts.errors import ComponentDownError, LayoutMismatchError
+from contracts.errors import ComponentDownError, ConfigurationError, LayoutMismatchError
 from transforms.lake.location import Lake
 
 T = TypeVar("T")
@@ -111,6 +111,7 @@ def ensure_table(lake: Lake, name: str, schema: pa.Schema, layout: Layout | None
 
     Raises:
         LayoutMismatchError: it exists with another layout.
+        ConfigurationError: it has a column of another type.
     """
     catalog = lake.catalog()
     full = pa.schema([*schema, *RANGE_COLUMNS]) if layout else schema
@@ -133,7 +134,28 @@ def ensure_table(lake: Lake, name: str, schema: pa.Schema, layout: Layout | None
             f"table {name} has the layout {told(have)}, the job asks for {told(wanted)}. A layout is fixed when a table is made: "
             "give the table's, or ingest raw/ again into another lake."
         )
+    _check_types(name, table, full)
     return committed(name, lambda: _widened(catalog.load_table(name), full))
+
+
+def _check_types(name: str, table: Table, schema: pa.Schema) -> None:
+    """A column keeps its type: rows that are published already cannot be read as another."""
+    have = table.schema().as_arrow()
+    changed = [
+        f"{field.name} is {_plain_type(have.field(field.name).type)}, the contract says {_plain_type(field.type)}"
+        for field in schema
+        if field.name in have.names
+        and not pa.types.is_nested(field.type)
+        and _plain_type(have.field(field.name).type) != _plain_type(field.type)
+    ]
+    if changed:
+        raise ConfigurationError(
+            f"table {name}: {'; '.join(changed)}. A column's type cannot change: give the column another name, or use another lake."
+        )
+
+
+def _plain_type(arrow_type: pa.DataType) -> str:
+    return str(arrow_type).removeprefix("large_")
 
 
 def _widened(table: Table, schema: pa.Schema) -> Table:

@@ -140,3 +140,25 @@ def test_contract_check_and_export(lake: Path) -> None:
     schema = json.loads(headrace("contract", "export", "web", "--project", str(PROJECT)).stdout)
     assert schema["type"] == "object"
     assert headrace("contract", "export", "crm", "--project", str(PROJECT)).returncode == 2
+
+
+def test_payload_keys_are_no_markup_and_ids_are_hidden(tmp_path: Path) -> None:
+    consent = {"context": {"consent": {"categoryPreferences": {"[/b]": "yes"}}}}
+    event = json.dumps({**json.loads(BAD), "messageId": "ada@example.com", **consent})
+    (tmp_path / "events.jsonl").write_text(event)
+    lake = tmp_path / "lake"
+    assert headrace(*_ingest(tmp_path / "events.jsonl", lake), "--max-rejected", "100%").returncode == 0
+    where = ("--lake", str(lake), "--project", str(PROJECT))
+    listed, counted = headrace("deadletter", "list", *where), headrace("deadletter", "stats", "--by", "path", *where)
+    assert listed.returncode == counted.returncode == 0, listed.stderr
+    (letter,) = _json("deadletter", "list", lake=lake)
+    shown = headrace("deadletter", "show", letter["dead_letter_id"], *where)
+    assert "[/b]" in shown.stdout
+    assert "ada@example.com" not in shown.stdout + listed.stdout + json.dumps(letter)
+    assert "ada@example.com" in headrace("deadletter", "show", letter["dead_letter_id"], "--reveal", *where).stdout
+
+
+def test_a_reader_that_goes_away_is_no_error(lake: Path) -> None:
+    command = f"{sys.executable} -m pipelines.cli.main status --lake {lake} --project {PROJECT} --json | head -c 1"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.stderr == ""

@@ -36,7 +36,7 @@ def raw(name: str, records: int, source: str = "web") -> RawFile:
 def states(lake: Lake, records: int) -> list[Outcome | None]:
     """What holds for each position of the raw file."""
     names = [None, *Outcome]
-    return [names[number] for number in file_outcomes(lake, ["f"])["f"].states(records).tolist()]
+    return [names[number] for number in file_outcomes(lake, "web", ["f"])["f"].states(records).tolist()]
 
 
 @given(st.lists(st.integers(0, 40)))
@@ -61,7 +61,7 @@ def test_ledger_is_a_union_so_repeats_change_nothing(tmp_path: Path) -> None:
     for part in [*parts, *parts, outcomes(Outcome.ACCEPTED, [1])]:
         append_outcomes(lake, [part], "run")
     assert states(lake, 6) == [Outcome.ACCEPTED, Outcome.ACCEPTED, Outcome.FILTERED, None, None, Outcome.ACCEPTED]
-    found = file_outcomes(lake, ["f"])["f"]
+    found = file_outcomes(lake, "web", ["f"])["f"]
     assert (found.window_from, found.window_to) == (0, 60)
 
 

@@ -177,7 +177,7 @@ def test_a_source_whose_records_would_be_numbered_otherwise_is_refused(
     assert isinstance(other, type(SPEC))
     file = write(tmp_path / "a.jsonl", b"{}")
     land_file(lake, spec, file)
-    with pytest.raises(ConfigurationError, match="numbered with other format options"):
+    with pytest.raises(ConfigurationError, match="numbered with other options"):
         land_file(lake, other, file)
 
 
