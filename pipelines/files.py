@@ -57,7 +57,7 @@ class IngestOptions:
         "Decompressed input that one graph run takes; bounds memory.", size, metavar="SIZE", default=512 << 20, shown_default="512M"
     )
     window: int | None = option(
-        "Event-time window of one fold; auto takes a day for runs up to 1 GiB, else an hour.",
+        "Event-time window of one fold; auto takes a day for runs up to 1 GiB decompressed, else an hour.",
         _window, metavar="DURATION", default=None, shown_default="auto",
     )  # fmt: skip
     num_shards: int = option(

@@ -16,7 +16,7 @@ from contracts.model import ColumnType, Contract
 from contracts.odcs import load_contract
 from contracts.project import BUILT_IN_DATASETS
 
-COLUMN: dict[str, Any] = {"name": "id", "logicalType": "string"}
+COLUMN: dict[str, Any] = {"name": "id", "logicalType": "string", "required": True}
 DOCUMENT: dict[str, Any] = {
     "apiVersion": "v3.1.0",
     "kind": "DataContract",
@@ -203,3 +203,17 @@ def test_a_file_that_is_no_contract_is_told(text: str, message: str, tmp_path: P
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no such file"):
         load_contract(tmp_path / "none.yaml")
+
+
+def test_an_event_id_that_may_be_missing_is_refused(tmp_path: Path) -> None:
+    optional = {**DOCUMENT["schema"][0], "properties": [{"name": "id", "logicalType": "string"}]}
+    with pytest.raises(ConfigurationError, match=r"eventId\.column: id must be required"):
+        contract_of(tmp_path, schema=[optional])
+
+
+def test_rules_cannot_read_what_is_computed_after_them(tmp_path: Path) -> None:
+    times = [column(name, "timestamp") for name in ("received", "sent", "made", "estimate")]
+    event_time = {"column": "estimate", "original": "made", "sent": "sent"}
+    custom = {"eventTime": event_time, "receivedAt": "received", "rules": [{"compare": ["estimate", "<=", "received"]}]}
+    with pytest.raises(ConfigurationError, match="rules: estimate is computed"):
+        contract_of(tmp_path, columns=times, custom=custom)
