@@ -84,11 +84,11 @@ def show(dead_letter_id: str, reveal: bool, lake: str | None, project: Path | No
         return
     for name in _VISIBLE:
         if name != "violations":
-            stdout.print(f"{name:17} {letter[name] if letter[name] is not None else ''}", markup=False)
+            stdout.print(f"{name:17} {letter[name] if letter[name] is not None else ''}")
     stdout.print(table(("violation", "rule", "expected"), [(v["path"], v["rule"], v["expected"]) for v in letter["violations"]]))
     if raw is not None:
         more = f"\n… {len(raw) - _SHOWN_BYTES:,} more bytes; all with --json" if len(raw) > _SHOWN_BYTES else ""
-        stdout.print(raw[:_SHOWN_BYTES].decode("utf-8", "backslashreplace") + more, markup=False)
+        stdout.print(printable(raw[:_SHOWN_BYTES]) + more)
     else:
         stdout.print("raw bytes: hidden; show them with --reveal")
 
@@ -113,6 +113,12 @@ def stats(source: str | None, code: str | None, by: str, lake: str | None, proje
         print_json(dict(totals.most_common()))
         return
     stdout.print(table((by, "dead letters"), list(totals.most_common())) if totals else "no dead letters")
+
+
+def printable(raw: bytes) -> str:
+    """Bytes of a stranger for a terminal: text as it is, whatever could steer the terminal as \\xNN."""
+    text = raw.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def where(source: str | None, code: str | None) -> BooleanExpression:

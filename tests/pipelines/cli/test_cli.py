@@ -158,6 +158,12 @@ def test_payload_keys_are_no_markup_and_ids_are_hidden(tmp_path: Path) -> None:
     assert "ada@example.com" in headrace("deadletter", "show", letter["dead_letter_id"], "--reveal", *where).stdout
 
 
+def test_revealed_bytes_cannot_steer_the_terminal() -> None:
+    from pipelines.cli.deadletter import printable
+
+    assert printable(b"a\x1b[2J\r\xff\n\xc3\xbc\xe2\x80\xae") == "a\\x1b[2J\\r\\xff\nü\\u202e"
+
+
 def test_a_reader_that_goes_away_is_no_error(lake: Path) -> None:
     command = f"{sys.executable} -m pipelines.cli.main status --lake {lake} --project {PROJECT} --json | head -c 1"
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, cwd=ROOT, check=False)
