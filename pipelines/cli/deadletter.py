@@ -116,7 +116,7 @@ def stats(source: str | None, code: str | None, by: str, lake: str | None, proje
 
 
 def printable(raw: bytes) -> str:
-    """Bytes of a stranger for a terminal: text as it is, whatever could steer the terminal as \\xNN."""
+    """Bytes of a stranger for a terminal: text as it is; whatever could steer the terminal is escaped."""
     text = raw.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
