@@ -29,11 +29,6 @@ def us_to_datetime(us: int) -> datetime:
     return EPOCH + us * _MICROSECOND
 
 
-def format_us(us: int) -> str:
-    """RFC 3339 in UTC, for people."""
-    return us_to_datetime(us).isoformat().replace("+00:00", "Z")
-
-
 def parse_timestamp(text: str, zone: ZoneInfo | None) -> int | None:
     """RFC 3339 text to microseconds. ``zone`` is for texts without one; None refuses those.
 

@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +22,7 @@ from pyiceberg.table import Table
 
 from transforms.converge.fold import add_hashes, content_hash, fold_rows, identity_of
 from transforms.ipc import decode_rows, encode_rows
-from transforms.lake.location import Lake
+from transforms.lake.location import Lake, data_path
 from transforms.lake.tables import PublishedFile, committed, published_files
 
 _OUTCOME_COLUMNS = ["_source", "_raw_file", "_position"]
@@ -203,7 +202,7 @@ def table_totals(table: Table) -> tuple[int, int]:
 
 def _read(path: str) -> pa.Table:
     """Rows of a data file without its range columns."""
-    return pq.read_table(_local(path), partitioning=None).drop_columns(["_from", "_to", "_shard"])
+    return pq.read_table(data_path(path), partitioning=None).drop_columns(["_from", "_to", "_shard"])
 
 
 def _aligned(tables: Sequence[pa.Table]) -> list[pa.Table]:
@@ -224,7 +223,7 @@ def _write(table: Table, name: str, rows: pa.Table, from_us: int, to_us: int, sh
     count = len(rows)
     for column, value, kind in (("_from", from_us, pa.int64()), ("_to", to_us, pa.int64()), ("_shard", shard, pa.int32())):
         rows = rows.append_column(pa.field(column, kind, nullable=False), pa.repeat(pa.scalar(value, kind), count))
-    folder = Path(_local(table.location())) / "data"
+    folder = Path(data_path(table.location())) / "data"
     folder.mkdir(parents=True, exist_ok=True)
     name += f"{os.urandom(4).hex()}.parquet"  # a rival with the same rows may be publishing its own file of them
     target, temporary = folder / name, folder / f".{name}"
@@ -235,11 +234,6 @@ def _write(table: Table, name: str, rows: pa.Table, from_us: int, to_us: int, sh
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
     return f"{table.location()}/data/{name}"
-
-
-def _local(uri: str) -> str:
-    parts = urlsplit(uri)
-    return unquote(parts.path) if parts.scheme else uri
 
 
 def _repeating(rows: pa.Table) -> list[str]:

@@ -34,6 +34,11 @@ def local_path(location: str, what: str) -> str:
     return location
 
 
+def data_path(uri: str) -> str:
+    """The path behind the URI of a file that Iceberg's metadata names."""
+    return local_path(uri, "data file")
+
+
 @dataclass(frozen=True)
 class Lake:
     """A lake. Small and picklable; opens what it needs where it is needed.

@@ -7,14 +7,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pyarrow.parquet as pq
 from pyiceberg.table import Table
 
 from transforms.converge.fold import add_hashes, content_hash
 from transforms.converge.publish import fold_range, publish, table_totals
-from transforms.lake.location import NAMESPACES, Lake
+from transforms.lake.location import NAMESPACES, Lake, data_path
 from transforms.lake.tables import DEAD_LETTERS, RANGE_COLUMNS, published_files
 
 MAX_COMPACTED_ROWS = 2_000_000
@@ -55,7 +54,7 @@ def list_tables(lake: Lake, *, verify: bool = False) -> Iterator[TableFiles]:
         rows, digest = table_totals(table)
         checked: bool | None = None
         if verify and folded:
-            parts = [pq.read_table(_local(t.file.file_path), columns=["_row_hash"], partitioning=None) for t in tasks]
+            parts = [pq.read_table(data_path(t.file.file_path), columns=["_row_hash"], partitioning=None) for t in tasks]
             checked = (rows, digest) == (sum(map(len, parts)), add_hashes(*map(content_hash, parts)))
         yield TableFiles(
             table=name,
@@ -87,7 +86,7 @@ def compact(lake: Lake, name: str, *, to_s: int, run_id: str) -> tuple[int, int]
         if len(rows) < 2 or sum(rows) > MAX_COMPACTED_ROWS:
             continue
         start = number * to_us
-        first = pq.read_schema(_local(next(f.path for f in published if f.overlaps(start, start + to_us, shard))))
+        first = pq.read_schema(data_path(next(f.path for f in published if f.overlaps(start, start + to_us, shard))))
         incoming = first.remove_metadata().empty_table().drop_columns(RANGE_COLUMNS.names) if first else empty
         fold = fold_range(table, published, incoming, key=key_of(name), from_us=start, to_us=start + to_us, shard=shard)
         publish(lake, name, [fold], key=key_of(name), run_id=run_id)
@@ -103,7 +102,7 @@ def orphans(lake: Lake, older_than_s: int) -> Iterator[Path]:
     catalog = lake.catalog()
     for namespace in NAMESPACES:
         for name in catalog.list_tables(namespace):
-            folder = Path(_local(catalog.load_table(name).location())) / "data"
+            folder = Path(data_path(catalog.load_table(name).location())) / "data"
             old = _older(folder, before)
             named = _named_files(catalog.load_table(name))  # loaded after the list was made: it knows what was committed by then
             yield from (path for path in old if str(path) not in named)
@@ -126,10 +125,5 @@ def _named_files(table: Table) -> set[str]:
     for snapshot in table.snapshots():
         for manifest in snapshot.manifests(table.io):
             entries = manifest.fetch_manifest_entry(table.io, discard_deleted=False)
-            named.update(_local(entry.data_file.file_path) for entry in entries)
+            named.update(data_path(entry.data_file.file_path) for entry in entries)
     return named
-
-
-def _local(uri: str) -> str:
-    parts = urlsplit(uri)
-    return unquote(parts.path) if parts.scheme else uri

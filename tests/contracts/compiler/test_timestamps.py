@@ -15,7 +15,6 @@ from contracts.compiler.timestamps import (
     MIN_US,
     datetime_to_us,
     epoch_to_us,
-    format_us,
     parse_column,
     parse_timestamp,
     us_to_datetime,
@@ -32,6 +31,11 @@ YEARS = {"min_value": datetime(2, 1, 1), "max_value": datetime(9998, 12, 31)}  #
 def us(text: str) -> int:
     """By datetime's own parser."""
     return (datetime.fromisoformat(text) - EPOCH) // timedelta(microseconds=1)
+
+
+def format_us(moment_us: int) -> str:
+    """RFC 3339 in UTC."""
+    return us_to_datetime(moment_us).isoformat().replace("+00:00", "Z")
 
 
 @given(st.datetimes(**YEARS, timezones=OFFSETS))
