@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import os
@@ -24,6 +23,7 @@ import zstandard
 from contracts.codes import Code
 from contracts.project import Project
 from pipelines.files import IngestOptions, IngestReport, ingest_files
+from tests.support.compressed import gz
 from tests.support.lake_state import scan, verdicts
 from transforms.lake.ledger import LedgerEntry
 from transforms.lake.location import Lake
@@ -653,7 +653,7 @@ def orders(tmp_path_factory: pytest.TempPathFactory) -> tuple[IngestReport, Path
     blocks[2] = blocks[2][:6] + b"\xff" * (len(blocks[2]) - 6)
     (files / "broken.avro").write_bytes(b"\x07SYNC-MARKER-16\x09".join(blocks)[:-40])
     (files / "text.avro").write_bytes(b"zq7 this is no Avro")
-    (files / "packed.avro").write_bytes(gzip.compress(avro_bytes([order(200), order(201)])))
+    (files / "packed.avro").write_bytes(gz(avro_bytes([order(200), order(201)])))
     return ingest(folder / "lake", "orders", files, max_rejected=1.0, allow_damaged=True), folder / "lake"
 
 
@@ -740,19 +740,17 @@ def folder_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[IngestReport, 
     (files / "sub").mkdir(parents=True)
     noisy = [json.dumps(event(1_000 + i, properties={"n": Random(i).randrange(10**12)})).encode() + b"\n" for i in range(900)]
     (files / "plain.jsonl").write_bytes(events(1, 2))
-    (files / "cut.jsonl.gz").write_bytes(gzip.compress(b"".join(noisy[:300]))[:-2_000])
+    (files / "cut.jsonl.gz").write_bytes(gz(b"".join(noisy[:300]))[:-2_000])
     (files / "cut.jsonl.zst").write_bytes(_zstd_blocks(noisy[300:600])[:-300])
-    (files / "middle.jsonl.gz").write_bytes(_broken_middle(gzip.compress(b"".join(noisy[600:]))))
-    (files / "members.jsonl.gz").write_bytes(
-        gzip.compress(events(10)) + gzip.compress(b"") + gzip.compress(events(11)) + b"\0" * 512
-    )
+    (files / "middle.jsonl.gz").write_bytes(_broken_middle(gz(b"".join(noisy[600:]))))
+    (files / "members.jsonl.gz").write_bytes(gz(events(10)) + gz(b"") + gz(events(11)) + b"\0" * 512)
     (files / "frames.jsonl.zst").write_bytes(zstandard.compress(events(12)) + zstandard.compress(events(13)))
-    (files / "packed.jsonl").write_bytes(gzip.compress(events(14)))
+    (files / "packed.jsonl").write_bytes(gz(events(14)))
     (files / "unpacked.jsonl.gz").write_bytes(events(15))
     (files / "wide.jsonl").write_bytes(("\ufeff" + events(16).decode()).encode("utf-16-le"))
     (files / "empty.jsonl").write_bytes(b"")
     (files / "blank.jsonl").write_bytes(b"\r\n\n \n")
-    (files / "empty.jsonl.gz").write_bytes(gzip.compress(b""))
+    (files / "empty.jsonl.gz").write_bytes(gz(b""))
     (files / "headless.jsonl.gz").write_bytes(b"\x1f\x8b")
     (files / ".DS_Store").write_bytes(b"\x00\x00\x00\x01Bud1")
     (files / "part-0.jsonl.tmp").write_bytes(events(90))

@@ -11,7 +11,7 @@ import zstandard
 
 def gzip_members(parts: list[bytes]) -> bytes:
     """One gzip member per part."""
-    return b"".join(gzip.compress(part, mtime=0) for part in parts)
+    return b"".join(map(gz, parts))
 
 
 def zstd_frames(parts: list[bytes], *, checksum: bool = True) -> bytes:
@@ -46,3 +46,8 @@ def gzip_prefix(data: bytes) -> bytes:
     except zlib.error:
         pass
     return bytes(out)
+
+
+def gz(data: bytes) -> bytes:
+    """One gzip member without a time, so that the same data is the same bytes in every process."""
+    return gzip.compress(data, mtime=0)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gzip
 import importlib
 import io
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.codes import Code
-from tests.support.compressed import noise
+from tests.support.compressed import gz, noise
 from tests.support.format_laws import agree, is_damaged, peak_megabytes, read_whole, small_pieces, spec_of
 
 AVRO = spec_of("avro")
@@ -88,7 +87,7 @@ def test_the_raw_bytes_of_a_record_are_its_datum() -> None:
     assert fastavro.schemaless_reader(io.BytesIO(seen[7].raw), SCHEMA) == seen[7].value  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("pack", [gz, zstandard.compress])
 def test_a_compressed_file_is_read_in_any_chunks(pack: object) -> None:
     assert callable(pack)
     assert [s.value for s in agree(AVRO, pack(b"".join(parts())), 500)] == rows(0, 120)
@@ -160,7 +159,7 @@ def test_a_file_that_is_cut_gives_its_whole_blocks_then_one_damage(codec: str, c
     assert is_damaged(AVRO, data)
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("pack", [gz, zstandard.compress])
 def test_a_compressed_file_that_is_cut_is_one_damage_after_its_whole_blocks(pack: object) -> None:
     assert callable(pack)
     pieces = parts()
@@ -179,8 +178,8 @@ def test_a_compressed_file_that_is_cut_is_one_damage_after_its_whole_blocks(pack
         b"Obj\x02" + b"x" * 99,
         b"not avro",
         noise(3, 5_000),
-        gzip.compress(b"Obj\x01")[:-3],
-        gzip.compress(b"")[:-3],
+        gz(b"Obj\x01")[:-3],
+        gz(b"")[:-3],
     ],
 )
 def test_what_has_no_header_is_one_damage(data: bytes) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gzip
 import io
 from random import Random
 
@@ -9,7 +8,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.compressed import gzip_members, gzip_prefix, noise, zstd_frames
+from tests.support.compressed import gz, gzip_members, gzip_prefix, noise, zstd_frames
 from transforms.formats.compression import DamagedInputError, compression_of, read_pieces
 
 TEXT = b"".join(b'{"id":%d,"x":%d}\n' % (i, Random(i).randrange(10**9)) for i in range(60_000))
@@ -28,7 +27,7 @@ def readable(data: bytes, offset: int = 0) -> tuple[bytes, bool]:
 
 
 def test_the_compression_is_told_from_the_bytes() -> None:
-    assert compression_of(gzip.compress(b"x")[:4]) == "gzip"
+    assert compression_of(gz(b"x")[:4]) == "gzip"
     assert compression_of(zstandard.compress(b"x")[:4]) == "zstd"
     assert compression_of(b"\x50\x2a\x4d\x18") == "zstd"
     assert compression_of(b'{"a"') is None
@@ -50,7 +49,7 @@ def test_members_frames_and_zero_padding_are_one_stream_from_any_offset(
             return
         data = whole
     elif kind == "gzip":
-        data = (b"\0" * padding).join(gzip.compress(part) for part in parts) + b"\0" * padding
+        data = (b"\0" * padding).join(gz(part) for part in parts) + b"\0" * padding
     else:
         data = zstd_frames(parts)
     assert readable(data, offset) == (whole[offset:], False)
@@ -68,7 +67,7 @@ def test_frames_that_are_to_be_skipped_are_skipped() -> None:
 
 @pytest.mark.parametrize("cut", [1, 7, 8, 9, 5_000, 100_000])
 def test_everything_before_the_cut_of_a_gzip_file_is_read(cut: int) -> None:
-    data = gzip.compress(TEXT)[:-cut]
+    data = gz(TEXT)[:-cut]
     text, damaged = readable(data)
     assert damaged
     assert text == gzip_prefix(data)
@@ -78,7 +77,7 @@ def test_everything_before_the_cut_of_a_gzip_file_is_read(cut: int) -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_everything_before_a_broken_place_of_a_gzip_file_is_read(seed: int) -> None:
-    data = bytearray(gzip.compress(TEXT))
+    data = bytearray(gz(TEXT))
     at = Random(seed).randrange(2_000, len(data) - 8)
     data[at : at + 64] = noise(seed, 64)
     text, damaged = readable(bytes(data))
@@ -87,7 +86,7 @@ def test_everything_before_a_broken_place_of_a_gzip_file_is_read(seed: int) -> N
 
 
 def test_a_wrong_checksum_is_damage_after_the_content() -> None:
-    data = bytearray(gzip.compress(TEXT[:1_000]))
+    data = bytearray(gz(TEXT[:1_000]))
     data[-6] ^= 1
     assert readable(bytes(data)) == (TEXT[:1_000], True)
 

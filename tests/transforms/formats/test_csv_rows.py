@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
 from collections.abc import Iterator
 
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.source import CsvDialect, SourceSpec
-from tests.support.compressed import gzip_members, zstd_frames
+from tests.support.compressed import gz, gzip_members, zstd_frames
 from tests.support.format_laws import Seen, agree, is_damaged, packings, peak_megabytes, read_whole, small_pieces, spec_of
 
 COLUMNS = ("id", "name", "notes")
@@ -92,7 +91,7 @@ def test_blank_lines_crlf_a_mark_and_no_last_line_end_are_accepted() -> None:
     assert values(agree(CSV, data, 10)) == [["1", "a", "b"], ["2", "c", "d"]]
 
 
-@pytest.mark.parametrize("data", [b"", b"\n", HEADER, HEADER + b"\n\r\n", codecs.BOM_UTF8 + HEADER, gzip.compress(HEADER)])
+@pytest.mark.parametrize("data", [b"", b"\n", HEADER, HEADER + b"\n\r\n", codecs.BOM_UTF8 + HEADER, gz(HEADER)])
 def test_a_file_without_rows_has_no_records(data: bytes) -> None:
     assert agree(CSV, data, 10) == []
 
@@ -213,7 +212,7 @@ def test_a_quoted_record_that_is_cut_is_one_damage_with_its_bytes() -> None:
     assert seen[1].raw == b'2,b,"one\ntwo\nthr'
 
 
-@pytest.mark.parametrize("data", [gzip.compress(HEADER)[:-1], gzip.compress(b"id,na")[:-1], gzip.compress(b"")[:-1]])
+@pytest.mark.parametrize("data", [gz(HEADER)[:-1], gz(b"id,na")[:-1], gz(b"")[:-1]])
 def test_a_file_that_is_cut_within_its_header_is_one_damage(data: bytes) -> None:
     assert [s.rules for s in agree(CSV, data, 10)] == [("damage",)]
 

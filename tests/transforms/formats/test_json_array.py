@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.compressed import gzip_members, zstd_frames
+from tests.support.compressed import gz, gzip_members, zstd_frames
 from tests.support.format_laws import agree, is_damaged, packings, peak_megabytes, small_pieces, spec_of
 
 ARRAY = spec_of("json_array")
@@ -88,7 +87,7 @@ def test_no_bytes_raise_and_chunks_agree(parts: list[bytes], chunk: int, data: s
     agree(spec_of("json_array", records="n"), b"".join(parts), chunk)
 
 
-@pytest.mark.parametrize("data", [b"", b" \n", b"[]", b"[ ]\n", codecs.BOM_UTF8, codecs.BOM_UTF8 + b"[]", gzip.compress(b"")])
+@pytest.mark.parametrize("data", [b"", b" \n", b"[]", b"[ ]\n", codecs.BOM_UTF8, codecs.BOM_UTF8 + b"[]", gz(b"")])
 def test_an_array_of_nothing_has_no_records(data: bytes) -> None:
     assert agree(ARRAY, data, 10) == []
     assert not is_damaged(ARRAY, data)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import json
 from collections.abc import Iterator
 
@@ -9,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.compressed import gzip_members, zstd_frames
+from tests.support.compressed import gz, gzip_members, zstd_frames
 from tests.support.format_laws import agree, is_damaged, packings, peak_megabytes, read_whole, small_pieces, spec_of
 
 JSONL = spec_of("jsonl")
@@ -80,7 +79,7 @@ def test_oddities_are_accepted_without_complaint() -> None:
     assert not is_damaged(JSONL, data)
 
 
-@pytest.mark.parametrize("data", [b"", b"\n\n", b"  \r\n", codecs.BOM_UTF8, gzip.compress(b""), zstd_frames([b""])])
+@pytest.mark.parametrize("data", [b"", b"\n\n", b"  \r\n", codecs.BOM_UTF8, gz(b""), zstd_frames([b""])])
 def test_a_file_of_nothing_has_no_records(data: bytes) -> None:
     assert agree(JSONL, data, 10) == []
     assert not is_damaged(JSONL, data)
@@ -162,7 +161,7 @@ def test_batches_count_their_records_and_keep_their_bytes() -> None:
 
 
 def test_a_cut_file_of_batches_is_one_damage_after_its_records() -> None:
-    data = gzip.compress(b'{"batch":[{"id":1},{"id":2}]}\n{"batch":[{"id":3}')[:-1]
+    data = gz(b'{"batch":[{"id":1},{"id":2}]}\n{"batch":[{"id":3}')[:-1]
     seen = agree(BATCHES, data, 10)
     assert [s.value for s in seen] == [{"id": 1}, {"id": 2}, None]
     assert seen[-1].rules == ("damage",)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import io
 from collections.abc import Iterator
 from itertools import pairwise
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.compressed import gzip_members
+from tests.support.compressed import gz, gzip_members
 from tests.support.format_laws import packings, small_pieces
 from transforms.formats.lines import TextPiece, read_text_pieces, text_encoding
 
@@ -106,8 +105,8 @@ def test_a_lone_surrogate_in_utf_16_becomes_bytes_that_are_not_utf_8() -> None:
     [
         codecs.BOM_UTF16_LE + "good\n".encode("utf-16-le") + b"x",
         codecs.BOM_UTF32_LE + "good\n".encode("utf-32-le") + b"\xff\xff\xff\xff" * 3,
-        gzip.compress(b"good\n")[:-1],
-        gzip.compress(codecs.BOM_UTF16_LE + "good\n".encode("utf-16-le"))[:-1],
+        gz(b"good\n")[:-1],
+        gz(codecs.BOM_UTF16_LE + "good\n".encode("utf-16-le"))[:-1],
     ],
 )
 def test_what_cannot_be_decoded_is_damage_after_what_can(data: bytes) -> None:
