@@ -44,7 +44,7 @@ class ConvergeIntoTable(beam.PTransform[Any, Converged]):
         lake: where the table lies.
         table: its name; it exists.
         key: the key column.
-        outcome: what it means for a position that its row came in here; None where the rows' positions are accounted elsewhere.
+        outcome: what it means for a position that its row came in here.
         run_id: goes into the snapshot's properties.
         commit_every_s: processing time between commits; None commits once, at the end of bounded input.
         letters: makes dead letters (range, shard, rows) of rows that lost against another fingerprint and of those that beat them.
