@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 WORKERS ?= 2
 
-.PHONY: demo test lint bench doctor install dev lock clean
+.PHONY: demo test test-faults lint bench doctor install dev lock clean
 
 demo: install            ## environment, sample of the webshop, the main job on it
 	@$(BIN)/python -m examples.webshop.demo
@@ -14,6 +14,10 @@ demo: install            ## environment, sample of the webshop, the main job on 
 test: dev lint           ## everything that CI needs
 	@$(BIN)/python -m tests.support.doctor --check
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-faults: dev         ## kill, freeze and restart a streaming job under load; about ten minutes
+	@$(BIN)/python -m tests.support.doctor --check
+	$(BIN)/python -m pytest -m faults -s tests/faults/streaming
 
 lint: dev                ## ruff, mypy strict, import-linter
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

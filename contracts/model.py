@@ -91,6 +91,8 @@ class Contract:
         or of the whole row where the last of them is null.
     window_time: columns whose first value decides window, partition and lateness; after them received_at.
     order: columns that decide between different rows with one event_id; the smallest wins. Timestamps or integers.
+    partition_key: columns whose first value says whose row it is, such as the user: where rows go to a topic, those of one key keep
+        their order; after them the event_id. Strings or integers.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Contract:
     received_at: str | None = None
     event_time: EventTimeRule | None = None
     order: tuple[str, ...] = ()
+    partition_key: tuple[str, ...] = ()
     unknown_policy: Literal["keep", "drop", "reject"] = "drop"
     unknown_column: str | None = None
     rules: tuple[Rule, ...] = field(default=())

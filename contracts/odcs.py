@@ -1,7 +1,7 @@
 """Read a contract from an Open Data Contract Standard (ODCS 3.x) file.
 
 What ODCS has no word for sits in ``customProperties``: of the contract (kind, eventId, windowTime, receivedAt, eventTime, order,
-unknownFields, rules) and of a column (nullTokens, accept, transport). Reference: docs/reference/contracts.md.
+partitionKey, unknownFields, rules) and of a column (nullTokens, accept, transport). Reference: docs/reference/contracts.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from contracts.errors import ConfigurationError
 from contracts.model import FORMATS, Column, ColumnType, Contract, EventTimeRule
 from contracts.rules import Compare, RequireWhen, Rule, parse_rule
 
-_CONTRACT_KEYS = {"kind", "eventId", "windowTime", "receivedAt", "eventTime", "order", "unknownFields", "rules"}
+_CONTRACT_KEYS = {"kind", "eventId", "windowTime", "receivedAt", "eventTime", "order", "partitionKey", "unknownFields", "rules"}
 _COLUMN_KEYS = {"nullTokens", "accept", "transport"}
 _ACCEPT = {"text", "epoch", "no_zone"}
 _TYPES = {
@@ -91,6 +91,7 @@ def _compile(document: OpenDataContractStandard, problems: list[str]) -> Contrac
         received_at=extra.get("receivedAt"),
         event_time=event_time,
         order=tuple(_list(extra, "order", "contract", problems)),
+        partition_key=tuple(_list(extra, "partitionKey", "contract", problems)),
         unknown_policy=unknown["policy"],
         unknown_column=unknown.get("column"),
         rules=tuple(rules),
@@ -130,6 +131,7 @@ def _check(contract: Contract) -> Iterable[str]:  # noqa: PLR0912 - one per part
         "windowTime": contract.window_time,
         "receivedAt": (contract.received_at,),
         "order": contract.order,
+        "partitionKey": contract.partition_key,
         "unknownFields.column": (contract.unknown_column,),
         "rules": tuple(name for rule in contract.rules for name in rule.columns),
     }
@@ -145,6 +147,7 @@ def _check(contract: Contract) -> Iterable[str]:  # noqa: PLR0912 - one per part
         ("unknownFields.column", (contract.unknown_column,), {ColumnType.JSON}),
         ("rules: when", tuple(r.when for r in contract.rules if isinstance(r, RequireWhen)), _LISTABLE),
         ("order", contract.order, {ColumnType.TIMESTAMP, ColumnType.INTEGER}),
+        ("partitionKey", contract.partition_key, {ColumnType.STRING, ColumnType.INTEGER}),
         ("eventId.column", (contract.event_id,), {ColumnType.STRING}),
     )
     for where, names, types in typed:

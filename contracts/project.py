@@ -22,11 +22,13 @@ class Project:
     """What ``headrace.yaml`` says, with absolute paths. Without such a file: the built-in datasets and the given folder.
 
     lake: URI or path of the lake; catalog: SQLAlchemy URL of the Iceberg catalog, None for SQLite inside the lake.
+    flink: REST address of the Flink cluster, HOST:PORT.
     """
 
     root: Path
     lake: str | None = None
     catalog: str | None = None
+    flink: str | None = None
     datasets: tuple[Path, ...] = ()
     sources: tuple[Path, ...] = ()
 
@@ -50,13 +52,14 @@ class Project:
             raise ConfigurationError(f"no project file {path}; create it or give another --project") from None
         except (yaml.YAMLError, UnicodeDecodeError):
             raise ConfigurationError(f"project file {path}: not valid YAML") from None
-        known = {"lake", "catalog", "datasets", "sources"}
+        known = {"lake", "catalog", "flink", "datasets", "sources"}
         if not isinstance(document, dict) or not set(document) <= known:
             raise ConfigurationError(f"project file {path}: expected a mapping with some of {', '.join(sorted(known))}")
         problems = [
             f"{key}: expected a list of folders" for key in ("datasets", "sources") if not isinstance(document.get(key) or [], list)
         ]
-        problems += [f"{key}: expected a text" for key in ("lake", "catalog") if not isinstance(document.get(key) or "", str)]
+        texts = ("lake", "catalog", "flink")
+        problems += [f"{key}: expected a text" for key in texts if not isinstance(document.get(key) or "", str)]
         if problems:
             raise ConfigurationError(f"project file {path}:\n  - " + "\n  - ".join(problems))
         root = path.parent.absolute()
@@ -65,6 +68,7 @@ class Project:
             root=root,
             lake=str(root / lake) if lake and "://" not in lake else lake,
             catalog=_catalog_url(root, document.get("catalog")),
+            flink=document.get("flink"),
             datasets=tuple(root / entry for entry in document.get("datasets") or ()),
             sources=tuple(root / entry for entry in document.get("sources") or ("sources",)),
         )

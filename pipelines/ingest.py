@@ -2,10 +2,12 @@
 
 .. code-block:: text
 
-    chunks ─► Decode ─┬─ rows ─────► window ─► Converge validated.<dataset> ─┐ (losers: to ops.dead_letter, before the rows)
-                      ├─ late ─────► window ─► Converge late.<dataset> ──────┤ outcomes of positions
-                      ├─ rejected ─► window ─► Converge ops.dead_letter ─────┼─► CommitLedger
-                      └─ filtered ───────────────────────────────────────────┘
+    files ─┐
+    Kafka ─┴─► Decode ─┬─ rows ─────► window ─► Converge validated.<dataset> ─┐ (losers: to ops.dead_letter, before the rows)
+                       ├─ late ─────► panes ──► Converge late.<dataset> ──────┤ outcomes of positions
+                       ├─ rejected ─► panes ──► Converge ops.dead_letter ─────┼─► CommitLedger
+                       ├─ filtered ───────────────────────────────────────────┘
+                       └─ in order ─► PublishRows headrace.validated.<dataset>     (where asked for: first seen, within the bundle)
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ from contracts.compiler.schemas import row_schema
 from contracts.model import Contract
 from contracts.source import SourceSpec
 from transforms.account import CommitLedger
-from transforms.converge.transform import ConvergeIntoTable
-from transforms.decode import ConflictLetters, Cut, DecodeRecords
+from transforms.converge.transform import ConvergeIntoTable, timed_panes
+from transforms.converge.upkeep import UpkeepPlan
+from transforms.decode import ConflictLetters, Cut, DecodeRecords, RawRecords
+from transforms.immediate import PublishRows, RowsTopic
 from transforms.lake.location import Lake
-from transforms.lake.raw import RawChunk
 from transforms.lake.tables import (
     DEAD_LETTER_SCHEMA,
     DEAD_LETTERS,
@@ -34,7 +37,22 @@ from transforms.lake.tables import (
 )
 from transforms.outcomes import Outcome
 
+_LATE_RANGE_S = 3_600  # late rows are few and reach far back: longer ranges than those of windows that are full
 _BEAM_LATENESS_MARGIN_S = 60  # so that Beam can only drop what was already routed as late
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panes:
+    """When things happen in unbounded input, in seconds of processing time.
+
+    early_s: between panes of a window that is still open; None for none. late_s: until what came late for a window, dead letters
+    and late rows are folded. commit_s: between commits of a table. keep_snapshots_s: how far back a table can be read as it was.
+    """
+
+    early_s: int | None = None
+    late_s: int = 30
+    commit_s: int = 10
+    keep_snapshots_s: int = 3_600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +60,8 @@ class IngestGraph:
     """Everything that the graph needs to know.
 
     lake, contract, spec: where to, what it means, how it comes. cut: windows, shards and lateness. run_id: names the run in what it
-    writes. pane_s: processing time between the early and between the late panes of a window; None for Beam's default trigger
-    (FnApiRunner knows no processing time; bounded input fires each window once, which is the same fold).
-    commit_every_s: processing time between commits; None commits once, at the end of bounded input.
+    writes. panes: None for bounded input on FnApiRunner, which knows no processing time: each window fires once and each table is
+    committed at the end, which is the same fold. immediate: where rows go as soon as they are decoded; None for nowhere.
     """
 
     lake: Lake
@@ -52,8 +69,8 @@ class IngestGraph:
     spec: SourceSpec
     run_id: str
     cut: Cut = field(default_factory=Cut)
-    pane_s: int | None = None
-    commit_every_s: int | None = None
+    panes: Panes | None = None
+    immediate: RowsTopic | None = None
 
     @property
     def table(self) -> str:
@@ -78,41 +95,62 @@ class IngestGraph:
         ensure_table(self.lake, DEAD_LETTERS, DEAD_LETTER_SCHEMA, layout)
         ensure_table(self.lake, LEDGER, LEDGER_SCHEMA, None)
 
-    def build(self, chunks: beam.PCollection[RawChunk]) -> None:
-        """Add the graph behind raw chunks, however they are read."""
-        event_id, every_s = self.contract.event_id, self.commit_every_s
+    def build(self, raw: beam.PCollection[RawRecords]) -> None:
+        """Add the graph behind raw records, however they are read."""
+        immediate = self.immediate is not None
+        decoded = raw | "DecodeRecords" >> DecodeRecords(self.contract, self.spec, self.cut, self.run_id, immediate)
+        if self.immediate:
+            _ = decoded.in_order | "PublishRows" >> PublishRows(self.immediate, self.contract)
         letters = ConflictLetters(self.contract, self.cut, self.run_id)
-        decoded = chunks | "DecodeRecords" >> DecodeRecords(self.contract, self.spec, self.cut, self.run_id)
+        event_id = self.contract.event_id
         validated = (
             decoded.rows
             | "WindowRows" >> self._windows()
-            | "ConvergeRows"
-            >> ConvergeIntoTable(
-                self.lake, self.table, event_id, Outcome.ACCEPTED, self.run_id, commit_every_s=every_s, letters=letters
-            )
+            | "ConvergeRows" >> self._converge(self.table, event_id, Outcome.ACCEPTED, letters)
         )
         late = (
-            decoded.late
-            | "WindowLate" >> self._windows()
-            | "ConvergeLate"
-            >> ConvergeIntoTable(self.lake, self.late_table, event_id, Outcome.LATE, self.run_id, commit_every_s=every_s)
+            decoded.late | "LatePanes" >> self._panes() | "ConvergeLate" >> self._converge(self.late_table, event_id, Outcome.LATE)
         )
         dead = (
             decoded.rejected
-            | "WindowDeadLetters" >> self._windows()
-            | "ConvergeDeadLetters"
-            >> ConvergeIntoTable(
-                self.lake, DEAD_LETTERS, "dead_letter_id", Outcome.DEAD_LETTER, self.run_id, commit_every_s=every_s
-            )
+            | "DeadLetterPanes" >> self._panes()
+            | "ConvergeDeadLetters" >> self._converge(DEAD_LETTERS, "dead_letter_id", Outcome.DEAD_LETTER)
         )
-        outcomes = (validated.outcomes, late.outcomes, dead.outcomes, decoded.filtered) | "AllOutcomes" >> beam.Flatten()
-        _ = outcomes | "CommitLedger" >> CommitLedger(self.lake, self.run_id, commit_every_s=every_s)
+        outcomes = (validated, late, dead, decoded.filtered) | "AllOutcomes" >> beam.Flatten()
+        _ = outcomes | "CommitLedger" >> CommitLedger(
+            self.lake, self.run_id, commit_every_s=self._commit_every_s, upkeep=self._upkeep
+        )
+
+    @property
+    def _commit_every_s(self) -> int | None:
+        return self.panes.commit_s if self.panes else None
+
+    @property
+    def _upkeep(self) -> UpkeepPlan | None:
+        """While input never ends, tables are kept in shape beside it; else the next run or a person does."""
+        if self.panes is None:
+            return None
+        return UpkeepPlan(closed_after_s=self.cut.allowed_lateness_s + 2 * self.cut.window_s, keep_s=self.panes.keep_snapshots_s)
+
+    def _converge(
+        self, table: str, key: str, outcome: Outcome, letters: ConflictLetters | None = None, *, range_s: int | None = None
+    ) -> ConvergeIntoTable:
+        return ConvergeIntoTable(
+            self.lake, table, key, range_s or self.cut.window_s, outcome, self.run_id,
+            commit_every_s=self._commit_every_s, letters=letters, upkeep=self._upkeep,
+        )  # fmt: skip
 
     def _windows(self) -> beam.WindowInto:
-        pane = AfterProcessingTime(self.pane_s) if self.pane_s is not None else None
+        """A row's own window, folded when the watermark passes its end."""
+        panes = self.panes
+        early = AfterProcessingTime(panes.early_s) if panes and panes.early_s else None
         return beam.WindowInto(
             FixedWindows(self.cut.window_s),
-            trigger=AfterWatermark(early=pane, late=pane) if pane else DefaultTrigger(),
+            trigger=AfterWatermark(early=early, late=AfterProcessingTime(panes.late_s)) if panes else DefaultTrigger(),
             accumulation_mode=AccumulationMode.DISCARDING,
             allowed_lateness=self.cut.allowed_lateness_s + _BEAM_LATENESS_MARGIN_S,
         )
+
+    def _panes(self) -> beam.WindowInto:
+        """Rows of any time, folded every few seconds: whatever the watermark is, none is dropped."""
+        return timed_panes(self.panes.late_s if self.panes else None)

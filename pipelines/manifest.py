@@ -29,13 +29,13 @@ class RunSummary:
 def write_started(lake: Lake, run_id: str, started: datetime, source: str) -> None:
     """Note that a run began, and where."""
     note = {"run_id": run_id, "started_at": _text(started), "source": source, "pid": os.getpid(), "host": socket.gethostname()}
-    _write(lake.runs / run_id / STARTED, note)
+    write_document(lake.runs / run_id / STARTED, note)
 
 
 def write_manifest(lake: Lake, run_id: str, document: dict[str, Any]) -> Path:
     """Write a run's manifest; it appears whole."""
     path = lake.runs / run_id / MANIFEST
-    _write(path, document)
+    write_document(path, document)
     return path
 
 
@@ -68,7 +68,8 @@ def _alive(started: dict[str, Any]) -> bool:
     return True
 
 
-def _write(path: Path, document: dict[str, Any]) -> None:
+def write_document(path: Path, document: Any) -> None:
+    """Write a JSON document of a run; it appears whole. Dataclasses and times (UTC) are written as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False, default=_plain) + "\n", "utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""The DirectRunner, by its real name: FnApiRunner in process for bounded input, or with worker processes.
+"""The DirectRunner, by its real names: FnApiRunner for bounded input, in process or with worker processes; Prism for unbounded.
 
 ``DirectRunner`` in Beam picks one of three runners by itself and may download one; here the runner is named.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.prism_runner import PrismRunner
 
 from contracts.errors import HeadraceError
 
@@ -34,9 +35,42 @@ def run_bounded(build: Build, *, workers: int = 1, extra: Sequence[str] = ()) ->
         f"--direct_num_workers={workers}",
         "--direct_running_mode=" + ("in_memory" if workers == 1 else "multi_processing"),
     ]
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # what it logs as an error, it also raises
+    quiet_beam()
     with _plainly(), beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([*arguments, *extra])) as pipeline:
         build(pipeline)
+
+
+def run_unbounded(build: Build, *, prism: str | None, extra: Sequence[str] = ()) -> None:
+    """Run one graph on Prism, with its workers as threads of this process, until its input ends or somebody interrupts.
+
+    Args:
+        build: adds the graph to a pipeline.
+        prism: path of the Prism binary; None lets Beam download its own.
+        extra: further Beam options.
+
+    Raises:
+        HeadraceError, OSError, KeyboardInterrupt: as the graph raised them, where they can be told.
+        Exception: whatever else the graph raised, as Beam wraps it.
+    """
+    arguments = ["--streaming", "--environment_type=LOOPBACK", *([f"--prism_location={prism}"] if prism else [])]
+    quiet_beam()
+    with _plainly():
+        pipeline = beam.Pipeline(runner=PrismRunner(), options=PipelineOptions([*arguments, *extra]))
+        build(pipeline)
+        result = pipeline.run()
+        try:
+            result.wait_until_finish()
+        except BaseException:
+            with suppress(Exception):
+                result.cancel()
+            raise
+
+
+def quiet_beam() -> None:
+    """What Beam and its servers log as an error they also raise."""
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    for server in ("PrismRunner", "PrismJobServer", "FlinkJarJobServer"):
+        logging.getLogger(server).propagate = False  # they set their own level
 
 
 @contextmanager

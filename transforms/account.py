@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 import apache_beam as beam
 from apache_beam import coders
 
-from transforms.converge.transform import commit_windows
+from transforms.converge.transform import timed_panes
+from transforms.converge.upkeep import UpkeepPlan
 from transforms.lake.ledger import append_outcomes
 from transforms.lake.location import Lake
+from transforms.lake.tables import LEDGER
 from transforms.outcomes import PositionOutcomes
 
 coders.registry.register_coder(PositionOutcomes, coders.FastPrimitivesCoder)
@@ -22,10 +24,10 @@ class CommitLedger(beam.PTransform):
     Guarantees: at least once; the ledger is a union, so repeats change nothing.
     """
 
-    def __init__(self, lake: Lake, run_id: str, *, commit_every_s: int | None = None) -> None:
+    def __init__(self, lake: Lake, run_id: str, *, commit_every_s: int | None = None, upkeep: UpkeepPlan | None = None) -> None:
         super().__init__()
-        self._commits = commit_windows(commit_every_s)
-        self._append = _AppendFn(lake, run_id)
+        self._commits = timed_panes(commit_every_s)
+        self._append = _AppendFn(lake, run_id, upkeep)
 
     def expand(self, outcomes: beam.PCollection[PositionOutcomes]) -> beam.PCollection[int]:
         """See the class."""
@@ -44,11 +46,13 @@ def _with_one_key(outcome: PositionOutcomes) -> tuple[int, PositionOutcomes]:
 
 @beam.typehints.with_output_types(int)
 class _AppendFn(beam.DoFn):
-    def __init__(self, lake: Lake, run_id: str) -> None:
-        self._lake, self._run_id = lake, run_id
+    def __init__(self, lake: Lake, run_id: str, upkeep: UpkeepPlan | None) -> None:
+        self._lake, self._run_id, self._upkeep = lake, run_id, upkeep
 
     def process(self, element: tuple[int, Iterable[PositionOutcomes]]) -> Iterator[int]:
         outcomes = list(element[1])
         if outcomes:
             append_outcomes(self._lake, outcomes, self._run_id)
+            if self._upkeep:
+                self._upkeep.step(self._lake, LEDGER, 0, self._run_id)
         yield len(outcomes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 from apache_beam import coders
@@ -28,6 +29,7 @@ from contracts.source import SourceSpec
 from transforms.batch import RowBatch
 from transforms.converge.fold import GRID_S
 from transforms.formats import Bookmark, ParsedRecords, format_for
+from transforms.kafka.messages import MessageBatch
 from transforms.lake.raw import RawChunk
 from transforms.lake.tables import DEAD_LETTER_SCHEMA, WITHDRAWN, violations_column
 from transforms.late import NEVER_LATE_US, is_late
@@ -36,20 +38,26 @@ from transforms.outcomes import Outcome, PositionOutcomes, runs_of
 coders.registry.register_coder(RawChunk, coders.FastPrimitivesCoder)
 
 STAGE = "decode"
-_REJECTED, _LATE, _FILTERED = "rejected", "late", "filtered"
+_REJECTED, _LATE, _FILTERED, _IN_ORDER = "rejected", "late", "filtered", "in_order"
 _MICROS = 1_000_000
 
 
-class Decoded(NamedTuple):
-    """What came of raw records. Batches are keyed by shard and stamped with the end of their window.
+RawRecords = RawChunk | MessageBatch
 
-    rows: accepted rows. rejected: dead letters. late: rows too late for their window. filtered: positions that a filter took out.
+
+class Decoded(NamedTuple):
+    """What came of raw records. Batches are keyed by shard.
+
+    rows: accepted rows, one batch per window and shard, stamped with the end of its window. rejected: dead letters; late: rows too
+    late for their window; both one batch per shard with rows of any time, stamped as their input was, so that no watermark takes
+    them for late. filtered: positions that a filter took out. in_order: accepted rows before they were cut, if asked for.
     """
 
     rows: beam.PCollection[tuple[int, RowBatch]]
     rejected: beam.PCollection[tuple[int, RowBatch]]
     late: beam.PCollection[tuple[int, RowBatch]]
     filtered: beam.PCollection[PositionOutcomes]
+    in_order: beam.PCollection[RowBatch]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +71,11 @@ class Cut:
 
 @dataclass
 class DecodeRecords(beam.PTransform):
-    """Decode and check raw chunks against a contract.
+    """Decode and check raw records against a contract.
 
-    Input: RawChunk. Output: Decoded.
+    Input: RawChunk or MessageBatch. Output: Decoded.
     Windowing: none needed; outputs carry timestamps for the pipeline's own windows of ``cut.window_s``.
-    Guarantees: every record of a chunk comes out exactly once, in one of the outputs. Deterministic. Memory: one chunk's columns.
+    Guarantees: every record comes out exactly once, in one of the first four outputs. Deterministic. Memory: one chunk's columns.
     Fails with: every code of the contract's rules and of the formats, ``codes.Code``.
     """
 
@@ -75,46 +83,47 @@ class DecodeRecords(beam.PTransform):
     spec: SourceSpec
     cut: Cut
     run_id: str
+    in_order: bool = False
 
     def __post_init__(self) -> None:
         super().__init__()
 
-    def expand(self, chunks: beam.PCollection[RawChunk]) -> Decoded:
+    def expand(self, raw: beam.PCollection[RawRecords]) -> Decoded:
         """See the class."""
-        decoder = _DecodeFn(self.contract, self.spec, self.cut, self.run_id)
-        out = chunks | "Decode" >> beam.ParDo(decoder).with_outputs(_REJECTED, _LATE, _FILTERED, main="rows")
-        return Decoded(out.rows, out[_REJECTED], out[_LATE], out[_FILTERED])
+        decoder = _DecodeFn(self.contract, self.spec, self.cut, self.run_id, self.in_order)
+        out = raw | "Decode" >> beam.ParDo(decoder).with_outputs(_REJECTED, _LATE, _FILTERED, _IN_ORDER, main="rows")
+        return Decoded(out.rows, out[_REJECTED], out[_LATE], out[_FILTERED], out[_IN_ORDER])
 
 
 @beam.typehints.with_output_types(tuple[int, RowBatch])
 class _DecodeFn(beam.DoFn):
-    def __init__(self, contract: Contract, spec: SourceSpec, cut: Cut, run_id: str) -> None:
-        self._contract, self._spec, self._cut, self._run_id = contract, spec, cut, run_id
+    def __init__(self, contract: Contract, spec: SourceSpec, cut: Cut, run_id: str, in_order: bool) -> None:
+        self._contract, self._spec, self._cut, self._run_id, self._in_order = contract, spec, cut, run_id, in_order
         names = ("records_in", "records_out", "records_failed", "records_filtered", "records_late")
         self._counters = {name: Metrics.counter(f"decode/{spec.name}", name) for name in names}
 
     def setup(self) -> None:
         self._decoder = RecordDecoder(self._contract, self._spec, self._run_id)
 
-    def process(self, chunk: RawChunk) -> Iterator[Any]:
-        decoded = self._decoder.decode_chunk(chunk)
+    def process(self, raw: RawRecords) -> Iterator[Any]:
+        decoded = self._decoder.decode(raw)
+        cut, event_id = self._cut, self._contract.event_id
         times = decoded.rows.column("_window_time").cast(pa.int64()).to_numpy()
-        cut = self._cut
-        late = is_late(
-            times, decoded.watermark_us, window_us=cut.window_s * _MICROS, allowed_lateness_us=cut.allowed_lateness_s * _MICROS
-        )
+        window_us, lateness_us = cut.window_s * _MICROS, cut.allowed_lateness_s * _MICROS
+        late = is_late(times, decoded.watermarks_us, window_us=window_us, allowed_lateness_us=lateness_us)
         on_time, too_late = (decoded.rows, None) if not late.any() else (decoded.rows.filter(~late), decoded.rows.filter(late))
-        counts = (chunk.records, len(on_time), len(decoded.dead_letters), len(decoded.filtered), int(late.sum()))
+        counts = (decoded.records, len(on_time), len(decoded.dead_letters), len(decoded.filtered), int(late.sum()))
         for counter, count in zip(self._counters.values(), counts, strict=True):
             counter.inc(count)
-        yield from cut_batches(on_time, self._contract.event_id, cut)
-        for tag, rows, key in ((_LATE, too_late, self._contract.event_id), (_REJECTED, decoded.dead_letters, "dead_letter_id")):
+        yield from cut_batches(on_time, event_id, cut)
+        for tag, rows, key in ((_LATE, too_late, event_id), (_REJECTED, decoded.dead_letters, "dead_letter_id")):
             if rows is not None:
-                yield from (beam.pvalue.TaggedOutput(tag, batch) for batch in cut_batches(rows, key, cut))
-        if decoded.filtered:
-            runs = runs_of(np.array(decoded.filtered, dtype=np.int64))
-            outcome = PositionOutcomes(self._spec.name, chunk.raw_file, Outcome.FILTERED, runs, None, None)
+                yield from (beam.pvalue.TaggedOutput(tag, batch) for batch in cut_shards(rows, key, cut))
+        if len(decoded.filtered):
+            outcome = PositionOutcomes(self._spec.name, decoded.raw_file, Outcome.FILTERED, runs_of(decoded.filtered), None, None)
             yield beam.pvalue.TaggedOutput(_FILTERED, outcome)
+        if self._in_order and len(on_time):
+            yield beam.pvalue.TaggedOutput(_IN_ORDER, RowBatch(on_time))
 
 
 def cut_batches(rows: pa.Table, key: str, cut: Cut) -> Iterator[TimestampedValue]:
@@ -135,6 +144,15 @@ def cut_batches(rows: pa.Table, key: str, cut: Cut) -> Iterator[TimestampedValue
         yield TimestampedValue((shard, RowBatch(rows.slice(start, end - start))), last_moment)
 
 
+def cut_shards(rows: pa.Table, key: str, cut: Cut) -> Iterator[tuple[int, RowBatch]]:
+    """Rows of any time as (shard, RowBatch)."""
+    if len(rows) == 0:
+        return
+    shards = shards_of(rows.column(key).to_pylist(), cut.num_shards)
+    for shard in np.unique(shards).tolist():
+        yield shard, RowBatch(rows.filter(pa.array(shards == shard)))
+
+
 def shards_of(keys: Sequence[str], num_shards: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """``xxh3_128(key) % num_shards``, per key."""
     digest = xxhash.xxh3_128_intdigest
@@ -142,13 +160,18 @@ def shards_of(keys: Sequence[str], num_shards: int) -> np.ndarray[Any, np.dtype[
 
 
 @dataclass
-class DecodedChunk:
-    """rows: accepted rows (row_schema). dead_letters: DEAD_LETTER_SCHEMA. filtered: positions. watermark_us: W of these records."""
+class DecodedRecords:
+    """What came of some records of one raw file or log.
 
+    rows: accepted rows (row_schema); watermarks_us: W of each, or of all. dead_letters: DEAD_LETTER_SCHEMA. filtered: positions.
+    """
+
+    raw_file: str
+    records: int
     rows: pa.Table
     dead_letters: pa.Table
-    filtered: list[int]
-    watermark_us: int = NEVER_LATE_US
+    filtered: npt.NDArray[np.int64]
+    watermarks_us: npt.NDArray[np.int64] | int = NEVER_LATE_US
 
 
 class RecordDecoder:
@@ -160,58 +183,84 @@ class RecordDecoder:
         self._finisher = RowFinisher(contract)
         self._schema = row_schema(contract)
 
-    def decode_chunk(self, chunk: RawChunk) -> DecodedChunk:
+    def decode(self, raw: RawRecords) -> DecodedRecords:
+        """Decode and check raw records, wherever they come from."""
+        return self._decode_messages(raw) if isinstance(raw, MessageBatch) else self._decode_chunk(raw)
+
+    def _decode_messages(self, batch: MessageBatch) -> DecodedRecords:
+        parsed, message = batch.parse(self._spec), batch.message_of_record(self._spec)
+        received = batch.times_us[message].tolist()
+        with _collector_paused():
+            return self.decode_block(parsed, batch.positions(self._spec), batch.log, received, batch.watermarks_us[message])
+
+    def _decode_chunk(self, chunk: RawChunk) -> DecodedRecords:
         """Read and decode one chunk of a raw file."""
-        parts: list[DecodedChunk] = []
+        parts: list[DecodedRecords] = []
         end = chunk.ordinal + chunk.records
         with open(chunk.path, "rb") as file, _collector_paused():
             for block in format_for(self._spec).blocks(file, Bookmark(chunk.ordinal, chunk.offset)):
                 if block.start.ordinal >= end:
                     break
-                parsed = block.parse()
-                parts.append(self.decode_block(parsed, block.start.ordinal, end, chunk.raw_file, chunk.received_at_us))
-        if not parts:
-            return DecodedChunk(self._schema.empty_table(), DEAD_LETTER_SCHEMA.empty_table(), [])
-        return DecodedChunk(
-            pa.concat_tables([part.rows for part in parts]),
-            pa.concat_tables([part.dead_letters for part in parts]),
-            [position for part in parts for position in part.filtered],
+                parsed = block.parse().first(end - block.start.ordinal)
+                first, count = block.start.ordinal, len(parsed.records)
+                positions = np.arange(first, first + count)
+                parts.append(self.decode_block(parsed, positions, chunk.raw_file, [chunk.received_at_us] * count))
+        none: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        return DecodedRecords(
+            chunk.raw_file,
+            sum(part.records for part in parts),
+            pa.concat_tables([self._schema.empty_table(), *(part.rows for part in parts)]),
+            pa.concat_tables([DEAD_LETTER_SCHEMA.empty_table(), *(part.dead_letters for part in parts)]),
+            np.concatenate([none, *(part.filtered for part in parts)]),
         )
 
-    def decode_block(self, parsed: ParsedRecords, first: int, end: int, raw_file: str, received_at_us: int) -> DecodedChunk:
+    def decode_block(
+        self,
+        parsed: ParsedRecords,
+        positions: npt.NDArray[np.int64],
+        raw_file: str,
+        received_at_us: list[int],
+        watermarks_us: npt.NDArray[np.int64] | None = None,
+    ) -> DecodedRecords:
         """Decode records that were read already.
 
         Args:
             parsed: the records.
-            first: position of the first.
-            end: positions from here on belong to somebody else.
+            positions: of each.
             raw_file: where they come from.
-            received_at_us: when they were received, where the payload does not say.
+            received_at_us: when each was received, where the payload does not say.
+            watermarks_us: W of each; None where none can be late.
         """
-        records, envelopes, failed = parsed.records, parsed.envelopes, parsed.failed
-        if len(records) > end - first:
-            records = records[: end - first]
-            envelopes = envelopes[: end - first] if envelopes is not None else None
-            failed = {i: v for i, v in failed.items() if i < len(records)}
-        checked = self._checker.check(records, envelopes, failed=failed)
-        count = len(checked.accepted)
-        columns = self._finisher.finish(checked.columns, [received_at_us] * count)
+        records = parsed.records
+        checked = self._checker.check(records, parsed.envelopes, failed=parsed.failed)
+        accepted = np.asarray(checked.accepted, dtype=np.int64)
+        all_accepted = len(accepted) == len(records)
+        count = len(accepted)
+        columns = self._finisher.finish(
+            checked.columns, received_at_us if all_accepted else [received_at_us[i] for i in checked.accepted]
+        )
         columns["_source"] = [self._spec.name] * count
         columns["_raw_file"] = [raw_file] * count
-        columns["_position"] = [first + i for i in checked.accepted]
+        columns["_position"] = positions[accepted].tolist()
         rows = pa.Table.from_arrays([to_arrow(f.type, columns[f.name]) for f in self._schema], schema=self._schema)
         rejected = dict(sorted(checked.rejected.items()))
-        dead = self._dead_letters(rejected, parsed.raw, records, first, raw_file, received_at_us) if rejected else None
-        return DecodedChunk(rows, dead or DEAD_LETTER_SCHEMA.empty_table(), [first + i for i in checked.filtered])
+        dead = self._dead_letters(rejected, parsed, positions, raw_file, received_at_us) if rejected else None
+        return DecodedRecords(
+            raw_file,
+            len(records),
+            rows,
+            dead or DEAD_LETTER_SCHEMA.empty_table(),
+            positions[np.asarray(checked.filtered, dtype=np.int64)],
+            NEVER_LATE_US if watermarks_us is None else watermarks_us[accepted],
+        )
 
     def _dead_letters(
         self,
         rejected: Mapping[int, list[Violation]],
-        raw: Callable[[int], bytes],
-        records: Sequence[Any],
-        first: int,
+        parsed: ParsedRecords,
+        positions: npt.NDArray[np.int64],
         raw_file: str,
-        received_at_us: int,
+        received_at_us: Sequence[int],
     ) -> pa.Table:
         ids = self._spec.columns.get(self._contract.event_id, ())
         id_step = ids[0].steps if ids and not ids[0].envelope else ()
@@ -221,12 +270,12 @@ class RecordDecoder:
                 "stage": STAGE,
                 "dataset": self._contract.name,
                 "contract_version": self._contract.version,
-                "event_id": _text_at(records[index], id_step),
-                "raw": raw(index),
+                "event_id": _text_at(parsed.records[index], id_step),
+                "raw": parsed.raw(index),
                 "_source": self._spec.name,
                 "_raw_file": raw_file,
-                "_position": first + index,
-                "_received_at": received_at_us,
+                "_position": int(positions[index]),
+                "_received_at": received_at_us[index],
             }
             for index, violations in rejected.items()
         ]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import xxhash
 
 from contracts.compiler.columns import Values
@@ -109,6 +110,25 @@ class RowFinisher:
             parts = [_NULL_RANK if v is None else b"\0" + (v + 2**63).to_bytes(8, "big") for v in columns[name]]
             ranks = [a + b for a, b in zip(ranks, parts, strict=True)] if any(ranks) else parts
         return ranks
+
+
+def canonical_rows(contract: Contract) -> Callable[[pa.Table], list[bytes]]:
+    """A function that gives the canonical JSON of finished rows: what their ``_row_hash`` is the hash of."""
+    names = sorted(column.name for column in contract.columns)
+    encode = _row_encoder(names)
+
+    def encode_rows(rows: pa.Table) -> list[bytes]:
+        return encode(FinishedColumns({name: _canonical_values(rows.column(name)) for name in names}))
+
+    return encode_rows
+
+
+def _canonical_values(column: pa.ChunkedArray) -> Values:
+    if pa.types.is_timestamp(column.type):
+        return list(column.cast(pa.int64()).to_pylist())
+    if pa.types.is_map(column.type):
+        return [None if value is None else dict(value) for value in column.to_pylist()]
+    return list(column.to_pylist())
 
 
 def _row_encoder(names: list[str]) -> Callable[[FinishedColumns], list[bytes]]:

@@ -14,7 +14,9 @@ from contracts.project import Project
 from examples.webshop.generate import main as generate
 from pipelines.cli.console import LEDGER_COLUMNS, balance, ledger_cells, progress, stdout, table
 from pipelines.cli.deadletter import find_letters, first_violation, short_position, where
-from pipelines.files import IngestOptions, IngestReport, ingest_files
+from pipelines.files import ingest_files
+from pipelines.ingest_options import IngestOptions
+from pipelines.run import IngestReport
 from transforms.lake.ledger import LedgerEntry
 from transforms.lake.location import Lake
 
@@ -56,7 +58,7 @@ def _ingest(folder: Path, lake: Path, source: str) -> IngestReport:
     stdout.print(f"$ headrace ingest {source} --input {_shown(folder)} --lake {_shown(lake)} --allow-damaged", style="dim")
     with progress() as show:
         report = ingest_files(options, Project.load(HERE), show)
-    if not report.ingested:
+    if not report.manifest["ingested_files"]:
         stdout.print(f"  {source}: already landed; nothing to do")
     return report
 

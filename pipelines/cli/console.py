@@ -24,11 +24,11 @@ from transforms.lake.ledger import LedgerEntry
 from transforms.lake.location import Lake
 
 if TYPE_CHECKING:
-    from pipelines.files import Progress as RunProgress  # brings Beam, which takes a second to import
+    from pipelines.run import Progress as RunProgress  # brings Beam, which takes a second to import
 
 _LINE_EVERY_S = 5.0
 LEDGER_COLUMNS = ("in", "validated", "duplicate", "late", "filtered", "dead letter")
-_STEPS = {"land": "landing files", "ingest": "checking and folding", "account": "adding up the ledger"}
+_STEPS = {"land": "landing files", "ingest": "checking and folding", "read": "reading topics", "account": "adding up the ledger"}
 _PIPE_WIDTH = 200  # tables in files and pipes are never folded to a terminal's width
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from pyiceberg.expressions import And, BooleanExpression, EqualTo, NotEqualTo, S
 
 from contracts.codes import Code
 from contracts.errors import ConfigurationError
+from contracts.project import Project
 from pipelines.cli.console import json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
 from transforms.lake.location import Lake
 from transforms.lake.records import read_record
+from transforms.lake.segments import LogId, is_log, offset_of, position_of
 from transforms.lake.tables import DEAD_LETTER_SCHEMA, DEAD_LETTERS, WITHDRAWN
 
 _SHOWN_BYTES = 4_096
@@ -41,7 +44,7 @@ def _filters(command: Any) -> Any:
 @plain_errors
 def list_letters(source: str | None, code: str | None, limit: int, lake: str | None, project: Path | None, as_json: bool) -> None:
     """Dead letters, one a line: id, code, place and the first violation. Never their content."""
-    opened, _ = open_lake(lake, project)
+    opened, loaded = open_lake(lake, project)
     letters = find_letters(opened, where(source, code), limit)
     for letter in letters:
         letter["event_id"] = letter["event_id"] and _HIDDEN
@@ -51,7 +54,11 @@ def list_letters(source: str | None, code: str | None, limit: int, lake: str | N
     if not letters:
         stdout.print("no dead letters")
         return
-    rows = [(x["dead_letter_id"], x["code"], x["source"], short_position(x["position"]), first_violation(x)) for x in letters]
+    batched = _batched(loaded, {x["source"] for x in letters})
+    rows = [
+        (x["dead_letter_id"], x["code"], x["source"], short_position(x["position"], x["source"] in batched), first_violation(x))
+        for x in letters
+    ]
     stdout.print(table(("id", "code", "source", "position", "path: expected"), rows))
     if len(letters) == limit:
         stdout.print(f"the first {limit}; more with --limit, counts with: headrace deadletter stats")
@@ -75,7 +82,7 @@ def show(dead_letter_id: str, reveal: bool, lake: str | None, project: Path | No
     raw = letter.pop("raw", None)
     if reveal and raw is None:
         spec, _ = loaded.source(letter["source"])
-        raw_file, _, ordinal = letter["position"].partition(":")
+        raw_file, _, ordinal = letter["position"].rpartition(":")
         raw = read_record(opened, spec, raw_file, int(ordinal))
     if not reveal:
         letter["event_id"] = letter["event_id"] and _HIDDEN
@@ -144,10 +151,28 @@ def find_letters(lake: Lake, condition: BooleanExpression, limit: int | None, *,
     return letters
 
 
-def short_position(position: str) -> str:
-    """A position for a table: the raw file's first digits and the ordinal."""
-    raw_file, _, ordinal = position.partition(":")
-    return f"{raw_file[:12]}:{ordinal}"
+def short_position(position: str, batched: bool = False) -> str:
+    """A position for a table: the raw file's first digits and the ordinal; topic, partition and offset of a log.
+
+    Args:
+        position: as a dead letter has it.
+        batched: whether messages of the source hold several records; then the index in the message follows the offset.
+    """
+    raw_file, _, ordinal = position.rpartition(":")
+    if not is_log(raw_file):
+        return f"{raw_file[:12]}:{ordinal}"
+    log, number = LogId.parse(raw_file), int(ordinal)
+    offset = offset_of(number, batched)
+    return f"{log.topic}[{log.partition}]:{offset}" + (f"/{number - position_of(offset, 0, True)}" if batched else "")
+
+
+def _batched(project: Project, sources: set[str]) -> set[str]:
+    """Which of these sources have several records in a message; of sources that the project does not know nothing is told."""
+    found = set()
+    for source in sources:
+        with contextlib.suppress(ConfigurationError):
+            found |= {source} if project.source(source)[0].records else set()
+    return found
 
 
 def first_violation(letter: dict[str, Any]) -> str:

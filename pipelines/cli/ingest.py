@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,23 @@ from pipelines.cli.console import (
     stdout,
     table,
 )
-from pipelines.files import IngestOptions, IngestReport, ingest_files
+from pipelines.files import ingest_files
+from pipelines.ingest_options import IngestOptions
 from pipelines.options import click_options, parse
+from pipelines.run import IngestReport
+from pipelines.topics import Submitted, ingest_topics
 
 _EPILOG = """\b
 Examples:
   headrace ingest web --input 'drop/web/*.jsonl.gz' --lake lake
   headrace ingest sources/crm.yaml --input exports/contacts.csv --allow-damaged --json
+  headrace ingest web --input kafka://localhost:29092/web-events --lake lake --until now
+  headrace ingest web --input kafka://localhost:29092/web-events --lake lake --runner flink
 
 SOURCE names sources/SOURCE.yaml of the project, or is a path; it fixes dataset, contract, format and mapping. Running a command
-again is safe: files are landed once, and rows are folded, never added twice. Options of Beam go behind `--`.
+again is safe: files and offsets are landed once, and rows are folded, never added twice. Kafka without --until never ends: on
+Flink the command returns when the job runs (headrace job list), on the direct runner it runs until Ctrl-C. Options of Beam go
+behind `--`.
 """
 
 
@@ -42,11 +50,16 @@ again is safe: files are landed once, and rows are folded, never added twice. Op
 @json_option
 @plain_errors
 def ingest(source: str, beam_options: tuple[str, ...], project: Path | None, as_json: bool, **given: Any) -> None:
-    """Land files, check every record against its contract, and fold the good ones into the validated table."""
+    """Land files or topics, check every record against its contract, and fold the good ones into the validated table."""
     options = parse(IngestOptions, {"source": source, "beam_options": beam_options, **given})
+    options.check()
     loaded = Project.load(project)
     with progress() as report_progress:
-        report = ingest_files(options, loaded, report_progress)
+        run = ingest_topics if options.reads_kafka else ingest_files
+        report = run(options, loaded, report_progress)
+    if isinstance(report, Submitted):
+        print_json(asdict(report)) if as_json else show_submitted(report)
+        return
     if as_json:
         print_json(report.manifest)
     else:
@@ -54,14 +67,20 @@ def ingest(source: str, beam_options: tuple[str, ...], project: Path | None, as_
     sys.exit(report.exit_code)
 
 
+def show_submitted(job: Submitted) -> None:
+    """What to do with a job that goes on."""
+    stdout.print(
+        f"run {job.run_id}: reads {', '.join(job.topics)} ({job.partitions} partitions) as Flink job {job.job_id} on {job.flink}"
+    )
+    stdout.print(f"  look at it:  headrace job status {job.run_id}")
+    stdout.print(f"  stop it:     headrace job stop {job.run_id}")
+    stdout.print(f"  look after:  headrace job supervise {job.run_id}")
+
+
 def show_report(report: IngestReport) -> None:
     """The summary at the end of a run."""
-    counts: dict[str, int] = {}
-    for landing in report.landings:
-        counts[landing.status] = counts.get(landing.status, 0) + 1
-    files = ", ".join(f"{count} {status}" for status, count in counts.items())
     dataset = report.manifest["datasets"][report.dataset]
-    stdout.print(f"run {report.run_id}: files: {files}")
+    stdout.print(f"run {report.run_id}: {report.inputs}")
     stdout.print(table(("source", *LEDGER_COLUMNS, ""), [(report.source, *ledger_cells(report.ledger), balance(report.ledger))]))
     if report.ledger.codes:
         codes = ", ".join(f"{code} {count:,}" for code, count in sorted(report.ledger.codes.items()))

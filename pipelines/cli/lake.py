@@ -9,8 +9,11 @@ import click
 
 from pipelines.cli.console import fail, json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
 from pipelines.options import duration
+from transforms.lake.expire import expire_snapshots, orphans
 from transforms.lake.raw import raw_files
-from transforms.lake.upkeep import compact, folded_tables, list_tables, orphans
+from transforms.lake.streams import log_files
+from transforms.lake.tables import LEDGER
+from transforms.lake.upkeep import all_tables, compact, folded_tables, list_tables
 
 
 class _Duration(click.ParamType[int]):
@@ -25,7 +28,7 @@ class _Duration(click.ParamType[int]):
 
 @click.group()
 def lake() -> None:
-    """Files and tables of a lake: list, compact, clean."""
+    """Files and tables of a lake: list, compact, expire, clean."""
 
 
 @lake.command("files", epilog="\b\nExample:\n  headrace lake files --verify")
@@ -35,9 +38,10 @@ def lake() -> None:
 @json_option
 @plain_errors
 def files(verify: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
-    """Raw files per source, and data files, rows and content hash per table."""
+    """Raw files per source, raw segments per log, and data files, rows and content hash per table."""
     opened, _ = open_lake(lake, project)
     tables = list(list_tables(opened, verify=verify))
+    logs = log_files(opened)
     sources: dict[str, list[int]] = {}
     for file in raw_files(opened):
         totals = sources.setdefault(file.source, [0, 0, 0, 0])
@@ -45,9 +49,16 @@ def files(verify: bool, lake: str | None, project: Path | None, as_json: bool) -
             totals[i] += number
     if as_json:
         raw = {name: dict(zip(("files", "records", "bytes", "damaged"), t, strict=True)) for name, t in sources.items()}
-        print_json({"raw": raw, "tables": tables})
+        print_json({"raw": raw, "logs": logs, "tables": tables})
     else:
-        stdout.print(table(("raw", "files", "records", "bytes", "damaged"), [(n, *t) for n, t in sorted(sources.items())]))
+        if sources or not logs:
+            stdout.print(table(("raw", "files", "records", "bytes", "damaged"), [(n, *t) for n, t in sorted(sources.items())]))
+        if logs:
+            cells = [
+                (x.source, f"{x.topic}[{x.partition}]", x.segments, x.first_offset, x.end_offset, x.messages, x.size_bytes)
+                for x in logs
+            ]
+            stdout.print(table(("raw", "log", "segments", "from", "to", "messages", "bytes"), cells))
         rows = [(t.table, t.files, t.rows, t.size_bytes, t.content_hash or "", _verdict(t.verified)) for t in tables]
         stdout.print(table(("table", "files", "rows", "bytes", "content_hash", ""), rows))
     if any(t.verified is False for t in tables):
@@ -66,19 +77,43 @@ def _verdict(verified: bool | None) -> str:
 @json_option
 @plain_errors
 def compact_tables(to_s: int, only: str | None, lake: str | None, project: Path | None, as_json: bool) -> None:
-    """Merge small data files. Rows and content hashes stay as they are; safe beside running jobs."""
+    """Merge small data files. Rows and content hashes stay as they are; safe beside running jobs. Of the ledger all small files."""
     opened, _ = open_lake(lake, project)
-    names = folded_tables(opened)
-    if only and only not in names:
-        fail(f"no table {only!r}; there is: {', '.join(names)}", 2)
     done = []
-    for name in [only] if only else names:
+    for name in _chosen([*folded_tables(opened), *({LEDGER} & {*all_tables(opened)})], only):
         before, after = compact(opened, name, to_s=to_s, run_id=f"compact-{secrets.token_hex(3)}")
         done.append((name, before, after))
     if as_json:
         print_json([{"table": name, "files_before": before, "files_after": after} for name, before, after in done])
     else:
         stdout.print(table(("table", "files before", "files after"), done))
+
+
+@lake.command("expire", epilog="\b\nExample:\n  headrace lake expire --older-than 7d")
+@click.option("--older-than", "older_than_s", type=_Duration(), default="7d", show_default=True, help="Keep younger snapshots.")
+@click.option("--table", "only", metavar="NAME", help="Only this table, such as validated.customer_event.")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def expire(older_than_s: int, only: str | None, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Forget old snapshots of the tables, and delete the files that only they named. The current state stays, and so do raw files.
+
+    Keep more than the longest query takes, and more than the time from a checkpoint or savepoint to the job that starts from it.
+    """
+    opened, _ = open_lake(lake, project)
+    done = [(name, expire_snapshots(opened, name, keep_s=older_than_s)) for name in _chosen(all_tables(opened), only)]
+    if as_json:
+        print_json([{"table": name, "snapshots": e.snapshots, "files": e.files, "bytes": e.size_bytes} for name, e in done])
+    else:
+        cells = [(name, e.snapshots, e.files, e.size_bytes) for name, e in done]
+        stdout.print(table(("table", "snapshots expired", "files deleted", "bytes"), cells))
+
+
+def _chosen(names: list[str], only: str | None) -> list[str]:
+    if only and only not in names:
+        fail(f"no table {only!r}; there is: {', '.join(names)}", 2)
+    return [only] if only else names
 
 
 @lake.command("clean", epilog="\b\nExample:\n  headrace lake clean --older-than 1d --dry-run")

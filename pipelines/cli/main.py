@@ -20,7 +20,9 @@ _VERBS = {
     "contract": "Contracts and source specs: check, export.",
     "deadletter": "Rejected records: list them, explain one, count them.",
     "ingest": "Land files, check every record, fold the good ones into tables.",
-    "lake": "Files and tables of a lake: list, compact, clean.",
+    "job": "Streaming jobs on Flink: list, look, stop, cancel, supervise.",
+    "lake": "Files and tables of a lake: list, compact, expire, clean.",
+    "stack": "A local Kafka and Flink for development and tests: start, look, stop.",
     "status": "The last runs, and what became of their records.",
 }
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
+from contracts.errors import ConfigurationError
+from contracts.project import Project
 from pipelines.cli.console import (
     LEDGER_COLUMNS,
     json_option,
@@ -19,7 +24,25 @@ from pipelines.cli.console import (
     table,
 )
 from pipelines.manifest import RunSummary, recent_runs
+from pipelines.submission import read_submission
 from transforms.lake.ledger import LedgerEntry
+from transforms.lake.location import Lake
+from transforms.lake.segments import logs_of
+from transforms.lake.streams import LogState, log_states, newest_window_time
+
+SUBMITTED = "submitted"  # to a cluster, which knows more: headrace job status
+_LOG_COLUMNS = ("log", "landed to", "frontier", *LEDGER_COLUMNS, "pending")
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """Where a run stands that reads logs and goes on. newest_row_age_s: now less the latest ``_window_time`` of its source."""
+
+    run_id: str
+    source: str
+    table: str
+    logs: list[LogState]
+    newest_row_age_s: float | None
 
 
 @click.command(epilog="\b\nExample:\n  headrace status --lake lake --limit 5")
@@ -29,11 +52,12 @@ from transforms.lake.ledger import LedgerEntry
 @json_option
 @plain_errors
 def status(limit: int, lake: str | None, project: Path | None, as_json: bool) -> None:
-    """The last runs: what came in, what became of it, and the verdict."""
-    opened, _ = open_lake(lake, project)
-    runs = list(recent_runs(opened, limit))
+    """The last runs: what came in, what became of it, and the verdict; of streams, where each log stands."""
+    opened, loaded = open_lake(lake, project)
+    runs = [_as_submitted(opened, run) for run in recent_runs(opened, limit)]
+    streams = {run.run_id: _stream(opened, loaded, run) for run in _streaming(opened, runs)}
     if as_json:
-        print_json(runs)
+        print_json([asdict(run) | ({"stream": streams[run.run_id]} if run.run_id in streams else {}) for run in runs])
         return
     if not runs:
         stdout.print("no runs yet")
@@ -44,11 +68,56 @@ def status(limit: int, lake: str | None, project: Path | None, as_json: bool) ->
         rows.append(_row(run, advise=run.manifest["source"] not in later))
         later |= {run.manifest["source"]} if run.state == "finished" else set()
     stdout.print(table(("run", "state", "seconds", *LEDGER_COLUMNS, "verdict"), rows))
+    for run_id, stream in streams.items():
+        stdout.print()
+        _print_stream(run_id, stream)
 
 
-def _row(run: RunSummary, *, advise: bool) -> list[object]:
-    if run.state != "finished":
+def _as_submitted(lake: Lake, run: RunSummary) -> RunSummary:
+    """With the state of a run that goes on on a cluster: the process that submitted it has long ended."""
+    submission = read_submission(lake, run.run_id) if run.state != "finished" else None
+    if submission is None:
+        return run
+    return replace(run, state=submission.ended.how if submission.ended else SUBMITTED)
+
+
+def _streaming(lake: Lake, runs: list[RunSummary]) -> list[RunSummary]:
+    """Runs without an end whose source has logs; of each source the newest, since logs are a source's, not a run's."""
+    found: dict[str, RunSummary] = {}
+    for run in runs:
+        source = run.manifest["source"]
+        if "ledger" not in run.manifest and source not in found and logs_of(lake, source):
+            found[source] = run
+    return list(found.values())
+
+
+def _stream(lake: Lake, project: Project, run: RunSummary) -> StreamState | str:
+    """Where it stands, or why that cannot be told."""
+    source = run.manifest["source"]
+    try:
+        spec, contract = project.source(source)
+    except ConfigurationError as error:
+        return str(error)
+    name = f"validated.{contract.name}"
+    newest = newest_window_time(lake, source, name)
+    age = None if newest is None else round(time.time() - newest / 1_000_000, 3)
+    return StreamState(run.run_id, source, name, log_states(lake, spec, name), age)
+
+
+def _print_stream(run_id: str, stream: StreamState | str) -> None:
+    if isinstance(stream, str):
+        stdout.print(f"run {run_id}: its logs cannot be shown: {stream}")
+        return
+    age = "no rows yet" if stream.newest_row_age_s is None else f"newest row {stream.newest_row_age_s:,.0f} s old"
+    cells = [(f"{s.topic}[{s.partition}]", s.landed_to, s.frontier, *ledger_cells(s.ledger), s.ledger.pending) for s in stream.logs]
+    stdout.print(table(_LOG_COLUMNS, cells, title=f"run {run_id}: logs of {stream.source}; {stream.table}: {age}"))
+
+
+def _row(run: RunSummary, *, advise: bool) -> list[Any]:
+    if "ledger" not in run.manifest:
         advice = "run the same command again" if run.state == "stopped" and advise else ""
+        if run.state == SUBMITTED:
+            advice = f"headrace job status {run.run_id}"
         return [run.run_id, run.state, None, *([None] * len(LEDGER_COLUMNS)), advice]
     entry = sum((LedgerEntry(**e) for e in run.manifest["ledger"].values()), LedgerEntry())
     verdict = run.manifest["verdict"]

@@ -22,7 +22,8 @@ from contracts.model import ColumnType
 from contracts.odcs import load_contract
 from contracts.project import Project
 from contracts.source import FORMAT_NAMES, load_source
-from pipelines.files import IngestOptions, ingest_files
+from pipelines.files import ingest_files
+from pipelines.ingest_options import IngestOptions
 from tests.support.cli_reference import reference
 from tests.support.warm_headrace import CLIENT
 

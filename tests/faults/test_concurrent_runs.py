@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from contracts.project import Project
-from pipelines.files import IngestOptions, ingest_files
+from pipelines.files import ingest_files
+from pipelines.ingest_options import IngestOptions
 from tests.support.lake_state import LakeState, claimed, difference, read_state
 from tests.support.population import records, write_files
 from tests.support.processes import PROJECT, finish, start_ingest, wait_until

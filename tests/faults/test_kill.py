@@ -18,7 +18,8 @@ from click.testing import CliRunner
 
 from contracts.project import Project
 from pipelines.cli.main import main
-from pipelines.files import IngestOptions, ingest_files
+from pipelines.files import ingest_files
+from pipelines.ingest_options import IngestOptions
 from tests.support.lake_state import LakeState, claimed, content_hash, difference, read_state, scan
 from tests.support.population import records, write_files
 from tests.support.processes import PROJECT, finish, start_ingest, wait_until

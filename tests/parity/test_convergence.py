@@ -12,7 +12,9 @@ import pytest
 
 from contracts.project import Project
 from examples.webshop import generate as webshop
-from pipelines.files import IngestOptions, IngestReport, ingest_files
+from pipelines.files import ingest_files
+from pipelines.ingest_options import IngestOptions
+from pipelines.run import IngestReport
 from tests.support.lake_state import LakeState, claimed, difference, read_state
 from tests.support.population import records, write_files
 from transforms.lake.location import Lake

@@ -58,12 +58,12 @@ def verdicts(lines: list[bytes], folder: Path) -> dict[int, tuple[str, str | Non
     path = folder / "mutants.jsonl"
     path.write_bytes(b"\n".join(lines))
     chunk = RawChunk("f" * 64, str(path), RECEIVED_AT_US, 0, len(lines), 0, path.stat().st_size)
-    decoded = RecordDecoder(contract, spec, "run").decode_chunk(chunk)
+    decoded = RecordDecoder(contract, spec, "run").decode(chunk)
     out: dict[int, tuple[str, str | None]] = {}
     places = [
         *((position, ("accepted", None)) for position in decoded.rows.column("_position").to_pylist()),
         *((letter["_position"], ("rejected", letter["code"])) for letter in decoded.dead_letters.to_pylist()),
-        *((position, ("filtered", None)) for position in decoded.filtered),
+        *((position, ("filtered", None)) for position in decoded.filtered.tolist()),
     ]
     for position, verdict in places:
         assert position not in out, f"line {position} has two outcomes"

@@ -22,7 +22,9 @@ import zstandard
 
 from contracts.codes import Code
 from contracts.project import Project
-from pipelines.files import IngestOptions, IngestReport, ingest_files
+from pipelines.files import ingest_files
+from pipelines.ingest_options import IngestOptions
+from pipelines.run import IngestReport
 from tests.support.compressed import gz
 from tests.support.lake_state import scan, verdicts
 from transforms.lake.ledger import LedgerEntry
@@ -72,17 +74,22 @@ def ingest(lake: Path, source: str, *inputs: Path | str, **options: Any) -> Inge
     return ingest_files(chosen, project, lambda _progress: None)
 
 
+def landed(report: IngestReport) -> list[dict[str, Any]]:
+    """The inputs that have a raw file, as the manifest tells them."""
+    return [entry for entry in report.manifest["inputs"] if "raw_file" in entry]
+
+
 def told(report: IngestReport, lake: Path, name: str) -> Told:
     """The outcome of every position of an input file, from the lake."""
     opened = Lake.at(str(lake))
-    (file,) = {landing.file for landing in report.landings if landing.file and Path(landing.uri).name == name}
+    (raw_file, records), *_ = [(i["raw_file"], i["records"]) for i in landed(report) if Path(i["uri"]).name == name]
     found = verdicts(opened, {report.source: TABLES[report.source]})
-    mine = {position: verdict for (_, raw_file, position), verdict in found.items() if raw_file == file.raw_file}
-    assert sorted(mine) == list(range(file.records))
+    mine = {position: verdict for (_, file, position), verdict in found.items() if file == raw_file}
+    assert sorted(mine) == list(range(records))
     outcomes = [code or outcome for _, (outcome, code) in sorted(mine.items())]
     dead = [row for row in scan(opened, "ops.dead_letter").to_pylist() if row["code"] != WITHDRAWN]
-    letters = {row["_position"]: row for row in dead if row["_raw_file"] == file.raw_file}
-    rows = {row["_position"]: row for row in scan(opened, TABLES[report.source]).to_pylist() if row["_raw_file"] == file.raw_file}
+    letters = {row["_position"]: row for row in dead if row["_raw_file"] == raw_file}
+    rows = {row["_position"]: row for row in scan(opened, TABLES[report.source]).to_pylist() if row["_raw_file"] == raw_file}
     return Told(report, outcomes, letters, rows)
 
 
@@ -783,8 +790,8 @@ def _broken_middle(data: bytes) -> bytes:
 def test_every_file_has_its_status(folder_run: tuple[IngestReport, Path]) -> None:
     report = folder_run[0]
     found: dict[str, str] = {}
-    for landing in report.landings:
-        found[landing.uri.split("/in/")[1]] = landing.status
+    for entry in report.manifest["inputs"]:
+        found[entry["uri"].split("/in/")[1]] = entry["status"]
     same = {found.pop("plain.jsonl"), found.pop("plain copy.jsonl")}
     assert same == {"landed", "already landed"}
     assert found == {
@@ -867,19 +874,11 @@ def test_the_same_content_counts_once_and_the_same_name_with_other_content_is_an
     folder_run: tuple[IngestReport, Path],
 ) -> None:
     report, lake = folder_run
-    plain = [
-        landing.file
-        for landing in report.landings
-        if Path(landing.uri).name in ("plain.jsonl", "plain copy.jsonl") and landing.file
-    ]
+    plain = [e["raw_file"] for e in landed(report) if Path(e["uri"]).name in ("plain.jsonl", "plain copy.jsonl")]
     assert len(plain) == 3
-    assert len({file.raw_file for file in plain}) == 2
+    assert len(set(plain)) == 2
     found = verdicts(Lake.at(str(lake)), {"web": TABLES["web"]})
-    outcomes = sorted(
-        (raw_file, position, verdict[0])
-        for (_, raw_file, position), verdict in found.items()
-        if raw_file in {f.raw_file for f in plain}
-    )
+    outcomes = sorted((raw_file, position, verdict[0]) for (_, raw_file, position), verdict in found.items() if raw_file in plain)
     assert sorted(outcome for _, _, outcome in outcomes) == [DUPLICATE, OUT, OUT, OUT]
 
 
@@ -894,12 +893,12 @@ def test_the_ledger_of_the_folder_adds_up_and_the_run_tells_what_it_could_not_re
 
 def test_a_second_run_over_the_folder_changes_nothing(folder_run: tuple[IngestReport, Path]) -> None:
     report, lake = folder_run
-    files = Path(report.landings[-1].uri.split("/in/")[0]) / "in"
+    files = Path(report.manifest["inputs"][-1]["uri"].split("/in/")[0]) / "in"
     again = ingest(lake, "web", files, max_rejected=1.0)
-    assert again.ingested == []
+    assert again.manifest["ingested_files"] == 0
     assert again.ledger == report.ledger
     assert again.manifest["datasets"] == report.manifest["datasets"]
-    assert {landing.status for landing in again.landings} == {"already landed", "ignored", "vanished", "unreadable"}
+    assert {entry["status"] for entry in again.manifest["inputs"]} == {"already landed", "ignored", "vanished", "unreadable"}
 
 
 def _opening(monkeypatch: pytest.MonkeyPatch, path: Path, first: Callable[[], None]) -> None:
@@ -927,11 +926,11 @@ def test_a_file_that_grows_while_it_is_read_is_not_landed_until_it_is_still(
     with monkeypatch.context() as patch:
         _opening(patch, path, grow)
         report = ingest(tmp_path / "lake", "web", path, tmp_path / "still.jsonl")
-    assert [landing.status for landing in report.landings] == ["changing", "landed"]
+    assert [entry["status"] for entry in report.manifest["inputs"]] == ["changing", "landed"]
     assert report.ledger.out == 1
     assert report.exit_code == 1
     after = ingest(tmp_path / "lake", "web", path)
-    assert [landing.status for landing in after.landings] == ["landed"]
+    assert [entry["status"] for entry in after.manifest["inputs"]] == ["landed"]
     assert after.exit_code == 0
     assert after.ledger.out == path.read_bytes().count(b"\n")
 
@@ -942,7 +941,7 @@ def test_a_file_that_grew_between_two_runs_is_another_file_whose_known_records_a
     assert ingest(tmp_path / "lake", "web", path).ledger.out == 2
     path.write_bytes(events(1, 2, 3))
     report = ingest(tmp_path / "lake", "web", path)
-    assert [landing.status for landing in report.landings] == ["landed"]
+    assert [entry["status"] for entry in report.manifest["inputs"]] == ["landed"]
     assert report.ledger.records_in == 3
     assert report.ledger.out + report.ledger.duplicate == 3
     assert report.manifest["datasets"]["customer_event"]["rows"] == 3
@@ -968,7 +967,7 @@ def test_a_file_that_cannot_be_read_is_told_and_the_others_are_ingested(
 
     _opening(monkeypatch, tmp_path / "bad.jsonl", fail)
     report = ingest(tmp_path / "lake", "web", tmp_path / "bad.jsonl", tmp_path / "good.jsonl")
-    assert [(landing.status, landing.detail) for landing in report.landings] == [(status, detail), ("landed", "")]
+    assert [(entry["status"], entry.get("detail", "")) for entry in report.manifest["inputs"]] == [(status, detail), ("landed", "")]
     assert report.ledger.out == 1
     assert report.exit_code == 1
 

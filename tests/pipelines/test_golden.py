@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from contracts.project import Project
-from pipelines.files import IngestOptions, ingest_files
+from pipelines.files import ingest_files
+from pipelines.ingest_options import IngestOptions
 from transforms.lake.location import Lake
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden"

@@ -11,8 +11,10 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from contracts.errors import ConfigurationError
 from contracts.project import Project
-from pipelines.files import IngestOptions, IngestReport, ingest_files
-from pipelines.ingest import IngestGraph
+from pipelines.files import ingest_files
+from pipelines.ingest import IngestGraph, Panes
+from pipelines.ingest_options import IngestOptions
+from pipelines.run import IngestReport
 from transforms.lake.location import Lake
 from transforms.lake.raw import RawChunk
 
@@ -51,12 +53,12 @@ def test_the_graph_is_built_for_input_that_never_ends(tmp_path: Path) -> None:
     pipeline = beam.Pipeline(runner=FnApiRunner())
     chunks = pipeline | beam.Create([], reshuffle=False) | beam.Map(lambda x: x).with_output_types(RawChunk)
     chunks.is_bounded = False
-    IngestGraph(lake=lake, contract=contract, spec=spec, run_id="r", pane_s=30, commit_every_s=2).build(chunks)
+    IngestGraph(lake=lake, contract=contract, spec=spec, run_id="r", panes=Panes(late_s=30, commit_s=2)).build(chunks)
 
 
 def test_a_file_that_another_source_landed_is_ingested_for_this_one_too(project: Path) -> None:
     first, second = ingest(project, "web"), ingest(project, "web2")
-    assert [len(report.ingested) for report in (first, second)] == [1, 1]
+    assert [report.manifest["ingested_files"] for report in (first, second)] == [1, 1]
     assert (first.ledger.out, first.ledger.dead_letter) == (1, 1)
     # One dataset: the same event id is one row, whoever sent it; the other source's record is its duplicate.
     assert (second.ledger.duplicate, second.ledger.dead_letter) == (1, 1)

@@ -37,11 +37,10 @@ TOOLS = (
         "JDK 17",
         ("java", "-version"),
         "apt-get install openjdk-17-jdk-headless",
-        "a local Kafka and Flink, to come",
-        required=False,
+        "headrace stack: Kafka and Flink",
     ),
-    Tool("Maven", ("mvn", "--version"), "apt-get install maven", "their packages, to come", required=False),
-    Tool("Go", ("go", "version"), "apt-get install golang, or go.dev/dl", "Beam's Prism runner, to come", required=False),
+    Tool("Maven", ("mvn", "--version"), "apt-get install maven", "headrace stack: fetching them"),
+    Tool("Go", ("go", "version"), "apt-get install golang-go, or go.dev/dl", "headrace stack: Beam's Prism runner"),
 )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pytest
 import xxhash
@@ -14,14 +16,14 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
 from contracts.project import Project
-from transforms import decode
 from transforms.batch import RowBatch
-from transforms.decode import Cut, DecodedChunk, DecodeRecords, RecordDecoder, cut_batches, shards_of
+from transforms.decode import Cut, DecodeRecords, RecordDecoder, cut_batches, shards_of
 from transforms.formats import ParsedRecords
-from transforms.lake.raw import RawChunk
+from transforms.kafka.messages import MessageBatch
 
 PROJECT = Project.load(Path(__file__).parents[2] / "examples" / "webshop")
 HOUR_US = 3_600_000_000
+START_US = 1_793_577_600_000_000  # 2026-11-02T00:00:00Z
 
 
 def event(number: int, hour: int) -> dict[str, Any]:
@@ -31,7 +33,11 @@ def event(number: int, hour: int) -> dict[str, Any]:
 
 def rows_of(records: list[dict[str, Any]]) -> pa.Table:
     spec, contract = PROJECT.source("web")
-    return RecordDecoder(contract, spec, "run").decode_block(ParsedRecords(records, lambda _i: b""), 0, 10**9, "f", 0).rows
+    return (
+        RecordDecoder(contract, spec, "run")
+        .decode_block(ParsedRecords(records, lambda _i: b""), np.arange(len(records)), "f", [0] * len(records))
+        .rows
+    )
 
 
 def test_batches_hold_every_row_once_in_its_window_and_shard() -> None:
@@ -62,19 +68,17 @@ def test_the_coder_gives_back_the_rows_and_the_same_bytes_for_them() -> None:
 
 
 @pytest.mark.parametrize(("watermark_hour", "late_hours"), [(4, []), (5, [3]), (6, [3, 4])])
-def test_rows_behind_the_watermark_come_out_as_late_rows_and_only_those(
-    watermark_hour: int, late_hours: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_behind_the_watermark_come_out_as_late_rows_and_only_those(watermark_hour: int, late_hours: list[int]) -> None:
     """Windows of an hour, an hour of allowed lateness: at W = 05:00 the window that ended at 04:00 is closed."""
     spec, contract = PROJECT.source("web")
-    rows = rows_of([event(hour, hour) for hour in range(3, 8)])
-    start = 1_793_577_600_000_000  # 2026-11-02T00:00:00Z
-    chunk = DecodedChunk(rows, decode.DEAD_LETTER_SCHEMA.empty_table(), [], start + watermark_hour * HOUR_US)
-    monkeypatch.setattr(RecordDecoder, "decode_chunk", lambda _self, _chunk: chunk)
+    hours = np.arange(3, 8)
+    values = [json.dumps(event(hour, hour)).encode() for hour in hours.tolist()]
+    marks = np.full(len(hours), START_US + watermark_hour * HOUR_US)
+    batch = MessageBatch("kafka:t:id:0", hours, START_US + hours * HOUR_US, marks, values)
     cut = Cut(window_s=3_600, num_shards=1, allowed_lateness_s=3_600)
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-        chunks = pipeline | beam.Create([RawChunk("f", str(tmp_path), 0, 0, 5, 0, 1)])
-        decoded = chunks | DecodeRecords(contract, spec, cut, "run")
+        messages = pipeline | beam.Create([batch])
+        decoded = messages | DecodeRecords(contract, spec, cut, "run")
         late, on_time = decoded.late | "LateIds" >> beam.FlatMap(_ids), decoded.rows | "Ids" >> beam.FlatMap(_ids)
         assert_that(late, equal_to([f"m-{h}" for h in late_hours]), label="late")
         assert_that(on_time, equal_to([f"m-{h}" for h in range(3, 8) if h not in late_hours]), label="on time")

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThan, LessThan, Or
 from pyiceberg.table import Table
 
+from contracts.errors import HeadraceError
 from transforms.converge.fold import add_hashes, content_hash, fold_rows, identity_of
 from transforms.ipc import decode_rows, encode_rows
 from transforms.lake.location import Lake, data_path
@@ -140,7 +141,7 @@ def _rebase(table: Table, folds: Sequence[RangeFold], key: str) -> list[RangeFol
         elif len(group) == 1 and current == {first.path}:  # committed by an attempt that then failed
             rebased.append(replace(first, path=None))
         else:
-            incoming = pa.concat_tables(_aligned([_read(f.path) for f in group if f.path]))
+            incoming = pa.concat_tables(_aligned([_read_pending(f.path) for f in group if f.path]))
             again = fold_range(table, published, incoming, key=key, from_us=from_us, to_us=to_us, shard=first.shard)
             positions = tuple(p for f in group for p in f.positions)
             losers = again.losers + tuple(x for f in group for x in f.losers)
@@ -203,6 +204,21 @@ def table_totals(table: Table) -> tuple[int, int]:
 def _read(path: str) -> pa.Table:
     """Rows of a data file without its range columns."""
     return pq.read_table(data_path(path), partitioning=None).drop_columns(["_from", "_to", "_shard"])
+
+
+def _read_pending(path: str) -> pa.Table:
+    """Rows of a data file that a fold wrote and that may not be published yet.
+
+    Raises:
+        HeadraceError: it is gone: the state that names it is older than what housekeeping keeps.
+    """
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        raise HeadraceError(
+            f"data file {path.rsplit('/', 1)[-1]} is gone: the checkpoint or savepoint that names it is older than what "
+            "housekeeping keeps. Start without it: headrace ingest … --start committed reads again what is not accounted for."
+        ) from None
 
 
 def _aligned(tables: Sequence[pa.Table]) -> list[pa.Table]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -11,11 +11,12 @@ import pyarrow as pa
 from apache_beam import coders
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.trigger import AccumulationMode, AfterProcessingTime, Repeatedly
-from apache_beam.transforms.window import GlobalWindows, IntervalWindow
+from apache_beam.transforms.window import GlobalWindows
 from pyiceberg.table import Table
 
 from transforms.batch import RowBatch
 from transforms.converge.publish import RangeFold, fold_range, publish, read_positions
+from transforms.converge.upkeep import UpkeepPlan
 from transforms.ipc import decode_rows
 from transforms.lake.location import Lake
 from transforms.lake.tables import DEAD_LETTERS, PublishedFile, published_files
@@ -25,18 +26,13 @@ coders.registry.register_coder(RangeFold, coders.FastPrimitivesCoder)
 Letters = Callable[[pa.Table, pa.Table], Iterable[tuple[int, int, int, pa.Table]]]
 
 
-class Converged(NamedTuple):
-    """outcomes: of the positions that came in, once their rows are committed."""
-
-    outcomes: beam.PCollection[PositionOutcomes]
-
-
-class ConvergeIntoTable(beam.PTransform[Any, Converged]):
+class ConvergeIntoTable(beam.PTransform[Any, Any]):
     """Fold batches into an Iceberg table.
 
-    Input: (shard, RowBatch) in fixed windows; a batch's rows belong to its window and shard.
-    Windowing: the pipeline's, with its triggers; panes are discarding. Commits happen in the global window, one transaction per
-        pane.
+    Input: (shard, RowBatch), rows of any time; a batch's rows belong to its shard. Output: PositionOutcomes of the positions that
+        came in, once their rows are committed.
+    Windowing: the pipeline's, with its triggers; panes are discarding. It only decides when rows are folded: where they belong,
+        they say themselves. Commits happen in the global window, one transaction per pane.
     Guarantees: the table holds the fold (``fold_rows``) of everything that ever came in, whatever the order, repetition or number
         of jobs; it changes atomically; an outcome is emitted only after the rows behind it are committed.
 
@@ -44,9 +40,11 @@ class ConvergeIntoTable(beam.PTransform[Any, Converged]):
         lake: where the table lies.
         table: its name; it exists.
         key: the key column.
+        window_s: length of the ranges that new rows are folded into.
         outcome: what it means for a position that its row came in here.
         run_id: goes into the snapshot's properties.
         commit_every_s: processing time between commits; None commits once, at the end of bounded input.
+        upkeep: done now and then between commits; None for never.
         letters: makes dead letters (range, shard, rows) of rows that lost against another fingerprint and of those that beat them.
             They are committed before the rows, so that a crash between the two forgets nobody; None writes none.
     """
@@ -56,20 +54,22 @@ class ConvergeIntoTable(beam.PTransform[Any, Converged]):
         lake: Lake,
         table: str,
         key: str,
+        window_s: int,
         outcome: Outcome,
         run_id: str,
         *,
         commit_every_s: int | None = None,
         letters: Letters | None = None,
+        upkeep: UpkeepPlan | None = None,
     ) -> None:
         super().__init__()
-        self._commits = commit_windows(commit_every_s)
-        self._fold = _FoldFn(lake, table, key)
-        self._commit = _CommitFn(lake, table, key, outcome, run_id, letters)
+        self._commits = timed_panes(commit_every_s)
+        self._fold = _FoldFn(lake, table, key, window_s)
+        self._commit = _CommitFn(lake, table, key, outcome, run_id, letters, upkeep)
 
-    def expand(self, pcoll: beam.PCollection[tuple[int, RowBatch]]) -> Converged:
+    def expand(self, pcoll: beam.PCollection[tuple[int, RowBatch]]) -> beam.PCollection[PositionOutcomes]:
         """See the class."""
-        committed = (
+        return (
             pcoll
             | "GroupByShard" >> beam.GroupByKey()
             | "Fold" >> beam.ParDo(self._fold)
@@ -77,11 +77,10 @@ class ConvergeIntoTable(beam.PTransform[Any, Converged]):
             | "OneCommitter" >> beam.GroupByKey()
             | "Commit" >> beam.ParDo(self._commit)
         )
-        return Converged(committed)
 
 
-def commit_windows(every_s: int | None) -> beam.WindowInto:
-    """The global window of a committer: fired at the end of bounded input, or every so many seconds of processing time."""
+def timed_panes(every_s: int | None) -> beam.WindowInto:
+    """The global window: fired at the end of bounded input, or every so many seconds of processing time."""
     if every_s is None:
         return beam.WindowInto(GlobalWindows())
     return beam.WindowInto(
@@ -91,8 +90,8 @@ def commit_windows(every_s: int | None) -> beam.WindowInto:
 
 @beam.typehints.with_output_types(tuple[int, RangeFold])
 class _FoldFn(beam.DoFn):
-    def __init__(self, lake: Lake, table: str, key: str) -> None:
-        self._lake, self._name, self._key = lake, table, key
+    def __init__(self, lake: Lake, table: str, key: str, window_s: int) -> None:
+        self._lake, self._name, self._key, self._window_us = lake, table, key, window_s * 1_000_000
         self._table: Table | None = None
         self._published: list[PublishedFile] = []
         self._rows = Metrics.counter("converge", f"{table}/rows_in")
@@ -100,9 +99,7 @@ class _FoldFn(beam.DoFn):
     def start_bundle(self) -> None:
         self._table = None
 
-    def process(
-        self, element: tuple[int, Iterable[RowBatch]], window: Any = beam.DoFn.WindowParam
-    ) -> Iterator[tuple[int, RangeFold]]:
+    def process(self, element: tuple[int, Iterable[RowBatch]]) -> Iterator[tuple[int, RangeFold]]:
         shard, batches = element
         tables = [batch.rows for batch in batches]
         if not tables:  # the empty pane that fires when a window expires
@@ -110,28 +107,28 @@ class _FoldFn(beam.DoFn):
         if self._table is None:
             self._table = self._lake.catalog().load_table(self._name)
             self._published = published_files(self._table)
-        assert isinstance(window, IntervalWindow)
         incoming = pa.concat_tables(tables)
         self._rows.inc(len(incoming))
-        yield (
-            0,
-            fold_range(
-                self._table,
-                self._published,
-                incoming,
-                key=self._key,
-                from_us=window.start.micros,
-                to_us=window.end.micros,
-                shard=shard,
-            ),
-        )
+        for from_us, rows in by_range(incoming, self._window_us):
+            to_us = from_us + self._window_us
+            yield 0, fold_range(self._table, self._published, rows, key=self._key, from_us=from_us, to_us=to_us, shard=shard)
+
+
+def by_range(rows: pa.Table, window_us: int) -> Iterator[tuple[int, pa.Table]]:
+    """Rows by the window of their ``_window_time``, as (its beginning, rows)."""
+    windows = rows.column("_window_time").cast(pa.int64()).to_numpy() // window_us
+    for window in np.unique(windows).tolist():
+        here = windows == window
+        yield window * window_us, rows if here.all() else rows.filter(pa.array(here))
 
 
 @beam.typehints.with_output_types(PositionOutcomes)
 class _CommitFn(beam.DoFn):
-    def __init__(self, lake: Lake, table: str, key: str, outcome: Outcome, run_id: str, letters: Letters | None) -> None:
+    def __init__(
+        self, lake: Lake, table: str, key: str, outcome: Outcome, run_id: str, letters: Letters | None, upkeep: UpkeepPlan | None
+    ) -> None:
         self._lake, self._name, self._key, self._outcome, self._run_id = lake, table, key, outcome, run_id
-        self._letters = letters
+        self._letters, self._upkeep = letters, upkeep
 
     def process(self, element: tuple[int, Iterable[RangeFold]]) -> Iterator[PositionOutcomes]:
         folds = list(element[1])
@@ -140,6 +137,8 @@ class _CommitFn(beam.DoFn):
         before = self._commit_letters if self._letters else None
         published = publish(self._lake, self._name, folds, key=self._key, run_id=self._run_id, before=before)
         yield from committed_outcomes(published, self._outcome)
+        if self._upkeep:
+            self._upkeep.step(self._lake, self._name, max(fold.to_us for fold in published), self._run_id)
 
     def _commit_letters(self, folds: Sequence[RangeFold]) -> None:
         losers = [decode_rows(data) for fold in folds for data in fold.losers]

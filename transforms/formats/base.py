@@ -28,13 +28,24 @@ class ParsedRecords:
     """Decoded records of one block.
 
     records: dicts, or anything where ``failed`` has the index. failed: index to violations. raw: the bytes of a record by index, as
-    received where the format has them; for dead letters only. envelopes: the SDK batch around each record, or None.
+    received where the format has them; for dead letters only. envelopes: the SDK batch around each record, or None. messages: where
+    payloads hold several records, the index of each record's payload, ascending; None where each is one.
     """
 
     records: Sequence[Any]
     raw: Callable[[int], bytes]
     failed: dict[int, list[Violation]] = field(default_factory=dict)
     envelopes: Sequence[Mapping[str, Any]] | None = None
+    messages: Sequence[int] | None = None
+
+    def first(self, count: int) -> ParsedRecords:
+        """The first so many of them."""
+        if count >= len(self.records):
+            return self
+        envelopes = None if self.envelopes is None else self.envelopes[:count]
+        messages = None if self.messages is None else self.messages[:count]
+        failed = {i: violations for i, violations in self.failed.items() if i < count}
+        return ParsedRecords(self.records[:count], self.raw, failed, envelopes, messages)
 
 
 @dataclass

@@ -48,7 +48,13 @@ def json_block(spec: SourceSpec, start: Bookmark, payloads: list[bytes], size_by
     records = spec.records
     decoded = parse_payloads(spec, payloads)
     count = sum(_batch_size(decoded, i, records) for i in range(len(payloads)))
-    return RecordBlock(start, count, size_bytes, lambda: _explode(parse_payloads(spec, payloads), payloads, records))
+    return RecordBlock(start, count, size_bytes, lambda: parse_messages(spec, payloads))
+
+
+def parse_messages(spec: SourceSpec, payloads: list[bytes]) -> ParsedRecords:
+    """The records of JSON payloads, one each, or several with ``records:``."""
+    decoded = parse_payloads(spec, payloads)
+    return decoded if spec.records is None else _explode(decoded, payloads, spec.records)
 
 
 def parse_payloads(spec: SourceSpec, payloads: list[bytes]) -> ParsedRecords:
@@ -140,7 +146,7 @@ def _explode(decoded: ParsedRecords, payloads: Sequence[bytes], path: PayloadPat
             value = _raw_fields(value)[step]
         return bytes(_raw_items(value)[item]).strip()
 
-    return ParsedRecords(records, raw, failed, envelopes)
+    return ParsedRecords(records, raw, failed, envelopes, [number for number, _ in origin])
 
 
 def _with_damage(block: RecordBlock, torn: bytes) -> RecordBlock:

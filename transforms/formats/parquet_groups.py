@@ -33,6 +33,8 @@ class ParquetGroups:
         try:
             parquet = pq.ParquetFile(file)
             metadata = parquet.metadata
+            if any(metadata.row_group(number).num_rows < 0 for number in range(metadata.num_row_groups)):
+                raise ValueError("a row group with fewer than no rows")
         except (pa.ArrowException, OSError, ValueError):
             file.seek(0)
             yield damaged_block(Bookmark(), file.read(self._spec.record_bytes))
@@ -70,7 +72,9 @@ class _Group:
     def _read(self) -> pa.Table | None:
         if self._rows is None and not self._broken:
             try:
-                self._rows = _in_microseconds(self._parquet.read_row_group(self._number))
+                rows = _in_microseconds(self._parquet.read_row_group(self._number))
+                self._broken = len(rows) != self._parquet.metadata.row_group(self._number).num_rows
+                self._rows = None if self._broken else rows
             except (pa.ArrowException, OSError, ValueError):
                 self._broken = True
         return self._rows

@@ -1,36 +1,55 @@
 """The ledger: what became of every source position, from what was committed. Beam's counters count attempts; this does not.
 
-in = out + duplicate + late + filtered + dead_letter. ``in`` are the records that raw files hold; the rest are sidecars that were
-written after the rows behind them (``PositionOutcomes``): accepted, filtered, dead_letter, late. Of the accepted, those whose row
-is published are ``out``, those with a dead letter ``conflicting_duplicate`` count there, the others are ``duplicate``. Positions
-without an outcome are ``pending`` (``lost`` once nothing can come any more).
+in = out + duplicate + late + filtered + dead_letter. ``in`` are the records that ``raw/`` holds, in files and in logs; the rest
+are sidecars that were written after the rows behind them (``PositionOutcomes``): accepted, filtered, dead_letter, late. Of the
+accepted, those whose row is published are ``out``, those with a dead letter ``conflicting_duplicate`` count there, the others are
+``duplicate``. Positions without an outcome are ``pending``: of bounded input nothing more can come, so they are lost; of a stream
+they wait for their window, above the ``frontier`` of their log.
+
+Everything is worked out parcel by parcel (``landed.py``), so memory does not grow with the length of a log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.exceptions import NoSuchTableError
-from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThan, In, LessThan, NotEqualTo
+from pyiceberg.expressions import (
+    And,
+    BooleanExpression,
+    EqualTo,
+    GreaterThan,
+    GreaterThanOrEqual,
+    In,
+    IsNull,
+    LessThan,
+    NotEqualTo,
+    Or,
+)
 from pyiceberg.table import Table
 
 from contracts.codes import Code
+from contracts.source import SourceSpec
+from transforms.lake.landed import Ints, Landed, Positions, Stretch, landed_file, landed_log, parcels
 from transforms.lake.location import Lake
-from transforms.lake.raw import RawFile
+from transforms.lake.raw import RawFile, raw_files
+from transforms.lake.segments import LogId, logs_of, offset_of
 from transforms.lake.tables import DEAD_LETTERS, LEDGER, LEDGER_SCHEMA, WITHDRAWN, committed
 from transforms.outcomes import Outcome, PositionOutcomes
 
-_FILES_AT_ONCE = 500
+ROW_RUNS = 1 << 14  # a row of the ledger table has no more, so that reading a part of a log reads little else
+_NUMBER = {outcome: number for number, outcome in enumerate(Outcome, 1)}
 
 
 @dataclass
 class LedgerEntry:
-    """Counts of one source (or file). ``codes`` splits ``dead_letter``."""
+    """Counts of one source, file or log. ``codes`` splits ``dead_letter``."""
 
     records_in: int = 0
     out: int = 0
@@ -47,7 +66,7 @@ class LedgerEntry:
         return self.pending == 0 and self.records_in == (self.out + self.duplicate + self.late + self.filtered + self.dead_letter)
 
     def __add__(self, other: LedgerEntry) -> LedgerEntry:
-        """Entries of disjoint files add up."""
+        """Entries of disjoint positions add up."""
         codes = {code: self.codes.get(code, 0) + other.codes.get(code, 0) for code in {*self.codes, *other.codes}}
         numbers = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self) if f.name != "codes"}
         return LedgerEntry(**numbers, codes=codes)
@@ -55,63 +74,125 @@ class LedgerEntry:
 
 def append_outcomes(lake: Lake, outcomes: Sequence[PositionOutcomes], run_id: str) -> None:
     """Append outcomes to the ledger table, in a fixed order."""
-    ordered = sorted(outcomes, key=lambda o: (o.source, o.raw_file, o.outcome, o.runs))
-    columns: dict[str, list[object]] = {
-        "source": [o.source for o in ordered],
-        "raw_file": [o.raw_file for o in ordered],
-        "outcome": [str(o.outcome) for o in ordered],
-        "runs": [list(o.runs) for o in ordered],
-        "window_from": [o.window_from for o in ordered],
-        "window_to": [o.window_to for o in ordered],
-        "run_id": [run_id] * len(ordered),
-    }
-    rows = pa.table(columns, schema=LEDGER_SCHEMA)
-    committed(LEDGER, lambda: lake.catalog().load_table(LEDGER).append(rows))
+    rows = pa.Table.from_pylist([row for o in outcomes for row in ledger_rows(o, run_id)], schema=LEDGER_SCHEMA)
+    if len(rows):
+        ordered = in_ledger_order(rows)
+        committed(LEDGER, lambda: lake.catalog().load_table(LEDGER).append(ordered))
+
+
+def in_ledger_order(rows: pa.Table) -> pa.Table:
+    """Rows of the ledger table in the order in which a file keeps them: reading a part of a log then skips most of a file."""
+    return rows.sort_by([(name, "ascending") for name in ("source", "raw_file", "outcome", "first", "last")])
+
+
+def ledger_rows(outcome: PositionOutcomes, run_id: str) -> Iterator[dict[str, object]]:
+    """Rows of at most ROW_RUNS runs, each with the smallest and largest position."""
+    for start in range(0, len(outcome.runs), 2 * ROW_RUNS):
+        runs = outcome.runs[start : start + 2 * ROW_RUNS]
+        yield {
+            "source": outcome.source,
+            "raw_file": outcome.raw_file,
+            "outcome": str(outcome.outcome),
+            "runs": runs,
+            "window_from": outcome.window_from,
+            "window_to": outcome.window_to,
+            "run_id": run_id,
+            "first": runs[0],
+            "last": runs[-2] + runs[-1] - 1,
+        }
 
 
 @dataclass
 class FileOutcomes:
-    """What the sidecars say of one raw file.
+    """What the sidecars say of one raw file or log, or a part of it.
 
-    runs: flat runs per outcome, as they were written; they may overlap. window_from, window_to: what they reach, microseconds.
+    runs: flat runs per outcome, as they were written; they may overlap. window_from, window_to: what the accepted ones reach,
+    microseconds.
     """
 
-    runs: dict[Outcome, list[int]]
+    runs: dict[Outcome, list[Ints]] = field(default_factory=dict)
     window_from: int | None = None
     window_to: int | None = None
 
-    def states(self, records: int) -> npt.NDArray[np.uint8]:
-        """Per position the outcome that holds: its place in ``Outcome`` from 1; 0 where there is none."""
-        states = np.zeros(records, dtype=np.uint8)
-        for number, outcome in reversed(list(enumerate(Outcome, 1))):  # the first in the list holds, so it is written last
-            runs = self.runs.get(outcome, [])
-            for first, length in zip(runs[::2], runs[1::2], strict=True):
-                states[first : first + length] = number
+    def states(self, positions: Positions) -> npt.NDArray[np.uint8]:
+        """Per place the outcome that holds: its place in ``Outcome`` from 1; 0 where there is none."""
+        states = np.zeros(len(positions), dtype=np.uint8)
+        for outcome, number in reversed(_NUMBER.items()):  # the first in the list holds, so it is written last
+            if runs := self.runs.get(outcome):
+                states[positions.covered(np.concatenate(runs))] = number
         return states
 
+    def all_runs(self) -> Ints:
+        """Runs of every position that has an outcome, in any order."""
+        parts = [runs for listed in self.runs.values() for runs in listed]
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
-def file_outcomes(lake: Lake, source: str, files: Iterable[str]) -> dict[str, FileOutcomes]:
-    """The union of all sidecars of these raw files of one source, by raw file; two sources may hold the same bytes."""
-    found: dict[str, FileOutcomes] = {}
+
+def outcomes_of(lake: Lake, source: str, parcel: Sequence[Stretch]) -> dict[str, FileOutcomes]:
+    """The union of all sidecars of these stretches of one source, by raw file; two sources may hold the same bytes."""
     table = lake.catalog().load_table(LEDGER)
-    for part in _slices(sorted(set(files))):
-        for row in table.scan(row_filter=And(EqualTo("source", source), In("raw_file", part))).to_arrow().to_pylist():
-            file = found.setdefault(row["raw_file"], FileOutcomes({}))
-            file.runs.setdefault(Outcome(row["outcome"]), []).extend(row["runs"])
-            if row["window_from"] is not None:
-                file.window_from = min(row["window_from"], file.window_from if file.window_from is not None else row["window_from"])
-                file.window_to = max(row["window_to"], file.window_to if file.window_to is not None else row["window_to"])
+    low, high = _bounds(parcel)
+    condition: BooleanExpression = And(EqualTo("source", source), In("raw_file", {s.raw_file for s in parcel}))
+    if "first" in table.schema().column_names:  # a lake that only older versions wrote to has none
+        condition = And(condition, Or(IsNull("first"), And(LessThan("first", high), GreaterThanOrEqual("last", low))))
+    fields_read = ("raw_file", "outcome", "runs", "window_from", "window_to")
+    found: dict[str, FileOutcomes] = {}
+    for batch in table.scan(row_filter=condition, selected_fields=fields_read).to_arrow_batch_reader():
+        for raw_file, name, runs, window_from, window_to in _sidecars(batch):
+            outcome = Outcome(name)
+            file = found.setdefault(raw_file, FileOutcomes())
+            file.runs.setdefault(outcome, []).append(runs)
+            if outcome is Outcome.ACCEPTED and window_from is not None and window_to is not None:
+                file.window_from = min(window_from, file.window_from if file.window_from is not None else window_from)
+                file.window_to = max(window_to, file.window_to if file.window_to is not None else window_to)
     return found
+
+
+def _sidecars(batch: pa.RecordBatch) -> Iterator[tuple[str, str, Ints, int | None, int | None]]:
+    runs = batch.column("runs")
+    values, offsets = runs.values.to_numpy(), runs.offsets.to_numpy()
+    columns = [batch.column(name).to_pylist() for name in ("raw_file", "outcome", "window_from", "window_to")]
+    for i, (raw_file, outcome, window_from, window_to) in enumerate(zip(*columns, strict=True)):
+        yield raw_file, outcome, values[offsets[i] : offsets[i + 1]], window_from, window_to
 
 
 def unfinished(lake: Lake, files: Sequence[RawFile]) -> list[RawFile]:
     """Raw files with positions that have no outcome yet."""
-    missing: list[RawFile] = []
+    missing: set[tuple[str, str]] = set()
     for source in sorted({f.source for f in files}):
-        own = [f for f in files if f.source == source]
-        outcomes = file_outcomes(lake, source, [f.raw_file for f in own])
-        missing += [f for f in own if not outcomes.get(f.raw_file, FileOutcomes({})).states(f.records).all()]
-    return missing
+        for parcel in parcels(landed_file(f) for f in files if f.source == source):
+            outcomes = outcomes_of(lake, source, parcel)
+            missing |= {(source, s.raw_file) for s in parcel if _first_without(s, outcomes) is not None}
+    return [f for f in files if (f.source, f.raw_file) in missing]
+
+
+def frontier(lake: Lake, spec: SourceSpec, log: LogId, start: int = 0) -> int | None:
+    """The smallest landed offset with a record that has no committed outcome, else the offset after what is landed.
+
+    Everything landed below is accounted for, and stays so: the frontier never falls.
+
+    Args:
+        lake: where.
+        spec: the source.
+        log: which of its logs.
+        start: offsets below are not looked at, such as an earlier frontier.
+
+    Returns:
+        The offset; None where nothing is landed from ``start`` on.
+    """
+    batched = spec.records is not None
+    landed = landed_log(lake, spec.name, log, batched=batched, start=start)
+    for parcel in parcels([landed]):
+        outcomes = outcomes_of(lake, spec.name, parcel)
+        for stretch in parcel:
+            missing = _first_without(stretch, outcomes)
+            if missing is not None:
+                return offset_of(missing, batched)
+    return landed.end if landed.pieces else None
+
+
+def _first_without(stretch: Stretch, outcomes: Mapping[str, FileOutcomes]) -> int | None:
+    return stretch.positions.first_outside(outcomes.get(stretch.raw_file, FileOutcomes()).all_runs())
 
 
 def compute_ledger(lake: Lake, dataset_tables: Mapping[str, str], files: Sequence[RawFile]) -> dict[str, LedgerEntry]:
@@ -122,95 +203,151 @@ def compute_ledger(lake: Lake, dataset_tables: Mapping[str, str], files: Sequenc
         dataset_tables: source to the table that its rows are published in.
         files: which raw files.
     """
-    entries: dict[str, LedgerEntry] = {}
-    for source, table_name in dataset_tables.items():
-        own = [f for f in files if f.source == source]
-        outcomes = file_outcomes(lake, source, [f.raw_file for f in own])
-        reach = [outcomes[f.raw_file] for f in own if f.raw_file in outcomes]
-        low = min((r.window_from for r in reach if r.window_from is not None), default=0)
-        high = max((r.window_to for r in reach if r.window_to is not None), default=0)
-        published = _positions_in(lake, table_name, source, {f.raw_file for f in own}, low, high)
-        letters = _dead_letters_of(lake, source, {f.raw_file for f in own})
-        none = FileOutcomes({})
-        parts = [_entry(f, outcomes.get(f.raw_file, none), published.get(f.raw_file), letters.get(f.raw_file, {})) for f in own]
-        entries[source] = sum(parts, LedgerEntry())
+    return {
+        source: sum(ledger_of(lake, source, name, [landed_file(f) for f in files if f.source == source]).values(), LedgerEntry())
+        for source, name in dataset_tables.items()
+    }
+
+
+def log_ledger(lake: Lake, spec: SourceSpec, table: str, log: LogId, start: int = 0, end: int | None = None) -> LedgerEntry:
+    """The ledger of a log, or of its offsets [start, end).
+
+    Args:
+        lake: where.
+        spec: the source.
+        table: the table that its rows are published in.
+        log: which of its logs.
+        start: first offset.
+        end: the offset after the last; None for all that is landed.
+    """
+    landed = landed_log(lake, spec.name, log, batched=spec.records is not None, start=start, end=end)
+    return ledger_of(lake, spec.name, table, [landed])[landed.raw_file]
+
+
+def source_ledger(lake: Lake, spec: SourceSpec, table: str) -> dict[str, LedgerEntry]:
+    """The ledger of everything that was landed of a source, by raw file and log."""
+    batched = spec.records is not None
+    logs = [landed_log(lake, spec.name, log, batched=batched) for log in logs_of(lake, spec.name)]
+    return ledger_of(lake, spec.name, table, [*map(landed_file, raw_files(lake, spec.name)), *logs])
+
+
+def ledger_of(lake: Lake, source: str, table: str, landed: Sequence[Landed]) -> dict[str, LedgerEntry]:
+    """The ledger of raw files and logs, by name.
+
+    Args:
+        lake: where.
+        source: whose they are.
+        table: the table that the source's rows are published in.
+        landed: which; all of this source.
+    """
+    entries = {unit.raw_file: LedgerEntry() for unit in landed}
+    for parcel in parcels(landed):
+        outcomes = outcomes_of(lake, source, parcel)  # before the rows: what is accepted there is published here
+        published = _published(lake, source, table, parcel, outcomes)
+        letters = _dead_letters(lake, source, parcel)
+        for stretch in parcel:
+            name = stretch.raw_file
+            states = outcomes.get(name, FileOutcomes()).states(stretch.positions)
+            entries[name] += _entry(stretch.positions, states, published.get(name), letters.get(name, {}))
     return entries
 
 
 def _entry(
-    file: RawFile, outcomes: FileOutcomes, published: npt.NDArray[np.int64] | None, letters: Mapping[Code, npt.NDArray[np.int64]]
+    positions: Positions, states: npt.NDArray[np.uint8], published: Ints | None, letters: Mapping[Code, Ints]
 ) -> LedgerEntry:
-    """The ledger of one raw file, from the sidecars, the positions of its published rows, and those of its dead letters by code."""
-    states = outcomes.states(file.records)
-    number = {outcome: i for i, outcome in enumerate(Outcome, 1)}
-    counts = np.bincount(states, minlength=len(Outcome) + 1).tolist()
-    accepted = states == number[Outcome.ACCEPTED]
-    is_out = np.zeros(file.records, dtype=bool)
-    if published is not None:
-        is_out[published] = True
-    is_out &= accepted
-    is_conflict = np.zeros(file.records, dtype=bool)
-    is_conflict[letters.get(Code.CONFLICTING_DUPLICATE, [])] = True
-    is_conflict &= accepted & ~is_out
+    """The ledger of some positions, from their outcomes, the positions of published rows, and those of dead letters by code."""
+    counts = np.bincount(states, minlength=len(_NUMBER) + 1).tolist()
+    accepted = states == _NUMBER[Outcome.ACCEPTED]
+    is_out = _at(positions, published) & accepted
+    is_conflict = _at(positions, letters.get(Code.CONFLICTING_DUPLICATE)) & accepted & ~is_out
+    rejected = states == _NUMBER[Outcome.DEAD_LETTER]
     out, conflicts = int(is_out.sum()), int(is_conflict.sum())
-    rejected = states == number[Outcome.DEAD_LETTER]
-    codes = {str(c): int(rejected[p].sum()) for c, p in letters.items() if c != Code.CONFLICTING_DUPLICATE}
+    codes = {str(c): int((_at(positions, p) & rejected).sum()) for c, p in letters.items() if c != Code.CONFLICTING_DUPLICATE}
     codes[str(Code.CONFLICTING_DUPLICATE)] = conflicts
     return LedgerEntry(
-        records_in=file.records,
+        records_in=len(positions),
         out=out,
-        duplicate=counts[number[Outcome.ACCEPTED]] - out - conflicts,
-        late=counts[number[Outcome.LATE]],
-        filtered=counts[number[Outcome.FILTERED]],
-        dead_letter=counts[number[Outcome.DEAD_LETTER]] + conflicts,
+        duplicate=counts[_NUMBER[Outcome.ACCEPTED]] - out - conflicts,
+        late=counts[_NUMBER[Outcome.LATE]],
+        filtered=counts[_NUMBER[Outcome.FILTERED]],
+        dead_letter=counts[_NUMBER[Outcome.DEAD_LETTER]] + conflicts,
         pending=counts[0],
         codes={code: count for code, count in codes.items() if count},
     )
 
 
-def _positions_in(
-    lake: Lake, table_name: str, source: str, files: set[str], low: int, high: int
-) -> dict[str, npt.NDArray[np.int64]]:
-    """Published positions per raw file, from the data files whose range can hold them."""
+def _at(positions: Positions, chosen: Ints | None) -> npt.NDArray[np.bool_]:
+    """By place, whether a position is among the chosen."""
+    mask = np.zeros(len(positions), dtype=bool)
+    if chosen is not None:
+        mask[positions.places(chosen)] = True
+    return mask
+
+
+def _published(
+    lake: Lake, source: str, table_name: str, parcel: Sequence[Stretch], outcomes: Mapping[str, FileOutcomes]
+) -> dict[str, Ints]:
+    """Published positions per raw file, from the data files whose range and positions can hold them."""
     table = _load(lake, table_name)
-    if table is None or not files:
+    low = min((o.window_from for o in outcomes.values() if o.window_from is not None), default=0)
+    high = max((o.window_to for o in outcomes.values() if o.window_to is not None), default=0)
+    if table is None or low >= high:
         return {}
-    reach = And(And(LessThan("_from", high), GreaterThan("_to", low)), EqualTo("_source", source))
-    return _by_file(table, reach, files)
+    condition = And(_provenance(source, parcel), And(LessThan("_from", high), GreaterThan("_to", low)))
+    return {name: found[""] for name, found in _positions_by(table, condition, None, parcel).items()}
 
 
-def _dead_letters_of(lake: Lake, source: str, files: set[str]) -> dict[str, dict[Code, npt.NDArray[np.int64]]]:
+def _dead_letters(lake: Lake, source: str, parcel: Sequence[Stretch]) -> dict[str, dict[Code, Ints]]:
     """Positions with a dead letter, per raw file and code."""
     table = _load(lake, DEAD_LETTERS)
-    found: dict[str, dict[Code, npt.NDArray[np.int64]]] = {}
-    if table is None or not files:
-        return found
-    own = And(EqualTo("_source", source), NotEqualTo("code", WITHDRAWN))
-    rows = table.scan(row_filter=own, selected_fields=("_raw_file", "_position", "code")).to_arrow()
-    for code in rows.column("code").unique().to_pylist():
-        part = rows.filter(pc.equal(rows.column("code"), code))
-        for raw_file, positions in _grouped(part, files).items():
-            found.setdefault(raw_file, {})[Code(code)] = positions
+    if table is None:
+        return {}
+    condition = And(_provenance(source, parcel), NotEqualTo("code", WITHDRAWN))
+    found = _positions_by(table, condition, "code", parcel)
+    return {name: {Code(code): positions for code, positions in codes.items()} for name, codes in found.items()}
+
+
+def _provenance(source: str, parcel: Sequence[Stretch]) -> BooleanExpression:
+    """Rows of these positions, and perhaps of others; what a data file's statistics can tell."""
+    low, high = _bounds(parcel)
+    condition = And(EqualTo("_source", source), And(GreaterThanOrEqual("_position", low), LessThan("_position", high)))
+    names = {stretch.raw_file for stretch in parcel}
+    return And(condition, EqualTo("_raw_file", parcel[0].raw_file)) if len(names) == 1 else condition
+
+
+def _bounds(parcel: Sequence[Stretch]) -> tuple[int, int]:
+    bounds = [stretch.positions.bounds for stretch in parcel]
+    return min(low for low, _ in bounds), max(high for _, high in bounds)
+
+
+def _positions_by(
+    table: Table, condition: BooleanExpression, column: str | None, parcel: Sequence[Stretch]
+) -> dict[str, dict[str, Ints]]:
+    """Positions of the rows that fit, per raw file and per value of a column ("" without one)."""
+    wanted = pa.array(sorted({stretch.raw_file for stretch in parcel}))
+    names = ["_raw_file", "_position", *([column] if column else [])]
+    parts: dict[tuple[str, str], list[Ints]] = {}
+    for batch in table.scan(row_filter=condition, selected_fields=tuple(names)).to_arrow_batch_reader():
+        files = pc.index_in(batch.column("_raw_file").cast(pa.string()), value_set=wanted).cast(pa.int64())
+        rows = pa.table([files, *(batch.column(n) for n in names[1:])], names=names).filter(files.is_valid())
+        values = rows.column(column).unique().to_pylist() if column else [""]
+        for value in values:
+            own = rows.filter(pc.equal(rows.column(column), value)) if column else rows
+            for file, positions in _grouped(own.column("_raw_file").to_numpy(), own.column("_position").to_numpy()):
+                parts.setdefault((wanted[file].as_py(), value), []).append(positions)
+    found: dict[str, dict[str, Ints]] = {}
+    for (name, value), pieces in parts.items():
+        found.setdefault(name, {})[value] = np.concatenate(pieces)
     return found
 
 
-def _by_file(table: Table, where: BooleanExpression, files: set[str]) -> dict[str, npt.NDArray[np.int64]]:
-    rows = table.scan(row_filter=where, selected_fields=("_raw_file", "_position")).to_arrow()
-    return _grouped(rows, files)
-
-
-def _grouped(rows: pa.Table, wanted: set[str]) -> dict[str, npt.NDArray[np.int64]]:
-    """Positions per raw file."""
-    if len(rows) == 0:
-        return {}
-    encoded = rows.column("_raw_file").combine_chunks().dictionary_encode()
-    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-    codes = encoded.indices.to_numpy(zero_copy_only=False)
-    positions = rows.column("_position").to_numpy()
-    order = np.argsort(codes, kind="stable")
-    edges = np.searchsorted(codes[order], np.arange(len(encoded.dictionary) + 1))
-    names = encoded.dictionary.to_pylist()
-    return {name: positions[order[edges[i] : edges[i + 1]]] for i, name in enumerate(names) if name in wanted}
+def _grouped(keys: Ints, values: Ints) -> Iterator[tuple[int, Ints]]:
+    """Values by key; keys are not negative."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    edges = [*np.flatnonzero(np.diff(ordered, prepend=-1)).tolist(), len(keys)]
+    for start, end in pairwise(edges):
+        yield int(ordered[start]), values[order[start:end]]
 
 
 def _load(lake: Lake, name: str) -> Table | None:
@@ -218,8 +355,3 @@ def _load(lake: Lake, name: str) -> Table | None:
         return lake.catalog().load_table(name)
     except NoSuchTableError:
         return None
-
-
-def _slices(names: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(names), _FILES_AT_ONCE):
-        yield names[start : start + _FILES_AT_ONCE]

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import stat
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from contracts.errors import ConfigurationError
 from contracts.source import SourceSpec
 from transforms.formats import Bookmark, format_for
 from transforms.lake.location import Lake, local_path
+from transforms.lake.objects import put_if_absent, temporary_path
 
 CHUNK_BYTES = 64 << 20  # what one worker decodes before it cuts batches; bounds its memory
 _COPY_BYTES = 1 << 20
@@ -157,7 +157,7 @@ def land_file(lake: Lake, spec: SourceSpec, file: InputFile, chunk_bytes: int = 
     name = uri.rstrip("/").rsplit("/", 1)[-1]
     if any(fnmatch.fnmatch(name, pattern) for pattern in IGNORED_NAMES):
         return Landing(uri, "ignored", detail="a hidden or unfinished file by its name")
-    temporary = _temporary(lake, os.fsencode(file.uri), "copy")
+    temporary = temporary_path(lake, os.fsencode(file.uri), "copy")
     try:
         for _ in range(_ATTEMPTS):
             copied = _copy(file, temporary)
@@ -174,11 +174,6 @@ def land_file(lake: Lake, spec: SourceSpec, file: InputFile, chunk_bytes: int = 
         return Landing(uri, error.status, detail=error.detail)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _temporary(lake: Lake, key: bytes, kind: str) -> Path:
-    """A name that no other process or thread uses: two of them may well land the same bytes at once."""
-    return lake.temporary / f"{os.getpid()}-{threading.get_ident()}-{xxhash.xxh3_64_hexdigest(key)}.{kind}"
 
 
 @dataclass(frozen=True)
@@ -282,19 +277,6 @@ def scan_chunks(spec: SourceSpec, file: BinaryIO, chunk_bytes: int) -> tuple[lis
     if records:
         chunks.append((start.ordinal, records, start.offset, size))
     return chunks, damaged
-
-
-def put_if_absent(lake: Lake, path: Path, content: bytes) -> bool:
-    """Write a whole file that appears at once, unless there is one; whether it was written."""
-    temporary = _temporary(lake, os.fsencode(path), "put")
-    temporary.write_bytes(content)
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    return True
 
 
 def _index_path(lake: Lake, source: str, digest: str) -> Path:

@@ -7,15 +7,19 @@ Every table that the pipeline folds into has three constant columns per data fil
 from __future__ import annotations
 
 import random
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import pyarrow as pa
 from pyiceberg.conversions import from_bytes
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError, ValidationException
+from pyiceberg.manifest import ManifestFile
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import IntegerType, LongType
 from sqlalchemy.exc import OperationalError
 
@@ -29,6 +33,13 @@ _COMMIT_DEADLINE_S = 300.0
 DEAD_LETTERS = "ops.dead_letter"
 WITHDRAWN = "withdrawn"  # in place of a code: a conflict that was none in the end; nothing to show
 LEDGER = "ops.ledger"
+# Of every table. Each commit writes a manifest and the whole metadata file anew: without bounds a stream's commits grow slower.
+UPKEEP_PROPERTIES = {
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+    "commit.manifest-merge.enabled": "true",
+    "commit.manifest.min-count-to-merge": "20",
+}
 RANGE_COLUMNS = pa.schema(
     [
         pa.field("_from", pa.int64(), nullable=False),
@@ -64,6 +75,8 @@ LEDGER_SCHEMA = pa.schema(
         pa.field("window_from", pa.int64()),  # the event-time windows that these positions reach, microseconds
         pa.field("window_to", pa.int64()),
         pa.field("run_id", pa.string(), nullable=False),
+        pa.field("first", pa.int64()),  # smallest and largest position of the runs; null in rows of versions before these columns
+        pa.field("last", pa.int64()),
     ]
 )
 
@@ -119,7 +132,7 @@ def ensure_table(lake: Lake, name: str, schema: pa.Schema, layout: Layout | None
     try:
         table = catalog.load_table(name)
     except NoSuchTableError:
-        properties = {"format-version": "2", "write.metadata.delete-after-commit.enabled": "true", **wanted}
+        properties = {"format-version": "2", **UPKEEP_PROPERTIES, **wanted}
         try:
             return catalog.create_table(name, schema=full, properties=properties)
         except TableAlreadyExistsError:  # another run was faster
@@ -159,6 +172,10 @@ def _plain_type(arrow_type: pa.DataType) -> str:
 
 
 def _widened(table: Table, schema: pa.Schema) -> Table:
+    """With the columns and upkeep properties that it lacks: an older version may have made it."""
+    if missing_properties := {key: value for key, value in UPKEEP_PROPERTIES.items() if key not in table.properties}:
+        with table.transaction() as transaction:
+            transaction.set_properties(missing_properties)
     missing = [field for field in schema if field.name not in table.schema().column_names]
     if missing:
         with table.update_schema() as update:
@@ -196,22 +213,54 @@ def published_files(table: Table) -> list[PublishedFile]:
     snapshot = table.current_snapshot()
     if snapshot is None:
         return []
-    ids = {name: table.schema().find_field(name).field_id for name in RANGE_COLUMNS.names}
-    found = []
-    for manifest in snapshot.manifests(table.io):
-        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
-            file = entry.data_file
-            low = file.lower_bounds
-            found.append(
-                PublishedFile(
-                    from_us=int(from_bytes(LongType(), low[ids["_from"]])),
-                    to_us=int(from_bytes(LongType(), low[ids["_to"]])),
-                    shard=int(from_bytes(IntegerType(), low[ids["_shard"]])),
-                    path=file.file_path,
-                    rows=file.record_count,
-                )
-            )
-    return sorted(found)
+    return sorted(file for manifest in manifests_of(table, snapshot) for file in files_of(table, manifest))
+
+
+def manifests_of(table: Table, snapshot: Snapshot) -> tuple[ManifestFile, ...]:
+    """The manifests of a snapshot."""
+    return _manifests.get(snapshot.manifest_list, lambda: tuple(snapshot.manifests(table.io)))
+
+
+def files_of(table: Table, manifest: ManifestFile) -> tuple[PublishedFile, ...]:
+    """The data files that a manifest holds; of tables without range columns the range is empty."""
+    return _files.get(manifest.manifest_path, lambda: tuple(_read_manifest(table, manifest)))
+
+
+def _read_manifest(table: Table, manifest: ManifestFile) -> Iterator[PublishedFile]:
+    ids = {field.name: field.field_id for field in table.schema().fields}
+    types = zip(RANGE_COLUMNS.names, (LongType(), LongType(), IntegerType()), strict=True)
+    columns = [(ids[name], kind) for name, kind in types if name in ids]
+    for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
+        file = entry.data_file
+        from_us, to_us, shard = [int(from_bytes(kind, file.lower_bounds[id_])) for id_, kind in columns] or [0, 0, 0]
+        yield PublishedFile(from_us, to_us, shard, file.file_path, file.record_count)
+
+
+class _ReadOnce(Generic[T]):
+    """What was read of files that never change, by path; as many tuple items as fit, those used last. For several threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._size, self._lock = most, 0, threading.Lock()
+        self._known: OrderedDict[str, tuple[T, ...]] = OrderedDict()
+
+    def get(self, path: str, read: Callable[[], tuple[T, ...]]) -> tuple[T, ...]:
+        """What is in the file at a path."""
+        with self._lock:
+            if path in self._known:
+                self._known.move_to_end(path)
+                return self._known[path]
+        items = read()
+        with self._lock:
+            if path not in self._known:
+                self._known[path] = items
+                self._size += len(items) + 1
+            while self._size > self._most:
+                self._size -= len(self._known.popitem(last=False)[1]) + 1
+        return items
+
+
+_manifests: _ReadOnce[ManifestFile] = _ReadOnce(20_000)
+_files: _ReadOnce[PublishedFile] = _ReadOnce(100_000)
 
 
 def violations_column(violations: Iterable[list[Violation]]) -> pa.Array:

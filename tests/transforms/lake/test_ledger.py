@@ -8,10 +8,14 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.lake.ledger import LedgerEntry, append_outcomes, compute_ledger, file_outcomes, unfinished
+from transforms.lake import ledger
+from transforms.lake.landed import Positions, Stretch
+from transforms.lake.ledger import FileOutcomes, LedgerEntry, append_outcomes, compute_ledger, outcomes_of, unfinished
 from transforms.lake.location import Lake
 from transforms.lake.raw import RawFile
 from transforms.lake.tables import LEDGER, LEDGER_SCHEMA, ensure_table
@@ -33,10 +37,15 @@ def raw(name: str, records: int, source: str = "web") -> RawFile:
     return RawFile(name, name, source, name, "reader", 1, 0, records, False, ((0, records, 0, 1),))
 
 
+def found_of(lake: Lake, records: int) -> FileOutcomes:
+    """What the sidecars say of the raw file."""
+    return outcomes_of(lake, "web", [Stretch("f", Positions.of([0, records]))])["f"]
+
+
 def states(lake: Lake, records: int) -> list[Outcome | None]:
     """What holds for each position of the raw file."""
     names = [None, *Outcome]
-    return [names[number] for number in file_outcomes(lake, "web", ["f"])["f"].states(records).tolist()]
+    return [names[number] for number in found_of(lake, records).states(Positions.of([0, records])).tolist()]
 
 
 @given(st.lists(st.integers(0, 40)))
@@ -61,7 +70,7 @@ def test_ledger_is_a_union_so_repeats_change_nothing(tmp_path: Path) -> None:
     for part in [*parts, *parts, outcomes(Outcome.ACCEPTED, [1])]:
         append_outcomes(lake, [part], "run")
     assert states(lake, 6) == [Outcome.ACCEPTED, Outcome.ACCEPTED, Outcome.FILTERED, None, None, Outcome.ACCEPTED]
-    found = file_outcomes(lake, "web", ["f"])["f"]
+    found = found_of(lake, 6)
     assert (found.window_from, found.window_to) == (0, 60)
 
 
@@ -84,6 +93,29 @@ def test_position_without_outcome_is_pending_and_unbalances_the_ledger(tmp_path:
     append_outcomes(lake, [outcomes(Outcome.FILTERED, [2])], "run")
     entry = compute_ledger(lake, {"web": "validated.none"}, [raw("f", 3)])["web"]
     assert entry.balanced
+
+
+def test_lake_of_an_older_version_is_read_and_widened(tmp_path: Path) -> None:
+    lake = Lake.at(str(tmp_path / "lake"))
+    lake.create()
+    older = pa.schema([f for f in LEDGER_SCHEMA if f.name not in ("first", "last")])
+    ensure_table(lake, LEDGER, older, None)
+    row = {"source": "web", "raw_file": "f", "outcome": "filtered", "runs": [0, 2], "run_id": "old"}
+    lake.catalog().load_table(LEDGER).append(pa.Table.from_pylist([row], older))
+    assert compute_ledger(lake, {"web": "validated.none"}, [raw("f", 3)])["web"].pending == 1
+    ensure_table(lake, LEDGER, LEDGER_SCHEMA, None)
+    assert compute_ledger(lake, {"web": "validated.none"}, [raw("f", 3)])["web"].pending == 1
+    append_outcomes(lake, [outcomes(Outcome.FILTERED, [2])], "run")
+    assert compute_ledger(lake, {"web": "validated.none"}, [raw("f", 3)])["web"].balanced
+
+
+def test_long_outcome_is_written_in_rows_that_tell_their_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "ROW_RUNS", 3)
+    lake = lake_at(tmp_path / "lake")
+    append_outcomes(lake, [outcomes(Outcome.ACCEPTED, range(0, 20, 2))], "run")
+    rows = lake.catalog().load_table(LEDGER).scan().to_arrow().to_pylist()
+    assert [(r["first"], r["last"], len(r["runs"]) // 2) for r in rows] == [(0, 4, 3), (6, 10, 3), (12, 16, 3), (18, 18, 1)]
+    assert states(lake, 20) == [Outcome.ACCEPTED, None] * 10
 
 
 def test_entries_of_disjoint_files_add_up() -> None:

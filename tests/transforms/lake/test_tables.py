@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.manifest import ManifestFile
 
 from tests.support.small_tables import DAY_S, NAME, NUM_SHARDS, SCHEMA, WIDER, make, put, row
 from transforms.lake.location import NAMESPACES, Lake
-from transforms.lake.tables import Layout, committed, ensure_table, published_files
+from transforms.lake.tables import UPKEEP_PROPERTIES, Layout, _ReadOnce, committed, ensure_table, published_files
 
 
 def test_lake_and_table_are_made_once_by_many_at_once(tmp_path: Path) -> None:
@@ -81,3 +83,50 @@ def test_refused_commit_is_tried_again_and_another_error_is_not() -> None:
 
     with pytest.raises(KeyError):
         committed("t", broken)
+
+
+def test_each_manifest_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = make(tmp_path / "lake")
+    read: list[str] = []
+    original = ManifestFile.fetch_manifest_entry
+
+    def reading(manifest: ManifestFile, *args: Any, **options: Any) -> Any:
+        read.append(manifest.manifest_path)
+        return original(manifest, *args, **options)
+
+    put(lake, [row("a", 0)], 60)
+    put(lake, [row("b", 60)], 60)
+    table = lake.catalog().load_table(NAME)
+    first = published_files(table)
+    monkeypatch.setattr(ManifestFile, "fetch_manifest_entry", reading)
+    assert published_files(table) == first
+    assert read == []
+    put(lake, [row("c", 120)], 60)
+    assert len(published_files(lake.catalog().load_table(NAME))) == 3
+
+
+def test_what_was_read_is_forgotten_when_it_is_too_much() -> None:
+    known: _ReadOnce[int] = _ReadOnce(6)
+    asked: list[str] = []
+
+    def get(path: str) -> tuple[int, ...]:
+        def read() -> tuple[int, ...]:
+            asked.append(path)
+            return (1, 2)
+
+        return known.get(path, read)
+
+    assert [get(path) for path in "abacab"] == [(1, 2)] * 6
+    assert asked == list("abcb"), "two fit; the one that was used longest ago goes"
+
+
+def test_table_of_an_older_version_gets_the_upkeep_properties(tmp_path: Path) -> None:
+    lake = make(tmp_path / "lake")
+    with lake.catalog().load_table(NAME).transaction() as transaction:
+        transaction.remove_properties(*UPKEEP_PROPERTIES)
+    with lake.catalog().load_table(NAME).transaction() as transaction:
+        transaction.set_properties({"write.metadata.previous-versions-max": "7"})
+    make(lake.path)
+    properties = lake.catalog().load_table(NAME).properties
+    wanted = {**UPKEEP_PROPERTIES, "write.metadata.previous-versions-max": "7"}
+    assert {name: properties[name] for name in UPKEEP_PROPERTIES} == wanted, "what an operator has set stays"

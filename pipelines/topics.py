@@ -1,0 +1,246 @@
+"""The ingest graph over Kafka: where to begin and to end, and the same graph as for files behind the reader.
+
+Bounded (``--until``) it ends with a ledger and a manifest as a run over files does; without an end it is a job that others look
+after (``headrace job``), or runs here until it is interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import apache_beam as beam
+
+from contracts.errors import ConfigurationError
+from contracts.project import Project
+from contracts.source import SourceSpec
+from pipelines.ingest import IngestGraph, Panes
+from pipelines.ingest_options import IngestOptions
+from pipelines.run import IngestReport, Progress, Report, RunClock, begin, finish, new_run_id
+from pipelines.submission import Attempt, record_ending, record_submission, resumed_run_id
+from pipelines.submit import flink_job, prism_binary
+from runners.direct import Build, run_unbounded
+from runners.flink import FlinkJob, salts_for, submit, wait
+from runners.flink_rest import FlinkRest
+from transforms.decode import Cut
+from transforms.immediate import RowsTopic
+from transforms.kafka.connection import KafkaAddress, KafkaCluster, KafkaConnection, Partitions
+from transforms.kafka.progress import PartitionProgress, ReaderProgress
+from transforms.kafka.read import KafkaSource, ReadKafka, owner_of, reader_name
+from transforms.lake.ledger import LedgerEntry, frontier, log_ledger
+from transforms.lake.location import Lake
+from transforms.lake.segments import LogId, landed_up_to
+
+_LOOK_EVERY_S = 2.0
+_STREAM_WINDOW_S, _BOUNDED_WINDOW_S = 60, 3_600
+_MICROS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job that goes on. job_id: Flink's."""
+
+    run_id: str
+    source: str
+    job_id: str
+    flink: str
+    topics: tuple[str, ...]
+    partitions: int
+
+
+def ingest_topics(options: IngestOptions, project: Project, report: Report) -> IngestReport | Submitted:
+    """Run ``headrace ingest`` over Kafka.
+
+    Args:
+        options: what the user asked for.
+        project: where contracts and sources lie.
+        report: is told of progress.
+
+    Returns:
+        What it did, with ``--until`` or where it was interrupted; or the job that goes on, on a cluster.
+
+    Raises:
+        ConfigurationError: options, contract, source or layout do not fit; nothing was written.
+        ComponentDownError: Kafka, the catalog or the cluster does not answer, or a topic is missing; may be run again.
+    """
+    spec, contract = project.source(options.source)
+    if spec.format != "jsonl":
+        raise ConfigurationError(
+            f"source {spec.name}: its format is {spec.format}; from Kafka only jsonl is read, one JSON text a message"
+        )
+    lake = Lake.at(project.lake_location(options.lake), project.catalog)
+    address = KafkaAddress.parse(options.input[0])
+    if bool(address.topic) == bool(options.topic_pattern):
+        raise ConfigurationError("input: kafka://HOST:PORT/TOPIC, or kafka://HOST:PORT with --topic-pattern")
+    config = str(Path(options.client_config).absolute()) if options.client_config else None
+    connection = KafkaConnection(address.bootstrap, config)
+    connection.check()
+    cluster = KafkaCluster(connection)
+    topics = cluster.matching(address.topic, options.topic_pattern)
+    job = replace(flink_job(options, project), endless=options.until is None) if options.runner == "flink" else None
+    clock = RunClock()
+    graph = IngestGraph(
+        lake=lake,
+        contract=contract,
+        spec=spec,
+        run_id=resumed_run_id() or new_run_id(spec.name, clock),
+        cut=Cut(
+            window_s=options.window or (_STREAM_WINDOW_S if options.until is None else _BOUNDED_WINDOW_S),
+            num_shards=options.num_shards,
+            **({} if options.allowed_lateness is None else {"allowed_lateness_s": options.allowed_lateness}),
+        ),
+        panes=Panes(
+            early_s=options.early_panes,
+            **{
+                name: value
+                for name, value in (("late_s", options.late_panes), ("commit_s", options.commit_every))
+                if value is not None
+            },
+        ),
+        immediate=_immediate(options, cluster, connection, contract.name, topics),
+    )
+    begin(graph, clock)
+    partitions = _plan(options, lake, spec, cluster, topics)
+    source = _source(options, connection, address.topic, partitions, job, spec)
+
+    def build(pipeline: beam.Pipeline) -> None:
+        graph.build(pipeline | "ReadKafka" >> ReadKafka(source, spec, lake))
+
+    clock.done("plan")
+    if job is not None and options.until is None:
+        return _submit(build, job, graph, options, topics)
+    with _watched(lake, spec, partitions, report):
+        _run(build, job, graph, options)
+    clock.done("ingest")
+    report(Progress("account", 0, 1))
+    ranges = {p.log: (p.next, p.end) for p in partitions}
+    parts = [log_ledger(lake, spec, graph.table, log, start, end) for log, (start, end) in ranges.items()]
+    return finish(
+        graph,
+        options,
+        clock,
+        sum(parts, LedgerEntry()),
+        [],
+        inputs=[{"uri": f"{log}", "status": "read", "start": start, "end": end} for log, (start, end) in ranges.items()],
+        summary=f"topics: {', '.join(topics)}, {len(ranges)} partitions",
+        more={},
+    )
+
+
+def _immediate(
+    options: IngestOptions, cluster: KafkaCluster, connection: KafkaConnection, dataset: str, topics: Mapping[str, Partitions]
+) -> RowsTopic | None:
+    name = options.immediate or ("off" if options.until is not None else f"headrace.validated.{dataset}")
+    if name == "off":
+        return None
+    if name in topics:
+        raise ConfigurationError(f"--immediate: {name} is what is read; rows would go round in a circle")
+    cluster.ensure_topic(name, max(there.number for there in topics.values()))
+    return RowsTopic(connection, name)
+
+
+def _plan(
+    options: IngestOptions, lake: Lake, spec: SourceSpec, cluster: KafkaCluster, topics: Mapping[str, Partitions]
+) -> list[PartitionProgress]:
+    """Where every partition begins and ends.
+
+    Raises:
+        ConfigurationError: what is to be read is gone, and the policy says fail.
+    """
+    keys = [(topic, number) for topic, there in topics.items() for number in range(there.number)]
+    earliest, latest = cluster.offsets(keys, "earliest"), cluster.offsets(keys, "latest")
+    start = options.start if options.start is not None else "committed"
+    if start == "committed":
+        frontiers = {key: frontier(lake, spec, LogId(key[0], topics[key[0]].topic_id, key[1])) for key in keys}
+        begins = {key: earliest[key] if offset is None else offset for key, offset in frontiers.items()}
+    else:
+        begins = cluster.offsets(keys, start)
+    ends = {} if options.until is None else latest if options.until == "now" else cluster.offsets(keys, options.until)
+    ends = {key: min(end, latest[key]) for key, end in ends.items()}
+    gone = [
+        f"{t}[{p}] at {begins[t, p]} (there is {earliest[t, p]} to {latest[t, p]})"
+        for t, p in keys
+        if begins[t, p] < earliest[t, p]
+    ]
+    if gone and options.on_offset_gap != "earliest":
+        raise ConfigurationError(
+            f"topic offsets that were not read are gone: {', '.join(gone)}. --on-offset-gap earliest goes on from the first "
+            "that is left."
+        )
+    beyond = [f"{t}[{p}] at {begins[t, p]} (it ends at {latest[t, p]})" for t, p in keys if begins[t, p] > latest[t, p]]
+    if beyond:
+        raise ConfigurationError(f"topic offsets were read that are not there: {', '.join(beyond)}; is this another cluster?")
+    return [
+        PartitionProgress(t, topics[t].topic_id, p, next=max(begins[t, p], earliest[t, p]), end=ends.get((t, p))) for t, p in keys
+    ]
+
+
+def _source(
+    options: IngestOptions,
+    connection: KafkaConnection,
+    topic: str,
+    partitions: list[PartitionProgress],
+    job: FlinkJob | None,
+    spec: SourceSpec,
+) -> KafkaSource:
+    parallelism = job.parallelism if job else 1
+    readers = min(parallelism, max(p.partition for p in partitions) + 1)
+    parts = [tuple(p for p in partitions if owner_of(p.topic, p.partition, readers) == number) for number in range(readers)]
+    given = {
+        "bound_us": None if options.watermark_bound is None else options.watermark_bound * _MICROS,
+        "idle_us": None if options.idle_timeout is None else options.idle_timeout * _MICROS,
+        "on_gap": options.on_offset_gap,
+    }
+    return KafkaSource(
+        connection=connection,
+        group=options.group or f"headrace-{spec.name}",
+        topic=topic,
+        topic_pattern=options.topic_pattern,
+        readers=tuple(map(ReaderProgress, parts)),
+        salts=salts_for(reader_name, readers, parallelism),
+        **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
+    )
+
+
+def _submit(build: Build, job: FlinkJob, graph: IngestGraph, options: IngestOptions, topics: Mapping[str, Partitions]) -> Submitted:
+    name = f"{graph.run_id}-{datetime.now(UTC):%H%M%S}" if resumed_run_id() else graph.run_id
+    job_id = submit(build, job, name, options.beam_options)
+    attempt = Attempt(job_id, datetime.now(UTC), job.from_savepoint)
+    record_submission(graph.lake, graph.run_id, sys.argv[1:], name, job.rest, attempt)
+    partitions = sum(there.number for there in topics.values())
+    return Submitted(graph.run_id, graph.spec.name, job_id, job.rest, tuple(topics), partitions)
+
+
+def _run(build: Build, job: FlinkJob | None, graph: IngestGraph, options: IngestOptions) -> None:
+    if job is None:
+        run_unbounded(build, prism=prism_binary(), extra=options.beam_options)
+        return
+    job_id = submit(build, job, graph.run_id, options.beam_options)
+    record_submission(graph.lake, graph.run_id, sys.argv[1:], graph.run_id, job.rest, Attempt(job_id, datetime.now(UTC)))
+    wait(job_id, FlinkRest(job.rest))
+    record_ending(graph.lake, graph.run_id, "finished")
+
+
+@contextmanager
+def _watched(lake: Lake, spec: SourceSpec, partitions: list[PartitionProgress], report: Report) -> Iterator[None]:
+    """Tells every few seconds how many messages were landed."""
+    total = sum(p.end - p.next for p in partitions if p.end is not None)
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(_LOOK_EVERY_S):
+            done = sum(max(landed_up_to(lake, spec.name, p.log, p.next) - p.next, 0) for p in partitions)
+            report(Progress("read", done, total))
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()

@@ -1,0 +1,221 @@
+"""The Flink runner: a graph to a session cluster, through Beam's job server, with the options that it needs to run well there.
+
+What each option is for was measured; docs/guides/flink.md has the table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.flink_runner import FlinkRunner
+
+from contracts.errors import ComponentDownError, ConfigurationError, HeadraceError
+from runners.direct import Build, quiet_beam
+from runners.flink_rest import FlinkRest, Job
+from runners.flink_worker.launcher import write_launcher
+from runners.stack.layout import Layout
+from runners.stack.stack import Stack
+
+MAX_PARALLELISM = 128  # key groups: fixed, so that a job can start again with another parallelism
+_START_S = 180.0
+_POLL_S = 0.5
+_INT = 2**32
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlinkJob:
+    """How a job runs on a cluster.
+
+    rest: HOST:PORT of the JobManager. parallelism: slots it takes. workers: ``process:COMMAND`` (each TaskManager starts its Python
+    workers by the command), ``external:HOST:PORT`` (a worker pool beside it), or None for our own launcher, which is right where
+    TaskManagers see this installation. checkpoint_s: seconds between checkpoints. from_savepoint: where state comes from.
+    job_server_jar: None for the local stack's, else Beam downloads its own.
+    """
+
+    rest: str
+    parallelism: int
+    workers: str | None = None
+    checkpoint_s: int = 10
+    from_savepoint: str | None = None
+    job_server_jar: str | None = None
+    streaming: bool = True
+    endless: bool = True
+
+
+def submit(build: Build, job: FlinkJob, name: str, extra: Sequence[str] = ()) -> str:
+    """Submit a graph and return when it runs.
+
+    Args:
+        build: adds the graph to a pipeline.
+        job: how it runs.
+        name: unique; the cluster shows it.
+        extra: further Beam options.
+
+    Returns:
+        Flink's id of the job.
+
+    Raises:
+        ComponentDownError: the cluster does not answer, or did not take the job.
+        ConfigurationError: it has no free slots for it, or something that is needed here is missing.
+    """
+    rest = FlinkRest(job.rest)
+    free = rest.free_slots()
+    if free < job.parallelism:
+        raise ConfigurationError(
+            f"Flink {job.rest}: {free} free slots, the job takes {job.parallelism}; give fewer --workers, or stop a job "
+            "(headrace job list)"
+        )
+    quiet_beam()
+    pipeline = beam.Pipeline(runner=FlinkRunner(), options=PipelineOptions([*_arguments(job, name), *extra]))
+    build(pipeline)
+    try:
+        result = pipeline.run()
+    except RuntimeError as error:
+        raise ComponentDownError(f"Flink {job.rest}: the job server did not take the job: {_first_line(error)}") from None
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        found = next((j for j in rest.jobs() if j.name == name), None)
+        if found is not None and found.state in ("RUNNING", "FINISHED"):
+            return found.job_id
+        if (found is not None and found.state in ("FAILED", "CANCELED")) or result.state in ("FAILED", "CANCELLED"):
+            raise ComponentDownError(f"Flink {job.rest}: the job did not start{_why(rest, found)}")
+        time.sleep(_POLL_S)
+    raise ComponentDownError(f"Flink {job.rest}: the job did not run within {_START_S:.0f} s; see the JobManager's log")
+
+
+def wait(job_id: str, rest: FlinkRest, tick: Callable[[Job], None] = lambda job: None) -> None:
+    """Wait until a job has finished.
+
+    Raises:
+        HeadraceError: it failed or was cancelled.
+    """
+    while True:
+        job = rest.job(job_id)
+        tick(job)
+        if job.state == "FINISHED":
+            return
+        if job.ended:
+            raise HeadraceError(f"Flink job {job_id}: {job.state.lower()}{_why(rest, job)}")
+        time.sleep(_POLL_S)
+
+
+def _why(rest: FlinkRest, job: Job | None) -> str:
+    failure = rest.last_failure(job.job_id) if job else None
+    return f": {failure.cause}" if failure else ""
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+
+
+def _arguments(job: FlinkJob, name: str) -> list[str]:
+    arguments = [
+        f"--flink_master={job.rest}",
+        f"--job_name={name}",
+        f"--parallelism={job.parallelism}",
+        f"--max_parallelism={MAX_PARALLELISM}",
+        f"--sdk_worker_parallelism={job.parallelism}",
+        *_environment(job.workers),
+    ]
+    if jar := _job_server_jar(job.job_server_jar):
+        arguments.append(f"--flink_job_server_jar={jar}")
+    if job.streaming:
+        arguments += [
+            "--streaming",
+            f"--checkpointing_interval={job.checkpoint_s * 1000}",
+            "--checkpoint_timeout_millis=600000",
+            # Without it the output of a bundle that is open at a checkpoint waits for the next bundle; jobs hang at start.
+            "--finish_bundle_before_checkpointing",
+            "--externalized_checkpoints_enabled",
+            "--retain_externalized_checkpoints_on_cancellation",
+            "--max_cache_memory_usage_mb=256",
+            *([] if job.endless else ["--shutdown_sources_after_idle_ms=0"]),
+        ]
+    if job.from_savepoint:
+        arguments.append(f"--savepoint_path={job.from_savepoint}")
+    return arguments
+
+
+def _environment(workers: str | None) -> list[str]:
+    kind, _, where = (workers or f"process:{write_launcher(Path.home() / '.cache' / 'headrace')}").partition(":")
+    if kind == "process" and where:
+        return ["--environment_type=PROCESS", "--environment_config=" + json.dumps({"command": where})]
+    if kind == "external" and where:
+        return ["--environment_type=EXTERNAL", f"--environment_config={where}"]
+    raise ConfigurationError(f"Python workers {workers!r}: expected process:COMMAND or external:HOST:PORT")
+
+
+def _job_server_jar(given: str | None) -> str | None:
+    jar = given or os.environ.get("HEADRACE_JOB_SERVER_JAR")
+    if jar:
+        if not Path(jar).is_file():
+            raise ConfigurationError(f"Beam's job server jar {jar}: no such file")
+        return jar
+    own = Stack(Layout.default()).job_server_jar
+    return str(own) if Path(own).is_file() else None
+
+
+def salts_for(name: Callable[[int, int], bytes], readers: int, parallelism: int) -> tuple[int, ...]:
+    """Salts that spread readers over subtasks.
+
+    Flink keys a splittable DoFn by its element, and two elements may well hash to one subtask: the other would idle for ever.
+
+    Args:
+        name: the element of (reader, salt), bytes.
+        readers: how many.
+        parallelism: of the job.
+
+    Returns:
+        A salt for each, so that reader i lands on subtask i modulo ``parallelism``.
+    """
+    salts = []
+    for reader in range(readers):
+        salt = 0
+        while subtask_of(name(reader, salt), parallelism) != reader % parallelism:
+            salt += 1
+        salts.append(salt)
+    return tuple(salts)
+
+
+def subtask_of(element: bytes, parallelism: int) -> int:
+    """Which subtask of a keyed operator gets an element of type bytes.
+
+    Source: Flink's KeyGroupRangeAssignment and MathUtils.murmurHash over java.nio.ByteBuffer's hashCode; Beam's
+    SdfByteBufferKeySelector encodes the element in its nested form, a length and the bytes.
+    """
+    hashed = 1
+    for byte in reversed(_nested(element)):
+        hashed = (31 * hashed + (byte - 256 if byte > 127 else byte)) % _INT
+    return _murmur(hashed) % MAX_PARALLELISM * parallelism // MAX_PARALLELISM
+
+
+def _nested(element: bytes) -> bytes:
+    size, length = len(element), bytearray()
+    while size > 127:
+        length.append(size & 127 | 128)
+        size >>= 7
+    length.append(size)
+    return bytes(length) + element
+
+
+def _murmur(code: int) -> int:
+    code = code * 0xCC9E2D51 % _INT
+    code = _rotated(code, 15) * 0x1B873593 % _INT
+    code = (_rotated(code, 13) * 5 + 0xE6546B64) % _INT
+    code ^= 4
+    code = (code ^ code >> 16) * 0x85EBCA6B % _INT
+    code = (code ^ code >> 13) * 0xC2B2AE35 % _INT
+    code ^= code >> 16
+    signed = code - _INT if code >= _INT // 2 else code
+    return 0 if signed == -_INT // 2 else abs(signed)
+
+
+def _rotated(code: int, bits: int) -> int:
+    return (code << bits | code >> (32 - bits)) % _INT

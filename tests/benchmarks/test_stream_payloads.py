@@ -1,0 +1,54 @@
+"""What the load producer sends: sound events of the website, by templates."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import msgspec
+import numpy as np
+import pytest
+
+from benchmarks.stream.payloads import id_of, iso, templates
+from contracts.project import Project
+from tests.support.processes import PROJECT
+from transforms.decode import RecordDecoder
+from transforms.kafka.messages import MessageBatch
+
+ID = b"ajs-0123456789abcdef0123456789abcdef"
+NOW_MS = 1_795_417_933_643
+
+
+def test_every_payload_is_a_sound_event_with_the_id_and_time_that_it_was_given() -> None:
+    rendered = [render(ID, iso(NOW_MS)) for _, render in templates(2_000)]
+    for payload in rendered:
+        event = json.loads(payload)
+        assert event["messageId"] == ID.decode() and id_of(payload, len(ID)) == ID
+        assert {event[name] for name in ("originalTimestamp", "sentAt", "receivedAt")} == {"2026-11-23T07:12:13.643Z"}
+    assert 400 < np.mean([len(payload) for payload in rendered]) < 700
+    spec, contract = Project.load(PROJECT).source("web")
+    count = len(rendered)
+    times = np.full(count, NOW_MS * 1_000)
+    batch = MessageBatch("kafka:t:i:0", np.arange(count), times, times, rendered)
+    decoded = RecordDecoder(contract, spec, "run").decode(batch)
+    assert (len(decoded.rows), len(decoded.dead_letters), len(decoded.filtered)) == (count, 0, 0)
+
+
+def test_a_truncated_payload_is_no_event_and_still_tells_its_id() -> None:
+    for _, render in templates(200):
+        payload = render(ID, iso(NOW_MS))[:-40]
+        assert id_of(payload, len(ID)) == ID
+        with pytest.raises(msgspec.DecodeError):
+            msgspec.json.decode(payload)
+
+
+def test_events_of_a_visit_belong_to_the_same_person() -> None:
+    keys = [key for key, _ in templates(2_000)]
+    assert 50 < len(set(keys)) < len(keys) / 2
+
+
+@pytest.mark.parametrize("ms", [0, 999, 1_000, 86_399_999, 86_400_000, NOW_MS, 4_102_444_799_999])
+def test_times_are_written_as_the_website_writes_them(ms: int) -> None:
+    written = datetime.fromisoformat(iso(ms).decode())
+    assert written == datetime.fromtimestamp(ms // 1_000, UTC).replace(microsecond=ms % 1_000 * 1_000)
+    assert len(iso(ms)) == 24

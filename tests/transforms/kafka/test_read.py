@@ -1,0 +1,74 @@
+"""Which partitions a reader has, and where its element lands on Flink."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from runners.flink import salts_for, subtask_of
+from transforms.kafka.connection import Partitions
+from transforms.kafka.poll import OffsetGapError
+from transforms.kafka.progress import PartitionProgress, ReaderProgress
+from transforms.kafka.read import merge_partitions, owner_of, reader_name
+
+READ = ReaderProgress((PartitionProgress("t", "id", 0, next=7, max_us=5), PartitionProgress("t", "id", 2, next=4, max_us=9)), 3)
+
+
+def test_nothing_new_changes_nothing() -> None:
+    assert merge_partitions(READ, {"t": Partitions("id", 4)}, 0, 2) == READ
+
+
+def test_new_partitions_are_read_from_their_beginning_by_their_owner_and_keep_the_watermark() -> None:
+    after = merge_partitions(READ, {"t": Partitions("id", 6), "later": Partitions("x", 3)}, 0, 2)
+    new = [(p.topic, p.topic_id, p.partition, p.next, p.end) for p in after.partitions[2:]]
+    assert new == [("t", "id", 4, 0, None), ("later", "x", 0, 0, None), ("later", "x", 2, 0, None)]
+    assert (after.partitions[:2], after.watermark_us) == (READ.partitions, 3)
+
+
+def test_a_topic_that_was_made_again_replaces_the_one_before() -> None:
+    after = merge_partitions(READ, {"t": Partitions("again", 1)}, 0, 2)
+    assert after.partitions == (PartitionProgress("t", "again", 0, next=0), READ.partitions[1])
+
+
+def test_a_topic_that_is_gone_stays() -> None:
+    assert merge_partitions(READ, {}, 0, 2) == READ
+
+
+def test_where_reading_has_an_end_nothing_is_added() -> None:
+    bounded = ReaderProgress((PartitionProgress("t", "id", 0, next=7, end=9),))
+    assert merge_partitions(bounded, {"t": Partitions("id", 4), "later": Partitions("x", 1)}, 0, 1) == bounded
+    with pytest.raises(OffsetGapError, match="topic t: was deleted and made again"):
+        merge_partitions(bounded, {"t": Partitions("again", 1)}, 0, 1)
+    finished = msgspec.structs.replace(bounded, partitions=(PartitionProgress("t", "id", 0, next=9, end=9),))
+    assert merge_partitions(finished, {"t": Partitions("again", 1)}, 0, 1) == finished
+
+
+@pytest.mark.parametrize("readers", [1, 2, 3, 8])
+def test_every_partition_has_one_owner(readers: int) -> None:
+    owners = [owner_of("t", partition, readers) for partition in range(16)]
+    assert set(owners) == set(range(readers))
+
+
+@pytest.mark.parametrize(
+    ("element", "two", "four", "seven", "key_group"),
+    [
+        (b"", 1, 3, 6, 123),
+        (b"a", 1, 2, 4, 75),
+        (b'{"reader":0,"salt":0}', 1, 2, 3, 66),
+        (b'{"reader":7,"salt":12}', 1, 2, 4, 78),
+        (b"\x7f", 0, 1, 1, 32),
+        (b"\x80\xff\x01", 0, 1, 2, 49),
+        (b"x" * 127, 1, 3, 6, 113),
+        (b"x" * 128, 1, 3, 5, 106),
+        (b"x" * 300, 0, 1, 3, 57),
+    ],
+)
+def test_subtasks_are_those_of_flink(element: bytes, two: int, four: int, seven: int, key_group: int) -> None:
+    """Expected: KeyGroupRangeAssignment of Flink 1.19.3 over the ByteBuffer that Beam's SdfByteBufferKeySelector makes."""
+    assert [subtask_of(element, n) for n in (2, 4, 7, 128)] == [two, four, seven, key_group]
+
+
+@pytest.mark.parametrize("parallelism", [1, 2, 3, 4, 8, 16, 64])
+def test_salts_put_every_reader_on_its_own_subtask(parallelism: int) -> None:
+    salts = salts_for(reader_name, parallelism, parallelism)
+    assert [subtask_of(reader_name(i, salt), parallelism) for i, salt in enumerate(salts)] == list(range(parallelism))
