@@ -6,10 +6,13 @@ STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 WORKERS ?= 2
 
-.PHONY: demo test test-faults lint bench doctor install dev lock clean
+.PHONY: demo demo-stream test test-faults lint bench bench-stream doctor install dev lock clean
 
 demo: install            ## environment, sample of the webshop, the main job on it
 	@$(BIN)/python -m examples.webshop.demo
+
+demo-stream: install     ## local Kafka and Flink, live events, a job that never ends; three to four minutes, and the first time its downloads
+	@$(BIN)/python -m examples.webshop.demo_stream
 
 test: dev lint           ## everything that CI needs
 	@$(BIN)/python -m tests.support.doctor --check
@@ -26,6 +29,10 @@ lint: dev                ## ruff, mypy strict, import-linter
 
 bench: dev               ## benchmarks/ingest: the job, the row job, the bare loop, in one run
 	$(BIN)/python -m benchmarks.ingest
+
+bench-stream: dev        ## benchmarks/stream: the streaming job and the row job on Kafka and Flink under load; two hours
+	@$(BIN)/python -m tests.support.doctor --check
+	$(BIN)/python -m benchmarks.stream
 
 doctor: dev              ## what the tests need, and how to install it
 	@$(BIN)/python -m tests.support.doctor
@@ -56,4 +63,4 @@ lock:                    ## resolve requirements/*.in again
 	grep -vxFf requirements/base.lock .cache/lock/all.txt > requirements/dev.lock
 
 clean:
-	rm -rf $(VENV) .cache build dist *.egg-info examples/webshop/lake examples/webshop/data
+	rm -rf $(VENV) .cache build dist *.egg-info examples/webshop/lake examples/webshop/lake-stream examples/webshop/data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from contracts.odcs import load_contract
 from contracts.source import SourceSpec, check_source, load_source
 
 PROJECT_FILE = "headrace.yaml"
+LOCAL_FLINK = "localhost:28081"
 BUILT_IN_DATASETS = Path(__file__).parent / "datasets"
 
 
@@ -83,6 +85,10 @@ class Project:
         if location is None:
             raise ConfigurationError("no lake: give --lake URI, or a project whose headrace.yaml names one (--project DIR)")
         return location
+
+    def flink_address(self, given: str | None = None) -> str:
+        """REST address of the Flink cluster: as asked for, else the project's, else FLINK_REST, else that of the local stack."""
+        return given or self.flink or os.environ.get("FLINK_REST") or LOCAL_FLINK
 
     def contract(self, name: str, major: int) -> Contract:
         """The contract of a dataset; a user's own file wins over a built-in one.

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from contracts.project import Project
 from pipelines.ingest_options import IngestOptions
 from runners.flink import FlinkJob
-from runners.flink_rest import DEFAULT_ADDRESS, FlinkRest
+from runners.flink_rest import FlinkRest
 from runners.stack.layout import Layout
 from runners.stack.stack import Stack
 
 _CHECKPOINT_S = 10
-
-
-def flink_address(given: str | None, project: Project) -> str:
-    """REST address of the cluster: as given, else the project's, FLINK_REST, or that of the local stack."""
-    return given or project.flink or os.environ.get("FLINK_REST") or DEFAULT_ADDRESS
 
 
 def flink_job(options: IngestOptions, project: Project) -> FlinkJob:
@@ -26,7 +20,7 @@ def flink_job(options: IngestOptions, project: Project) -> FlinkJob:
     Raises:
         ComponentDownError: the cluster does not answer.
     """
-    rest = flink_address(options.flink, project)
+    rest = project.flink_address(options.flink)
     return FlinkJob(
         rest=rest,
         parallelism=options.workers or max(FlinkRest(rest).free_slots(), 1),

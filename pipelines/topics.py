@@ -202,7 +202,7 @@ def _source(
         topic=topic,
         topic_pattern=options.topic_pattern,
         readers=tuple(map(ReaderProgress, parts)),
-        salts=salts_for(reader_name, readers, parallelism),
+        salts=salts_for(lambda number, salt: reader_name(number, readers, salt), readers, parallelism),
         **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
     )
 

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import apache_beam as beam
+import grpc  # type: ignore[import-untyped]
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.prism_runner import PrismRunner
@@ -54,6 +56,7 @@ def run_unbounded(build: Build, *, prism: str | None, extra: Sequence[str] = ())
     """
     arguments = ["--streaming", "--environment_type=LOOPBACK", *([f"--prism_location={prism}"] if prism else [])]
     quiet_beam()
+    threading.excepthook = _without_broken_streams
     with _plainly():
         pipeline = beam.Pipeline(runner=PrismRunner(), options=PipelineOptions([*arguments, *extra]))
         build(pipeline)
@@ -69,8 +72,28 @@ def run_unbounded(build: Build, *, prism: str | None, extra: Sequence[str] = ())
 def quiet_beam() -> None:
     """What Beam and its servers log as an error they also raise."""
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    logging.getLogger().addFilter(_not_of_the_runner)
     for server in ("PrismRunner", "PrismJobServer", "FlinkJarJobServer"):
-        logging.getLogger(server).propagate = False  # they set their own level
+        logger = logging.getLogger(server)  # they set their own level
+        logger.propagate = False
+        logger.addHandler(_NOWHERE)
+
+
+_NOWHERE = logging.NullHandler()  # without a handler Python prints warnings by itself
+
+
+def _not_of_the_runner(record: logging.LogRecord) -> bool:
+    """The portable runner repeats what a job says, tracebacks too, and says so to the root logger."""
+    return record.module != "portable_runner"
+
+
+_thread_failed = threading.excepthook
+
+
+def _without_broken_streams(failure: threading.ExceptHookArgs) -> None:
+    """Beam's threads that listen to Prism when it ends die of it, each with a traceback; the pipeline tells what failed."""
+    if not (failure.exc_type and issubclass(failure.exc_type, grpc.RpcError)):
+        _thread_failed(failure)
 
 
 @contextmanager

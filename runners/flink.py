@@ -1,6 +1,6 @@
 """The Flink runner: a graph to a session cluster, through Beam's job server, with the options that it needs to run well there.
 
-What each option is for was measured; docs/guides/flink.md has the table.
+What each option is for was measured; docs/guides/flink-on-machines.md has the table.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from runners.stack.stack import Stack
 MAX_PARALLELISM = 128  # key groups: fixed, so that a job can start again with another parallelism
 _START_S = 180.0
 _POLL_S = 0.5
-_INT = 2**32
+_INT, _LONG = 2**32, 2**64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ def _arguments(job: FlinkJob, name: str) -> list[str]:
         arguments += [
             "--streaming",
             f"--checkpointing_interval={job.checkpoint_s * 1000}",
-            "--checkpoint_timeout_millis=600000",
+            "--checkpoint_timeout_millis=180000",
             # Without it the output of a bundle that is open at a checkpoint waits for the next bundle; jobs hang at start.
             "--finish_bundle_before_checkpointing",
             "--externalized_checkpoints_enabled",
@@ -187,13 +187,40 @@ def salts_for(name: Callable[[int, int], bytes], readers: int, parallelism: int)
 def subtask_of(element: bytes, parallelism: int) -> int:
     """Which subtask of a keyed operator gets an element of type bytes.
 
-    Source: Flink's KeyGroupRangeAssignment and MathUtils.murmurHash over java.nio.ByteBuffer's hashCode; Beam's
-    SdfByteBufferKeySelector encodes the element in its nested form, a length and the bytes.
+    Source: Flink's KeyGroupRangeAssignment and MathUtils.murmurHash; Beam's SdfFlinkKeyKeySelector encodes the element in nested
+    form, a length and the bytes, and FlinkKey hashes that (older runners, without FlinkKey, hash otherwise).
     """
-    hashed = 1
-    for byte in reversed(_nested(element)):
-        hashed = (31 * hashed + (byte - 256 if byte > 127 else byte)) % _INT
-    return _murmur(hashed) % MAX_PARALLELISM * parallelism // MAX_PARALLELISM
+    return _murmur(_murmur3_128(_nested(element))) % MAX_PARALLELISM * parallelism // MAX_PARALLELISM
+
+
+def _murmur3_128(key: bytes) -> int:
+    """``Hashing.murmur3_128().hashBytes(key).asInt()``: the low 32 bits of MurmurHash3 x64 128 with seed 0."""
+    first = second = 0
+    whole = len(key) // 16 * 16
+    for at in range(0, whole, 16):
+        low, high = int.from_bytes(key[at : at + 8], "little"), int.from_bytes(key[at + 8 : at + 16], "little")
+        first = (_rotated(first ^ _mixed_low(low), 27, 64) + second) % _LONG * 5 + 0x52DCE729
+        second = (_rotated(second ^ _mixed_high(high), 31, 64) + first) % _LONG * 5 + 0x38495AB5
+        first, second = first % _LONG, second % _LONG
+    first ^= _mixed_low(int.from_bytes(key[whole : whole + 8], "little")) ^ len(key)
+    second ^= _mixed_high(int.from_bytes(key[whole + 8 :], "little")) ^ len(key)
+    first = (first + second) % _LONG
+    second = (second + first) % _LONG
+    return (_finished(first) + _finished(second)) % _INT
+
+
+def _mixed_low(value: int) -> int:
+    return _rotated(value * 0x87C37B91114253D5 % _LONG, 31, 64) * 0x4CF5AD432745937F % _LONG
+
+
+def _mixed_high(value: int) -> int:
+    return _rotated(value * 0x4CF5AD432745937F % _LONG, 33, 64) * 0x87C37B91114253D5 % _LONG
+
+
+def _finished(value: int) -> int:
+    value = (value ^ value >> 33) * 0xFF51AFD7ED558CCD % _LONG
+    value = (value ^ value >> 33) * 0xC4CEB9FE1A85EC53 % _LONG
+    return value ^ value >> 33
 
 
 def _nested(element: bytes) -> bytes:
@@ -217,5 +244,5 @@ def _murmur(code: int) -> int:
     return 0 if signed == -_INT // 2 else abs(signed)
 
 
-def _rotated(code: int, bits: int) -> int:
-    return (code << bits | code >> (32 - bits)) % _INT
+def _rotated(code: int, bits: int, width: int = 32) -> int:
+    return (code << bits | code >> (width - bits)) % (1 << width)

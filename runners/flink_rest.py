@@ -23,7 +23,6 @@ from urllib.parse import quote, unquote, urlsplit
 from contracts.errors import ComponentDownError, ConfigurationError, HeadraceError
 from runners.flink_failures import first_line, plain_failure
 
-DEFAULT_ADDRESS = "localhost:28081"
 ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})  # SUSPENDED is not: another JobManager takes such a job over
 _DIRECTORIES = {"checkpoints": ("execution.checkpointing.dir", "state.checkpoints.dir"), "savepoints": (
     "execution.checkpointing.savepoint-dir", "state.savepoints.dir")}  # the new name, which wins, and the old one  # fmt: skip

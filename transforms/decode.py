@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -16,8 +16,9 @@ import pyarrow as pa
 import xxhash
 from apache_beam import coders
 from apache_beam.metrics import Metrics
-from apache_beam.transforms.window import TimestampedValue
-from apache_beam.utils.timestamp import Timestamp
+from apache_beam.transforms.window import GlobalWindow, TimestampedValue
+from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
 
 from contracts.codes import Code, Violation
 from contracts.compiler.checker import RecordChecker
@@ -40,6 +41,8 @@ coders.registry.register_coder(RawChunk, coders.FastPrimitivesCoder)
 STAGE = "decode"
 _REJECTED, _LATE, _FILTERED, _IN_ORDER = "rejected", "late", "filtered", "in_order"
 _MICROS = 1_000_000
+_HELD_ROWS = 50_000
+_GLOBAL = (GlobalWindow(),)
 
 
 RawRecords = RawChunk | MessageBatch
@@ -74,8 +77,9 @@ class DecodeRecords(beam.PTransform):
     """Decode and check raw records against a contract.
 
     Input: RawChunk or MessageBatch. Output: Decoded.
-    Windowing: none needed; outputs carry timestamps for the pipeline's own windows of ``cut.window_s``.
-    Guarantees: every record comes out exactly once, in one of the first four outputs. Deterministic. Memory: one chunk's columns.
+    Windowing: the global window; outputs carry timestamps for the pipeline's own windows of ``cut.window_s``.
+    Guarantees: every record comes out exactly once, in one of the first four outputs. Deterministic. Memory: one chunk's columns,
+        and at most _HELD_ROWS rows of a bundle.
     Fails with: every code of the contract's rules and of the formats, ``codes.Code``.
     """
 
@@ -105,9 +109,12 @@ class _DecodeFn(beam.DoFn):
     def setup(self) -> None:
         self._decoder = RecordDecoder(self._contract, self._spec, self._run_id)
 
-    def process(self, raw: RawRecords) -> Iterator[Any]:
+    def start_bundle(self) -> None:
+        self._held = _Held()
+
+    def process(self, raw: RawRecords, timestamp: Any = beam.DoFn.TimestampParam) -> Iterator[Any]:
         decoded = self._decoder.decode(raw)
-        cut, event_id = self._cut, self._contract.event_id
+        cut = self._cut
         times = decoded.rows.column("_window_time").cast(pa.int64()).to_numpy()
         window_us, lateness_us = cut.window_s * _MICROS, cut.allowed_lateness_s * _MICROS
         late = is_late(times, decoded.watermarks_us, window_us=window_us, allowed_lateness_us=lateness_us)
@@ -115,15 +122,52 @@ class _DecodeFn(beam.DoFn):
         counts = (decoded.records, len(on_time), len(decoded.dead_letters), len(decoded.filtered), int(late.sum()))
         for counter, count in zip(self._counters.values(), counts, strict=True):
             counter.inc(count)
-        yield from cut_batches(on_time, event_id, cut)
-        for tag, rows, key in ((_LATE, too_late, event_id), (_REJECTED, decoded.dead_letters, "dead_letter_id")):
-            if rows is not None:
-                yield from (beam.pvalue.TaggedOutput(tag, batch) for batch in cut_shards(rows, key, cut))
-        if len(decoded.filtered):
-            outcome = PositionOutcomes(self._spec.name, decoded.raw_file, Outcome.FILTERED, runs_of(decoded.filtered), None, None)
-            yield beam.pvalue.TaggedOutput(_FILTERED, outcome)
         if self._in_order and len(on_time):
             yield beam.pvalue.TaggedOutput(_IN_ORDER, RowBatch(on_time))
+        self._held.add(on_time, too_late, decoded, timestamp)
+        if self._held.rows >= _HELD_ROWS:
+            yield from self._let_go()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield from self._let_go()
+
+    def _let_go(self) -> Iterator[Any]:
+        """What is held, in as few batches as there can be: each costs a millisecond to write and one to read, however small."""
+        held, self._held = self._held, _Held()
+        cut, event_id = self._cut, self._contract.event_id
+        if held.on_time:
+            for stamped in cut_batches(pa.concat_tables(held.on_time), event_id, cut):
+                yield WindowedValue(stamped.value, stamped.timestamp, _GLOBAL)
+        for tag, tables, key in ((_LATE, held.late, event_id), (_REJECTED, held.dead_letters, "dead_letter_id")):
+            if tables:
+                for batch in cut_shards(pa.concat_tables(tables), key, cut):
+                    yield beam.pvalue.TaggedOutput(tag, WindowedValue(batch, held.timestamp, _GLOBAL))
+        for raw_file, positions in held.filtered.items():
+            runs = runs_of(np.concatenate(positions))
+            outcome = PositionOutcomes(self._spec.name, raw_file, Outcome.FILTERED, runs, None, None)
+            yield beam.pvalue.TaggedOutput(_FILTERED, WindowedValue(outcome, held.timestamp, _GLOBAL))
+
+
+@dataclass
+class _Held:
+    """What a bundle has decoded and not let go of yet. timestamp: the smallest of its input."""
+
+    on_time: list[pa.Table] = field(default_factory=list)
+    late: list[pa.Table] = field(default_factory=list)
+    dead_letters: list[pa.Table] = field(default_factory=list)
+    filtered: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)
+    rows: int = 0
+    timestamp: Any = MAX_TIMESTAMP
+
+    def add(self, on_time: pa.Table, late: pa.Table | None, decoded: DecodedRecords, timestamp: Any) -> None:
+        """Hold this too."""
+        for rows, held in ((on_time, self.on_time), (late, self.late), (decoded.dead_letters, self.dead_letters)):
+            if rows is not None and len(rows):
+                held.append(rows)
+                self.rows += len(rows)
+        for raw_file, positions in decoded.filtered.items():
+            self.filtered.setdefault(raw_file, []).append(positions)
+        self.timestamp = min(self.timestamp, timestamp)
 
 
 def cut_batches(rows: pa.Table, key: str, cut: Cut) -> Iterator[TimestampedValue]:
@@ -161,16 +205,16 @@ def shards_of(keys: Sequence[str], num_shards: int) -> np.ndarray[Any, np.dtype[
 
 @dataclass
 class DecodedRecords:
-    """What came of some records of one raw file or log.
+    """What came of some records.
 
-    rows: accepted rows (row_schema); watermarks_us: W of each, or of all. dead_letters: DEAD_LETTER_SCHEMA. filtered: positions.
+    rows: accepted rows (row_schema); watermarks_us: W of each, or of all. dead_letters: DEAD_LETTER_SCHEMA. filtered: positions by
+    raw file or log.
     """
 
-    raw_file: str
     records: int
     rows: pa.Table
     dead_letters: pa.Table
-    filtered: npt.NDArray[np.int64]
+    filtered: dict[str, npt.NDArray[np.int64]]
     watermarks_us: npt.NDArray[np.int64] | int = NEVER_LATE_US
 
 
@@ -191,7 +235,8 @@ class RecordDecoder:
         parsed, message = batch.parse(self._spec), batch.message_of_record(self._spec)
         received = batch.times_us[message].tolist()
         with _collector_paused():
-            return self.decode_block(parsed, batch.positions(self._spec), batch.log, received, batch.watermarks_us[message])
+            logs = batch.logs if self._spec.records is None else [batch.logs[i] for i in message.tolist()]
+            return self.decode_block(parsed, batch.positions(self._spec), logs, received, batch.watermarks_us[message])
 
     def _decode_chunk(self, chunk: RawChunk) -> DecodedRecords:
         """Read and decode one chunk of a raw file."""
@@ -204,21 +249,20 @@ class RecordDecoder:
                 parsed = block.parse().first(end - block.start.ordinal)
                 first, count = block.start.ordinal, len(parsed.records)
                 positions = np.arange(first, first + count)
-                parts.append(self.decode_block(parsed, positions, chunk.raw_file, [chunk.received_at_us] * count))
-        none: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
+                parts.append(self.decode_block(parsed, positions, [chunk.raw_file] * count, [chunk.received_at_us] * count))
+        filtered = [part.filtered[chunk.raw_file] for part in parts if part.filtered]
         return DecodedRecords(
-            chunk.raw_file,
             sum(part.records for part in parts),
             pa.concat_tables([self._schema.empty_table(), *(part.rows for part in parts)]),
             pa.concat_tables([DEAD_LETTER_SCHEMA.empty_table(), *(part.dead_letters for part in parts)]),
-            np.concatenate([none, *(part.filtered for part in parts)]),
+            {chunk.raw_file: np.concatenate(filtered)} if filtered else {},
         )
 
     def decode_block(
         self,
         parsed: ParsedRecords,
         positions: npt.NDArray[np.int64],
-        raw_file: str,
+        raw_files: Sequence[str],
         received_at_us: list[int],
         watermarks_us: npt.NDArray[np.int64] | None = None,
     ) -> DecodedRecords:
@@ -227,7 +271,7 @@ class RecordDecoder:
         Args:
             parsed: the records.
             positions: of each.
-            raw_file: where they come from.
+            raw_files: where each comes from.
             received_at_us: when each was received, where the payload does not say.
             watermarks_us: W of each; None where none can be late.
         """
@@ -240,17 +284,19 @@ class RecordDecoder:
             checked.columns, received_at_us if all_accepted else [received_at_us[i] for i in checked.accepted]
         )
         columns["_source"] = [self._spec.name] * count
-        columns["_raw_file"] = [raw_file] * count
+        columns["_raw_file"] = list(raw_files) if all_accepted else [raw_files[i] for i in checked.accepted]
         columns["_position"] = positions[accepted].tolist()
         rows = pa.Table.from_arrays([to_arrow(f.type, columns[f.name]) for f in self._schema], schema=self._schema)
         rejected = dict(sorted(checked.rejected.items()))
-        dead = self._dead_letters(rejected, parsed, positions, raw_file, received_at_us) if rejected else None
+        dead = self._dead_letters(rejected, parsed, positions, raw_files, received_at_us) if rejected else None
+        filtered: dict[str, list[int]] = {}
+        for index in checked.filtered:
+            filtered.setdefault(raw_files[index], []).append(int(positions[index]))
         return DecodedRecords(
-            raw_file,
             len(records),
             rows,
             dead or DEAD_LETTER_SCHEMA.empty_table(),
-            positions[np.asarray(checked.filtered, dtype=np.int64)],
+            {raw_file: np.array(found, dtype=np.int64) for raw_file, found in filtered.items()},
             NEVER_LATE_US if watermarks_us is None else watermarks_us[accepted],
         )
 
@@ -259,7 +305,7 @@ class RecordDecoder:
         rejected: Mapping[int, list[Violation]],
         parsed: ParsedRecords,
         positions: npt.NDArray[np.int64],
-        raw_file: str,
+        raw_files: Sequence[str],
         received_at_us: Sequence[int],
     ) -> pa.Table:
         ids = self._spec.columns.get(self._contract.event_id, ())
@@ -273,7 +319,7 @@ class RecordDecoder:
                 "event_id": _text_at(parsed.records[index], id_step),
                 "raw": parsed.raw(index),
                 "_source": self._spec.name,
-                "_raw_file": raw_file,
+                "_raw_file": raw_files[index],
                 "_position": int(positions[index]),
                 "_received_at": received_at_us[index],
             }

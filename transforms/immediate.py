@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import apache_beam as beam
+import pyarrow as pa
 import xxhash
 from apache_beam.metrics import Metrics
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -25,7 +27,7 @@ from transforms.kafka.connection import KafkaConnection, silent_logger
 
 _FLUSH_S = 120.0
 _MESSAGE_BYTES = 16 << 20  # of the client; what the broker takes is its own max.message.bytes
-_REMEMBERED = 1_000_000  # hashes of 16 bytes; about 100 MB with their dictionary
+_REMEMBERED = 250_000  # hashes of 16 bytes; about 40 MB with their dictionary
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,14 @@ class RecentIds:
         return True
 
 
+class _Outgoing(NamedTuple):
+    """A message on its way."""
+
+    value: bytes
+    key: str
+    headers: list[Any]
+
+
 @beam.typehints.with_output_types(int)
 class _PublishFn(beam.DoFn):
     def __init__(self, topic: RowsTopic, contract: Contract) -> None:
@@ -102,6 +112,7 @@ class _PublishFn(beam.DoFn):
 
     def start_bundle(self) -> None:
         self._failure: KafkaError | None = None
+        self._refused: list[_Outgoing] = []
 
     def process(self, batch: RowBatch) -> Iterator[int]:
         rows, contract = batch.rows, self._contract
@@ -109,45 +120,56 @@ class _PublishFn(beam.DoFn):
         new = [i for i, event_id in enumerate(ids) if self._recent.add(event_id)]
         self._repeated.inc(len(ids) - len(new))
         if len(new) < len(ids):
-            rows, ids = rows.take(new), [ids[i] for i in new]
+            rows, ids = rows.take(pa.array(new, pa.int64())), [ids[i] for i in new]
         keys = _keys(rows, contract)
         times = rows.column("_window_time").cast("int64").to_pylist()
         common = [("dataset", contract.name), ("version", contract.version)]
         for event_id, key, time_us, value in zip(ids, keys, times, self._encode(rows), strict=True):
-            headers = [("event_id", event_id), *common, ("window_time", str(time_us))]
-            self._produce(value, key, headers)
+            self._produce(_Outgoing(value, key, [("event_id", event_id), *common, ("window_time", str(time_us))]))
         self._producer.poll(0)
         self._published.inc(len(ids))
         yield len(ids)
 
-    def _produce(self, value: bytes, key: str, headers: list[Any]) -> None:
+    def _produce(self, row: _Outgoing) -> None:
+        told = partial(self._delivered, row)
         while True:
             try:
-                self._producer.produce(self._topic.topic, value, key, headers=headers, on_delivery=self._delivered)
+                self._producer.produce(self._topic.topic, row.value, row.key, headers=row.headers, on_delivery=told)
                 return
             except BufferError:  # the queue is full: wait until the broker has taken some
                 self._producer.poll(0.1)
             except KafkaException as error:
-                self._delivered(error.args[0])
+                told(error.args[0])
                 return
 
-    def _delivered(self, error: KafkaError | None, _message: Message | None = None) -> None:
+    def _delivered(self, row: _Outgoing, error: KafkaError | None, _message: Message | None = None) -> None:
         if error is None:
             return
-        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:  # would come again for ever; the table has the row
-            self._too_large.inc()
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            self._refused.append(row)
         else:
             self._failure = error
 
     def finish_bundle(self) -> None:
-        try:
-            left = self._producer.flush(_FLUSH_S)
-        except KafkaException as error:
-            self._failure, left = error.args[0], 1
+        left = self._flush()
+        refused, self._refused = self._refused, []
+        for row in refused:  # a broker refuses a batch as a whole: what is refused alone is too large itself
+            self._produce(row)
+            left += self._flush()
+        if self._refused:  # would come again for ever; the table has the row
+            self._too_large.inc(len(self._refused))
         if left or self._failure is not None:
             name = self._failure.name() if self._failure else "timed out"
             self._recent = RecentIds()  # what comes again must go out again
             raise ComponentDownError(f"topic {self._topic.topic}: rows were not acknowledged ({name}); is the broker reachable?")
+
+    def _flush(self) -> int:
+        """Wait until the broker has answered for all that was sent; how many it has not."""
+        try:
+            return self._producer.flush(_FLUSH_S)
+        except KafkaException as error:
+            self._failure = error.args[0]
+            return 1
 
     def teardown(self) -> None:
         self._producer.flush(0)

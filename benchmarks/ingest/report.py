@@ -15,6 +15,7 @@ from benchmarks.ingest.bench import CONTESTANTS, JOB, JOB_2, LOOP, LOOP_2, ROW_J
 
 README = Path(__file__).parents[1] / "README.md"
 AIM_ROW, AIM_LOOP = 15.0, 0.6
+_OTHERS = "\n## stream:"
 RATIOS = (
     ("row_job_to_job", "time of the row job / time of the job, a million events", AIM_ROW, ROW_JOB, JOB),
     ("loop_to_job", "speed of the job / speed of the loop, one core", AIM_LOOP, LOOP, JOB),
@@ -114,7 +115,7 @@ def sample_lines(order: str, entry: Mapping[str, Any]) -> list[str]:
 
 
 def write_readme(figures: Path) -> None:
-    """Write ``benchmarks/README.md`` from a document of figures."""
+    """Write ``benchmarks/README.md`` from a document of figures; its sections on other benchmarks stay as they are."""
     document = json.loads(figures.read_text("utf-8"))
     host = document["machine"]
     tables = [
@@ -133,4 +134,6 @@ def write_readme(figures: Path) -> None:
     text = (Path(__file__).parent / "readme.template.md").read_text("utf-8")
     for name, value in values.items():
         text = text.replace("{{" + name + "}}", str(value))
-    README.write_text(text, "utf-8")
+    before = README.read_text("utf-8") if README.is_file() else ""
+    _, heading, others = before.partition(_OTHERS)
+    README.write_text(text + heading + others, "utf-8")

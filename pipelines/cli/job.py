@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -15,14 +14,14 @@ from typing import Any
 import click
 
 from contracts.errors import ConfigurationError
-from contracts.project import Project
+from contracts.project import LOCAL_FLINK, Project
 from pipelines.cli.console import json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout
 from pipelines.cli.job_view import restart_of, show_ended, show_list, show_status, status_document
 from pipelines.jobs import LOST, Target, find_own_run, find_target, job_lines, lake_if_any, other_clusters
 from pipelines.options import duration, whole
 from pipelines.submission import record_ending
 from pipelines.supervision import Event, Supervisor
-from runners.flink_rest import DEFAULT_ADDRESS, ENDED, FlinkRest, SavepointError, UnknownJobError
+from runners.flink_rest import ENDED, FlinkRest, SavepointError, UnknownJobError
 
 
 @click.group()
@@ -43,7 +42,7 @@ def _read_option(name: str, metavar: str, default: str, read: Callable[[str], An
 
 
 def _flink_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    help_text = "Flink's REST address; else the run's own, headrace.yaml's flink, FLINK_REST, or " + DEFAULT_ADDRESS + "."
+    help_text = "Flink's REST address; else the run's own, headrace.yaml's flink, FLINK_REST, or " + LOCAL_FLINK + "."
     return click.option("--flink", metavar="HOST:PORT", help=help_text)(command)
 
 
@@ -57,7 +56,7 @@ def _flink_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def list_jobs(ended: bool, flink: str | None, lake: str | None, project: Path | None, as_json: bool) -> None:
     """Jobs of the cluster that run or failed, joined with the runs of the lake. LOST: a run that its cluster no longer knows."""
     loaded = Project.load(project)
-    rest = FlinkRest(flink or _default_flink(loaded))
+    rest = FlinkRest(loaded.flink_address(flink))
     opened = lake_if_any(lake, loaded)
     lines = job_lines(rest, opened, ended=ended)
     if as_json:
@@ -182,11 +181,7 @@ def supervise(name: str, max_restarts: int, per: int, every: int, lake: str | No
 
 def _target(name: str, flink: str | None, lake: str | None, project: Path | None) -> Target:
     loaded = Project.load(project)
-    return find_target(name, lake_if_any(lake, loaded), flink, _default_flink(loaded))
-
-
-def _default_flink(project: Project) -> str:
-    return project.flink or os.environ.get("FLINK_REST") or DEFAULT_ADDRESS
+    return find_target(name, lake_if_any(lake, loaded), flink, loaded.flink_address())
 
 
 def _end_run(target: Target, lake: str | None, project: Path | None, how: str, savepoint: str | None = None) -> None:

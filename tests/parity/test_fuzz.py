@@ -63,7 +63,7 @@ def verdicts(lines: list[bytes], folder: Path) -> dict[int, tuple[str, str | Non
     places = [
         *((position, ("accepted", None)) for position in decoded.rows.column("_position").to_pylist()),
         *((letter["_position"], ("rejected", letter["code"])) for letter in decoded.dead_letters.to_pylist()),
-        *((position, ("filtered", None)) for position in decoded.filtered.tolist()),
+        *((position, ("filtered", None)) for positions in decoded.filtered.values() for position in positions.tolist()),
     ]
     for position, verdict in places:
         assert position not in out, f"line {position} has two outcomes"

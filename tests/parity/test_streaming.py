@@ -68,9 +68,7 @@ def expected(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """Source, population, and what one run over files on this machine makes of it: the ledger and the content hash."""
     sent = POPULATIONS[request.param](1)
     folder = tmp_path_factory.mktemp("files")
-    report = ingest_files(
-        options(request.param, folder / "lake", *write_lines(folder / "drop", sent, 3)), PROJECT, lambda _: None
-    )
+    report = ingest_files(options(request.param, folder / "lake", *write_lines(folder / "drop", sent, 3)), PROJECT, lambda _: None)
     assert report.ledger.balanced
     return request.param, sent, report.ledger, content(folder / "lake")
 
@@ -128,7 +126,9 @@ def test_what_came_too_late_is_what_the_stream_lacks(runner: str, stack: Stack, 
     later = [Sent(track(f"later-{n}", START + timedelta(hours=1)), over + n) for n in range(2 * PARTITIONS)]
     stragglers = [Sent(one.value, over + 1_000 + n) for n, one in enumerate([*new, *again])]
     batch = ingest_files(
-        options("web", tmp_path / "files", *write_lines(tmp_path / "drop", [*sent, *later, *stragglers], 2)), PROJECT, lambda _: None
+        options("web", tmp_path / "files", *write_lines(tmp_path / "drop", [*sent, *later, *stragglers], 2)),
+        PROJECT,
+        lambda _: None,
     )
     broker = Broker(stack.kafka_bootstrap)
     given = options("web", tmp_path / "lake", window=60, allowed_lateness=120, commit_every=1, late_panes=1)

@@ -79,8 +79,9 @@ class Broker:
         return sorted(self._admin.list_topics(timeout=_CALL_S).topics)
 
     def topic_id(self, name: str) -> str:
-        """Kafka's id of a topic."""
-        return str(self._admin.describe_topics(TopicCollection([name]))[name].result(_CALL_S).topic_id)
+        """Kafka's id of a topic, as Kafka's own tools print it."""
+        found = str(self._admin.describe_topics(TopicCollection([name]))[name].result(_CALL_S).topic_id)
+        return found.translate(str.maketrans("+/", "-_"))
 
     def grow(self, name: str, partitions: int) -> None:
         """Give a topic more partitions."""

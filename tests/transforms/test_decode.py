@@ -35,7 +35,7 @@ def rows_of(records: list[dict[str, Any]]) -> pa.Table:
     spec, contract = PROJECT.source("web")
     return (
         RecordDecoder(contract, spec, "run")
-        .decode_block(ParsedRecords(records, lambda _i: b""), np.arange(len(records)), "f", [0] * len(records))
+        .decode_block(ParsedRecords(records, lambda _i: b""), np.arange(len(records)), ["f"] * len(records), [0] * len(records))
         .rows
     )
 
@@ -74,7 +74,7 @@ def test_rows_behind_the_watermark_come_out_as_late_rows_and_only_those(watermar
     hours = np.arange(3, 8)
     values = [json.dumps(event(hour, hour)).encode() for hour in hours.tolist()]
     marks = np.full(len(hours), START_US + watermark_hour * HOUR_US)
-    batch = MessageBatch("kafka:t:id:0", hours, START_US + hours * HOUR_US, marks, values)
+    batch = MessageBatch(["kafka:t:id:0"] * len(hours), hours, START_US + hours * HOUR_US, marks, values)
     cut = Cut(window_s=3_600, num_shards=1, allowed_lateness_s=3_600)
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         messages = pipeline | beam.Create([batch])

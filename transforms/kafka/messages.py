@@ -1,7 +1,8 @@
-"""The element between reading and decoding: the messages that one poll gave of one partition."""
+"""The element between reading and decoding: the messages that one poll gave."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,13 +19,13 @@ from transforms.lake.segments import BATCH_BITS
 
 @dataclass(eq=False)
 class MessageBatch:
-    """Messages of one log in the order of their offsets.
+    """Messages of one or several logs; those of one log in the order of their offsets.
 
-    log: the log's id, the rows' ``_raw_file``. offsets, times_us (record times), watermarks_us (W, see late.py): per message.
+    logs: the log's id, the rows' ``_raw_file``; offsets, times_us (record times), watermarks_us (W, see late.py): per message.
     values: payloads; a null value is empty. Parsed once, however often asked.
     """
 
-    log: str
+    logs: list[str]
     offsets: npt.NDArray[np.int64]
     times_us: npt.NDArray[np.int64]
     watermarks_us: npt.NDArray[np.int64]
@@ -36,6 +37,19 @@ class MessageBatch:
         if self._parsed is None:
             self._parsed = parse_messages(spec, self.values)
         return self._parsed
+
+    @classmethod
+    def joined(cls, batches: Sequence[MessageBatch]) -> MessageBatch:
+        """At least one batch, put behind each other: what they cost once, many small ones would cost each."""
+        if len(batches) == 1:
+            return batches[0]
+        return cls(
+            [log for batch in batches for log in batch.logs],
+            np.concatenate([batch.offsets for batch in batches]),
+            np.concatenate([batch.times_us for batch in batches]),
+            np.concatenate([batch.watermarks_us for batch in batches]),
+            [value for batch in batches for value in batch.values],
+        )
 
     def message_of_record(self, spec: SourceSpec) -> npt.NDArray[np.int64]:
         """Per record the index of its message."""
@@ -64,13 +78,13 @@ class MessageBatchCoder(coders.Coder):
     def encode(self, value: MessageBatch) -> bytes:
         """To bytes."""
         columns = [a.astype("<i8").tobytes() for a in (value.offsets, value.times_us, value.watermarks_us)]
-        return msgspec.msgpack.encode((value.log, *columns, value.values))
+        return msgspec.msgpack.encode((value.logs, *columns, value.values))
 
     def decode(self, encoded: bytes) -> MessageBatch:
         """From bytes."""
-        log, *columns, values = msgspec.msgpack.decode(encoded, type=tuple[str, bytes, bytes, bytes, list[bytes]])
+        logs, *columns, values = msgspec.msgpack.decode(encoded, type=tuple[list[str], bytes, bytes, bytes, list[bytes]])
         offsets, times, marks = (np.frombuffer(column, dtype="<i8") for column in columns)
-        return MessageBatch(log, offsets, times, marks, values)
+        return MessageBatch(logs, offsets, times, marks, values)
 
     def is_deterministic(self) -> bool:
         """Columns come in a fixed order."""

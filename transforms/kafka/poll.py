@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from contracts.errors import HeadraceError
-from transforms.kafka.connection import KafkaConnection, open_consumer
+from contracts.errors import ComponentDownError, HeadraceError
+from transforms.kafka.connection import KafkaCluster, KafkaConnection, open_consumer
 from transforms.kafka.progress import PartitionProgress
 from transforms.lake.segments import LogId
 
@@ -40,13 +40,14 @@ class PartitionsReader:
 
     def __init__(self, connection: KafkaConnection, group: str, on_gap: OnGap) -> None:
         self._consumer: Consumer = open_consumer(connection, group)
+        self._cluster = KafkaCluster(connection, deadline_s=_QUERY_S)
         self._on_gap = on_gap
         self._next: dict[tuple[str, int], int] = {}
         self._logs: dict[tuple[str, int], LogId] = {}
         self._paused: set[tuple[str, int]] = set()
         self._gaps: set[tuple[str, int]] = set()
         self.topics_changed = False  # a topic or an offset was gone in a poll: look again which topics there are
-        self.looked_s = time.monotonic()  # when somebody looked last
+        self.looked_s = float("-inf")  # when somebody looked last
         self.seen_s: dict[LogId, float] = {}  # when a partition last had something, by our clock
 
     def resume(self, partitions: Sequence[PartitionProgress]) -> None:
@@ -138,6 +139,24 @@ class PartitionsReader:
         elif error.fatal():
             raise KafkaException(error)
         # Anything else is a broker that is away for now: the client goes on trying, and no partition is taken for idle meanwhile.
+
+    def check_topics(self, partitions: Sequence[PartitionProgress]) -> None:
+        """Whether what was read is of the topics that it is taken for: a client goes on silently in a topic that was made again.
+
+        Does nothing where the broker does not answer.
+
+        Raises:
+            OffsetGapError: a topic was made again; what the bundle read is of no log.
+        """
+        try:
+            found = self._cluster.describe(sorted({p.topic for p in partitions}))
+        except ComponentDownError:
+            return
+        for p in partitions:
+            if p.topic in found and found[p.topic].topic_id != p.topic_id:
+                raise OffsetGapError(
+                    f"topic {p.topic}: was deleted and made again while it was read; reading begins again in the new one"
+                )
 
     def is_at_end(self, log: LogId) -> bool:
         """Asks the broker whether nothing is left; False where it does not answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -67,7 +68,7 @@ class KafkaSource:
 class ReadKafka(beam.PTransform):
     """Read partitions of topics, and land every message in ``raw/`` (segments.py).
 
-    Input: a pipeline. Output: MessageBatch, one per poll and partition, stamped with the reader's W at the start of the poll.
+    Input: a pipeline. Output: MessageBatch, one per poll, stamped with the reader's W at the start of the poll.
     Windowing: none needed. The watermark is the smallest W of the readers.
     Guarantees: what a bundle gave out is in ``raw/`` when the bundle ends, each position once. At least once after a crash, from
         the last checkpoint on. Every message carries its W (late.py), so that whatever a runner would drop as late was told apart
@@ -83,7 +84,8 @@ class ReadKafka(beam.PTransform):
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[MessageBatch]:
         """See the class."""
-        names = [reader_name(number, salt) for number, salt in enumerate(self.source.salts)]
+        readers = len(self.source.salts)
+        names = [reader_name(number, readers, salt) for number, salt in enumerate(self.source.salts)]
         return (
             pipeline
             | "Readers" >> beam.Create(names, reshuffle=False)
@@ -91,9 +93,13 @@ class ReadKafka(beam.PTransform):
         )
 
 
-def reader_name(number: int, salt: int) -> bytes:
-    """The element that stands for a reader, and its key where a runner keys splittable DoFns by their element."""
-    return json.dumps({"reader": number, "salt": salt}, separators=(",", ":")).encode()
+def reader_name(number: int, readers: int, salt: int) -> bytes:
+    """The element that stands for a reader, and its key where a runner keys splittable DoFns by their element.
+
+    readers: how many there are. It lies in the element, since a job that starts from a savepoint has the readers of the job before,
+    whatever its parallelism is.
+    """
+    return json.dumps({"reader": number, "of": readers, "salt": salt}, separators=(",", ":")).encode()
 
 
 def owner_of(topic: str, partition: int, readers: int) -> int:
@@ -167,32 +173,30 @@ class _ReadFn(beam.DoFn, _ReaderRestrictions):
     ) -> Iterator[TimestampedValue]:
         source = self._source
         progress: ReaderProgress = tracker.current_restriction()
-        number = json.loads(element)["reader"]
+        name = json.loads(element)
+        number, readers = name["reader"], name["of"]
         with GARAGE.lent(f"{self._spec.name} {number}", source.connection, source.group, source.on_gap) as reader:
             until, size = self._clock() + source.slice_s, 0
-            reader.resume(progress.partitions)
             while not progress.finished:
-                ahead = {
-                    p.log for p in progress.partitions if p.max_us and p.max_us - _AHEAD_US > progress.watermark_us != NEVER_LATE_US
-                }
-                reader.pause(ahead)
+                progress = self._with_new_partitions(reader, number, readers, progress)
+                reader.resume(progress.partitions)
+                reader.pause(far_ahead(progress))
                 polled = reader.poll(_POLL_MESSAGES, _POLL_S)
                 batches, after = self._judge(reader, progress, polled)
                 after = self._with_idle(reader, after, polled)
-                after = self._with_new_partitions(reader, number, after)
                 if not tracker.try_claim(after):
                     return
                 for log, part in polled.items():
                     self._keep(log, progress, part, batches.get(log))
-                stamp = _timestamp(progress.watermark_us)
-                for batch in batches.values():
-                    size += sum(map(len, batch.values))
-                    yield TimestampedValue(batch, stamp)
+                if batches:
+                    joined = MessageBatch.joined(list(batches.values()))
+                    size += sum(map(len, joined.values))
+                    yield TimestampedValue(joined, _timestamp(progress.watermark_us))
                 progress = after
-                reader.resume(progress.partitions)  # where there are new ones
                 watermark.set_watermark(_timestamp(progress.watermark_us))
                 if size > _BUNDLE_BYTES or self._clock() > until:
                     break
+            reader.check_topics(progress.partitions)
             self._lag.set(reader.lag())
             self._commit_later(finalizer, reader, progress)
         if not progress.finished:
@@ -224,7 +228,8 @@ class _ReadFn(beam.DoFn, _ReaderRestrictions):
                     times, max_us=max_us, watermark_us=progress.watermark_us, bound_us=self._source.bound_us, now_us=now_us
                 )
                 offsets = np.fromiter((int(m.offset() or 0) for m in messages), np.int64, len(messages))
-                batches[p.log] = MessageBatch(str(p.log), offsets, times, marks, [m.value() or b"" for m in messages])
+                values = [_payload(m.value()) for m in messages]
+                batches[p.log] = MessageBatch([str(p.log)] * len(messages), offsets, times, marks, values)
                 reader.seen_s[p.log] = self._clock()
                 self._messages.inc(len(messages))
                 self._bytes.inc(sum(map(len, batches[p.log].values)))
@@ -258,7 +263,7 @@ class _ReadFn(beam.DoFn, _ReaderRestrictions):
             return progress
         return msgspec.structs.replace(progress, watermark_us=max(progress.watermark_us, target))
 
-    def _with_new_partitions(self, reader: PartitionsReader, number: int, progress: ReaderProgress) -> ReaderProgress:
+    def _with_new_partitions(self, reader: PartitionsReader, number: int, readers: int, progress: ReaderProgress) -> ReaderProgress:
         """Looks every half minute whether topics have more partitions, are new, or are others than before."""
         now, source = time.monotonic(), self._source
         if now - reader.looked_s < (_LOOK_AGAIN_S if reader.topics_changed else _DISCOVER_S):
@@ -269,7 +274,7 @@ class _ReadFn(beam.DoFn, _ReaderRestrictions):
         try:
             cluster = KafkaCluster(source.connection, deadline_s=_LOOK_S)
             found = cluster.matching(source.topic, source.topic_pattern)
-            after = merge_partitions(progress, found, number, len(source.readers))
+            after = _from_earliest(cluster, progress, merge_partitions(progress, found, number, readers))
             if after == progress:
                 settled = reader.settle_gaps()
                 changed = {p.log: msgspec.structs.replace(p, next=settled[p.log]) for p in progress.partitions if p.log in settled}
@@ -321,6 +326,22 @@ def merge_partitions(progress: ReaderProgress, found: Mapping[str, Partitions], 
             if have is None or have.topic_id != there.topic_id:
                 known[topic, partition] = PartitionProgress(topic, there.topic_id, partition, next=0)
     return msgspec.structs.replace(progress, partitions=tuple(known.values()))
+
+
+def _from_earliest(cluster: KafkaCluster, before: ReaderProgress, after: ReaderProgress) -> ReaderProgress:
+    """With new partitions at the first offset there is: what retention removed before they were known was never promised."""
+    known = {p.log for p in before.partitions}
+    if all(p.log in known for p in after.partitions):
+        return after
+    earliest = cluster.offsets([(p.topic, p.partition) for p in after.partitions if p.log not in known], "earliest")
+    moved = (p if p.log in known else msgspec.structs.replace(p, next=earliest[p.topic, p.partition]) for p in after.partitions)
+    return msgspec.structs.replace(after, partitions=tuple(moved))
+
+
+def _payload(value: Any) -> bytes:
+    """A null value is empty; a byte-order mark is no part of the text, as in files."""
+    payload: bytes = value or b""
+    return payload.removeprefix(codecs.BOM_UTF8)
 
 
 def _raw_message(message: Any, records: int) -> RawMessage:

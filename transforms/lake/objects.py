@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from transforms.lake.location import Lake
 
 def temporary_path(lake: Lake, key: bytes, kind: str) -> Path:
     """A name that no other process or thread uses: two of them may well write the same bytes at once."""
-    return lake.temporary / f"{os.getpid()}-{threading.get_ident()}-{xxhash.xxh3_64_hexdigest(key)}.{kind}"
+    name = f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}-{xxhash.xxh3_64_hexdigest(key)}"
+    return lake.temporary / f"{name}.{kind}"
 
 
 def put_if_absent(lake: Lake, path: Path, content: bytes) -> bool:

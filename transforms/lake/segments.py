@@ -178,7 +178,7 @@ class PartitionLog:
         known = self._known or {}
         self._folder.mkdir(parents=True, exist_ok=True)
         self._known = {}
-        for path in sorted(self._folder.glob("*.avro")):
+        for path in _listed(self._folder):
             with contextlib.suppress(FileNotFoundError):  # merged meanwhile: what covers it has been or will be listed
                 self._known[path.name] = known.get(path.name) or _read_header(path).covers
         self._unmerged = len(self._known)
@@ -211,8 +211,8 @@ class PartitionLog:
                 "offset": m.offset,
                 "timestamp_ms": m.timestamp_ms,
                 "timestamp_type": m.timestamp_type,
-                "key": m.key,
-                "value": m.value,
+                "key": None if m.key is None else ("bytes", m.key),
+                "value": None if m.value is None else ("bytes", m.value),
                 "headers": [{"key": key, "value": value} for key, value in m.headers],
             }
             for m in messages
@@ -314,7 +314,7 @@ def log_segments(lake: Lake, source: str, log: LogId) -> list[LogSegment]:
         found: list[LogSegment] = []
         covered = 0
         try:
-            for path in sorted(folder.glob("*.avro")):
+            for path in _listed(folder):
                 header = _read_header(path)
                 start, end = max(header.covers[0], covered), header.covers[1]
                 covered = max(covered, end)
@@ -328,6 +328,14 @@ def log_segments(lake: Lake, source: str, log: LogId) -> list[LogSegment]:
         except FileNotFoundError:  # a merge came between: list again
             continue
         return found
+
+
+def _listed(folder: Path) -> list[Path]:
+    """The segments of a folder, sorted. One listing may miss a merged segment and its parts that went meanwhile; not two alike."""
+    found = sorted(folder.glob("*.avro"))
+    while (again := sorted(folder.glob("*.avro"))) != found:
+        found = again
+    return found
 
 
 def landed_up_to(lake: Lake, source: str, log: LogId, start: int) -> int:

@@ -21,7 +21,10 @@ RECORD = ROOT / ".cache" / "faults" / "streaming.json"
 class Recorded:
     """What is measured: written to ``.cache/faults/streaming.json`` as it comes.
 
-    faults: per fault its moment, seconds to the first commit after it, and to the first commit with an event from after it.
+    faults: per fault seconds from its beginning until a commit was seen (looked for once what was killed is started again), until
+        one with events of after the fault, and until everything that lay in the topic by then had an outcome; and how many Python
+        workers there were then.
+    outcome: what came of everything that was sent. spans: when each fault began and was over, seconds since 1970.
     """
 
     rate: int = RATE

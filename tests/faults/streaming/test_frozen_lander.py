@@ -38,21 +38,24 @@ def land(log: PartitionLog, start: int, end: int, step: int = 1) -> None:
         log.land(first, min(first + step, end), messages(first, min(first + step, end)))
 
 
-@pytest.mark.parametrize("freezes_in", ["replace", "_parse_header"])
-def test_a_worker_frozen_while_it_merges_takes_nothing_away(lake: Lake, monkeypatch: pytest.MonkeyPatch, freezes_in: str) -> None:
+# Before it lands the last segment; before it reads what it merges; before the merged one appears.
+@pytest.mark.parametrize(("freezes_in", "call"), [("put_if_absent", 1), ("_parse_header", 1), ("put_if_absent", 2)])
+def test_a_worker_frozen_while_it_merges_takes_nothing_away(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, freezes_in: str, call: int
+) -> None:
     frozen, other = partition_log(lake), partition_log(lake)
     land(frozen, 0, MERGE_AT - 1)
-    original, asleep = getattr(segments, freezes_in), []
+    original, calls = getattr(segments, freezes_in), []
 
     def freeze(*arguments: Any) -> Any:
-        if not asleep:
-            asleep.append(True)
+        calls.append(arguments)
+        if len(calls) == call:
             land(other, 0, 3 * MERGE_AT)
         return original(*arguments)
 
     monkeypatch.setattr(segments, freezes_in, freeze)
     land(frozen, MERGE_AT - 1, MERGE_AT)
-    assert asleep and offsets(lake) == list(range(3 * MERGE_AT))
+    assert len(calls) >= call and offsets(lake) == list(range(3 * MERGE_AT))
     land(frozen, MERGE_AT, 4 * MERGE_AT)
     assert offsets(lake) == list(range(4 * MERGE_AT))
 

@@ -52,12 +52,13 @@ def made(path: Path, source: str, payloads: list[bytes]) -> Lake:
     graph.prepare()
     received = int(datetime(2026, 11, 2, 10, tzinfo=UTC).timestamp() * 1_000)
     offsets = np.arange(100, 100 + len(payloads))
-    batch = MessageBatch(str(LOG), offsets, np.full(len(payloads), received * 1_000), np.zeros(len(payloads), np.int64), payloads)
+    times = np.full(len(payloads), received * 1_000)
+    batch = MessageBatch([str(LOG)] * len(payloads), offsets, times, np.zeros_like(times), payloads)
     counts = batch.records_per_message(spec).tolist()
     messages = [RawMessage(100 + i, received, 1, None, p, (), counts[i]) for i, p in enumerate(payloads)]
     PartitionLog(lake, source, LOG, batched=spec.records is not None).land(100, 100 + len(payloads), messages)
     folded = RecordDecoder(contract, spec, RUN).decode(
-        MessageBatch(str(LOG), offsets[:-1], batch.times_us[:-1], batch.watermarks_us[:-1], payloads[:-1])
+        MessageBatch([str(LOG)] * (len(payloads) - 1), offsets[:-1], batch.times_us[:-1], batch.watermarks_us[:-1], payloads[:-1])
     )
     start = received * 1_000 // DAY_US * DAY_US
     for name, key, rows, outcome in (

@@ -30,16 +30,16 @@ def mobile() -> SourceSpec:
 
 def batch(values: list[bytes], offsets: list[int] | None = None) -> MessageBatch:
     numbers = np.array(range(len(values)) if offsets is None else offsets, dtype=np.int64)
-    return MessageBatch("kafka:t:id:0", numbers, 1_000 * numbers, numbers - 5, values)
+    return MessageBatch(["kafka:t:id:0"] * len(numbers), numbers, 1_000 * numbers, numbers - 5, values)
 
 
 @given(st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), st.binary(max_size=20)), max_size=8))
 def test_a_batch_survives_its_coder(messages: list[tuple[int, bytes]]) -> None:
     numbers = np.array([number for number, _ in messages], dtype=np.int64)
-    sent = MessageBatch("kafka:t:id:3", numbers, numbers[::-1], numbers // 2, [value for _, value in messages])
+    sent = MessageBatch(["kafka:t:id:3"] * len(numbers), numbers, numbers[::-1], numbers // 2, [value for _, value in messages])
     encoded = MessageBatchCoder().encode(sent)
     found = MessageBatchCoder().decode(encoded)
-    assert (found.log, found.values) == (sent.log, sent.values)
+    assert (found.logs, found.values) == (sent.logs, sent.values)
     for name in ("offsets", "times_us", "watermarks_us"):
         assert getattr(found, name).tolist() == getattr(sent, name).tolist()
     assert MessageBatchCoder().encode(found) == encoded
@@ -78,3 +78,13 @@ def test_positions_are_unique_and_rise(counts: list[int], mobile: SourceSpec) ->
     found = batch([b'{"batch": [%s]}' % b",".join([b"{}"] * count) for count in counts])
     positions = found.positions(mobile)
     assert len(positions) == sum(counts) and (np.diff(positions) > 0).all()
+
+
+def test_joined_batches_are_one_behind_the_other(mobile: SourceSpec) -> None:
+    one, two = batch([b'{"batch": [1, 2]}', b"no json"], [4, 5]), batch([b'{"batch": [3]}'], [4])
+    two.logs[0] = "kafka:t:id:1"
+    both = MessageBatch.joined([one, two])
+    assert both.logs == ["kafka:t:id:0", "kafka:t:id:0", "kafka:t:id:1"]
+    assert both.values == one.values + two.values
+    assert both.positions(mobile).tolist() == [*one.positions(mobile).tolist(), *two.positions(mobile).tolist()]
+    assert both.times_us.tolist() == [4_000, 5_000, 4_000] and both.watermarks_us.tolist() == [-1, 0, -1]

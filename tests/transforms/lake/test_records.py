@@ -29,7 +29,7 @@ def landed(path: Path, batched: bool) -> tuple[Lake, MessageBatch]:
     lake = Lake.at(str(path))
     lake.create()
     offsets, zeros = np.arange(10, 10 + 2 * len(PAYLOADS), 2), np.zeros(len(PAYLOADS), np.int64)
-    batch = MessageBatch(str(LOG), offsets, zeros, zeros, PAYLOADS)
+    batch = MessageBatch([str(LOG)] * len(offsets), offsets, zeros, zeros, PAYLOADS)
     counts = batch.records_per_message(spec(batched)).tolist()
     messages = [
         RawMessage(int(offset), 0, 1, None, payload or None, (), count)

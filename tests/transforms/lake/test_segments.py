@@ -137,22 +137,26 @@ def test_large_segments_are_left_alone(lake: Lake, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_merger_that_was_frozen_loses_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has read the parts, and writes the whole when another has long landed more, and merged."""
     monkeypatch.setattr(segments, "MERGE_AT", 4)
     frozen, other = writer(lake), writer(lake)
-    replace = segments.replace
+    put = segments.put_if_absent
 
-    def wake_up_late(*given: object) -> None:
-        monkeypatch.setattr(segments, "replace", replace)
+    def wake_up_late(where: Lake, path: Path, content: bytes) -> bool:
+        if path.stem == f"{3:020d}":
+            return put(where, path, content)
+        monkeypatch.setattr(segments, "put_if_absent", put)
         for offset in range(4, 14):
             other.land(offset, offset + 1, broker(offset, offset + 1))
-        replace(*given)  # type: ignore[arg-type]
+        return put(where, path, content)
 
     for offset in range(3):
         frozen.land(offset, offset + 1, broker(offset, offset + 1))
-    monkeypatch.setattr(segments, "replace", wake_up_late)
+    monkeypatch.setattr(segments, "put_if_absent", wake_up_late)
     frozen.land(3, 4, broker(3, 4))
-    assert segments.replace is replace, "nothing was merged"
+    assert segments.put_if_absent is put, "nothing was merged"
     assert read(lake) == broker(0, 14)
+    assert _positions(lake) == [m.offset for m in broker(0, 14)]
 
 
 # Any sequence of landings by several writers that overlap, start anew, merge and crash
@@ -175,7 +179,6 @@ def crash_at(step: int) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segments, "put_if_absent", dying("put_if_absent"))
-        patch.setattr(segments, "replace", dying("replace"))
         patch.setattr(Path, "unlink", dying("unlink"))
         yield
 

@@ -1,0 +1,187 @@
+"""What a run runs on: a private stack, topics, the producer and the consumer of arrivals as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from runners.stack.layout import Layout, Ports, Settings
+from runners.stack.stack import Stack
+
+ROOT = Path(__file__).parents[2]
+PARTITIONS, SLOTS = 4, 2
+SHARES = ("--duplicates", "0.01", "--disordered", "0.02", "--disorder-s", "1.5", "--invalid", "0.002")
+EVENT_KINDS = ("event", "disordered")  # whose rows belong into the table, once each
+_PORTS = range(20_000, 26_900)
+_ANSWER_S = 30.0
+_END_S = 400.0
+Say = Callable[[str], None]
+
+
+class RunFailedError(Exception):
+    """A run did not end well, or what came out is not what was sent: it has no figure."""
+
+
+@contextmanager
+def private_stack(home: Path, say: Say) -> Iterator[Stack]:
+    """Kafka and Flink with ports and folders of their own; downloads are shared. Nothing of it is left afterwards."""
+    stack = Stack(Layout.default().with_home(home), Settings(ports=free_ports(), slots=SLOTS, taskmanager_memory="3g"), say)
+    try:
+        stack.up(("kafka", "flink", "job-server"))
+        yield stack
+    finally:
+        stack.down(purge_data=True)
+
+
+def free_ports() -> Ports:
+    """Ports that nobody listens on.
+
+    Raises:
+        RunFailedError: there are not enough.
+    """
+    found: list[int] = []
+    for port in _PORTS:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == len(Ports.names()):
+            return Ports(**dict(zip(Ports.names(), found, strict=True)))
+    raise RunFailedError(f"no {len(Ports.names())} free ports between {_PORTS.start} and {_PORTS.stop}; stop what uses them")
+
+
+def make_topic(bootstrap: str, name: str) -> None:
+    """Make a topic and wait for it."""
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+    admin.create_topics([NewTopic(name, num_partitions=PARTITIONS, replication_factor=1)])[name].result(_ANSWER_S)
+
+
+class Child:
+    """``python -m MODULE`` in a process of its own; killed where the block around it ends first."""
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        self._what = f"python -m {module}"
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        """Whether it does still."""
+        return self._process.poll() is None
+
+    def first_line(self) -> str:
+        """What it says first; empty where it ended without a word."""
+        assert self._process.stdout
+        return self._process.stdout.readline().strip()
+
+    def end(self, *, ask: bool = False) -> str:
+        """Wait for its end, after SIGTERM if asked; what it said.
+
+        Raises:
+            RunFailedError: it did not exit with 0, or not in time.
+        """
+        if ask and self.runs:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            out, err = self._process.communicate(timeout=_END_S)
+        except subprocess.TimeoutExpired:
+            raise RunFailedError(f"{self._what} did not end within {_END_S:.0f} s") from None
+        if self._process.returncode:
+            raise RunFailedError(f"{self._what} ended with {self._process.returncode}: {_last(err)}")
+        return out
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.runs:
+            self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe and not pipe.closed:
+                pipe.close()
+
+
+def _last(text: str) -> str:
+    return " | ".join(text.strip().splitlines()[-5:])
+
+
+def run_json(module: str, *arguments: str) -> Any:
+    """What a command says, as JSON.
+
+    Raises:
+        RunFailedError: it did not exit with 0.
+    """
+    with Child(module, *arguments) as child:
+        return json.loads(child.end())
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What the producer wrote down, a line per acknowledged message: id, kind, time_ms, partition, offset."""
+
+    lines: pa.Table
+
+    @classmethod
+    def read(cls, path: Path) -> Sent:
+        """All of it; the producer has ended."""
+        options = pyarrow.csv.ReadOptions(column_names=["id", "kind", "time_ms", "partition", "offset"])
+        return cls(pyarrow.csv.read_csv(path, options, pyarrow.csv.ParseOptions(delimiter="\t")))
+
+    @classmethod
+    def of(cls, *parts: Sent) -> Sent:
+        """All of several."""
+        return cls(pa.concat_tables([part.lines for part in parts]))
+
+    @property
+    def events(self) -> pa.Table:
+        """The lines of events whose rows belong into the table."""
+        return self.lines.filter(pc.is_in(self.lines["kind"], pa.array(EVENT_KINDS)))
+
+    @property
+    def due(self) -> pa.Table:
+        """When each event was to be sent, those aside whose own time is another."""
+        return self.lines.filter(pc.equal(self.lines["kind"], "event"))
+
+    @property
+    def ends(self) -> dict[int, int]:
+        """The offset after the last message, per partition."""
+        grouped = self.lines.group_by("partition").aggregate([("offset", "max")])
+        return {p: end + 1 for p, end in zip(grouped["partition"].to_pylist(), grouped["offset_max"].to_pylist(), strict=True)}
+
+
+def require_once(published: pa.ChunkedArray, sent: Sent) -> None:
+    """Compare published event ids with those that were sent.
+
+    Raises:
+        RunFailedError: one is missing, is there twice, or was never sent.
+    """
+    ids, wanted = published.combine_chunks(), sent.events["id"].combine_chunks()
+    repeated = len(ids) - len(pc.unique(ids))
+    missing = len(wanted) - int(pc.sum(pc.is_in(wanted, ids)).as_py() or 0)
+    strange = len(ids) - int(pc.sum(pc.is_in(ids, wanted)).as_py() or 0)
+    if repeated or missing or strange:
+        raise RunFailedError(
+            f"of {len(wanted):,} events {missing:,} are missing, {repeated:,} rows are there again, {strange:,} were never sent"
+        )

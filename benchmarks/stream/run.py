@@ -1,0 +1,274 @@
+"""One measured run: one job, one rate, on a stack that is up."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from benchmarks.stream.bed import SHARES, Child, RunFailedError, Say, Sent, make_topic
+from benchmarks.stream.figures import (
+    WARM_UP,
+    CpuUse,
+    Load,
+    Progress,
+    Visible,
+    grows,
+    judgement,
+    lags,
+    latencies_ms,
+    percentiles,
+    slope,
+)
+from benchmarks.stream.ours import TABLE, OurJob, Written
+from benchmarks.stream.processes import CpuMeter, command_line
+from benchmarks.stream.row_job import RowJob
+from runners.flink_rest import FlinkRest
+from runners.stack.stack import Stack
+
+OURS, OURS_WITHOUT, ROW = "headrace", "headrace, immediate off", "row job"
+JOBS = {"ours": (OURS, OURS_WITHOUT), "row": (ROW,), "both": (OURS, OURS_WITHOUT, ROW)}
+_FIRST = 50, 4.0  # messages a second, seconds
+_START_S = 120.0
+_LOOK_S = 1.0
+_SETTLE_S = 300.0
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_numbers = itertools.count(1)
+
+
+class Contestant(Protocol):
+    """A job over one topic; see OurJob and RowJob."""
+
+    @property
+    def immediate(self) -> str | None:
+        """The topic of its immediate branch."""
+
+    def start(self) -> str:
+        """Submit it; Flink's id of the job."""
+
+    def taken(self) -> int:
+        """Messages that it will not read again."""
+
+    def published(self) -> int:
+        """Rows that readers see."""
+
+    def settled(self, sent: Sent) -> bool:
+        """Whether nothing more is to come."""
+
+    def check(self, sent: Sent) -> None:
+        """Raise RunFailedError where what is published is not what was sent."""
+
+    def windows(self) -> list[Visible]:
+        """When rows were first to be seen."""
+
+    def written(self) -> Mapping[str, Written]:
+        """By table."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a run gave. None where the job has no such thing, or the run was too short for it.
+
+    not_held: why the rate was not held; empty where it was. lag: messages, at the end of the load. lag_growth: a second.
+    latency_ms, freshness_s: percentiles. checkpoint_bytes: per event, as uploaded. written_per_row: rows written to the published
+    table per row in it. tables: commits and files an hour.
+    """
+
+    job: str
+    rate: int
+    seconds: float
+    events: int
+    not_held: list[str]
+    lag: int
+    lag_growth: float
+    late_ms_max: float
+    latency_ms: dict[str, float] | None
+    freshness_s: dict[str, float] | None
+    windows: int
+    checkpoints: int
+    checkpoint_bytes: float | None
+    written_per_row: float | None
+    tables: dict[str, dict[str, float]]
+    cpu: CpuUse
+    limit: str
+    settled_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it."""
+        document = asdict(self)
+        document["cpu"] |= {"idle_share": round(self.cpu.idle_share, 3), "other_share": round(self.cpu.other_share, 3)}
+        return document
+
+
+@dataclass
+class _Checkpoints:
+    """Sizes of completed checkpoints by their id, collected while the job runs: the cluster remembers only the last few."""
+
+    url: str
+    sizes: dict[int, int] = field(default_factory=dict)
+
+    def look(self) -> None:
+        try:
+            with _OPENER.open(self.url, timeout=10) as answer:
+                history = json.load(answer)["history"]
+        except OSError:  # too busy for this look; it remembers the last ten
+            return
+        self.sizes |= {c["id"]: c.get("checkpointed_size", c["state_size"]) for c in history if c["status"] == "COMPLETED"}
+
+
+def measure(stack: Stack, name: str, rate: int, seconds: float, work: Path, say: Say) -> Figures:
+    """Load one job with one rate and read everything back.
+
+    Args:
+        stack: is up, and nothing runs on it.
+        name: of JOBS.
+        rate: messages a second.
+        seconds: how long; the first fifth is warm-up.
+        work: where files of the run may lie; they are removed.
+        say: is told what happens.
+
+    Raises:
+        RunFailedError: what was published is not what was sent, or a process failed.
+    """
+    number = next(_numbers)
+    folder = work / f"run-{number}"
+    folder.mkdir(parents=True)
+    topic, rows = f"web-events-{number}", f"rows-{number}" if name == OURS else None
+    for made in filter(None, (topic, rows)):
+        make_topic(stack.kafka_bootstrap, made)
+    job: Contestant = RowJob(stack, folder, topic) if name == ROW else OurJob(stack, folder, topic, rows)
+    say(f"{name}: starting, {rate:,} messages a second for {seconds:.0f} s")
+    job_id, rest = job.start(), FlinkRest(stack.flink_rest)
+    try:
+        return _loaded(stack, name, job, rate, seconds, folder, topic, f"{rest.url}/jobs/{job_id}/checkpoints", say)
+    except RunFailedError as error:
+        failure = rest.last_failure(job_id)
+        raise RunFailedError(f"{name}, {rate:,}/s: {error}" + (f"; the job failed: {failure.cause}" if failure else "")) from None
+    finally:
+        rest.cancel(job_id)
+        rest.wait_ended(job_id)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _loaded(
+    stack: Stack, name: str, job: Contestant, rate: int, seconds: float, folder: Path, topic: str, checkpoints_url: str, say: Say
+) -> Figures:
+    ids, arrived = folder / "sent.tsv", folder / "arrivals.tsv"
+    bootstrap = ("--bootstrap", stack.kafka_bootstrap)
+    progress: list[Progress] = []
+    checkpoints = _Checkpoints(checkpoints_url)
+    with ExitStack() as children:
+        consumer = None
+        if job.immediate:
+            consumer = children.enter_context(
+                Child("benchmarks.stream.arrivals", *bootstrap, "--topic", job.immediate, "--out", str(arrived))
+            )
+            if consumer.first_line() != "ready":
+                consumer.end()
+        first = _warm_up(job, topic, bootstrap, folder / "first.tsv")
+        arguments = ("--topic", topic, "--rate", str(rate), "--seconds", str(seconds), "--ids", str(ids), *SHARES)
+        producer = children.enter_context(Child("benchmarks.stream.producer", *bootstrap, *arguments))
+        ours = {producer.pid: "producer"} | ({consumer.pid: "consumer"} if consumer else {})
+        meter = CpuMeter(lambda: _processes(stack) | ours)
+        sending_since = None
+        while producer.runs:
+            began = time.time()
+            progress.append(Progress(began, job.taken() - len(first.lines)))
+            if sending_since is None and ids.exists() and ids.stat().st_size:
+                sending_since = began
+            if sending_since is not None and began > sending_since + WARM_UP * seconds:
+                meter.look()
+            checkpoints.look()
+            time.sleep(max(0.0, _LOOK_S - (time.time() - began)))
+        said = json.loads(producer.end())
+        sent = Sent.read(ids)
+        everything = Sent.of(first, sent)
+        say(f"{name}: {len(everything.lines):,} messages sent; waiting until all of them are accounted for")
+        settled_s = _settle(job, everything)
+        checkpoints.look()
+        if consumer:
+            consumer.end(ask=True)
+    job.check(everything)
+    load = Load(rate, pc.min(sent.due["time_ms"]).as_py() / 1_000, len(sent.lines) / rate, said["late_ms_max"])
+    windows = [w for w in job.windows() if w.window_end_s <= load.end_s]
+    points = lags(load, progress)
+    latency = percentiles(_latencies_ms(sent, arrived, load)) if job.immediate else None
+    written, published = job.written(), job.published()
+    hours = (load.seconds + settled_s) / 3_600
+    measured_windows = [w for w in windows if w.window_end_s >= load.measured_from_s]
+    size = sum(checkpoints.sizes.values())
+    return Figures(
+        job=name,
+        rate=rate,
+        seconds=round(load.seconds, 1),
+        events=len(sent.events),
+        not_held=grows(load, progress, windows),
+        lag=round(points[-1][1]) if points else 0,
+        lag_growth=round(slope(points), 2) if len(points) > 1 else 0.0,
+        late_ms_max=said["late_ms_max"],
+        latency_ms=latency,
+        freshness_s=percentiles([w.delay_s for w in measured_windows], (50, 99, 100)),
+        windows=len({w.window_end_s for w in measured_windows}),
+        checkpoints=len(checkpoints.sizes),
+        checkpoint_bytes=round(size / len(everything.lines), 1) if checkpoints.sizes else None,
+        written_per_row=round(written[TABLE].rows / published, 2) if TABLE in written and published else None,
+        tables={
+            table: {"commits_per_hour": round(w.commits / hours), "files_per_hour": round(w.files / hours)}
+            for table, w in written.items()
+        },
+        cpu=meter.use,
+        limit=judgement(meter.use),
+        settled_s=round(settled_s, 1),
+    )
+
+
+def _warm_up(job: Contestant, topic: str, bootstrap: Sequence[str], ids: Path) -> Sent:
+    """Send a few messages and wait until the job has taken them: its workers have started, and all code is loaded."""
+    rate, seconds = _FIRST
+    arguments = ("--topic", topic, "--rate", str(rate), "--seconds", str(seconds), "--ids", str(ids))
+    with Child("benchmarks.stream.producer", *bootstrap, *arguments) as producer:
+        producer.end()
+    sent = Sent.read(ids)
+    until = time.monotonic() + _START_S
+    while job.taken() < len(sent.lines):
+        if time.monotonic() > until:
+            raise RunFailedError(f"the job did not take its first {len(sent.lines)} messages within {_START_S:.0f} s")
+        time.sleep(_LOOK_S)
+    return sent
+
+
+def _processes(stack: Stack) -> dict[int, str]:
+    """The cluster's processes and their names; each Python worker by a number."""
+    named = {"kafka": "broker", "jobmanager": "JobManager", "taskmanager": "TaskManager"}
+    found = {pid: name for component, name in named.items() if (pid := stack.pid(component)) is not None}
+    workers = [pid for pid in stack.worker_pids() if "boot.py" in command_line(pid)]
+    return found | {pid: f"Python worker {number}" for number, pid in enumerate(workers, 1)}
+
+
+def _settle(job: Contestant, sent: Sent) -> float:
+    """Wait until everything has an outcome; how long that took."""
+    began = time.monotonic()
+    while not job.settled(sent):
+        if time.monotonic() - began > _SETTLE_S:
+            raise RunFailedError(f"not all messages are accounted for {_SETTLE_S:.0f} s after the last was sent")
+        time.sleep(_LOOK_S)
+    return time.monotonic() - began
+
+
+def _latencies_ms(sent: Sent, arrived: Path, load: Load) -> list[float]:
+    options = pyarrow.csv.ReadOptions(column_names=["id", "time_ms"])
+    arrivals = pyarrow.csv.read_csv(arrived, options, pyarrow.csv.ParseOptions(delimiter="\t"))
+    try:
+        return latencies_ms(sent.due, arrivals, load)
+    except ValueError as error:
+        raise RunFailedError(str(error)) from None
