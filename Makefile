@@ -20,7 +20,7 @@ test: dev lint           ## everything that CI needs
 
 test-faults: dev         ## kill, freeze and restart a streaming job under load; about ten minutes
 	@$(BIN)/python -m tests.support.doctor --check
-	$(BIN)/python -m pytest -m faults -s tests/faults/streaming
+	$(BIN)/python -m pytest -m faults -s tests/faults/streaming tests/streaming
 
 lint: dev                ## ruff, mypy strict, import-linter
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
