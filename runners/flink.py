@@ -133,6 +133,8 @@ def _arguments(job: FlinkJob, name: str) -> list[str]:
             "--checkpoint_timeout_millis=180000",
             # Without it the output of a bundle that is open at a checkpoint waits for the next bundle; jobs hang at start.
             "--finish_bundle_before_checkpointing",
+            # A reader's slice ends with its bundle, and the next begins when Flink closes that: by default a second later.
+            "--max_bundle_time_mills=100",
             "--externalized_checkpoints_enabled",
             "--retain_externalized_checkpoints_on_cancellation",
             "--max_cache_memory_usage_mb=256",

@@ -1,4 +1,6 @@
-"""Fixtures that every test may ask for."""
+"""Fixtures that every test may ask for, and what all tests run under."""
+
+import signal
 
 from hypothesis import settings
 
@@ -6,3 +8,6 @@ pytest_plugins = ["tests.support.stack"]
 
 settings.register_profile("shared-machine", deadline=None)  # how long an example takes says how busy the machine is
 settings.load_profile("shared-machine")
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in the background of a shell; processes that tests start would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)

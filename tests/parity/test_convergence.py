@@ -96,7 +96,7 @@ def in_overlapping_runs_and_all_again(lake: Path, files: list[Path], rng: Random
     ingest(lake, rng.sample(files, 3))
     ingest(lake, rng.sample(files, 2))
     ingest(lake, files)
-    assert not ingest(lake, files).ingested
+    assert not ingest(lake, files).manifest["ingested_files"]
 
 
 def in_runs_of_different_windows(lake: Path, files: list[Path], rng: Random) -> None:

@@ -1,10 +1,11 @@
 """The raw layer for message logs: what was read from a Kafka partition, landed in order, each position once.
 
 A *log* is one partition of one topic, by the topic's id, so that a topic that was deleted and made again is another log. Its
-segments lie in ``raw/source=S/kafka/<topic>/<topic id>/<partition>/<first offset, 20 digits>.avro``: Avro files whose header says
-which offsets they cover. A segment appears whole, by put-if-absent on its name: of two workers that read the same offsets (a frozen
-one and its replacement) one lands them, the other looks again and lands what is left. Whoever reads a log takes of each segment the
-offsets that no earlier one covers (``LogSegment.start``), so each position is seen once, also after crashes.
+segments lie in ``raw/source=S/kafka/<topic>/<topic id>/<partition>/<from>-<to>.avro``: Avro files named by the offsets that they
+cover, [from, to), 20 digits each. A segment appears whole, once, and never changes, so its name says all that others must know of
+it. Of two workers that read the same offsets (a frozen one and its replacement) the second lands what the first left. Where they
+overlap all the same, whoever reads a log takes of each segment the offsets that no earlier one covers (``LogSegment.start``): each
+position is seen once, also after crashes.
 
 Small segments are merged as they come, by copying their blocks: at most ``MERGE_AT`` small ones lie in a partition's folder.
 """
@@ -141,8 +142,7 @@ class PartitionLog:
     def __init__(self, lake: Lake, source: str, log: LogId, *, batched: bool) -> None:
         self._lake, self._source, self._log, self._batched = lake, source, log, batched
         self._folder = log_folder(lake, source, log)
-        self._known: dict[str, tuple[int, int]] | None = None  # name to covers; None until it was listed
-        self._unmerged = 0
+        self._merge_at = MERGE_AT  # when so many segments lie here, small ones are merged
 
     def land(self, start: int, end: int, messages: Sequence[RawMessage]) -> int:
         """Land what was read of [start, end), but for what is landed already.
@@ -155,45 +155,17 @@ class PartitionLog:
         Returns:
             How many messages were landed.
         """
-        if self._known is None:
-            self._look()
+        self._folder.mkdir(parents=True, exist_ok=True)
         landed = 0
-        while piece := self._first_uncovered(start, end):
+        covered = [_covers(path) for path in _listed(self._folder)]
+        pieces = _uncovered(covered, start, end)
+        for piece in pieces:
             part = [m for m in messages if piece[0] <= m.offset < piece[1]]
-            name = f"{piece[0]:020d}.avro"
-            if put_if_absent(self._lake, self._folder / name, self._encode(piece, part)):
-                assert self._known is not None
-                self._known[name] = piece
-                self._unmerged += 1
+            if put_if_absent(self._lake, self._folder / _name(piece), self._encode(piece, part)):
                 landed += len(part)
-            else:
-                self._look()
-                if name not in (self._known or {}):
-                    raise OSError(f"raw segment {self._folder / name}: it is there, yet cannot be read")
-        if self._unmerged >= MERGE_AT:
+        if len(covered) + len(pieces) >= self._merge_at:
             self._merge()
         return landed
-
-    def _look(self) -> None:
-        known = self._known or {}
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._known = {}
-        for path in _listed(self._folder):
-            with contextlib.suppress(FileNotFoundError):  # merged meanwhile: what covers it has been or will be listed
-                self._known[path.name] = known.get(path.name) or _read_header(path).covers
-        self._unmerged = len(self._known)
-
-    def _first_uncovered(self, start: int, end: int) -> tuple[int, int] | None:
-        assert self._known is not None
-        for low, high in sorted(self._known.values()):
-            if high <= start:
-                continue
-            if low > start:
-                return start, min(low, end)
-            start = high
-            if start >= end:
-                return None
-        return (start, end) if start < end else None
 
     def _encode(self, covers: tuple[int, int], messages: Sequence[RawMessage]) -> bytes:
         times = [m.timestamp_ms for m in messages]
@@ -236,33 +208,30 @@ class PartitionLog:
         The whole is there under a name of its own before its parts go, so neither a crash nor somebody else who does the same at
         any moment changes what is read.
         """
-        self._look()
-        assert self._known is not None
-        group: list[str] = []
+        group: list[Path] = []
         size = reached = 0
-        for name, covers in sorted(self._known.items()):
-            if covers[1] <= reached:  # a part whose merger was killed before it went
-                (self._folder / name).unlink(missing_ok=True)
-                del self._known[name]
+        for path in _listed(self._folder):
+            covers = _covers(path)
+            if covers[1] <= reached:  # a part whose merger was killed before it went, or what two workers landed
+                path.unlink(missing_ok=True)
                 continue
-            reached = covers[1]
             try:
-                own = (self._folder / name).stat().st_size
+                own = path.stat().st_size
             except FileNotFoundError:  # somebody else is merging
                 return
-            if own > MERGED_BYTES // 2 or size + own > MERGED_BYTES or (group and self._known[group[-1]][1] != covers[0]):
+            if own > MERGED_BYTES // 2 or size + own > MERGED_BYTES or covers[0] != reached:
                 group, size = [], 0
+            reached = covers[1]
             if own <= MERGED_BYTES // 2:
-                group.append(name)
+                group.append(path)
                 size += own
-        self._unmerged = len(group)
         if len(group) >= MERGE_AT:
             with contextlib.suppress(FileNotFoundError):
                 self._join(group)
+        self._merge_at = len(_listed(self._folder)) + MERGE_AT - 1
 
-    def _join(self, names: Sequence[str]) -> None:
-        assert self._known is not None
-        parts = [(self._folder / name).read_bytes() for name in names]
+    def _join(self, paths: Sequence[Path]) -> None:
+        parts = [path.read_bytes() for path in paths]
         headers = [_parse_header(part) for part in parts]
         runs: list[int] = []
         for header, _ in headers:
@@ -286,14 +255,30 @@ class PartitionLog:
         fastavro.writer(out, _SCHEMA, [], codec="zstandard", sync_marker=_sync_marker(joined.log), metadata=_metadata(joined))
         for part, (_, begin) in zip(parts, headers, strict=True):
             out.write(part[begin:])
-        whole = f"{joined.covers[0]:020d}-{joined.covers[1]:020d}.avro"  # sorts before its first part
-        put_if_absent(self._lake, self._folder / whole, out.getvalue())
-        self._known[whole] = joined.covers
-        for name in names:
-            if name != whole:
-                (self._folder / name).unlink(missing_ok=True)
-                del self._known[name]
-        self._unmerged = 1
+        put_if_absent(self._lake, self._folder / _name(joined.covers), out.getvalue())
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
+def _name(covers: tuple[int, int]) -> str:
+    return f"{covers[0]:020d}-{covers[1]:020d}.avro"
+
+
+def _covers(path: Path) -> tuple[int, int]:
+    first, end = path.stem.split("-")
+    return int(first), int(end)
+
+
+def _uncovered(covered: Sequence[tuple[int, int]], start: int, end: int) -> list[tuple[int, int]]:
+    """What is left of [start, end). covered: sorted by where they begin."""
+    left = []
+    for low, high in covered:
+        if low >= end:
+            break
+        if low > start:
+            left.append((start, low))
+        start = max(start, high)
+    return [*left, (start, end)] if start < end else left
 
 
 def log_folder(lake: Lake, source: str, log: LogId) -> Path:
@@ -331,20 +316,19 @@ def log_segments(lake: Lake, source: str, log: LogId) -> list[LogSegment]:
 
 
 def _listed(folder: Path) -> list[Path]:
-    """The segments of a folder, sorted. One listing may miss a merged segment and its parts that went meanwhile; not two alike."""
-    found = sorted(folder.glob("*.avro"))
-    while (again := sorted(folder.glob("*.avro"))) != found:
+    """The segments of a folder by where they begin, the longest first.
+
+    One listing may miss a merged segment, and its parts that went meanwhile; not two listings alike.
+    """
+    found = set(folder.glob("*.avro"))
+    while (again := set(folder.glob("*.avro"))) != found:
         found = again
-    return found
+    return sorted(found, key=lambda path: (_covers(path)[0], -_covers(path)[1]))
 
 
 def landed_up_to(lake: Lake, source: str, log: LogId, start: int) -> int:
     """The offset after the last that was landed; ``start`` where nothing was."""
-    names = sorted(log_folder(lake, source, log).glob("*.avro"))
-    try:
-        return _read_header(names[-1]).covers[1] if names else start
-    except FileNotFoundError:  # merged meanwhile
-        return start
+    return max((_covers(path)[1] for path in _listed(log_folder(lake, source, log))), default=start)
 
 
 def read_messages(segment: LogSegment) -> Iterator[RawMessage]:

@@ -143,7 +143,7 @@ def test_a_merger_that_was_frozen_loses_nothing(lake: Lake, monkeypatch: pytest.
     put = segments.put_if_absent
 
     def wake_up_late(where: Lake, path: Path, content: bytes) -> bool:
-        if path.stem == f"{3:020d}":
+        if path.stem == f"{3:020d}-{4:020d}":
             return put(where, path, content)
         monkeypatch.setattr(segments, "put_if_absent", put)
         for offset in range(4, 14):
