@@ -9,5 +9,5 @@ pytest_plugins = ["tests.support.stack"]
 settings.register_profile("shared-machine", deadline=None)  # how long an example takes says how busy the machine is
 settings.load_profile("shared-machine")
 
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in the background of a shell; processes that tests start would inherit it
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a shell; processes of tests would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
