@@ -109,7 +109,10 @@ class IngestGraph:
             | "ConvergeRows" >> self._converge(self.table, event_id, Outcome.ACCEPTED, letters)
         )
         late = (
-            decoded.late | "LatePanes" >> self._panes() | "ConvergeLate" >> self._converge(self.late_table, event_id, Outcome.LATE)
+            decoded.late
+            | "LatePanes" >> self._panes()
+            | "ConvergeLate"
+            >> self._converge(self.late_table, event_id, Outcome.LATE, range_s=max(self.cut.window_s, _LATE_RANGE_S))
         )
         dead = (
             decoded.rejected

@@ -63,7 +63,7 @@ def run_unbounded(build: Build, *, prism: str | None, extra: Sequence[str] = ())
         result = pipeline.run()
         try:
             result.wait_until_finish()
-        except BaseException:
+        except BaseException:  # an interrupt too must not leave the job running in Prism
             with suppress(Exception):
                 result.cancel()
             raise

@@ -15,6 +15,8 @@ from pathlib import Path
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.flink_runner import FlinkRunner
+from apache_beam.runners.portability.job_server import JobServer
+from apache_beam.runners.runner import PipelineResult
 
 from contracts.errors import ComponentDownError, ConfigurationError, HeadraceError
 from runners.direct import Build, quiet_beam
@@ -49,6 +51,21 @@ class FlinkJob:
     endless: bool = True
 
 
+class _FlinkRunner(FlinkRunner):
+    """Stops its job server when the cluster has the job. Beam stops it when the process ends, which may be killed before that."""
+
+    _job_server: JobServer | None = None
+
+    def default_job_server(self, options: PipelineOptions) -> JobServer:
+        self._job_server = super().default_job_server(options)
+        return self._job_server
+
+    def stop_job_server(self) -> None:
+        """Does nothing where none was started."""
+        if self._job_server is not None:
+            self._job_server.stop()
+
+
 def submit(build: Build, job: FlinkJob, name: str, extra: Sequence[str] = ()) -> str:
     """Submit a graph and return when it runs.
 
@@ -73,12 +90,20 @@ def submit(build: Build, job: FlinkJob, name: str, extra: Sequence[str] = ()) ->
             "(headrace job list)"
         )
     quiet_beam()
-    pipeline = beam.Pipeline(runner=FlinkRunner(), options=PipelineOptions([*_arguments(job, name), *extra]))
+    runner = _FlinkRunner()
+    pipeline = beam.Pipeline(runner=runner, options=PipelineOptions([*_arguments(job, name), *extra]))
     build(pipeline)
     try:
         result = pipeline.run()
+        return _running(rest, job, name, result)
     except RuntimeError as error:
         raise ComponentDownError(f"Flink {job.rest}: the job server did not take the job: {_first_line(error)}") from None
+    finally:
+        runner.stop_job_server()
+
+
+def _running(rest: FlinkRest, job: FlinkJob, name: str, result: PipelineResult) -> str:
+    """The id of the job, once the cluster runs it."""
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         found = next((j for j in rest.jobs() if j.name == name), None)

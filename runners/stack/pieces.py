@@ -152,7 +152,7 @@ def _fetch_chains(chains: Sequence[Sequence[Piece]], downloads: Path, report: Re
             done, _ = wait([pool.submit(run, chain) for chain in chains], return_when=FIRST_EXCEPTION)
             for finished in done:
                 finished.result()
-        except BaseException:
+        except BaseException:  # an interrupt too: the tools' processes would go on downloading
             toolbox.close()
             raise
 

@@ -152,7 +152,7 @@ class Stack:
                     self._report(f"{name}: runs already")
             try:
                 self._bring_up(names, missing, deadline_s)
-            except BaseException:
+            except BaseException:  # an interrupt too must not leave half a stack behind
                 self._stop(missing)
                 if not any(map(self._state.running, PROCESSES)):
                     self._state.forget_settings()

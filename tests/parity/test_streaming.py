@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
 from contracts.project import Project
@@ -87,6 +88,8 @@ def test_files_on_flink(expected: tuple[str, list[Sent], LedgerEntry, str], stac
     )
     assert report.ledger == entry
     assert content(tmp_path / "lake") == digest
+    left = [child.name() for child in psutil.Process().children(recursive=True) if "flink-job-server" in " ".join(child.cmdline())]
+    assert not left, "the job server outlives the submission"
 
 
 def test_a_topic_on_this_machine_once_and_again(

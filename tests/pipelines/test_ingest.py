@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import apache_beam as beam
+import numpy as np
 import pytest
 import yaml
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -15,8 +16,12 @@ from pipelines.files import ingest_files
 from pipelines.ingest import IngestGraph, Panes
 from pipelines.ingest_options import IngestOptions
 from pipelines.run import IngestReport
+from runners.direct import run_bounded
+from transforms.decode import Cut
+from transforms.kafka.messages import MessageBatch
 from transforms.lake.location import Lake
 from transforms.lake.raw import RawChunk
+from transforms.lake.tables import published_files
 
 WEBSHOP = Path(__file__).parents[2] / "examples" / "webshop"
 LINES = (
@@ -98,3 +103,22 @@ def test_a_changed_column_type_is_refused_before_anything_is_landed(project: Pat
     (project / "headrace.yaml").write_text("lake: lake\nsources: [sources]\ndatasets: ['.']\n")
     with pytest.raises(ConfigurationError, match=r"locale is string, the contract says int64"):
         ingest(project, "web2")
+
+
+def test_late_rows_that_reach_far_back_are_folded_into_few_files(tmp_path: Path) -> None:
+    """A wave of old events must not become a file per minute and shard."""
+    spec, contract = Project.load(WEBSHOP).source("web")
+    lake = Lake.at(str(tmp_path))
+    cut = Cut(window_s=60, num_shards=1, allowed_lateness_s=60)
+    graph = IngestGraph(lake=lake, contract=contract, spec=spec, run_id="r", cut=cut)
+    graph.prepare()
+    start_us, count = 1_793_613_600_000_000, 50  # 2026-11-02T10:00:00Z
+    values = [
+        f'{{"messageId":"m-{n}","type":"page","anonymousId":"a","originalTimestamp":"2026-11-02T10:{n:02d}:00Z"}}'.encode()
+        for n in range(count)
+    ]
+    received = np.full(count, start_us + 86_400_000_000)
+    batch = MessageBatch(["kafka:t:id:0"] * count, np.arange(count), received, received, values)
+    run_bounded(lambda pipeline: graph.build(pipeline | beam.Create([batch])))
+    late = published_files(lake.catalog().load_table(graph.late_table))
+    assert [(file.to_us - file.from_us, file.rows) for file in late] == [(3_600_000_000, count)]

@@ -178,7 +178,7 @@ class PartitionsReader:
 
     def commit(self, offsets: dict[tuple[str, int], int]) -> None:
         """Tell the broker how far we are, for those who watch consumer groups; nothing of ours reads it back."""
-        with contextlib.suppress(KafkaException):
+        with contextlib.suppress(KafkaException, RuntimeError):  # RuntimeError: the reader was closed since
             self._consumer.commit(offsets=[TopicPartition(*key, offset) for key, offset in offsets.items()], asynchronous=True)
 
     def close(self) -> None:
@@ -213,7 +213,7 @@ class _Garage:
         reader = reader or PartitionsReader(connection, group, on_gap)
         try:
             yield reader
-        except BaseException:
+        except BaseException:  # also of a generator that is dropped: what it has fetched is of no use to anybody
             reader.close()
             raise
         with self._lock:
