@@ -33,5 +33,8 @@ setup(
         "rich>=15",  # tables and progress bars
         "tzdata",  # IANA time zones where the system has none
     ],
+    extras_require={
+        "gcs": ["google-cloud-storage>=3.10,<4"],  # lakes and inputs at gs://
+    },
     entry_points={"console_scripts": ["headrace = pipelines.cli.main:run"]},
 )

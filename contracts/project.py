@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -13,6 +15,7 @@ from contracts.errors import ConfigurationError
 from contracts.model import Contract
 from contracts.odcs import load_contract
 from contracts.source import SourceSpec, check_source, load_source
+from contracts.suppressions import Suppressions, load_suppressions
 
 PROJECT_FILE = "headrace.yaml"
 LOCAL_FLINK = "localhost:28081"
@@ -24,7 +27,8 @@ class Project:
     """What ``headrace.yaml`` says, with absolute paths. Without such a file: the built-in datasets and the given folder.
 
     lake: URI or path of the lake; catalog: SQLAlchemy URL of the Iceberg catalog, None for SQLite inside the lake.
-    flink: REST address of the Flink cluster, HOST:PORT.
+    flink: REST address of the Flink cluster, HOST:PORT. policies: folders with ``suppressions/*.yaml``. replay: limits above which
+    a replay needs an approval, see docs/guides/replay.md.
     """
 
     root: Path
@@ -33,6 +37,8 @@ class Project:
     flink: str | None = None
     datasets: tuple[Path, ...] = ()
     sources: tuple[Path, ...] = ()
+    policies: tuple[Path, ...] = ()
+    replay: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Project:
@@ -54,14 +60,17 @@ class Project:
             raise ConfigurationError(f"no project file {path}; create it or give another --project") from None
         except (yaml.YAMLError, UnicodeDecodeError):
             raise ConfigurationError(f"project file {path}: not valid YAML") from None
-        known = {"lake", "catalog", "flink", "datasets", "sources"}
+        known = {"lake", "catalog", "flink", "datasets", "sources", "policies", "replay"}
         if not isinstance(document, dict) or not set(document) <= known:
             raise ConfigurationError(f"project file {path}: expected a mapping with some of {', '.join(sorted(known))}")
         problems = [
-            f"{key}: expected a list of folders" for key in ("datasets", "sources") if not isinstance(document.get(key) or [], list)
+            f"{key}: expected a list of folders"
+            for key in ("datasets", "sources", "policies")
+            if not isinstance(document.get(key) or [], list)
         ]
         texts = ("lake", "catalog", "flink")
         problems += [f"{key}: expected a text" for key in texts if not isinstance(document.get(key) or "", str)]
+        problems += [] if isinstance(document.get("replay") or {}, dict) else ["replay: expected a mapping"]
         if problems:
             raise ConfigurationError(f"project file {path}:\n  - " + "\n  - ".join(problems))
         root = path.parent.absolute()
@@ -73,6 +82,8 @@ class Project:
             flink=document.get("flink"),
             datasets=tuple(root / entry for entry in document.get("datasets") or ()),
             sources=tuple(root / entry for entry in document.get("sources") or ("sources",)),
+            policies=tuple(root / entry for entry in document.get("policies") or ("policies",)),
+            replay=document.get("replay") or {},
         )
 
     def lake_location(self, given: str | None) -> str:
@@ -89,6 +100,19 @@ class Project:
     def flink_address(self, given: str | None = None) -> str:
         """REST address of the Flink cluster: as asked for, else the project's, else FLINK_REST, else that of the local stack."""
         return given or self.flink or os.environ.get("FLINK_REST") or LOCAL_FLINK
+
+    def suppressions(self, contract: Contract) -> Suppressions:
+        """Ids of a dataset that must never come back.
+
+        Raises:
+            ConfigurationError: a file cannot be read; nothing may run without knowing them.
+        """
+        return load_suppressions(self.policies, contract)
+
+    def sources_of(self, dataset: str) -> list[str]:
+        """Names of the project's sources that feed a dataset."""
+        names = sorted({p.stem for folder in self.sources for p in folder.glob("*.yaml")} - {"headrace"})
+        return [name for name in names if load_source(self._source_path(name)).dataset == dataset]
 
     def contract(self, name: str, major: int) -> Contract:
         """The contract of a dataset; a user's own file wins over a built-in one.

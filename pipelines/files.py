@@ -12,12 +12,14 @@ from typing import Any
 
 import apache_beam as beam
 
+from contracts.errors import ConfigurationError
 from contracts.project import Project
 from contracts.source import SourceSpec
 from pipelines.ingest import IngestGraph
 from pipelines.ingest_options import IngestOptions
 from pipelines.run import IngestReport, Progress, Report, RunClock, begin, finish, new_run_id
 from pipelines.submit import flink_job
+from runners.dataflow import run_on_dataflow
 from runners.direct import run_bounded
 from runners.flink import submit, wait
 from runners.flink_rest import FlinkRest
@@ -28,6 +30,10 @@ from transforms.lake.raw import InputFile, Landing, RawChunk, expand_inputs, lan
 
 _SMALL_RUN_BYTES = 1 << 30
 _SLICE_BYTES = 512 << 20
+
+
+class HandedOver(Exception):
+    """The input is landed and the job described for a launcher, which submits it; nobody here waits for it. Says the run id."""
 
 
 def ingest_files(options: IngestOptions, project: Project, report: Report) -> IngestReport:
@@ -41,13 +47,18 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
     Raises:
         ConfigurationError: options, contract, source or layout do not fit; nothing was written.
         ComponentDownError: the catalog or the cluster does not answer; may be run again.
+        HandedOver: a launcher submits the job.
     """
     spec, contract = project.source(options.source)
     inputs = expand_inputs(options.input)
     lake = Lake.at(project.lake_location(options.lake), project.catalog)
+    if options.runner == "dataflow":
+        check_reachable(lake)
     clock = RunClock()
     cut = Cut(num_shards=options.num_shards)
-    graph = IngestGraph(lake=lake, contract=contract, spec=spec, run_id=new_run_id(spec.name, clock), cut=cut)
+    graph = IngestGraph(
+        lake=lake, contract=contract, spec=spec, run_id=new_run_id(spec.name, clock), cut=cut, suppressions=project.suppressions(contract)
+    )
     begin(graph, clock)
     landings = list(_land(lake, spec, inputs, report))
     clock.done("land")
@@ -59,6 +70,8 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
     chunks = [chunk for file in todo for chunk in file.as_chunks(lake)]
     if options.runner == "flink":
         _run_on_flink(graph, chunks, options, project)
+    elif options.runner == "dataflow":
+        _run_on_dataflow(graph, chunks, options)
     else:
         _run_slices(graph, chunks, options, report)
     clock.done("ingest")
@@ -96,6 +109,26 @@ def _run_on_flink(graph: IngestGraph, chunks: Sequence[RawChunk], options: Inges
         graph.build(pipeline | "Chunks" >> beam.Create(chunks, reshuffle=True))
 
     wait(submit(build, job, graph.run_id, options.beam_options), FlinkRest(job.rest))
+
+
+def check_reachable(lake: Lake) -> None:
+    """Whether workers on Dataflow can reach a lake.
+
+    Raises:
+        ConfigurationError: it, or its catalog, lies on this machine.
+    """
+    if not lake.root.startswith("gs://") or lake.catalog_url.startswith("sqlite"):
+        raise ConfigurationError("--runner dataflow: its workers need a gs:// lake, and a catalog on PostgreSQL (headrace.yaml)")
+
+
+def _run_on_dataflow(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions) -> None:
+    """One job over everything, even over nothing: a launcher takes a missing job for a failure."""
+
+    def build(pipeline: beam.Pipeline) -> None:
+        graph.build(pipeline | "Chunks" >> beam.Create(chunks, reshuffle=True))
+
+    if not run_on_dataflow(build, "headrace-" + graph.run_id.lower(), list(options.beam_options)):
+        raise HandedOver(graph.run_id)
 
 
 def _run_slices(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions, report: Report) -> None:

@@ -21,6 +21,7 @@ from apache_beam.transforms.window import FixedWindows
 from contracts.compiler.schemas import row_schema
 from contracts.model import Contract
 from contracts.source import SourceSpec
+from contracts.suppressions import NOTHING, Suppressions
 from transforms.account import CommitLedger
 from transforms.converge.transform import ConvergeIntoTable, timed_panes
 from transforms.converge.upkeep import UpkeepPlan
@@ -62,6 +63,7 @@ class IngestGraph:
     lake, contract, spec: where to, what it means, how it comes. cut: windows, shards and lateness. run_id: names the run in what it
     writes. panes: None for bounded input on FnApiRunner, which knows no processing time: each window fires once and each table is
     committed at the end, which is the same fold. immediate: where rows go as soon as they are decoded; None for nowhere.
+    suppressions: ids whose records are filtered out, whatever they hold.
     """
 
     lake: Lake
@@ -71,6 +73,7 @@ class IngestGraph:
     cut: Cut = field(default_factory=Cut)
     panes: Panes | None = None
     immediate: RowsTopic | None = None
+    suppressions: Suppressions = NOTHING
 
     @property
     def table(self) -> str:
@@ -98,7 +101,9 @@ class IngestGraph:
     def build(self, raw: beam.PCollection[RawRecords]) -> None:
         """Add the graph behind raw records, however they are read."""
         immediate = self.immediate is not None
-        decoded = raw | "DecodeRecords" >> DecodeRecords(self.contract, self.spec, self.cut, self.run_id, immediate)
+        decoded = raw | "DecodeRecords" >> DecodeRecords(
+            self.contract, self.spec, self.cut, self.run_id, immediate, self.suppressions
+        )
         if self.immediate:
             _ = decoded.in_order | "PublishRows" >> PublishRows(self.immediate, self.contract)
         letters = ConflictLetters(self.contract, self.cut, self.run_id)

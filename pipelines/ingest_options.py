@@ -9,12 +9,14 @@ from typing import Any
 
 from contracts.compiler.timestamps import parse_timestamp
 from contracts.errors import ConfigurationError
-from pipelines.options import duration, flag, option, share, size, whole
+from pipelines.options import Reader, duration, flag, one_of, option, reads, share, size, whole
 from transforms.kafka.connection import is_kafka
 
 _DAY_S = 86_400
+TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+([Zz]|[+-][0-9:]+)"
 
 
+@reads(rf"auto|{duration.pattern}")
 def _window(text: str) -> int | None:
     if text == "auto":
         return None
@@ -22,15 +24,6 @@ def _window(text: str) -> int | None:
     if seconds % 60 or _DAY_S % seconds:
         raise ValueError("auto, or whole minutes that divide a day, such as 1h or 1d")
     return seconds
-
-
-def _one_of(*names: str) -> Any:
-    def read(text: str) -> str:
-        if text not in names:
-            raise ValueError(" or ".join(names))
-        return text
-
-    return read
 
 
 def _moment(*words: str) -> Any:
@@ -44,9 +37,10 @@ def _moment(*words: str) -> Any:
             raise ValueError(f"{', '.join(words)} or a time such as 2026-11-23T06:00:00Z")
         return microseconds // 1000
 
-    return read
+    return Reader(read, "|".join((*words, TIME)))
 
 
+@reads(r"[^\x00-\x20\x7f-][^\x00-\x1f\x7f]*")
 def _pattern(text: str) -> str:
     try:
         re.compile(text)
@@ -55,10 +49,12 @@ def _pattern(text: str) -> str:
     return text
 
 
+@reads(rf"off|{duration.pattern}")
 def _off_or_duration(text: str) -> int | None:
     return None if text == "off" else duration(text)
 
 
+@reads(duration.pattern)
 def _bound(text: str) -> int:
     return 0 if text == "0s" else duration(text)
 
@@ -69,13 +65,13 @@ class IngestOptions:
 
     source: str
     input: tuple[str, ...] = option(
-        "What to ingest: a file, a folder, a quoted glob (several times if you like), or kafka://HOST:PORT/TOPIC.",
+        "What to ingest: a file, folder or quoted glob, local or gs:// (several times if you like), or kafka://HOST:PORT/TOPIC.",
         metavar="URI", repeated=True,
     )  # fmt: skip
-    lake: str | None = option("The lake's folder; headrace.yaml may name it.", metavar="URI", default=None)
+    lake: str | None = option("The lake: a folder or gs://BUCKET/PREFIX; headrace.yaml may name it.", metavar="URI", default=None)
     runner: str = option(
-        "Where it runs: direct is this machine, flink a session cluster.",
-        _one_of("direct", "flink"), metavar="direct|flink", default="direct", shown_default="direct",
+        "Where it runs: direct is this machine, flink a session cluster, dataflow Google's service (files, with a gs:// lake).",
+        one_of("direct", "flink", "dataflow"), metavar="direct|flink|dataflow", default="direct", shown_default="direct",
     )  # fmt: skip
     workers: int | None = option(
         "Parallelism. direct: worker processes; flink: slots.",
@@ -131,7 +127,7 @@ class IngestOptions:
     )  # fmt: skip
     on_offset_gap: str | None = option(
         "Kafka: when offsets that were not read are gone: fail, or go on from the earliest there is.",
-        _one_of("fail", "earliest"), metavar="fail|earliest", default=None, shown_default="fail",
+        one_of("fail", "earliest"), metavar="fail|earliest", default=None, shown_default="fail",
     )  # fmt: skip
     immediate: str | None = option(
         "Kafka: topic for rows as soon as they are checked, made where it is missing; or off.",
@@ -180,8 +176,11 @@ class IngestOptions:
                 problems.append("--input: one kafka:// address; use --topic-pattern for several topics")
             problems += [f"{name}: for files only" for name in ("--slice-bytes", "--allow-damaged") if self._given(name)]
             problems += self._kafka_problems()
+            problems += ["--runner: dataflow is for files only"] if self.runner == "dataflow" else []
         else:
             problems += [f"{name}: for kafka:// input only" for name in _KAFKA_ONLY if self._given(name)]
+        if self.runner == "dataflow" and self._given("--workers"):
+            problems.append("--workers: on Dataflow give Beam's --num_workers and --max_num_workers behind `--`")
         if self.runner != "flink":
             problems += [f"{name}: with --runner flink only" for name in _FLINK_ONLY if self._given(name)]
         if problems:

@@ -8,10 +8,10 @@ import socket
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from transforms.lake.location import Lake
+from transforms.lake.storage import storage_of
 
 MANIFEST, STARTED = "manifest.json", "started.json"
 
@@ -29,31 +29,36 @@ class RunSummary:
 def write_started(lake: Lake, run_id: str, started: datetime, source: str) -> None:
     """Note that a run began, and where."""
     note = {"run_id": run_id, "started_at": _text(started), "source": source, "pid": os.getpid(), "host": socket.gethostname()}
-    write_document(lake.runs / run_id / STARTED, note)
+    write_document(run_file(lake, run_id, STARTED), note)
 
 
-def write_manifest(lake: Lake, run_id: str, document: dict[str, Any]) -> Path:
-    """Write a run's manifest; it appears whole."""
-    path = lake.runs / run_id / MANIFEST
-    write_document(path, document)
-    return path
+def write_manifest(lake: Lake, run_id: str, document: dict[str, Any]) -> str:
+    """Write a run's manifest; it appears whole. Returns where."""
+    location = run_file(lake, run_id, MANIFEST)
+    write_document(location, document)
+    return location
+
+
+def run_file(lake: Lake, run_id: str, name: str) -> str:
+    """Where a file of a run lies."""
+    return lake.at_key(f"_runs/{run_id}/{name}")
 
 
 def recent_runs(lake: Lake, limit: int) -> Iterator[RunSummary]:
     """The newest runs first."""
-    folders = sorted((p for p in lake.runs.glob("*") if p.is_dir()), reverse=True)
-    for folder in folders[:limit]:
+    storage = lake.storage
+    for run_id in storage.folders(lake.at_key("_runs"))[::-1][:limit]:
         try:
-            started = json.loads((folder / STARTED).read_text("utf-8"))
+            started = json.loads(storage.read(run_file(lake, run_id, STARTED)))
         except (FileNotFoundError, ValueError):
             continue  # a run that was killed within its first millisecond left an empty folder
         try:
-            document = json.loads((folder / MANIFEST).read_text("utf-8"))
+            document = json.loads(storage.read(run_file(lake, run_id, MANIFEST)))
             state = "finished"
         except FileNotFoundError:
             document = {"source": started["source"]}
             state = "running" if _alive(started) else "stopped"
-        yield RunSummary(folder.name, state, started["started_at"], document)
+        yield RunSummary(run_id, state, started["started_at"], document)
 
 
 def _alive(started: dict[str, Any]) -> bool:
@@ -68,12 +73,16 @@ def _alive(started: dict[str, Any]) -> bool:
     return True
 
 
-def write_document(path: Path, document: Any) -> None:
+def write_document(location: str | os.PathLike[str], document: Any) -> None:
     """Write a JSON document of a run; it appears whole. Dataclasses and times (UTC) are written as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False, default=_plain) + "\n", "utf-8", "backslashreplace")
-    os.replace(temporary, path)
+    where = os.fspath(location)
+    storage_of(where).write(where, encoded(document))
+
+
+def encoded(document: Any) -> bytes:
+    """A document as ``write_document`` writes it."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, default=_plain) + "\n"
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _plain(value: Any) -> Any:

@@ -5,15 +5,39 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import click
 
 from contracts.errors import ConfigurationError
 
 Options = TypeVar("Options")
+Value_co = TypeVar("Value_co", covariant=True)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+@dataclass(frozen=True)
+class Reader(Generic[Value_co]):
+    """Text to value, or ValueError that says what is expected; with what those who cannot call it know of the texts it takes.
+
+    pattern: a regular expression for whole texts, without look-around, so that any engine takes it; the reader judges what matches.
+    choices: all texts, where there are few. number: whether it takes whole numbers.
+    """
+
+    read: Callable[[str], Value_co]
+    pattern: str
+    choices: tuple[str, ...] = ()
+    number: bool = False
+
+    def __call__(self, text: str) -> Value_co:
+        """The value."""
+        return self.read(text)
+
+
+def reads(pattern: str, *, number: bool = False) -> Callable[[Callable[[str], Value_co]], Reader[Value_co]]:
+    """Makes a reader of a function."""
+    return lambda read: Reader(read, pattern, number=number)
 
 
 @dataclass(frozen=True)
@@ -41,6 +65,7 @@ def option(
     return field(default=default, metadata={"option": described})
 
 
+@reads(r"[0-9]+ ?[KkMmGgTt]?([Ii]?[Bb])?")
 def size(text: str) -> int:
     """``512M``, ``1GiB``, ``1048576`` to bytes."""
     match = re.fullmatch(r"(\d+)\s*([KMGT]?)(?:i?B)?", text, re.IGNORECASE)
@@ -49,6 +74,7 @@ def size(text: str) -> int:
     return int(match[1]) * _UNITS[match[2].upper()]
 
 
+@reads(r"[0-9]+ ?[smhd]")
 def duration(text: str) -> int:
     """``90s``, ``15m``, ``1h``, ``7d`` to seconds."""
     match = re.fullmatch(r"(\d+)\s*([smhd])", text)
@@ -57,6 +83,7 @@ def duration(text: str) -> int:
     return int(match[1]) * _SECONDS[match[2]]
 
 
+@reads(r"[0-9]*\.?[0-9]+%?")
 def share(text: str) -> float:
     """``10%`` or ``0.1`` to a share between 0 and 1."""
     try:
@@ -68,15 +95,27 @@ def share(text: str) -> float:
     return value
 
 
-def whole(low: int, high: int) -> Callable[[str], int]:
+def whole(low: int, high: int) -> Reader[int]:
     """A whole number within these bounds, both included."""
 
+    @reads(r"[0-9]{1,18}", number=True)
     def read(text: str) -> int:
         if not re.fullmatch(r"\d{1,18}", text) or not low <= int(text) <= high:
             raise ValueError(f"a whole number from {low} to {high}")
         return int(text)
 
     return read
+
+
+def one_of(*names: str) -> Reader[str]:
+    """A reader of one of these words."""
+
+    def read(text: str) -> str:
+        if text not in names:
+            raise ValueError(" or ".join(names))
+        return text
+
+    return Reader(read, "|".join(names), choices=names)
 
 
 def flag(text: str) -> bool:
@@ -119,7 +158,7 @@ def parse(options: type[Options], given: Mapping[str, Any]) -> Options:
         if described is None or text is None or text == () or text is False:
             if described is None and item.name in given:
                 values[item.name] = given[item.name]
-            elif _is_required(item):
+            elif is_required(item):
                 problems.append(f"--{item.name.replace('_', '-')} is missing: {described.help if described else ''}")
             continue
         try:
@@ -136,5 +175,6 @@ def parse(options: type[Options], given: Mapping[str, Any]) -> Options:
     return options(**values)
 
 
-def _is_required(item: Field[Any]) -> bool:
+def is_required(item: Field[Any]) -> bool:
+    """Whether an option has no default."""
     return item.default is MISSING and item.default_factory is MISSING

@@ -22,7 +22,7 @@ from transforms.lake.ledger import LedgerEntry
 class Progress:
     """Where a run is. step: what is done now. done, total: bytes, files or messages of that step; total 0 where no end is known."""
 
-    step: Literal["land", "ingest", "read", "account"]
+    step: Literal["land", "ingest", "read", "account", "compare"]
     done: int
     total: int
     note: str = ""
@@ -63,6 +63,11 @@ class RunClock:
         self.timings[step] = now - self._last
         self._last = now
 
+    def told(self) -> dict[str, float]:
+        """Seconds per step and in all, as a manifest says them."""
+        total = (datetime.now(UTC) - self.started).total_seconds()
+        return {f"{name}_s": round(seconds, 3) for name, seconds in (self.timings | {"total": total}).items()}
+
 
 def new_run_id(source: str, clock: RunClock) -> str:
     """``<time>-<source>-<random>``; sorts by time."""
@@ -98,7 +103,6 @@ def finish(
     rows, digest = table_totals(table)
     snapshot = table.current_snapshot()
     source, contract = graph.spec.name, graph.contract
-    total = (datetime.now(UTC) - clock.started).total_seconds()
     manifest = {
         "run_id": graph.run_id,
         "pipeline": "ingest",
@@ -119,7 +123,7 @@ def finish(
                 "snapshot_id": snapshot.snapshot_id if snapshot else None,
             }
         },
-        "timings": {f"{name}_s": round(seconds, 3) for name, seconds in (clock.timings | {"total": total}).items()},
+        "timings": clock.told(),
         "verdict": {"exit_code": 1 if told else 0, "reasons": told},
     }
     write_manifest(graph.lake, graph.run_id, manifest)

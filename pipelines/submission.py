@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from contracts.errors import ConfigurationError
-from pipelines.manifest import write_document
+from pipelines.manifest import encoded, run_file
 from transforms.lake.location import Lake
 
 SUBMISSION = "submission.json"
 RESUMED_RUN = "HEADRACE_RESUMED_RUN"
-_LOCK = "submission.lock"
 _FROM_SAVEPOINT = "--from-savepoint"
 
 
@@ -104,17 +103,16 @@ def record_submission(lake: Lake, run_id: str, argv: Sequence[str], job_name: st
 
     A further attempt opens a run again that was ended, unless it is a supervisor's: somebody may have ended the run meanwhile.
     """
-    with _locked(lake, run_id):
-        known = read_submission(lake, run_id)
+
+    def changed(known: Submission | None) -> Submission:
         if known is None:
-            made = Submission(run_id, tuple(argv), os.getcwd(), job_name, flink, (attempt,))
-        elif attempt.job_id in known.job_ids:
-            made = known
-        else:
-            ended = known.ended if resumed_run_id() == run_id else None
-            made = replace(known, job_name=job_name, flink=flink, attempts=(*known.attempts, attempt), ended=ended)
-        write_document(lake.runs / run_id / SUBMISSION, made)
-    return made
+            return Submission(run_id, tuple(argv), os.getcwd(), job_name, flink, (attempt,))
+        if attempt.job_id in known.job_ids:
+            return known
+        ended = known.ended if resumed_run_id() == run_id else None
+        return replace(known, job_name=job_name, flink=flink, attempts=(*known.attempts, attempt), ended=ended)
+
+    return _update(lake, run_id, changed)
 
 
 def record_ending(lake: Lake, run_id: str, how: str, savepoint: str | None = None) -> Submission:
@@ -123,15 +121,29 @@ def record_ending(lake: Lake, run_id: str, how: str, savepoint: str | None = Non
     Raises:
         ConfigurationError: the run was never submitted.
     """
-    with _locked(lake, run_id):
-        known = read_submission(lake, run_id)
+
+    def changed(known: Submission | None) -> Submission:
         if known is None:
             raise ConfigurationError(f"run {run_id} in {lake.root} has no {SUBMISSION}: it was not submitted to a cluster")
         if known.ended and not savepoint:
             return known
-        ended = replace(known, ended=Ending(how, datetime.now(UTC), savepoint))
-        write_document(lake.runs / run_id / SUBMISSION, ended)
-    return ended
+        return replace(known, ended=Ending(how, datetime.now(UTC), savepoint))
+
+    return _update(lake, run_id, changed)
+
+
+def _update(lake: Lake, run_id: str, changed: Callable[[Submission | None], Submission]) -> Submission:
+    """Replace the record of a run, as if nobody else did so meanwhile; what it is then."""
+    location = run_file(lake, run_id, SUBMISSION)
+    made: list[Submission] = []
+
+    def change(content: bytes | None) -> bytes | None:
+        known = None if content is None else _parsed(location, content)
+        made.append(changed(known))
+        return None if made[-1] == known else encoded(made[-1])
+
+    lake.storage.update(location, change)
+    return made[-1]
 
 
 def read_submission(lake: Lake, run_id: str) -> Submission | None:
@@ -140,13 +152,18 @@ def read_submission(lake: Lake, run_id: str) -> Submission | None:
     Raises:
         ConfigurationError: it is damaged.
     """
-    path = lake.runs / run_id / SUBMISSION
+    location = run_file(lake, run_id, SUBMISSION)
     try:
-        return _parse(json.loads(path.read_text("utf-8")))
+        return _parsed(location, lake.storage.read(location))
     except FileNotFoundError:
         return None
+
+
+def _parsed(location: str, content: bytes) -> Submission:
+    try:
+        return _parse(json.loads(content))
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise ConfigurationError(f"{path}: damaged; restore it, or move it away and submit the job again") from None
+        raise ConfigurationError(f"{location}: damaged; restore it, or move it away and submit the job again") from None
 
 
 def submissions(lake: Lake) -> Iterator[Submission]:
@@ -155,9 +172,8 @@ def submissions(lake: Lake) -> Iterator[Submission]:
     Raises:
         ConfigurationError: a record is damaged.
     """
-    for path in sorted(lake.runs.glob(f"*/{SUBMISSION}"), reverse=True):
-        if found := read_submission(lake, path.parent.name):
-            yield found
+    runs = lake.storage.folders(lake.at_key("_runs"))[::-1]
+    yield from (found for found in lake.storage.map(lambda run_id: read_submission(lake, run_id), runs) if found)
 
 
 def restart_point(submission: Submission, newest_of: Callable[[str], str | None]) -> str | None:
@@ -184,12 +200,6 @@ def exclusive(path: Path, *, wait: bool) -> Iterator[IO[str] | None]:
             yield None
             return
         yield file
-
-
-@contextmanager
-def _locked(lake: Lake, run_id: str) -> Iterator[None]:
-    with exclusive(lake.runs / run_id / _LOCK, wait=True):
-        yield
 
 
 def _parse(document: dict[str, Any]) -> Submission:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from contracts.project import Project
 from pipelines.ingest_options import IngestOptions
+from pipelines.replay_options import ReplayOptions
 from runners.flink import FlinkJob
 from runners.flink_rest import FlinkRest
 from runners.stack.layout import Layout
@@ -14,7 +15,7 @@ from runners.stack.stack import Stack
 _CHECKPOINT_S = 10
 
 
-def flink_job(options: IngestOptions, project: Project) -> FlinkJob:
+def flink_job(options: IngestOptions | ReplayOptions, project: Project) -> FlinkJob:
     """How the job runs.
 
     Raises:
@@ -25,8 +26,8 @@ def flink_job(options: IngestOptions, project: Project) -> FlinkJob:
         rest=rest,
         parallelism=options.workers or max(FlinkRest(rest).free_slots(), 1),
         workers=options.python_workers,
-        checkpoint_s=options.checkpoint_every or _CHECKPOINT_S,
-        from_savepoint=options.from_savepoint,
+        checkpoint_s=getattr(options, "checkpoint_every", None) or _CHECKPOINT_S,
+        from_savepoint=getattr(options, "from_savepoint", None),
     )
 
 

@@ -21,6 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import xxhash
+
 from contracts.errors import ComponentDownError, ConfigurationError
 from pipelines.submission import (
     RESUMED_RUN,
@@ -35,6 +37,7 @@ from pipelines.submission import (
 )
 from runners.flink_rest import FlinkRest, Job, UnknownJobError, newest_checkpoint
 from transforms.lake.location import Lake
+from transforms.lake.storage import is_object
 
 HEADRACE = (sys.executable, "-P", "-m", "pipelines.cli.main")  # -P: a folder named pipelines where it runs is not ours
 LOG = "resubmit.log"
@@ -257,12 +260,12 @@ class Supervisor:
 
     @property
     def _log(self) -> Path:
-        return self.lake.runs / self.run_id / LOG
+        return supervisor_folder(self.lake, self.run_id) / LOG
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         self._submission()
-        path = self.lake.runs / self.run_id / _LOCK
+        path = supervisor_folder(self.lake, self.run_id) / _LOCK
         with exclusive(path, wait=False) as lock:
             if lock is None:
                 holder = path.read_text("utf-8").strip() or "another process"
@@ -275,6 +278,16 @@ class Supervisor:
 
 class GaveUpError(ComponentDownError):
     """Supervision ended without the job running; a person has to look."""
+
+
+def supervisor_folder(lake: Lake, run_id: str) -> Path:
+    """Where a supervisor keeps its lock and its log: with the run, or, for a lake in a bucket, on the machine where it runs."""
+    if not is_object(lake.root):
+        return lake.runs / run_id
+    digest = xxhash.xxh3_64_hexdigest(lake.root.encode())
+    folder = Path.home() / ".cache" / "headrace" / "runs" / f"{digest}-{run_id}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def job_of(submission: Submission, jobs: Sequence[Job]) -> Job | None:

@@ -92,7 +92,7 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
         cut=Cut(
             window_s=options.window or (_STREAM_WINDOW_S if options.until is None else _BOUNDED_WINDOW_S),
             num_shards=options.num_shards,
-            **({} if options.allowed_lateness is None else {"allowed_lateness_s": options.allowed_lateness}),
+            allowed_lateness_s=Cut.allowed_lateness_s if options.allowed_lateness is None else options.allowed_lateness,
         ),
         panes=Panes(
             early_s=options.early_panes,
@@ -103,6 +103,7 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
             },
         ),
         immediate=_immediate(options, cluster, connection, contract.name, topics),
+        suppressions=project.suppressions(contract),
     )
     begin(graph, clock)
     partitions = _plan(options, lake, spec, cluster, topics)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import compress, pairwise
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -21,17 +21,18 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from contracts.codes import Code, Violation
-from contracts.compiler.checker import RecordChecker
+from contracts.compiler.checker import Checked, RecordChecker
 from contracts.compiler.rows import RowFinisher
 from contracts.compiler.schemas import row_schema, to_arrow
 from contracts.compiler.timestamps import datetime_to_us
 from contracts.model import Contract
 from contracts.source import SourceSpec
+from contracts.suppressions import NOTHING, Suppressions
 from transforms.batch import RowBatch
 from transforms.converge.fold import GRID_S
 from transforms.formats import Bookmark, ParsedRecords, format_for
 from transforms.kafka.messages import MessageBatch
-from transforms.lake.raw import RawChunk
+from transforms.lake.raw import RawChunk, open_raw
 from transforms.lake.tables import DEAD_LETTER_SCHEMA, WITHDRAWN, violations_column
 from transforms.late import NEVER_LATE_US, is_late
 from transforms.outcomes import Outcome, PositionOutcomes, runs_of
@@ -65,11 +66,24 @@ class Decoded(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """How batches are cut. window_s: length of the event-time windows. allowed_lateness_s: see late.py."""
+    """How batches are cut.
+
+    window_s: length of the event-time windows. allowed_lateness_s: see late.py. ranges: None takes rows of any time; else only those
+    whose ``_window_time`` lies in one of these [from, to), sorted and disjoint, microseconds.
+    """
 
     window_s: int = 3_600
     num_shards: int = 4
     allowed_lateness_s: int = 600
+    ranges: tuple[tuple[int, int], ...] | None = None
+
+    def outside(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which times lie in none of the ranges."""
+        if self.ranges is None:
+            return np.zeros(len(times), dtype=bool)
+        bounds = np.array(self.ranges, dtype=np.int64).ravel()
+        outside: npt.NDArray[np.bool_] = np.searchsorted(bounds, times, side="right") % 2 == 0
+        return outside
 
 
 @dataclass
@@ -88,26 +102,30 @@ class DecodeRecords(beam.PTransform):
     cut: Cut
     run_id: str
     in_order: bool = False
+    suppressions: Suppressions = field(default_factory=Suppressions)
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, raw: beam.PCollection[RawRecords]) -> Decoded:
         """See the class."""
-        decoder = _DecodeFn(self.contract, self.spec, self.cut, self.run_id, self.in_order)
+        decoder = _DecodeFn(self.contract, self.spec, self.cut, self.run_id, self.in_order, self.suppressions)
         out = raw | "Decode" >> beam.ParDo(decoder).with_outputs(_REJECTED, _LATE, _FILTERED, _IN_ORDER, main="rows")
         return Decoded(out.rows, out[_REJECTED], out[_LATE], out[_FILTERED], out[_IN_ORDER])
 
 
 @beam.typehints.with_output_types(tuple[int, RowBatch])
 class _DecodeFn(beam.DoFn):
-    def __init__(self, contract: Contract, spec: SourceSpec, cut: Cut, run_id: str, in_order: bool) -> None:
+    def __init__(
+        self, contract: Contract, spec: SourceSpec, cut: Cut, run_id: str, in_order: bool, suppressions: Suppressions
+    ) -> None:
         self._contract, self._spec, self._cut, self._run_id, self._in_order = contract, spec, cut, run_id, in_order
+        self._suppressions = suppressions
         names = ("records_in", "records_out", "records_failed", "records_filtered", "records_late")
         self._counters = {name: Metrics.counter(f"decode/{spec.name}", name) for name in names}
 
     def setup(self) -> None:
-        self._decoder = RecordDecoder(self._contract, self._spec, self._run_id)
+        self._decoder = RecordDecoder(self._contract, self._spec, self._run_id, self._suppressions)
 
     def start_bundle(self) -> None:
         self._held = _Held()
@@ -115,6 +133,10 @@ class _DecodeFn(beam.DoFn):
     def process(self, raw: RawRecords, timestamp: Any = beam.DoFn.TimestampParam) -> Iterator[Any]:
         decoded = self._decoder.decode(raw)
         cut = self._cut
+        if cut.ranges is not None:
+            outside = cut.outside(decoded.rows.column("_window_time").cast(pa.int64()).to_numpy())
+            self._held.set_aside(Outcome.OUTSIDE, positions_by_file(decoded.rows.filter(outside)))
+            decoded.keep(~outside)
         times = decoded.rows.column("_window_time").cast(pa.int64()).to_numpy()
         window_us, lateness_us = cut.window_s * _MICROS, cut.allowed_lateness_s * _MICROS
         late = is_late(times, decoded.watermarks_us, window_us=window_us, allowed_lateness_us=lateness_us)
@@ -142,9 +164,9 @@ class _DecodeFn(beam.DoFn):
             if tables:
                 for batch in cut_shards(pa.concat_tables(tables), key, cut):
                     yield beam.pvalue.TaggedOutput(tag, WindowedValue(batch, held.timestamp, _GLOBAL))
-        for raw_file, positions in held.filtered.items():
+        for (kind, raw_file), positions in held.aside.items():
             runs = runs_of(np.concatenate(positions))
-            outcome = PositionOutcomes(self._spec.name, raw_file, Outcome.FILTERED, runs, None, None)
+            outcome = PositionOutcomes(self._spec.name, raw_file, kind, runs, None, None)
             yield beam.pvalue.TaggedOutput(_FILTERED, WindowedValue(outcome, held.timestamp, _GLOBAL))
 
 
@@ -155,7 +177,7 @@ class _Held:
     on_time: list[pa.Table] = field(default_factory=list)
     late: list[pa.Table] = field(default_factory=list)
     dead_letters: list[pa.Table] = field(default_factory=list)
-    filtered: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)
+    aside: dict[tuple[Outcome, str], list[npt.NDArray[np.int64]]] = field(default_factory=dict)
     rows: int = 0
     timestamp: Any = MAX_TIMESTAMP
 
@@ -165,9 +187,13 @@ class _Held:
             if rows is not None and len(rows):
                 held.append(rows)
                 self.rows += len(rows)
-        for raw_file, positions in decoded.filtered.items():
-            self.filtered.setdefault(raw_file, []).append(positions)
+        self.set_aside(Outcome.FILTERED, decoded.filtered)
         self.timestamp = min(self.timestamp, timestamp)
+
+    def set_aside(self, outcome: Outcome, positions: Mapping[str, npt.NDArray[np.int64]]) -> None:
+        """Hold positions that end here, by raw file."""
+        for raw_file, own in positions.items():
+            self.aside.setdefault((outcome, raw_file), []).append(own)
 
 
 def cut_batches(rows: pa.Table, key: str, cut: Cut) -> Iterator[TimestampedValue]:
@@ -217,12 +243,24 @@ class DecodedRecords:
     filtered: dict[str, npt.NDArray[np.int64]]
     watermarks_us: npt.NDArray[np.int64] | int = NEVER_LATE_US
 
+    def keep(self, chosen: npt.NDArray[np.bool_]) -> None:
+        """Keep only these rows."""
+        self.rows = self.rows.filter(chosen)
+        if isinstance(self.watermarks_us, np.ndarray):
+            self.watermarks_us = self.watermarks_us[chosen]
+
+
+def positions_by_file(rows: pa.Table) -> dict[str, npt.NDArray[np.int64]]:
+    """Positions of rows, by raw file or log."""
+    names, positions = rows.column("_raw_file").to_numpy(), rows.column("_position").to_numpy()
+    return {str(name): positions[names == name] for name in dict.fromkeys(names.tolist())}
+
 
 class RecordDecoder:
     """The kernel of the hot path: records to columns, a block at a time. No Beam in here."""
 
-    def __init__(self, contract: Contract, spec: SourceSpec, run_id: str) -> None:
-        self._contract, self._spec, self._run_id = contract, spec, run_id
+    def __init__(self, contract: Contract, spec: SourceSpec, run_id: str, suppressions: Suppressions = NOTHING) -> None:
+        self._contract, self._spec, self._run_id, self._suppressions = contract, spec, run_id, suppressions
         self._checker = RecordChecker(contract, spec)
         self._finisher = RowFinisher(contract)
         self._schema = row_schema(contract)
@@ -242,7 +280,7 @@ class RecordDecoder:
         """Read and decode one chunk of a raw file."""
         parts: list[DecodedRecords] = []
         end = chunk.ordinal + chunk.records
-        with open(chunk.path, "rb") as file, _collector_paused():
+        with open_raw(chunk) as file, _collector_paused():
             for block in format_for(self._spec).blocks(file, Bookmark(chunk.ordinal, chunk.offset)):
                 if block.start.ordinal >= end:
                     break
@@ -277,6 +315,8 @@ class RecordDecoder:
         """
         records = parsed.records
         checked = self._checker.check(records, parsed.envelopes, failed=parsed.failed)
+        if self._suppressions:
+            self._suppress(checked, parsed, self._suppressions.matching(checked.columns))
         accepted = np.asarray(checked.accepted, dtype=np.int64)
         all_accepted = len(accepted) == len(records)
         count = len(accepted)
@@ -299,6 +339,23 @@ class RecordDecoder:
             {raw_file: np.array(found, dtype=np.int64) for raw_file, found in filtered.items()},
             NEVER_LATE_US if watermarks_us is None else watermarks_us[accepted],
         )
+
+    def _suppress(self, checked: Checked, parsed: ParsedRecords, suppressed: Collection[int]) -> None:
+        """Take records of suppressed ids out, be they accepted or rejected; their positions count as filtered."""
+        gone = {checked.accepted[i] for i in suppressed}
+        for index in checked.rejected:
+            for column, paths in self._spec.columns.items():
+                texts = (_text_at(parsed.records[index], path.steps) for path in paths if not path.envelope)
+                if any(self._suppressions.holds(column, text) for text in texts if text is not None):
+                    gone.add(index)
+        if not gone:
+            return
+        keep = [index not in gone for index in checked.accepted]
+        checked.columns = {name: list(compress(values, keep)) for name, values in checked.columns.items()}
+        checked.accepted = list(compress(checked.accepted, keep))
+        for index in gone & checked.rejected.keys():
+            del checked.rejected[index]
+        checked.filtered = sorted({*checked.filtered, *gone})
 
     def _dead_letters(
         self,

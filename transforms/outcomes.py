@@ -17,6 +17,7 @@ class Outcome(StrEnum):
     FILTERED = "filtered"
     DEAD_LETTER = "dead_letter"
     LATE = "late"
+    OUTSIDE = "outside"  # of a replay only: its window is not among those that are rebuilt
 
 
 @dataclass(frozen=True)

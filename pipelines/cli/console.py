@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 
 _LINE_EVERY_S = 5.0
 LEDGER_COLUMNS = ("in", "validated", "duplicate", "late", "filtered", "dead letter")
-_STEPS = {"land": "landing files", "ingest": "checking and folding", "read": "reading topics", "account": "adding up the ledger"}
+_STEPS = {
+    "land": "landing files",
+    "ingest": "checking and folding",
+    "read": "reading topics",
+    "account": "adding up the ledger",
+    "compare": "comparing",
+}
 _PIPE_WIDTH = 200  # tables in files and pipes are never folded to a terminal's width
 
 

@@ -22,7 +22,7 @@ from pipelines.cli.console import (
     stdout,
     table,
 )
-from pipelines.files import ingest_files
+from pipelines.files import HandedOver, ingest_files
 from pipelines.ingest_options import IngestOptions
 from pipelines.options import click_options, parse
 from pipelines.run import IngestReport
@@ -54,9 +54,14 @@ def ingest(source: str, beam_options: tuple[str, ...], project: Path | None, as_
     options = parse(IngestOptions, {"source": source, "beam_options": beam_options, **given})
     options.check()
     loaded = Project.load(project)
-    with progress() as report_progress:
-        run = ingest_topics if options.reads_kafka else ingest_files
-        report = run(options, loaded, report_progress)
+    try:
+        with progress() as report_progress:
+            run = ingest_topics if options.reads_kafka else ingest_files
+            report = run(options, loaded, report_progress)
+    except HandedOver as handed:
+        told = {"run_id": str(handed), "state": "handed to the launcher"}
+        print_json(told) if as_json else stdout.print(f"run {handed}: landed, handed to the launcher; run again to see the ledger")
+        return
     if isinstance(report, Submitted):
         print_json(asdict(report)) if as_json else show_submitted(report)
         return

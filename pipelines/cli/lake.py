@@ -127,11 +127,11 @@ def clean(older_than_s: int, dry_run: bool, lake: str | None, project: Path | No
     """Delete files that crashed or overtaken runs left behind and that no snapshot names. Raw files are never touched."""
     opened, _ = open_lake(lake, project)
     found = list(orphans(opened, older_than_s))
-    size = sum(path.stat().st_size for path in found)
+    size = sum(file.size_bytes for file in found)
     if not dry_run:
-        for path in found:
-            path.unlink(missing_ok=True)
+        opened.storage.map(opened.storage.delete, [file.location for file in found])
     if as_json:
-        print_json({"files": [str(p.relative_to(opened.path)) for p in found], "bytes": size, "deleted": not dry_run})
+        names = [file.location.removeprefix(f"{opened.root}/") for file in found]
+        print_json({"files": names, "bytes": size, "deleted": not dry_run})
         return
     stdout.print(f"{len(found):,} files, {size:,} bytes {'would be' if dry_run else 'were'} deleted")

@@ -22,8 +22,10 @@ _VERBS = {
     "ingest": "Land files, check every record, fold the good ones into tables.",
     "job": "Streaming jobs on Flink: list, look, stop, cancel, supervise.",
     "lake": "Files and tables of a lake: list, compact, expire, clean.",
+    "replay": "Rebuild windows from raw on a branch: plan, run, diff, promote, roll back.",
     "stack": "A local Kafka and Flink for development and tests: start, look, stop.",
     "status": "The last runs, and what became of their records.",
+    "template": "Pipelines as templates for Dataflow and Kubernetes: list, build, validate, run.",
 }
 
 

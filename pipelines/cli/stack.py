@@ -9,8 +9,9 @@ import click
 
 from contracts.errors import ConfigurationError
 from pipelines.cli.console import fail, json_option, plain_errors, print_json, stderr, stdout, table
+from runners.stack.gcs import BUCKET
 from runners.stack.layout import Layout, Settings
-from runners.stack.stack import GROUPS, Stack, Status
+from runners.stack.stack import EXTRA, GROUPS, USUAL, Stack, Status
 
 _MB = 1 << 20
 
@@ -21,16 +22,24 @@ def stack() -> None:
 
 
 @stack.command("up", epilog="\b\nExample:\n  headrace stack up --only kafka,flink --slots 4")
-@click.option("--only", metavar="NAMES", help=f"Some of {','.join(GROUPS)}, with commas between them; else all.")
+@click.option("--only", metavar="NAMES", help=f"Some of {','.join(GROUPS)}; else all but those of --with.")
+@click.option("--with", "extra", metavar="NAMES", help=f"Also these: {','.join(EXTRA)} (an emulator of Google Cloud Storage).")
 @click.option("--slots", type=click.IntRange(1), help="Task slots, and Flink's default parallelism.  [default: 2]")
 @click.option("--taskmanager-memory", metavar="SIZE", help="Of the TaskManager, its Python workers not included.  [default: 4g]")
 @click.option("--port", "ports", metavar="NAME=NUMBER", multiple=True, help="Another port, such as kafka=29192. May be repeated.")
 @json_option
 @plain_errors
-def up(only: str | None, slots: int | None, taskmanager_memory: str | None, ports: tuple[str, ...], as_json: bool) -> None:
+def up(
+    only: str | None,
+    extra: str | None,
+    slots: int | None,
+    taskmanager_memory: str | None,
+    ports: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Fetch what is missing, start what does not run, and wait until all of it serves."""
     began = time.monotonic()
-    names = tuple(name.strip() for name in only.split(",")) if only else tuple(GROUPS)
+    names = (*(_names(only) if only else USUAL), *_names(extra))
     layout = Layout.default()
     now = Stack(layout).settings  # what is not given stays as it runs
     settings = Settings(
@@ -47,6 +56,8 @@ def up(only: str | None, slots: int | None, taskmanager_memory: str | None, port
     stdout.print(f"up after {time.monotonic() - began:.0f} s")
     for name, value in _addresses(it).items():
         stdout.print(f"{name.replace('_', ' '):16} {value}")
+    if any(one.component == "gcs" for one in found):
+        stdout.print(f"export STORAGE_EMULATOR_HOST={it.gcs_emulator}  # bucket gs://{BUCKET}", highlight=False, soft_wrap=True)
 
 
 @stack.command("down", epilog="\b\nExample:\n  headrace stack down --purge-data")
@@ -101,7 +112,12 @@ def _addresses(it: Stack) -> dict[str, str]:
         "worker_command": str(it.worker_command),
         "checkpoints_dir": str(it.checkpoints_dir),
         "savepoints_dir": str(it.savepoints_dir),
+        "gcs_emulator": it.gcs_emulator,
     }
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
 def _ports(given: tuple[str, ...]) -> dict[str, int]:

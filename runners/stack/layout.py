@@ -6,7 +6,7 @@
     home/state/<component>.json     process id and time of its start; settings.json while it runs
     home/bin/flink-worker           the command of Beam's PROCESS environment
     home/conf, home/logs            made by ``up``
-    home/data                       Kafka's log, Flink's checkpoints and savepoints
+    home/data                       Kafka's log, Flink's checkpoints and savepoints, the emulator's buckets
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Ports:
     taskmanager_data: int = 28_085
     jobmanager_metrics: int = 29_249
     taskmanager_metrics: int = 29_250
+    gcs: int = 24_443
 
     def __post_init__(self) -> None:
         """Raise ConfigurationError: a port that cannot be, or one given twice."""

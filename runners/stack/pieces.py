@@ -65,6 +65,7 @@ JOB_SERVER = Piece(
     make=recipes.job_server,
 )
 PRISM = Piece(component="prism", folder=f"prism-{versions.PRISM}", tool="go", disk_mb=1500, make=recipes.prism)
+GCS = Piece(component="gcs", folder=f"fake-gcs-server-{versions.FAKE_GCS_SERVER}", tool="go", disk_mb=1200, make=recipes.gcs)
 
 
 def flink(downloads: Path) -> Path:
@@ -88,6 +89,11 @@ def prism(downloads: Path) -> Path:
     return downloads / PRISM.folder / recipes.PRISM_BINARY
 
 
+def gcs(downloads: Path) -> Path:
+    """The emulator of Google Cloud Storage."""
+    return downloads / GCS.folder / recipes.GCS_BINARY
+
+
 def needed(components: Collection[str]) -> list[Piece]:
     """The pieces of these components.
 
@@ -97,7 +103,7 @@ def needed(components: Collection[str]) -> list[Piece]:
     given = os.environ.get(JAR_VARIABLE)
     if given and "job-server" in components and not Path(given).is_file():
         raise ConfigurationError(f"{JAR_VARIABLE}={given}: there is no such file; name the jar, or unset it")
-    return [p for p in (FLINK, KAFKA, JOB_SERVER, PRISM) if p.component in components and not (given and p is JOB_SERVER)]
+    return [p for p in (FLINK, KAFKA, JOB_SERVER, PRISM, GCS) if p.component in components and not (given and p is JOB_SERVER)]
 
 
 def fetch(components: Collection[str], downloads: Path, report: Report) -> None:

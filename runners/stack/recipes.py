@@ -15,6 +15,7 @@ from runners.stack.toolbox import Toolbox
 
 JOB_SERVER_JAR = "flink-job-server.jar"
 PRISM_BINARY = "prism"
+GCS_BINARY = "fake-gcs-server"
 # Of Flink's distribution only what a session cluster for Beam needs: runtime, logging, the tool for memory sizes, the reporter.
 _KEPT_OF_FLINK = {"lib": ("flink-dist-", "log4j-"), "bin": ("bash-java-utils",), "plugins": ("metrics-prometheus/",)}
 _COPY_BYTES = 1 << 20
@@ -87,6 +88,12 @@ def prism(folder: Path, toolbox: Toolbox) -> None:
     """Compiled from its Go module."""
     module = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{versions.PRISM}"
     toolbox.run(["go", "install", module], log=folder / "go.log", what=f"prism {versions.PRISM}", env={"GOBIN": str(folder)})
+
+
+def gcs(folder: Path, toolbox: Toolbox) -> None:
+    """Compiled from its Go module."""
+    module, what = f"github.com/fsouza/fake-gcs-server@v{versions.FAKE_GCS_SERVER}", f"fake-gcs-server {versions.FAKE_GCS_SERVER}"
+    toolbox.run(["go", "install", module], log=folder / "go.log", what=what, env={"GOBIN": str(folder)})
 
 
 def jars_digest(folder: Path) -> str:

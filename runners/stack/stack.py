@@ -28,14 +28,17 @@ from runners.flink_worker.launcher import write_launcher
 from runners.stack import pieces, tools
 from runners.stack.component import Component
 from runners.stack.flink import jobmanager, taskmanager
+from runners.stack.gcs import gcs
 from runners.stack.kafka import kafka
 from runners.stack.layout import Layout, Settings
 from runners.stack.lock import held
 from runners.stack.processes import command_of, listener, marked, port_is_free, spawn, stop
 from runners.stack.state import Record, State
 
-# What ``--only`` names, and the processes of each; the last two are files that Beam starts by itself.
-GROUPS = {"kafka": ("kafka",), "flink": ("jobmanager", "taskmanager"), "job-server": (), "prism": ()}
+# What ``--only`` names, and the processes of each; two are files that Beam starts by itself.
+GROUPS = {"kafka": ("kafka",), "flink": ("jobmanager", "taskmanager"), "job-server": (), "prism": (), "gcs": ("gcs",)}
+EXTRA = ("gcs",)  # only where it is asked for
+USUAL = tuple(name for name in GROUPS if name not in EXTRA)
 PROCESSES = tuple(name for names in GROUPS.values() for name in names)
 MARK = "HEADRACE_STACK"  # in the environment of all that a stack starts, directly or not: its home folder
 READY_DEADLINE_S = 60.0
@@ -88,6 +91,11 @@ class Stack:
         return f"localhost:{self.settings.ports.kafka}"
 
     @property
+    def gcs_emulator(self) -> str:
+        """Address of the emulator of Google Cloud Storage; its clients take it from ``STORAGE_EMULATOR_HOST``."""
+        return f"http://localhost:{self.settings.ports.gcs}"
+
+    @property
     def flink_rest(self) -> str:
         """HOST:PORT of the JobManager's REST interface; Beam's ``--flink_master``."""
         return f"localhost:{self.settings.ports.flink_rest}"
@@ -124,7 +132,7 @@ class Stack:
 
     # --- the whole
 
-    def up(self, only: Collection[str] = tuple(GROUPS), *, deadline_s: float = READY_DEADLINE_S) -> list[Status]:
+    def up(self, only: Collection[str] = USUAL, *, deadline_s: float = READY_DEADLINE_S) -> list[Status]:
         """Fetch what is missing, start what does not run, wait until all of it serves.
 
         **Guarantees**: a second call changes nothing; where it raises, nothing that it had started is left running.
@@ -245,6 +253,7 @@ class Stack:
             kafka(layout, settings, java=java, libs=libs),
             jobmanager(layout, settings, java=java, flink=flink),
             taskmanager(layout, settings, java=java, flink=flink),
+            gcs(layout, settings, binary=pieces.gcs(layout.downloads)),
         )
         return {component.name: component for component in made}
 

@@ -6,7 +6,7 @@ How each piece is held to these:
 - Maven artifacts have exact versions and are checked against the repository's checksums (``mvn --strict-checksums``); Kafka's jars
   as a whole also against the digest below. The job server jar is packaged here of such artifacts: its bytes differ from build to
   build, since they hold the time of packaging.
-- Prism is compiled here; Go checks its sources against the public checksum database.
+- Prism and fake-gcs-server are compiled here; Go checks their sources against the public checksum database.
 
 The job server is put together of what mirrors of Maven Central commonly carry: Beam's runner for Flink 1.19 at 2.70.0, with its job
 service held at 2.65.0. Who has a ready-made ``beam-runners-flink-1.19-job-server`` names it in ``HEADRACE_JOB_SERVER_JAR``.
@@ -26,6 +26,8 @@ BEAM_FLINK_RUNNER = "2.70.0"
 BEAM_JOB_SERVICE = "2.65.0"
 
 PRISM = "2.77.0"
+
+FAKE_GCS_SERVER = "1.56.1"
 
 MAVEN_SHADE_PLUGIN = "3.5.0"
 MAVEN_DEPENDENCY_PLUGIN = "3.6.1"

@@ -38,7 +38,7 @@ def test_a_uri_and_an_absolute_lake_stay_as_they_are(lake: str, expected: str, t
 
 def test_an_empty_project_file_has_the_default_folder_of_sources(tmp_path: Path) -> None:
     write(tmp_path / "headrace.yaml", "")
-    assert Project.load(tmp_path) == Project(root=tmp_path, sources=(tmp_path / "sources",))
+    assert Project.load(tmp_path) == Project(root=tmp_path, sources=(tmp_path / "sources",), policies=(tmp_path / "policies",))
 
 
 def test_the_file_may_be_named_itself(tmp_path: Path) -> None:
@@ -65,8 +65,8 @@ def test_without_a_project_the_working_directory_is_searched(tmp_path: Path, mon
     ("text", "message"),
     [
         ("lake: [", "not valid YAML"),
-        ("- lake", "expected a mapping with some of catalog, datasets, flink, lake, sources"),
-        ("lakes: x", "expected a mapping with some of catalog, datasets, flink, lake, sources"),
+        ("- lake", "expected a mapping with some of catalog, datasets, flink, lake, policies, replay, sources"),
+        ("lakes: x", "expected a mapping with some of catalog, datasets, flink, lake, policies, replay, sources"),
         ("lake: 5", "lake: expected a text"),
         ("catalog: [a]", "catalog: expected a text"),
         ("flink: 28081", "flink: expected a text"),

@@ -42,14 +42,14 @@ class LakeState:
     content_hash: dict[str, str]
 
 
-def read_state(path: Path, sources: Iterable[tuple[str, str]]) -> LakeState:
+def read_state(path: Path | Lake, sources: Iterable[tuple[str, str]]) -> LakeState:
     """The state of a lake.
 
     Args:
-        path: the lake.
+        path: the lake, or where it lies.
         sources: pairs of source and the table that its rows are published in.
     """
-    lake = Lake.at(str(path))
+    lake = path if isinstance(path, Lake) else Lake.at(str(path))
     tables = dict(sources)
     names = sorted({*tables.values(), "ops.dead_letter"})
     rows = {name: table_rows(lake, name) for name in names}

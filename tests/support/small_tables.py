@@ -23,9 +23,9 @@ SCHEMA = pa.schema([pa.field("event_id", pa.string()), pa.field("content", pa.st
 WIDER = pa.schema([pa.field("event_id", pa.string()), pa.field("content", pa.string()), pa.field("added", pa.int64()), *PROVENANCE])
 
 
-def make(path: Path, schema: pa.Schema = SCHEMA, num_shards: int = NUM_SHARDS) -> Lake:
+def make(path: Path | Lake, schema: pa.Schema = SCHEMA, num_shards: int = NUM_SHARDS) -> Lake:
     """A lake with the table; or the table widened."""
-    lake = Lake.at(str(path))
+    lake = path if isinstance(path, Lake) else Lake.at(str(path))
     lake.create()
     ensure_table(lake, NAME, schema, Layout(num_shards=num_shards))
     return lake

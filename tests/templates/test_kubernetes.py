@@ -14,13 +14,18 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
+from contracts.errors import ConfigurationError
 from contracts.project import Project
 from pipelines.cli.ingest import ingest
 from pipelines.cli.job import supervise
+from pipelines.cli.template import template
 from pipelines.ingest_options import IngestOptions
 from pipelines.options import parse
+from pipelines.templates.catalog import TEMPLATES as PIPELINES
+from pipelines.templates.kubernetes import Cluster, submission
 from transforms.kafka.connection import KafkaConnection
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +117,52 @@ def test_what_pods_refer_to_is_there() -> None:
                         document = MANIFESTS[kinds[kind], where["name"]]
                         assert where["key"] in document.get("stringData", document.get("data", {}))
         assert {key for key in named if key[1] not in _NOT_OURS} <= set(MANIFESTS)
+
+
+SUBMITTED = {
+    "ingest": {
+        "source": "web",
+        "input": "kafka://kafka-bootstrap:9093/web-events",
+        "client_config": "/etc/headrace/kafka/client.properties",
+    },
+    "replay": {"name": "fix-1", "dataset": "customer_event", "start": "2026-11-02T10:00:00Z", "end": "2026-11-02T11:00:00Z"},
+}
+
+
+def test_the_committed_submission_is_what_the_template_makes() -> None:
+    made = submission(PIPELINES["ingest"], SUBMITTED["ingest"], Cluster.read().image)
+    assert made == (TEMPLATES / "submit-web.yaml").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_what_templates_make_fits_the_schema_of_pods(definition: Any, name: str) -> None:
+    job = yaml.safe_load(submission(PIPELINES[name], SUBMITTED[name], "registry.example.com/headrace:0.1.0"))
+    assert problems(pod_template(definition), job["spec"]["template"]) == []
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example.com/headrace:0.1.0"
+    assert container["command"][: 1 + len(PIPELINES[name].command)] == ["headrace", *PIPELINES[name].command]
+    assert "--runner=flink" in container["command"]
+
+
+def test_parameters_that_the_cluster_decides_or_a_shell_reads_are_refused() -> None:
+    with pytest.raises(ConfigurationError) as error:
+        submission(PIPELINES["ingest"], {"source": "web; id", "input": "a\nb", "runner": "direct"}, "headrace:0.1.0")
+    assert all(part in str(error.value) for part in ("runner: where", "source=", "input="))
+    with pytest.raises(ConfigurationError, match="too long"):
+        submission(PIPELINES["ingest"], {"source": "w" * 60, "input": "kafka://k:9092/t"}, "headrace:0.1.0")
+
+
+def test_build_writes_the_cluster_with_its_worker_pool_beside_the_submission(tmp_path: Path) -> None:
+    given = [part for key, value in SUBMITTED["ingest"].items() for part in ("-p", f"{key}={value}")]
+    image = "registry.example.com/headrace:0.2.0"
+    result = CliRunner().invoke(
+        template, ["build", "ingest", "--for", "kubernetes", "--image", image, "--out", str(tmp_path), *given]
+    )
+    assert result.exit_code == 0, result.output
+    cluster = next(yaml.safe_load_all((tmp_path / "ingest" / "cluster.yaml").read_text()))
+    images = [container.get("image") for container in cluster["spec"]["taskManager"]["podTemplate"]["spec"]["containers"]]
+    assert images == [None, image]
+    assert (tmp_path / "ingest" / "submit-ingest.yaml").exists()
 
 
 def test_all_pods_run_as_one_user_and_see_the_volume_at_one_path() -> None:

@@ -13,17 +13,19 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThan, LessThan, Or
 from pyiceberg.table import Table
+from pyiceberg.table.refs import MAIN_BRANCH
 
 from contracts.errors import HeadraceError
 from transforms.converge.fold import add_hashes, content_hash, fold_rows, identity_of
 from transforms.ipc import decode_rows, encode_rows
 from transforms.lake.location import Lake, data_path
+from transforms.lake.storage import read_parquet, storage_of
 from transforms.lake.tables import PublishedFile, committed, published_files
 
 _OUTCOME_COLUMNS = ["_source", "_raw_file", "_position"]
@@ -69,7 +71,7 @@ def fold_range(
     taken = [file for file in published if file.overlaps(from_us, to_us, shard)]
     from_us, to_us = min([from_us, *(f.from_us for f in taken)]), max([to_us, *(f.to_us for f in taken)])
     known = [f for f in published if f.overlaps(from_us, to_us, shard)]  # no more than taken: ranges of a shard are disjoint
-    incoming, *old = aligned = _aligned([incoming, *(_read(file.path) for file in known)])
+    incoming, *old = aligned = _aligned([incoming, *(read_rows(file.path) for file in known)])
     folded = fold_rows(aligned, key)
     fold = RangeFold(
         from_us=from_us,
@@ -83,10 +85,9 @@ def fold_range(
         losers=(encode_rows(folded.losers),) if len(folded.losers) else (),
         won=(encode_rows(folded.won),) if len(folded.won) else (),
     )
-    name = f"{from_us}-{to_us}-{shard}-{identity_of(folded.rows)}-"
-    if len(known) == 1 and known[0].path.rsplit("/", 1)[-1].startswith(name):
+    if len(known) == 1 and known[0].path.rsplit("/", 1)[-1].startswith(_name(folded.rows, from_us, to_us, shard)):
         return fold
-    return replace(fold, path=_write(table, name, folded.rows, from_us, to_us, shard))
+    return replace(fold, path=write_rows(table, folded.rows, from_us, to_us, shard))
 
 
 def publish(
@@ -118,20 +119,19 @@ def publish(
 
     def commit() -> list[RangeFold]:
         nonlocal settled
-        table = lake.catalog().load_table(name)
-        settled = _rebase(table, settled, key)
+        table = lake.load(name)
+        settled = rebase(table, published_files(table), settled, key)
         if before:
             before(settled)
         if changed := [fold for fold in settled if fold.path is not None]:
-            _commit(table, changed, run_id)
+            _commit(table, changed, run_id, lake.branch)
         return settled
 
     return committed(name, commit)
 
 
-def _rebase(table: Table, folds: Sequence[RangeFold], key: str) -> list[RangeFold]:
-    """Folds that fit the table as it is now: overlapping ones merged, stale ones folded again."""
-    published = published_files(table)
+def rebase(table: Table, published: Sequence[PublishedFile], folds: Sequence[RangeFold], key: str) -> list[RangeFold]:
+    """Folds that fit these published files: overlapping ones merged, stale ones folded again."""
     rebased = [f for f in folds if f.path is None]  # published rows had taken in theirs, and published rows only grow
     for group, from_us, to_us in _overlapping([f for f in folds if f.path is not None], published):
         first = group[0]
@@ -141,7 +141,7 @@ def _rebase(table: Table, folds: Sequence[RangeFold], key: str) -> list[RangeFol
         elif len(group) == 1 and current == {first.path}:  # committed by an attempt that then failed
             rebased.append(replace(first, path=None))
         else:
-            incoming = pa.concat_tables(_aligned([_read_pending(f.path) for f in group if f.path]))
+            incoming = pa.concat_tables(_aligned([_brought(f) for f in group]))
             again = fold_range(table, published, incoming, key=key, from_us=from_us, to_us=to_us, shard=first.shard)
             positions = tuple(p for f in group for p in f.positions)
             losers = again.losers + tuple(x for f in group for x in f.losers)
@@ -170,7 +170,7 @@ def _overlapping(folds: Sequence[RangeFold], published: Sequence[PublishedFile])
     return groups
 
 
-def _commit(table: Table, folds: Sequence[RangeFold], run_id: str) -> None:
+def _commit(table: Table, folds: Sequence[RangeFold], run_id: str, branch: str | None) -> None:
     rows, digest = table_totals(table)
     properties = {
         RUN_PROPERTY: run_id,
@@ -180,8 +180,10 @@ def _commit(table: Table, folds: Sequence[RangeFold], run_id: str) -> None:
     with warnings.catch_warnings(), table.transaction() as transaction:
         warnings.simplefilter("ignore")  # "Delete operation did not match any records" is how a new range begins
         # The snapshot in between is nobody's current one; without totals, so that nobody takes it for a whole state in the history.
-        transaction.delete(_predicate(folds), snapshot_properties={RUN_PROPERTY: run_id})
-        transaction.add_files([f.path for f in folds if f.path], snapshot_properties=properties, check_duplicate_files=False)
+        ref = branch or MAIN_BRANCH
+        transaction.delete(_predicate(folds), snapshot_properties={RUN_PROPERTY: run_id}, branch=ref)
+        paths = [f.path for f in folds if f.path]
+        transaction.add_files(paths, snapshot_properties=properties, branch=ref, check_duplicate_files=False)
 
 
 def _predicate(folds: Sequence[RangeFold]) -> BooleanExpression:
@@ -201,9 +203,32 @@ def table_totals(table: Table) -> tuple[int, int]:
     return int(summary.get(ROWS_PROPERTY, 0)), int(summary.get(HASH_PROPERTY, "0"), 16)
 
 
-def _read(path: str) -> pa.Table:
+def read_rows(path: str) -> pa.Table:
     """Rows of a data file without its range columns."""
-    return pq.read_table(data_path(path), partitioning=None).drop_columns(["_from", "_to", "_shard"])
+    return read_parquet(path).drop_columns(["_from", "_to", "_shard"])
+
+
+def read_columns(path: str, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a data file."""
+    return pq.read_table(data_path(path), columns=list(columns), partitioning=None)
+
+
+def _brought(fold: RangeFold) -> pa.Table:
+    """The rows of a stale fold that it brought itself.
+
+    The others it had taken in from what was published then. They still are, or a replay took them away: then they must not come back.
+    """
+    assert fold.path is not None
+    rows = _read_pending(fold.path)
+    own = read_positions(fold)
+    files = pa.concat_arrays([t.column("_raw_file").cast(pa.string()).combine_chunks() for t in (rows, own)]).dictionary_encode()
+    codes = files.indices.to_numpy(zero_copy_only=False)
+    places, known = (t.column("_position").to_numpy() for t in (rows, own))
+    chosen = np.zeros(len(rows), dtype=bool)
+    for code in np.unique(codes[len(rows) :]):
+        here = codes[: len(rows)] == code
+        chosen[here] = np.isin(places[here], known[codes[len(rows) :] == code])
+    return rows.filter(pa.array(chosen))
 
 
 def _read_pending(path: str) -> pa.Table:
@@ -213,7 +238,7 @@ def _read_pending(path: str) -> pa.Table:
         HeadraceError: it is gone: the state that names it is older than what housekeeping keeps.
     """
     try:
-        return _read(path)
+        return read_rows(path)
     except FileNotFoundError:
         raise HeadraceError(
             f"data file {path.rsplit('/', 1)[-1]} is gone: the checkpoint or savepoint that names it is older than what "
@@ -234,18 +259,23 @@ def _with_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _write(table: Table, name: str, rows: pa.Table, from_us: int, to_us: int, shard: int) -> str:
-    """A data file that appears whole or not at all, and never changes: its name begins with this one and is its own."""
-    count = len(rows)
+def _name(rows: pa.Table, from_us: int, to_us: int, shard: int) -> str:
+    """How the names of data files with these rows begin."""
+    return f"{from_us}-{to_us}-{shard}-{identity_of(rows)}-"
+
+
+def write_rows(table: Table, rows: pa.Table, from_us: int, to_us: int, shard: int) -> str:
+    """A data file that appears whole or not at all, and never changes. Its URI."""
+    count, name = len(rows), _name(rows, from_us, to_us, shard)
     for column, value, kind in (("_from", from_us, pa.int64()), ("_to", to_us, pa.int64()), ("_shard", shard, pa.int32())):
         rows = rows.append_column(pa.field(column, kind, nullable=False), pa.repeat(pa.scalar(value, kind), count))
-    folder = Path(data_path(table.location())) / "data"
-    folder.mkdir(parents=True, exist_ok=True)
     name += f"{os.urandom(4).hex()}.parquet"  # a rival with the same rows may be publishing its own file of them
-    target, temporary = folder / name, folder / f".{name}"
+    target = f"{data_path(table.location())}/data/{name}"
+    storage = storage_of(target)
+    temporary = storage.scratch(target)
     try:
         pq.write_table(rows.replace_schema_metadata(None), temporary, compression="zstd", use_dictionary=_repeating(rows))
-        os.replace(temporary, target)
+        storage.upload(temporary, target)
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()

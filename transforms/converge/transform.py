@@ -105,7 +105,7 @@ class _FoldFn(beam.DoFn):
         if not tables:  # the empty pane that fires when a window expires
             return
         if self._table is None:
-            self._table = self._lake.catalog().load_table(self._name)
+            self._table = self._lake.load(self._name)
             self._published = published_files(self._table)
         incoming = pa.concat_tables(tables)
         self._rows.inc(len(incoming))
@@ -134,26 +134,29 @@ class _CommitFn(beam.DoFn):
         folds = list(element[1])
         if not folds:
             return
-        before = self._commit_letters if self._letters else None
+        letters = self._letters
+        before = (lambda folds: commit_letters(self._lake, folds, letters, self._run_id)) if letters else None
         published = publish(self._lake, self._name, folds, key=self._key, run_id=self._run_id, before=before)
         yield from committed_outcomes(published, self._outcome)
         if self._upkeep:
             self._upkeep.step(self._lake, self._name, max(fold.to_us for fold in published), self._run_id)
 
-    def _commit_letters(self, folds: Sequence[RangeFold]) -> None:
-        losers = [decode_rows(data) for fold in folds for data in fold.losers]
-        if not losers or self._letters is None:
-            return
-        won = [decode_rows(data) for fold in folds for data in fold.won]
-        table = self._lake.catalog().load_table(DEAD_LETTERS)
-        published = published_files(table)
-        found = [
-            fold_range(table, published, rows, key="dead_letter_id", from_us=from_us, to_us=to_us, shard=shard)
-            for from_us, to_us, shard, rows in self._letters(
-                pa.concat_tables(losers, promote_options="default"), pa.concat_tables(won, promote_options="default")
-            )
-        ]
-        publish(self._lake, DEAD_LETTERS, found, key="dead_letter_id", run_id=self._run_id)
+
+def commit_letters(lake: Lake, folds: Sequence[RangeFold], letters: Letters, run_id: str) -> None:
+    """Commit the dead letters of rows that lost in folds."""
+    losers = [decode_rows(data) for fold in folds for data in fold.losers]
+    if not losers:
+        return
+    won = [decode_rows(data) for fold in folds for data in fold.won]
+    table = lake.load(DEAD_LETTERS)
+    published = published_files(table)
+    found = [
+        fold_range(table, published, rows, key="dead_letter_id", from_us=from_us, to_us=to_us, shard=shard)
+        for from_us, to_us, shard, rows in letters(
+            pa.concat_tables(losers, promote_options="default"), pa.concat_tables(won, promote_options="default")
+        )
+    ]
+    publish(lake, DEAD_LETTERS, found, key="dead_letter_id", run_id=run_id)
 
 
 def committed_outcomes(folds: Sequence[RangeFold], outcome: Outcome) -> Iterator[PositionOutcomes]:

@@ -7,11 +7,9 @@ stays, and its new files are young.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
@@ -19,6 +17,7 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update import AssertRefSnapshotId
 
 from transforms.lake.location import NAMESPACES, Lake, data_path
+from transforms.lake.storage import StoredFile, is_object, storage_of
 from transforms.lake.tables import committed, files_of, manifests_of
 
 
@@ -47,13 +46,18 @@ def expire_snapshots(lake: Lake, name: str, *, keep_s: float, at_least: int = 1)
         ComponentDownError: no commit succeeded before the deadline.
     """
     table, old = committed(name, lambda: _expire(lake, name, keep_s, at_least))
-    files, size = 0, 0
-    for path in _named_only_by(table, old):
-        with contextlib.suppress(FileNotFoundError):
-            size += path.stat().st_size
-            path.unlink()
-            files += 1
-    return Expired(len(old), files, size)
+    gone = storage_of(data_path(table.location())).map(_delete, _named_only_by(table, old))
+    return Expired(len(old), sum(size is not None for size in gone), sum(size or 0 for size in gone))
+
+
+def _delete(location: str) -> int | None:
+    """Delete a file; its size, None where there was none."""
+    storage = storage_of(location)
+    try:
+        size = storage.stat(location).size_bytes
+    except FileNotFoundError:
+        return None
+    return size if storage.delete(location) else None
 
 
 def _expire(lake: Lake, name: str, keep_s: float, at_least: int) -> tuple[Table, list[Snapshot]]:
@@ -74,17 +78,17 @@ def _expire(lake: Lake, name: str, keep_s: float, at_least: int) -> tuple[Table,
     return table, old
 
 
-def _named_only_by(table: Table, expired: Sequence[Snapshot]) -> Iterator[Path]:
+def _named_only_by(table: Table, expired: Sequence[Snapshot]) -> Iterator[str]:
     """Files that these snapshots name, and none of the table's: data files, manifests, manifest lists."""
     kept = {m.manifest_path: m for s in table.snapshots() for m in manifests_of(table, s)}
     gone = {m.manifest_path: m for s in expired for m in manifests_of(table, s) if m.manifest_path not in kept}
     live = {file.path for manifest in kept.values() for file in files_of(table, manifest)}
     named = {e.data_file.file_path for m in gone.values() for e in m.fetch_manifest_entry(table.io, discard_deleted=False)}
     for uri in [*sorted(named - live), *sorted(gone), *(s.manifest_list for s in expired)]:
-        yield Path(data_path(uri))
+        yield data_path(uri)
 
 
-def orphans(lake: Lake, older_than_s: float) -> Iterator[Path]:
+def orphans(lake: Lake, older_than_s: float) -> Iterator[StoredFile]:
     """Files of tables that nothing names, and unfinished files; only those that were last written this long ago.
 
     The age protects runs that are writing now: their files are named by a snapshot only when they commit.
@@ -93,21 +97,17 @@ def orphans(lake: Lake, older_than_s: float) -> Iterator[Path]:
     catalog = lake.catalog()
     for namespace in NAMESPACES:
         for name in catalog.list_tables(namespace):
-            root = Path(data_path(catalog.load_table(name).location()))
-            old = [*_older(root / "data", before), *_older(root / "metadata", before)]
+            root = data_path(catalog.load_table(name).location())
+            old = [*_older(f"{root}/data", before), *_older(f"{root}/metadata", before)]
             named = _named(catalog.load_table(name))  # loaded after the list was made: it knows what was committed by then
-            yield from (path for path in old if str(path) not in named)
-    yield from _older(lake.temporary, before)
+            yield from (file for file in old if file.location not in named)
+    if not is_object(lake.root):
+        yield from _older(str(lake.temporary), before)
 
 
-def _older(folder: Path, before: float) -> list[Path]:
+def _older(folder: str, before: float) -> list[StoredFile]:
     """Files of a folder that were last written before this time; those that vanish meanwhile are not there."""
-    found = []
-    for path in sorted(folder.glob("*")):
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_mtime < before:
-                found.append(path)
-    return found
+    return [file for file in storage_of(folder).files(folder) if file.updated_s < before]
 
 
 def _named(table: Table) -> set[str]:

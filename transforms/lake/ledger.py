@@ -33,6 +33,7 @@ from pyiceberg.expressions import (
     Or,
 )
 from pyiceberg.table import Table
+from pyiceberg.table.refs import MAIN_BRANCH
 
 from contracts.codes import Code
 from contracts.source import SourceSpec
@@ -49,7 +50,7 @@ _NUMBER = {outcome: number for number, outcome in enumerate(Outcome, 1)}
 
 @dataclass
 class LedgerEntry:
-    """Counts of one source, file or log. ``codes`` splits ``dead_letter``."""
+    """Counts of one source, file or log. ``codes`` splits ``dead_letter``. ``outside`` is of replays only: of other windows."""
 
     records_in: int = 0
     out: int = 0
@@ -58,12 +59,15 @@ class LedgerEntry:
     filtered: int = 0
     dead_letter: int = 0
     pending: int = 0
+    outside: int = 0
     codes: dict[str, int] = field(default_factory=dict)
 
     @property
     def balanced(self) -> bool:
         """Whether every record is accounted for, once."""
-        return self.pending == 0 and self.records_in == (self.out + self.duplicate + self.late + self.filtered + self.dead_letter)
+        return self.pending == 0 and self.records_in == (
+            self.out + self.duplicate + self.late + self.filtered + self.dead_letter + self.outside
+        )
 
     def __add__(self, other: LedgerEntry) -> LedgerEntry:
         """Entries of disjoint positions add up."""
@@ -72,12 +76,12 @@ class LedgerEntry:
         return LedgerEntry(**numbers, codes=codes)
 
 
-def append_outcomes(lake: Lake, outcomes: Sequence[PositionOutcomes], run_id: str) -> None:
-    """Append outcomes to the ledger table, in a fixed order."""
-    rows = pa.Table.from_pylist([row for o in outcomes for row in ledger_rows(o, run_id)], schema=LEDGER_SCHEMA)
+def append_outcomes(lake: Lake, outcomes: Sequence[PositionOutcomes], run_id: str, epoch: int = 0) -> None:
+    """Append outcomes to the ledger table, in a fixed order. epoch: see ``FileOutcomes``."""
+    rows = pa.Table.from_pylist([row for o in outcomes for row in ledger_rows(o, run_id, epoch)], schema=LEDGER_SCHEMA)
     if len(rows):
         ordered = in_ledger_order(rows)
-        committed(LEDGER, lambda: lake.catalog().load_table(LEDGER).append(ordered))
+        committed(LEDGER, lambda: lake.load(LEDGER).append(ordered, branch=lake.branch or MAIN_BRANCH))
 
 
 def in_ledger_order(rows: pa.Table) -> pa.Table:
@@ -85,7 +89,7 @@ def in_ledger_order(rows: pa.Table) -> pa.Table:
     return rows.sort_by([(name, "ascending") for name in ("source", "raw_file", "outcome", "first", "last")])
 
 
-def ledger_rows(outcome: PositionOutcomes, run_id: str) -> Iterator[dict[str, object]]:
+def ledger_rows(outcome: PositionOutcomes, run_id: str, epoch: int = 0) -> Iterator[dict[str, object]]:
     """Rows of at most ROW_RUNS runs, each with the smallest and largest position."""
     for start in range(0, len(outcome.runs), 2 * ROW_RUNS):
         runs = outcome.runs[start : start + 2 * ROW_RUNS]
@@ -99,6 +103,7 @@ def ledger_rows(outcome: PositionOutcomes, run_id: str) -> Iterator[dict[str, ob
             "run_id": run_id,
             "first": runs[0],
             "last": runs[-2] + runs[-1] - 1,
+            "epoch": epoch,
         }
 
 
@@ -106,20 +111,22 @@ def ledger_rows(outcome: PositionOutcomes, run_id: str) -> Iterator[dict[str, ob
 class FileOutcomes:
     """What the sidecars say of one raw file or log, or a part of it.
 
-    runs: flat runs per outcome, as they were written; they may overlap. window_from, window_to: what the accepted ones reach,
-    microseconds.
+    runs: flat runs per epoch and outcome, as they were written; they may overlap. Epoch 0 is what jobs wrote; a promoted replay has
+    the number of its promotion, and what it says of a position holds against what was said before. window_from, window_to: what the
+    accepted ones reach, microseconds.
     """
 
-    runs: dict[Outcome, list[Ints]] = field(default_factory=dict)
+    runs: dict[tuple[int, Outcome], list[Ints]] = field(default_factory=dict)
     window_from: int | None = None
     window_to: int | None = None
 
     def states(self, positions: Positions) -> npt.NDArray[np.uint8]:
         """Per place the outcome that holds: its place in ``Outcome`` from 1; 0 where there is none."""
         states = np.zeros(len(positions), dtype=np.uint8)
-        for outcome, number in reversed(_NUMBER.items()):  # the first in the list holds, so it is written last
-            if runs := self.runs.get(outcome):
-                states[positions.covered(np.concatenate(runs))] = number
+        for epoch in sorted({epoch for epoch, _ in self.runs}):
+            for outcome, number in reversed(_NUMBER.items()):  # the first in the list holds, so it is written last
+                if runs := self.runs.get((epoch, outcome)):
+                    states[positions.covered(np.concatenate(runs))] = number
         return states
 
     def all_runs(self) -> Ints:
@@ -128,32 +135,39 @@ class FileOutcomes:
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
 
-def outcomes_of(lake: Lake, source: str, parcel: Sequence[Stretch]) -> dict[str, FileOutcomes]:
-    """The union of all sidecars of these stretches of one source, by raw file; two sources may hold the same bytes."""
-    table = lake.catalog().load_table(LEDGER)
+def outcomes_of(lake: Lake, source: str, parcel: Sequence[Stretch], before_epoch: int | None = None) -> dict[str, FileOutcomes]:
+    """The union of all sidecars of these stretches of one source, by raw file; two sources may hold the same bytes.
+
+    before_epoch: sidecars of this promotion and later ones do not count; None for all.
+    """
+    table = lake.load(LEDGER)
     low, high = _bounds(parcel)
     condition: BooleanExpression = And(EqualTo("source", source), In("raw_file", {s.raw_file for s in parcel}))
     if "first" in table.schema().column_names:  # a lake that only older versions wrote to has none
         condition = And(condition, Or(IsNull("first"), And(LessThan("first", high), GreaterThanOrEqual("last", low))))
-    fields_read = ("raw_file", "outcome", "runs", "window_from", "window_to")
+    fields_read: tuple[str, ...] = ("raw_file", "outcome", "runs", "window_from", "window_to")
+    fields_read += ("epoch",) if "epoch" in table.schema().column_names else ()
     found: dict[str, FileOutcomes] = {}
     for batch in table.scan(row_filter=condition, selected_fields=fields_read).to_arrow_batch_reader():
-        for raw_file, name, runs, window_from, window_to in _sidecars(batch):
+        for raw_file, name, runs, window_from, window_to, epoch in _sidecars(batch):
+            if before_epoch is not None and epoch >= before_epoch:
+                continue
             outcome = Outcome(name)
             file = found.setdefault(raw_file, FileOutcomes())
-            file.runs.setdefault(outcome, []).append(runs)
+            file.runs.setdefault((epoch, outcome), []).append(runs)
             if outcome is Outcome.ACCEPTED and window_from is not None and window_to is not None:
                 file.window_from = min(window_from, file.window_from if file.window_from is not None else window_from)
                 file.window_to = max(window_to, file.window_to if file.window_to is not None else window_to)
     return found
 
 
-def _sidecars(batch: pa.RecordBatch) -> Iterator[tuple[str, str, Ints, int | None, int | None]]:
+def _sidecars(batch: pa.RecordBatch) -> Iterator[tuple[str, str, Ints, int | None, int | None, int]]:
     runs = batch.column("runs")
     values, offsets = runs.values.to_numpy(), runs.offsets.to_numpy()
     columns = [batch.column(name).to_pylist() for name in ("raw_file", "outcome", "window_from", "window_to")]
+    epochs = batch.column("epoch").to_pylist() if "epoch" in batch.schema.names else [None] * len(batch)
     for i, (raw_file, outcome, window_from, window_to) in enumerate(zip(*columns, strict=True)):
-        yield raw_file, outcome, values[offsets[i] : offsets[i + 1]], window_from, window_to
+        yield raw_file, outcome, values[offsets[i] : offsets[i + 1]], window_from, window_to, epochs[i] or 0
 
 
 def unfinished(lake: Lake, files: Sequence[RawFile]) -> list[RawFile]:
@@ -231,7 +245,9 @@ def source_ledger(lake: Lake, spec: SourceSpec, table: str) -> dict[str, LedgerE
     return ledger_of(lake, spec.name, table, [*map(landed_file, raw_files(lake, spec.name)), *logs])
 
 
-def ledger_of(lake: Lake, source: str, table: str, landed: Sequence[Landed]) -> dict[str, LedgerEntry]:
+def ledger_of(
+    lake: Lake, source: str, table: str, landed: Sequence[Landed], before_epoch: int | None = None
+) -> dict[str, LedgerEntry]:
     """The ledger of raw files and logs, by name.
 
     Args:
@@ -239,10 +255,11 @@ def ledger_of(lake: Lake, source: str, table: str, landed: Sequence[Landed]) -> 
         source: whose they are.
         table: the table that the source's rows are published in.
         landed: which; all of this source.
+        before_epoch: what the ledger was before this promotion; None for what it is.
     """
     entries = {unit.raw_file: LedgerEntry() for unit in landed}
     for parcel in parcels(landed):
-        outcomes = outcomes_of(lake, source, parcel)  # before the rows: what is accepted there is published here
+        outcomes = outcomes_of(lake, source, parcel, before_epoch)  # before the rows: what is accepted there is published here
         published = _published(lake, source, table, parcel, outcomes)
         letters = _dead_letters(lake, source, parcel)
         for stretch in parcel:
@@ -272,6 +289,7 @@ def _entry(
         filtered=counts[_NUMBER[Outcome.FILTERED]],
         dead_letter=counts[_NUMBER[Outcome.DEAD_LETTER]] + conflicts,
         pending=counts[0],
+        outside=counts[_NUMBER[Outcome.OUTSIDE]],
         codes={code: count for code, count in codes.items() if count},
     )
 
@@ -352,6 +370,6 @@ def _grouped(keys: Ints, values: Ints) -> Iterator[tuple[int, Ints]]:
 
 def _load(lake: Lake, name: str) -> Table | None:
     try:
-        return lake.catalog().load_table(name)
+        return lake.load(name)
     except NoSuchTableError:
         return None

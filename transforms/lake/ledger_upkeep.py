@@ -7,14 +7,14 @@ from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from transforms.lake.landed import Ints, merged_runs
 from transforms.lake.ledger import in_ledger_order, ledger_rows
-from transforms.lake.location import Lake, data_path
+from transforms.lake.location import Lake
+from transforms.lake.storage import read_parquet
 from transforms.lake.tables import LEDGER, LEDGER_SCHEMA, committed
 from transforms.outcomes import PositionOutcomes
 
@@ -64,25 +64,26 @@ def _small_files(files: Sequence[DataFile], at_least: int) -> list[DataFile]:
 
 def _read(files: Sequence[DataFile]) -> Iterator[pa.Table]:
     for file in files:
-        yield pq.read_table(data_path(file.file_path), partitioning=None)
+        yield read_parquet(file.file_path)
 
 
 def merged_rows(tables: Iterator[pa.Table], run_id: str) -> pa.Table:
     """Rows of the ledger table as few rows that say the same."""
-    runs: dict[tuple[str, str, str], list[Ints]] = {}
-    windows: dict[tuple[str, str, str], list[int]] = {}
+    runs: dict[tuple[str, str, str, int], list[Ints]] = {}
+    windows: dict[tuple[str, str, str, int], list[int]] = {}
     for rows in tables:
-        keys = zip(*(rows.column(name).to_pylist() for name in ("source", "raw_file", "outcome")), strict=True)
+        epochs = [n or 0 for n in rows.column("epoch").to_pylist()] if "epoch" in rows.column_names else [0] * len(rows)
+        keys = zip(*(rows.column(name).to_pylist() for name in ("source", "raw_file", "outcome")), epochs, strict=True)
         reaches = zip(*(rows.column(name).to_pylist() for name in ("window_from", "window_to")), strict=True)
         for key, reach, own in zip(keys, reaches, rows.column("runs"), strict=True):
             runs.setdefault(key, []).append(own.values.to_numpy())
             windows.setdefault(key, []).extend(us for us in reach if us is not None)
     merged: list[dict[str, object]] = []
-    for (source, raw_file, outcome), parts in runs.items():
-        reached = windows[source, raw_file, outcome]
+    for (source, raw_file, outcome, epoch), parts in runs.items():
+        reached = windows[source, raw_file, outcome, epoch]
         flat = tuple(merged_runs(np.concatenate(parts)).tolist())
         said = PositionOutcomes(source, raw_file, outcome, flat, min(reached, default=None), max(reached, default=None))
-        merged += ledger_rows(said, run_id)
+        merged += ledger_rows(said, run_id, epoch)
     return in_ledger_order(pa.Table.from_pylist(merged, schema=LEDGER_SCHEMA))
 
 

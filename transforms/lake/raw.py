@@ -20,8 +20,10 @@ from contracts.compiler.timestamps import us_to_datetime
 from contracts.errors import ConfigurationError
 from contracts.source import SourceSpec
 from transforms.formats import Bookmark, format_for
-from transforms.lake.location import Lake, local_path
-from transforms.lake.objects import put_if_absent, temporary_path
+from transforms.lake.location import Lake
+from transforms.lake.objects import put_if_absent
+from transforms.lake.storage import is_object, local_path, storage_of
+from transforms.lake.storage.inputs import object_inputs
 
 CHUNK_BYTES = 64 << 20  # what one worker decodes before it cuts batches; bounds its memory
 _COPY_BYTES = 1 << 20
@@ -70,7 +72,7 @@ class RawFile:
     def as_chunks(self, lake: Lake) -> Iterator[RawChunk]:
         """The file's chunks."""
         for ordinal, records, offset, size in self.chunks:
-            yield RawChunk(self.raw_file, str(lake.path / self.path), self.received_at_us, ordinal, records, offset, size)
+            yield RawChunk(self.raw_file, lake.at_key(self.path), self.received_at_us, ordinal, records, offset, size)
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class InputFile:
 
 
 def expand_inputs(patterns: tuple[str, ...]) -> list[InputFile]:
-    """Files behind paths, folders (recursively, but for hidden folders) and globs; the oldest first, each once.
+    """Files behind paths, folders (recursively, but for hidden folders) and globs, local or ``gs://``; the oldest first, each once.
 
     Raises:
         ConfigurationError: a pattern finds nothing, all such are named; or is a URI of another kind.
@@ -101,9 +103,11 @@ def expand_inputs(patterns: tuple[str, ...]) -> list[InputFile]:
     found: dict[str, InputFile] = {}
     missing: list[str] = []
     for pattern in patterns:
-        plain = local_path(pattern, "input")
         try:
-            files = [_local_input(path) for path in _local_files(plain)]
+            if is_object(pattern):
+                files = [InputFile(found.location, found.size_bytes, modified_us) for found, modified_us in object_inputs(pattern)]
+            else:
+                files = [_local_input(path) for path in _local_files(local_path(pattern, "input"))]
         except ValueError as error:  # of pathlib, for a glob such as a/**.json
             raise ConfigurationError(f"input {pattern}: not a glob: {error}") from None
         if not files:
@@ -157,7 +161,7 @@ def land_file(lake: Lake, spec: SourceSpec, file: InputFile, chunk_bytes: int = 
     name = uri.rstrip("/").rsplit("/", 1)[-1]
     if any(fnmatch.fnmatch(name, pattern) for pattern in IGNORED_NAMES):
         return Landing(uri, "ignored", detail="a hidden or unfinished file by its name")
-    temporary = temporary_path(lake, os.fsencode(file.uri), "copy")
+    temporary = lake.storage.scratch(file.uri, "copy")
     try:
         for _ in range(_ATTEMPTS):
             copied = _copy(file, temporary)
@@ -202,6 +206,8 @@ def _reading() -> Iterator[None]:
 
 def _copy(file: InputFile, target: Path) -> _Copied | None:
     """Copy and hash; None where the file changed meanwhile."""
+    if is_object(file.uri):
+        return _copy_object(file, target)
     digest = hashlib.sha256()
     with _reading():
         before = os.stat(file.uri)
@@ -221,6 +227,21 @@ def _copy(file: InputFile, target: Path) -> _Copied | None:
     return _Copied(digest.hexdigest(), after.st_mtime_ns // 1000) if same else None
 
 
+def _copy_object(file: InputFile, target: Path) -> _Copied | None:
+    """As ``_copy``, of one state of an object: it cannot change while it is read, but it can be replaced."""
+    digest = hashlib.sha256()
+    with _reading():
+        source = storage_of(file.uri).open(file.uri)
+    with source, target.open("wb") as out:
+        try:
+            while piece := source.read(_COPY_BYTES):
+                digest.update(piece)
+                out.write(piece)
+        except FileNotFoundError:  # this state was replaced; the next attempt finds another, or nothing
+            return None
+    return _Copied(digest.hexdigest(), file.mtime_us)
+
+
 def _read(source: BinaryIO) -> bytes:
     with _reading():
         return source.read(_COPY_BYTES)
@@ -229,14 +250,14 @@ def _read(source: BinaryIO) -> bytes:
 def _index(lake: Lake, spec: SourceSpec, uri: str, name: str, copied: _Copied, copy: Path, chunk_bytes: int) -> Landing:
     digest = copied.digest
     received = us_to_datetime(copied.mtime_us)
-    folder = lake.raw / f"source={spec.name}" / f"dt={received:%Y-%m-%d}" / f"hour={received:%H}"
     suffix = "".join(PurePath(name).suffixes[-2:])
-    path = folder / f"{digest}{suffix if len(suffix) <= _SUFFIX_LENGTH else ''}"
+    file_name = f"{digest}{suffix if len(suffix) <= _SUFFIX_LENGTH else ''}"
+    path = f"raw/source={spec.name}/dt={received:%Y-%m-%d}/hour={received:%H}/{file_name}"
     with copy.open("rb") as opened:
         chunks, damaged = scan_chunks(spec, opened, chunk_bytes)
     raw_file = RawFile(
         raw_file=digest,
-        path=str(path.relative_to(lake.path)),
+        path=path,
         source=spec.name,
         name=name,
         reader=reader_id(spec),
@@ -246,17 +267,15 @@ def _index(lake: Lake, spec: SourceSpec, uri: str, name: str, copied: _Copied, c
         damaged=damaged,
         chunks=tuple(chunks),
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    os.utime(copy, ns=(copied.mtime_us * 1_000,) * 2)  # so that another lake that takes this file in knows when it was received
-    os.replace(copy, path)
+    # With its time, so that another lake that takes this file in knows when it was received.
+    lake.storage.upload(copy, lake.at_key(path), copied.mtime_us)
     index = _index_path(lake, spec.name, digest)
-    index.parent.mkdir(parents=True, exist_ok=True)
     if put_if_absent(lake, index, json.dumps(asdict(raw_file), indent=1).encode()):
         return Landing(uri, "landed", raw_file)
     known = find_raw_file(lake, spec.name, digest)  # another run was faster; its place is the one that counts
     assert known is not None
     if known.path != raw_file.path:
-        path.unlink(missing_ok=True)
+        lake.storage.delete(lake.at_key(path))
     _check_reader(known, spec)
     return Landing(uri, "already landed", known)
 
@@ -279,22 +298,33 @@ def scan_chunks(spec: SourceSpec, file: BinaryIO, chunk_bytes: int) -> tuple[lis
     return chunks, damaged
 
 
-def _index_path(lake: Lake, source: str, digest: str) -> Path:
-    return lake.raw / f"source={source}" / "_index" / f"{digest}.json"
+def _index_path(lake: Lake, source: str, digest: str) -> str:
+    return lake.at_key(f"raw/source={source}/_index/{digest}.json")
 
 
 def find_raw_file(lake: Lake, source: str, digest: str) -> RawFile | None:
     """The index of a landed file, or None."""
     try:
-        return msgspec.json.decode(_index_path(lake, source, digest).read_bytes(), type=RawFile)
+        return _read_index(lake, _index_path(lake, source, digest))
     except FileNotFoundError:
         return None
 
 
 def raw_files(lake: Lake, source: str | None = None) -> list[RawFile]:
     """Every landed file, of one source or of all."""
-    pattern = f"source={source or '*'}/_index/*.json"
-    return [msgspec.json.decode(path.read_bytes(), type=RawFile) for path in sorted(lake.raw.glob(pattern))]
+    storage, raw = lake.storage, lake.at_key("raw")
+    folders = [f"source={source}"] if source else [name for name in storage.folders(raw) if name.startswith("source=")]
+    indexes = [found for folder in folders for found in sorted(storage.names(f"{raw}/{folder}/_index")) if found.endswith(".json")]
+    return storage.map(lambda location: _read_index(lake, location), indexes)
+
+
+def _read_index(lake: Lake, location: str) -> RawFile:
+    return msgspec.json.decode(lake.storage.read(location), type=RawFile)
+
+
+def open_raw(chunk: RawChunk) -> BinaryIO:
+    """The raw file that holds a chunk, as it lies there."""
+    return storage_of(chunk.path).open(chunk.path)
 
 
 def _check_reader(known: RawFile, spec: SourceSpec) -> None:

@@ -7,7 +7,7 @@ from contracts.source import SourceSpec
 from transforms.formats import Bookmark, format_for
 from transforms.formats.jsonl import parse_messages
 from transforms.lake.location import Lake
-from transforms.lake.raw import find_raw_file
+from transforms.lake.raw import find_raw_file, open_raw
 from transforms.lake.segments import BATCH_BITS, LogId, is_log, offset_of, read_message
 
 
@@ -23,7 +23,7 @@ def read_record(lake: Lake, spec: SourceSpec, raw_file: str, position: int) -> b
     if found is None or not 0 <= position < found.records:
         raise ConfigurationError(f"source {spec.name}: no record at {raw_file}:{position}; was the raw file removed?")
     chunk = next(c for c in found.as_chunks(lake) if c.ordinal <= position < c.ordinal + c.records)
-    with open(chunk.path, "rb") as file:
+    with open_raw(chunk) as file:
         for block in format_for(spec).blocks(file, Bookmark(chunk.ordinal, chunk.offset)):
             if position < block.start.ordinal + block.count:
                 return block.parse().raw(position - block.start.ordinal)

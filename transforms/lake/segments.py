@@ -16,7 +16,6 @@ import contextlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import fastavro
@@ -26,12 +25,14 @@ import xxhash
 from contracts.errors import ConfigurationError
 from transforms.lake.location import Lake
 from transforms.lake.objects import put_if_absent
+from transforms.lake.storage import storage_of
 
 MERGE_AT = 64
 MERGED_BYTES = 64 << 20
 BATCH_BITS = 20  # records of a message that holds several: position = offset << BATCH_BITS | index in the message
 _HEADER_BYTES = 1 << 16
 _PREFIX = "headrace."
+_SUFFIX = ".avro"
 
 _SCHEMA = fastavro.parse_schema(
     {
@@ -124,7 +125,7 @@ class LogSegment:
     largest record time, None where it holds no message.
     """
 
-    path: Path
+    path: str
     source: str
     log: LogId
     start: int
@@ -155,13 +156,12 @@ class PartitionLog:
         Returns:
             How many messages were landed.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
         landed = 0
-        covered = [_covers(path) for path in _listed(self._folder)]
+        covered = [_covers(path) for path in _listed(self._lake, self._folder)]
         pieces = _uncovered(covered, start, end)
         for piece in pieces:
             part = [m for m in messages if piece[0] <= m.offset < piece[1]]
-            if put_if_absent(self._lake, self._folder / _name(piece), self._encode(piece, part)):
+            if put_if_absent(self._lake, f"{self._folder}/{_name(piece)}", self._encode(piece, part)):
                 landed += len(part)
         if len(covered) + len(pieces) >= self._merge_at:
             self._merge()
@@ -208,17 +208,19 @@ class PartitionLog:
         The whole is there under a name of its own before its parts go, so neither a crash nor somebody else who does the same at
         any moment changes what is read.
         """
-        group: list[Path] = []
+        group: list[str] = []
         size = reached = 0
-        for path in _listed(self._folder):
+        storage = self._lake.storage
+        listed = _listed(self._lake, self._folder)
+        sizes = {file.location: file.size_bytes for file in storage.files(self._folder)}
+        for path in listed:
             covers = _covers(path)
             if covers[1] <= reached:  # a part whose merger was killed before it went, or what two workers landed
-                path.unlink(missing_ok=True)
+                storage.delete(path)
                 continue
-            try:
-                own = path.stat().st_size
-            except FileNotFoundError:  # somebody else is merging
+            if path not in sizes:  # somebody else is merging
                 return
+            own = sizes[path]
             if own > MERGED_BYTES // 2 or size + own > MERGED_BYTES or covers[0] != reached:
                 group, size = [], 0
             reached = covers[1]
@@ -228,10 +230,10 @@ class PartitionLog:
         if len(group) >= MERGE_AT:
             with contextlib.suppress(FileNotFoundError):
                 self._join(group)
-        self._merge_at = len(_listed(self._folder)) + MERGE_AT - 1
+        self._merge_at = len(_listed(self._lake, self._folder)) + MERGE_AT - 1
 
-    def _join(self, paths: Sequence[Path]) -> None:
-        parts = [path.read_bytes() for path in paths]
+    def _join(self, paths: Sequence[str]) -> None:
+        parts = self._lake.storage.map(self._lake.storage.read, paths)
         headers = [_parse_header(part) for part in parts]
         runs: list[int] = []
         for header, _ in headers:
@@ -255,17 +257,16 @@ class PartitionLog:
         fastavro.writer(out, _SCHEMA, [], codec="zstandard", sync_marker=_sync_marker(joined.log), metadata=_metadata(joined))
         for part, (_, begin) in zip(parts, headers, strict=True):
             out.write(part[begin:])
-        put_if_absent(self._lake, self._folder / _name(joined.covers), out.getvalue())
-        for path in paths:
-            path.unlink(missing_ok=True)
+        put_if_absent(self._lake, f"{self._folder}/{_name(joined.covers)}", out.getvalue())
+        self._lake.storage.map(self._lake.storage.delete, paths)
 
 
 def _name(covers: tuple[int, int]) -> str:
-    return f"{covers[0]:020d}-{covers[1]:020d}.avro"
+    return f"{covers[0]:020d}-{covers[1]:020d}{_SUFFIX}"
 
 
-def _covers(path: Path) -> tuple[int, int]:
-    first, end = path.stem.split("-")
+def _covers(path: str) -> tuple[int, int]:
+    first, end = path.rsplit("/", 1)[-1].removesuffix(_SUFFIX).split("-")
     return int(first), int(end)
 
 
@@ -281,15 +282,16 @@ def _uncovered(covered: Sequence[tuple[int, int]], start: int, end: int) -> list
     return [*left, (start, end)] if start < end else left
 
 
-def log_folder(lake: Lake, source: str, log: LogId) -> Path:
+def log_folder(lake: Lake, source: str, log: LogId) -> str:
     """Where a log's segments lie."""
-    return lake.raw / f"source={source}" / "kafka" / log.topic / log.topic_id / str(log.partition)
+    return lake.at_key(f"raw/source={source}/kafka/{log.topic}/{log.topic_id}/{log.partition}")
 
 
 def logs_of(lake: Lake, source: str) -> list[LogId]:
     """The logs of a source that were ever landed."""
-    folders = (lake.raw / f"source={source}" / "kafka").glob("*/*/*")
-    return sorted(LogId(f.parent.parent.name, f.parent.name, int(f.name)) for f in folders if f.is_dir())
+    storage, root = lake.storage, lake.at_key(f"raw/source={source}/kafka")
+    ids = [(topic, topic_id) for topic in storage.folders(root) for topic_id in storage.folders(f"{root}/{topic}")]
+    return sorted(LogId(*ids_, int(number)) for ids_ in ids for number in storage.folders("/".join((root, *ids_))))
 
 
 def log_segments(lake: Lake, source: str, log: LogId) -> list[LogSegment]:
@@ -299,41 +301,47 @@ def log_segments(lake: Lake, source: str, log: LogId) -> list[LogSegment]:
         found: list[LogSegment] = []
         covered = 0
         try:
-            for path in _listed(folder):
-                header = _read_header(path)
+            listed = _listed(lake, folder)
+            sizes = {file.location: file.size_bytes for file in lake.storage.files(folder)}
+            headers = lake.storage.map(lambda path: _read_header(lake, path), listed)
+            for path, header in zip(listed, headers, strict=True):
                 start, end = max(header.covers[0], covered), header.covers[1]
                 covered = max(covered, end)
                 if start < end:
                     found.append(
                         LogSegment(
                             path, header.source, log, start, end, tuple(header.runs), header.messages,
-                            header.first_ms, header.last_ms, path.stat().st_size,
+                            header.first_ms, header.last_ms, sizes[path],
                         )
                     )  # fmt: skip
-        except FileNotFoundError:  # a merge came between: list again
+        except (FileNotFoundError, KeyError):  # a merge came between: list again
             continue
         return found
 
 
-def _listed(folder: Path) -> list[Path]:
+def _listed(lake: Lake, folder: str) -> list[str]:
     """The segments of a folder by where they begin, the longest first.
 
     One listing may miss a merged segment, and its parts that went meanwhile; not two listings alike.
     """
-    found = set(folder.glob("*.avro"))
-    while (again := set(folder.glob("*.avro"))) != found:
+    found = _names(lake, folder)
+    while (again := _names(lake, folder)) != found:
         found = again
     return sorted(found, key=lambda path: (_covers(path)[0], -_covers(path)[1]))
 
 
+def _names(lake: Lake, folder: str) -> set[str]:
+    return {path for path in lake.storage.names(folder) if path.endswith(_SUFFIX)}
+
+
 def landed_up_to(lake: Lake, source: str, log: LogId, start: int) -> int:
     """The offset after the last that was landed; ``start`` where nothing was."""
-    return max((_covers(path)[1] for path in _listed(log_folder(lake, source, log))), default=start)
+    return max((_covers(path)[1] for path in _listed(lake, log_folder(lake, source, log))), default=start)
 
 
 def read_messages(segment: LogSegment) -> Iterator[RawMessage]:
     """The messages of a segment within [start, end)."""
-    with segment.path.open("rb") as file:
+    with storage_of(segment.path).open(segment.path) as file:
         for row in fastavro.reader(file):
             found: Any = row
             if segment.start <= found["offset"] < segment.end:
@@ -377,18 +385,16 @@ def _metadata(header: _Header) -> dict[str, str]:
     return {_PREFIX + "segment": msgspec.json.encode(header).decode()}
 
 
-def _read_header(path: Path) -> _Header:
-    with path.open("rb") as file:
-        size = _HEADER_BYTES
-        while True:
-            file.seek(0)
-            head = file.read(size)
-            try:
-                return _parse_header(head)[0]
-            except (EOFError, IndexError, ValueError):
-                if len(head) < size:
-                    raise OSError(f"raw segment {path}: its header cannot be read; was it changed?") from None
-                size *= 4
+def _read_header(lake: Lake, path: str) -> _Header:
+    size = _HEADER_BYTES
+    while True:
+        head = lake.storage.read(path, first=size)
+        try:
+            return _parse_header(head)[0]
+        except (EOFError, IndexError, ValueError):
+            if len(head) < size:
+                raise OSError(f"raw segment {path}: its header cannot be read; was it changed?") from None
+            size *= 4
 
 
 def _parse_header(data: bytes) -> tuple[_Header, int]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from contracts.source import SourceSpec
 from transforms.lake.ledger import LedgerEntry, frontier, log_ledger
-from transforms.lake.location import Lake, data_path
+from transforms.lake.location import Lake
 from transforms.lake.segments import log_segments, logs_of
+from transforms.lake.storage import read_parquet
 from transforms.lake.tables import published_files
 
 
@@ -61,9 +61,9 @@ def log_states(lake: Lake, spec: SourceSpec, table: str) -> list[LogState]:
 
 def log_files(lake: Lake) -> list[LogFiles]:
     """The logs of all sources, by source, topic and partition. Empty logs are left out."""
-    sources = sorted(path.parent.name.removeprefix("source=") for path in lake.raw.glob("source=*/kafka"))
+    folders = lake.storage.folders(lake.at_key("raw"))
     found = []
-    for source in sources:
+    for source in [name.removeprefix("source=") for name in folders if name.startswith("source=")]:
         for log in logs_of(lake, source):
             if segments := log_segments(lake, source, log):
                 first, end = segments[0].start, segments[-1].end
@@ -78,7 +78,7 @@ def newest_window_time(lake: Lake, source: str, table: str) -> int | None:
     for file in sorted(published_files(lake.catalog().load_table(table)), key=lambda f: f.to_us, reverse=True):
         if newest is not None and file.to_us <= newest:
             break
-        rows = pq.read_table(data_path(file.path), columns=["_window_time", "_source"], partitioning=None)
+        rows = read_parquet(file.path, ["_window_time", "_source"])
         found = pc.max(rows.filter(pc.equal(rows.column("_source"), source)).column("_window_time").cast(pa.int64())).as_py()
         newest = found if newest is None or (found is not None and found > newest) else newest
     return newest

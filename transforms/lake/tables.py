@@ -77,6 +77,7 @@ LEDGER_SCHEMA = pa.schema(
         pa.field("run_id", pa.string(), nullable=False),
         pa.field("first", pa.int64()),  # smallest and largest position of the runs; null in rows of versions before these columns
         pa.field("last", pa.int64()),
+        pa.field("epoch", pa.int64()),  # 0 or null: said by a job; else by the promotion of a replay, which holds against earlier
     ]
 )
 
@@ -208,9 +209,9 @@ def committed(name: str, commit: Callable[[], T]) -> T:
             time.sleep(random.uniform(0.02, 0.2) * min(attempt, 10))  # spreads rivals; no result depends on it
 
 
-def published_files(table: Table) -> list[PublishedFile]:
-    """The data files of the current snapshot, with the range and shard that their constant columns tell."""
-    snapshot = table.current_snapshot()
+def published_files(table: Table, snapshot: Snapshot | None = None) -> list[PublishedFile]:
+    """The data files of a snapshot, or of the current one, with the range and shard that their constant columns tell."""
+    snapshot = snapshot or table.current_snapshot()
     if snapshot is None:
         return []
     return sorted(file for manifest in manifests_of(table, snapshot) for file in files_of(table, manifest))

@@ -6,13 +6,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import pyarrow.parquet as pq
-
 from transforms.converge.fold import add_hashes, content_hash
 from transforms.converge.publish import RangeFold, fold_range, publish, table_totals
 from transforms.lake.expire import Expired, expire_snapshots
 from transforms.lake.ledger_upkeep import merge_ledger
-from transforms.lake.location import NAMESPACES, Lake, data_path
+from transforms.lake.location import NAMESPACES, Lake
+from transforms.lake.storage import read_parquet, read_parquet_schema
 from transforms.lake.tables import DEAD_LETTERS, LEDGER, RANGE_COLUMNS, PublishedFile, published_files
 
 MAX_COMPACTED_ROWS = 2_000_000
@@ -69,7 +68,7 @@ def list_tables(lake: Lake, *, verify: bool = False) -> Iterator[TableFiles]:
         rows, digest = table_totals(table)
         checked: bool | None = None
         if verify and folded:
-            parts = [pq.read_table(data_path(t.file.file_path), columns=["_row_hash"], partitioning=None) for t in tasks]
+            parts = [read_parquet(t.file.file_path, ["_row_hash"]) for t in tasks]
             checked = (rows, digest) == (sum(map(len, parts)), add_hashes(*map(content_hash, parts)))
         yield TableFiles(
             table=name,
@@ -169,6 +168,6 @@ def _groups(published: Sequence[PublishedFile], length_s: int, most_rows: int, b
 
 def _merged(lake: Lake, name: str, published: Sequence[PublishedFile], group: _Group) -> RangeFold:
     """The fold of a range without new rows."""
-    nothing = pq.read_schema(data_path(group.sample)).remove_metadata().empty_table().drop_columns(RANGE_COLUMNS.names)
+    nothing = read_parquet_schema(group.sample).remove_metadata().empty_table().drop_columns(RANGE_COLUMNS.names)
     table = lake.catalog().load_table(name)
     return fold_range(table, published, nothing, key=key_of(name), from_us=group.from_us, to_us=group.to_us, shard=group.shard)

@@ -190,7 +190,7 @@ def test_ctrl_c_during_up_leaves_nothing_running(cli: CliRunner, private_stack: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--only", "kafka,flnk"], "no component 'flnk'; there are: kafka, flink, job-server, prism"),
+        (["--only", "kafka,flnk"], "no component 'flnk'; there are: kafka, flink, job-server, prism, gcs"),
         (["--port", "kafka"], "--port kafka: expected NAME=NUMBER, such as kafka=29192"),
         (["--port", "nonsense=1"], "no port is called 'nonsense'"),
     ],

@@ -99,6 +99,8 @@ def model(positions: list[int], said: dict[int, set[Outcome]], published: set[in
             entry.filtered += 1
         elif outcome is Outcome.LATE:
             entry.late += 1
+        elif outcome is Outcome.OUTSIDE:
+            entry.outside += 1
         elif outcome is Outcome.ACCEPTED and position in published:
             entry.out += 1
         elif outcome is Outcome.ACCEPTED and code != Code.CONFLICTING_DUPLICATE:

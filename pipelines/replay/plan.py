@@ -1,0 +1,202 @@
+"""What a replay would do: its windows, the raw that reaches them, what it takes, who reads the dataset, and whether it may."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from contracts.errors import ConfigurationError
+from contracts.model import Contract
+from contracts.project import Project
+from contracts.source import SourceSpec
+from pipelines.manifest import recent_runs
+from pipelines.options import duration
+from pipelines.replay_options import ReplayOptions
+from transforms.lake.location import Lake
+from transforms.replay.select import (
+    Range,
+    Selection,
+    at_offsets,
+    merged_ranges,
+    offset_range,
+    received_within,
+    select_raw,
+    whole_windows,
+    windows_of_rows,
+)
+
+_DEFAULT_LIMITS = {"maxRows": 10_000_000, "maxWindows": 744, "maxAge": "90d"}
+_RECORDS_PER_S = 25_000  # where no run has been yet: one core, 38 columns
+_RUNS_LOOKED_AT = 20
+
+
+@dataclass(frozen=True)
+class ReplayPlan:
+    """What ``headrace replay plan`` shows. ranges: microseconds. exceeded: which limits ask for an approval, one sentence each.
+
+    seconds: estimated; rate_from: what the estimate rests on.
+    """
+
+    dataset: str
+    contract: Contract
+    specs: tuple[SourceSpec, ...]
+    asked: Range
+    ranges: tuple[Range, ...]
+    window_s: int
+    selections: tuple[Selection, ...]
+    seconds: float
+    rate_from: str
+    consumers: tuple[str, ...]
+    exceeded: tuple[str, ...]
+
+    @property
+    def windows(self) -> int:
+        """How many windows are rebuilt."""
+        return sum((high - low) // (self.window_s * 1_000_000) for low, high in self.ranges)
+
+    @property
+    def records(self) -> int:
+        """How many raw records are read."""
+        return sum(selection.records for selection in self.selections)
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "dataset": self.dataset,
+            "contract_version": self.contract.version,
+            "asked": _texts(self.asked),
+            "ranges": [_texts(r) for r in self.ranges],
+            "window_s": self.window_s,
+            "windows": self.windows,
+            "sources": [
+                {
+                    "source": s.source,
+                    "pieces": len(s.pieces),
+                    "records": s.records,
+                    "bytes": s.size_bytes,
+                    "why": s.why,
+                    "not_read": s.skipped,
+                }
+                for s in self.selections
+            ],
+            "records": self.records,
+            "bytes": sum(s.size_bytes for s in self.selections),
+            "estimated_seconds": round(self.seconds, 1),
+            "estimate_from": self.rate_from,
+            "consumers": list(self.consumers),
+            "approval_needed": list(self.exceeded),
+        }
+
+
+def moment(us: int) -> str:
+    """A time as people read it."""
+    return datetime.fromtimestamp(us / 1_000_000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _texts(span: Range) -> list[str]:
+    return [moment(us) for us in span]
+
+
+def dataset_of(project: Project, dataset: str, sources: Sequence[str]) -> tuple[tuple[SourceSpec, ...], Contract]:
+    """The sources that feed a dataset, and its contract.
+
+    Raises:
+        ConfigurationError: none does, or not these; they follow different contracts.
+    """
+    feeding = project.sources_of(dataset)
+    if not feeding:
+        raise ConfigurationError(f"no source of this project feeds the dataset {dataset!r}; choose a project with --project DIR")
+    if odd := [name for name in sources if name not in feeding]:
+        raise ConfigurationError(f"--source {', '.join(odd)}: does not feed {dataset}; there is: {', '.join(feeding)}")
+    loaded = [project.source(name) for name in (sources or feeding)]
+    versions = {contract.version for _, contract in loaded}
+    if len(versions) > 1:
+        raise ConfigurationError(
+            f"dataset {dataset}: its sources follow several contracts ({', '.join(sorted(versions))}); give --source"
+        )
+    return tuple(spec for spec, _ in loaded), loaded[0][1]
+
+
+def make_plan(options: ReplayOptions, project: Project, lake: Lake) -> ReplayPlan:
+    """Work out a replay; changes nothing.
+
+    Raises:
+        ConfigurationError: the options name what is not there.
+    """
+    specs, contract = dataset_of(project, options.dataset, options.source)
+    ranges = _ranges(options, lake, specs, contract)
+    everything = options.raw == "all"
+    selections = tuple(select_raw(lake, spec, ranges, everything=everything) for spec in specs) if ranges else ()
+    records = sum(s.records for s in selections)
+    rate, rate_from = _rate(lake)
+    plan = ReplayPlan(
+        dataset=options.dataset,
+        contract=contract,
+        specs=specs,
+        asked=(options.start, options.end),
+        ranges=ranges,
+        window_s=options.window,
+        selections=selections,
+        seconds=max(records / rate, sum(s.size_bytes for s in selections) / options.max_rate if options.max_rate else 0),
+        rate_from=rate_from,
+        consumers=_consumers(project, options.dataset),
+        exceeded=(),
+    )
+    return ReplayPlan(**{**plan.__dict__, "exceeded": tuple(_exceeded(plan, project))})
+
+
+def _ranges(options: ReplayOptions, lake: Lake, specs: Sequence[SourceSpec], contract: Contract) -> tuple[Range, ...]:
+    tables = (f"validated.{contract.name}", f"late.{contract.name}")
+    if options.offsets:
+        found: list[Range] = []
+        for text in options.offsets:
+            named = offset_range(text, lake, specs)
+            if not named:
+                raise ConfigurationError(f"--offsets {text}: no such topic and partition was landed from these sources")
+            for spec, log, start, end in named:
+                where = at_offsets(log, start, end, batched=spec.records is not None)
+                found += windows_of_rows(lake, tables, where, options.window)
+        return merged_ranges(found)
+    if options.by == "received-time":
+        return windows_of_rows(lake, tables, received_within(options.start, options.end), options.window)
+    return (whole_windows(options.start, options.end, options.window),)
+
+
+def _rate(lake: Lake) -> tuple[float, str]:
+    """Records per second of the last run that took long enough to tell."""
+    for run in recent_runs(lake, _RUNS_LOOKED_AT):
+        seconds = run.manifest.get("timings", {}).get("ingest_s", 0)
+        records = sum(entry.get("records_in", 0) for entry in run.manifest.get("ledger", {}).values())
+        if run.state == "finished" and seconds > 1 and records:
+            return records / seconds, f"run {run.run_id}"
+    return _RECORDS_PER_S, "one core's usual rate"
+
+
+def _consumers(project: Project, dataset: str) -> tuple[str, ...]:
+    named = project.replay.get("consumers") or {}
+    if not isinstance(named, dict) or not all(isinstance(listed, list) for listed in named.values()):
+        raise ConfigurationError(f"{project.root}: replay.consumers: expected lists of names by dataset")
+    return tuple(map(str, named.get(dataset, ())))
+
+
+def _exceeded(plan: ReplayPlan, project: Project) -> list[str]:
+    limits = {**_DEFAULT_LIMITS, **{k: v for k, v in project.replay.items() if k != "consumers"}}
+    if unknown := limits.keys() - _DEFAULT_LIMITS.keys():
+        raise ConfigurationError(
+            f"{project.root}: replay: unknown {', '.join(sorted(unknown))}; there is {', '.join(_DEFAULT_LIMITS)}"
+        )
+    try:
+        rows, windows, age_s = int(limits["maxRows"]), int(limits["maxWindows"]), duration(str(limits["maxAge"]))
+    except ValueError as error:
+        raise ConfigurationError(f"{project.root}: replay limits: expected {error}") from None
+    told = []
+    if plan.records > rows:
+        told.append(f"it reads {plan.records:,} records, more than maxRows {rows:,}")
+    if plan.windows > windows:
+        told.append(f"it rebuilds {plan.windows:,} windows, more than maxWindows {windows:,}")
+    oldest = min((low for low, _ in plan.ranges), default=None)
+    if oldest is not None and oldest < (datetime.now(UTC).timestamp() - age_s) * 1_000_000:
+        told.append(f"it goes back to {moment(oldest)}, further than maxAge {limits['maxAge']}")
+    return told

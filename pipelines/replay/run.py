@@ -1,0 +1,361 @@
+"""Running a replay: the ingest graph over raw that was landed, onto a branch that nobody reads until it is promoted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from pyiceberg.table import Table
+
+from contracts.errors import ConfigurationError
+from contracts.model import Contract
+from contracts.project import Project
+from pipelines.ingest import IngestGraph
+from pipelines.manifest import write_manifest, write_started
+from pipelines.replay.plan import ReplayPlan, dataset_of, make_plan
+from pipelines.replay.record import Replay, Step, add_event, replay_of, replays
+from pipelines.replay_options import ReplayOptions
+from pipelines.run import Progress, Report, RunClock, new_run_id
+from pipelines.submit import flink_job
+from pipelines.version import VERSION
+from runners.direct import run_bounded
+from runners.flink import submit, wait
+from runners.flink_rest import FlinkRest
+from transforms.converge.publish import table_totals
+from transforms.converge.swap import Marks, Swap, swap_ranges
+from transforms.decode import Cut
+from transforms.immediate import RowsTopic
+from transforms.kafka.connection import KafkaAddress, KafkaCluster, KafkaConnection
+from transforms.lake.landed import Landed, Positions, parcels
+from transforms.lake.ledger import LedgerEntry, ledger_of, outcomes_of
+from transforms.lake.location import Lake
+from transforms.lake.tables import committed, published_files
+from transforms.lake.upkeep import key_of
+from transforms.replay.read import RawPiece, ReadRaw
+from transforms.replay.select import Selection, positions_in, select_raw
+
+_SLICE_BYTES = 512 << 20
+_LOOK_EVERY_S = 1.0
+_SPEED = ("runner", "max_parallel", "max_rate", "slice_bytes", "flink", "python_workers", "to_topic")
+
+
+@dataclass(frozen=True)
+class ReplayReport:
+    """What a run of a replay came to. ledger: by source, of the raw that was read. paused: it stopped because it was asked to."""
+
+    name: str
+    run_id: str
+    dataset: str
+    branch: str
+    ranges: tuple[tuple[int, int], ...]
+    ledger: dict[str, LedgerEntry]
+    rows: int
+    paused: bool
+    reasons: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 where its ledger does not add up."""
+        return 1 if self.reasons else 0
+
+
+def run_replay(options: ReplayOptions, project: Project, lake: Lake, report: Report) -> ReplayReport:
+    """Begin a replay, or go on with one that was begun: by the same name it goes on where it stopped.
+
+    Args:
+        options: what the user asked for. Of a replay that goes on only what says how it runs counts; the rest must be as it was.
+        project: where contracts, sources and policies lie.
+        lake: where.
+        report: is told of progress.
+
+    Raises:
+        ConfigurationError: it may not run: not approved, finished with, or another replay has some of the same windows.
+        ComponentDownError: the catalog or the cluster does not answer; may be run again.
+    """
+    known = replays(lake).get(options.name)
+    if known is None or known.step is Step.DISCARDED:
+        _begin(options, make_plan(options, project, lake), lake)
+    else:
+        _resume(options, known, lake)
+    return carry_on(options.name, options, project, lake, report)
+
+
+def resume_replay(name: str, given: Mapping[str, Any], project: Project, lake: Lake, report: Report) -> ReplayReport:
+    """Go on with a replay by its name alone. given: options of how it runs that take the place of those it began with."""
+    spec = replay_of(lake, name).spec["options"]
+    known = {item.name for item in fields(ReplayOptions)}
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items() if k in known}
+    options = ReplayOptions(**(values | {k: v for k, v in given.items() if k in _SPEED and v is not None}))
+    return run_replay(options, project, lake, report)
+
+
+def _begin(options: ReplayOptions, plan: ReplayPlan, lake: Lake) -> None:
+    if not plan.ranges:
+        raise ConfigurationError(f"replay {options.name}: nothing that was published or late fits; there is no window to rebuild")
+    if plan.exceeded and not (options.approved_by and options.reason):
+        raise ConfigurationError(
+            f"replay {options.name}: "
+            + "; ".join(plan.exceeded)
+            + ". It needs --approved-by NAME and --reason TEXT, which are recorded."
+        )
+
+    def check(known: dict[str, Replay]) -> None:
+        mine = known.get(options.name)
+        if mine and mine.step is not Step.DISCARDED:
+            raise ConfigurationError(f"replay {options.name}: was begun meanwhile; look at headrace replay list")
+        _refuse_overlap(known, options.name, plan.dataset, plan.ranges)
+
+    table = lake.load(f"validated.{plan.dataset}")
+    head = table.current_snapshot()
+    spec = {
+        "dataset": plan.dataset,
+        "ranges": plan.ranges,
+        "window_s": plan.window_s,
+        "sources": [spec.name for spec in plan.specs],
+        "contract_version": plan.contract.version,
+        "code_version": VERSION,
+        "live_snapshot": head.snapshot_id if head else None,
+        "approved_by": options.approved_by,
+        "reason": options.reason,
+        "exceeded": plan.exceeded,
+        "options": {k: v for k, v in asdict(options).items() if v is not None},
+    }
+    add_event(lake, options.name, Step.BEGUN, spec, check)
+
+
+def _refuse_overlap(known: Mapping[str, Replay], name: str, dataset: str, ranges: Sequence[tuple[int, int]]) -> None:
+    rivals = [other.name for other in known.values() if other.name != name and other.is_open and other.meets(dataset, ranges)]
+    if rivals:
+        raise ConfigurationError(
+            f"replay {name}: {', '.join(rivals)} rebuilds some of the same windows of {dataset} and is not done; "
+            "promote it or discard it first"
+        )
+
+
+def _resume(options: ReplayOptions, known: Replay, lake: Lake) -> None:
+    given = {
+        k: v
+        for k, v in asdict(options).items()
+        if v is not None and k not in (*_SPEED, "approved_by", "reason", "beam_options", "lake")
+    }
+    began = known.spec["options"]
+    odd = sorted(
+        k
+        for k, v in given.items()
+        if (list(v) if isinstance(v, tuple) else v) != (began.get(k) or ([] if isinstance(v, tuple) else None))
+    )
+    if odd:
+        raise ConfigurationError(
+            f"replay {known.name}: was begun with other " + ", ".join("--" + k.replace("_", "-") for k in odd) + "; "
+            f"go on with headrace replay run {known.name}, or take another name"
+        )
+    if not known.is_open or known.step is Step.PROMOTING:
+        raise ConfigurationError(f"replay {known.name}: is {known.step}; a name is used once")
+    if known.step in (Step.PAUSED, Step.PAUSE_ASKED):
+        add_event(lake, known.name, Step.RESUMED, {})
+
+
+def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, report: Report) -> ReplayReport:
+    """Run what is left of a replay that was begun."""
+    replay = replay_of(lake, name)
+    specs, contract = dataset_of(project, replay.dataset, replay.spec["sources"])
+    clock = RunClock()
+    run_id = new_run_id(f"replay-{name}", clock)
+    write_started(lake, run_id, clock.started, f"replay {name}")
+    start_branch(lake, replay, run_id)
+    onto = replace(lake, branch=replay.branch)
+    cut = Cut(window_s=replay.spec["window_s"], num_shards=_shards(lake.load(replay.table)), ranges=replay.ranges)
+    everything = replay.spec["options"].get("raw") == "all"
+    selections = [select_raw(lake, spec, replay.ranges, everything=everything) for spec in specs]
+    clock.done("plan")
+    paused = False
+    topic = _topic(options, contract)
+    for spec, selection in zip(specs, selections, strict=True):
+        graph = IngestGraph(
+            lake=onto,
+            contract=contract,
+            spec=spec,
+            run_id=run_id,
+            cut=cut,
+            immediate=topic,
+            suppressions=project.suppressions(contract),
+        )
+        graph.prepare()
+        left = list(_unfinished(onto, selection))
+        if options.runner == "flink":
+            _on_flink(graph, left, options, project)
+        elif not _in_slices(graph, left, options, name, report):
+            paused = True
+            break
+    clock.done("ingest")
+    report(Progress("account", 0, 1))
+    if paused:
+        add_event(lake, name, Step.PAUSED, {"run_id": run_id})
+    ledger = {s.source: selection_ledger(onto, s, replay.table) for s in selections}
+    reasons = [] if paused else _reasons(ledger)
+    rows, digest = table_totals(onto.load(replay.table))
+    if not paused and not reasons:
+        _finished(lake, name, run_id, ledger, rows, digest)
+    report_ = ReplayReport(name, run_id, replay.dataset, replay.branch, replay.ranges, ledger, rows, paused, tuple(reasons))
+    write_manifest(lake, run_id, _manifest(report_, replay, contract, clock, digest, options))
+    return report_
+
+
+def _finished(lake: Lake, name: str, run_id: str, ledger: Mapping[str, LedgerEntry], rows: int, digest: int) -> None:
+    details = {
+        "run_id": run_id,
+        "ledger": {s: asdict(e) for s, e in ledger.items()},
+        "rows": rows,
+        "content_hash": f"{digest:032x}",
+    }
+    add_event(lake, name, Step.FINISHED, details)
+
+
+def start_branch(lake: Lake, replay: Replay, run_id: str) -> None:
+    """The branch as it begins: the live table without the ranges that are rebuilt. Does nothing where it was started."""
+    base = replay.tag("base")
+
+    def start() -> None:
+        table = lake.load(replay.table)
+        head = table.current_snapshot()
+        if head and base not in table.metadata.refs:
+            with table.manage_snapshots() as manage:
+                manage.create_tag(head.snapshot_id, base).create_branch(head.snapshot_id, replay.branch)
+
+    committed(replay.table, start)
+    if base in lake.load(replay.table).metadata.refs:
+        onto = replace(lake, branch=replay.branch)
+        swap = Swap(replay.ranges, base=published_files(onto.load(replay.table)))
+        swap_ranges(onto, replay.table, swap, Marks(run_id, after=replay.tag("emptied")), key=key_of(replay.table))
+
+
+def _shards(table: Table) -> int:
+    return int(table.properties["headrace.layout.num-shards"])
+
+
+def _topic(options: ReplayOptions, contract: Contract) -> RowsTopic | None:
+    if not options.to_topic:
+        return None
+    address = KafkaAddress.parse(options.to_topic)
+    if not address.topic:
+        raise ConfigurationError("--to-topic: kafka://HOST:PORT/TOPIC")
+    connection = KafkaConnection(address.bootstrap, None)
+    KafkaCluster(connection).ensure_topic(address.topic, 1)
+    return RowsTopic(connection, address.topic)
+
+
+def _unfinished(onto: Lake, selection: Selection) -> Iterator[RawPiece]:
+    """Pieces with positions that have no outcome on the branch."""
+    units = [Landed(selection.source, piece.raw_file, (positions_in(piece).runs,), 0) for piece in selection.pieces]
+    for unit, piece in zip(units, selection.pieces, strict=True):
+        outcomes = (outcomes_of(onto, selection.source, parcel) for parcel in parcels([unit]))
+        runs = [found[unit.raw_file].all_runs() for found in outcomes if unit.raw_file in found]
+        if not runs or Positions.of(unit.pieces[0]).first_outside(np.concatenate(runs)) is not None:
+            yield piece
+
+
+def _in_slices(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOptions, name: str, report: Report) -> bool:
+    """Run the graph slice by slice; whether it came to the end."""
+    total, done, workers = sum(p.size_bytes for p in pieces), 0, options.workers or 1
+    began = time.monotonic()
+    slices = list(_slices(pieces, options.slice_bytes or _SLICE_BYTES))
+    for number, part in enumerate(slices, 1):
+        if not _may_go_on(graph.lake, name, began + done / options.max_rate if options.max_rate else 0):
+            return False
+        report(Progress("ingest", done, total, f"{graph.spec.name}: slice {number} of {len(slices)}"))
+
+        def build(pipeline: beam.Pipeline, part: list[RawPiece] = part) -> None:
+            graph.build(pipeline | "Pieces" >> beam.Create(part, reshuffle=workers > 1) | "ReadRaw" >> ReadRaw(graph.lake))
+
+        run_bounded(build, workers=workers, extra=options.beam_options)
+        done += sum(p.size_bytes for p in part)
+    report(Progress("ingest", done, total))
+    return True
+
+
+def _may_go_on(lake: Lake, name: str, not_before: float) -> bool:
+    """Wait for the rate's sake; False as soon as a pause is asked for."""
+    while True:
+        if replay_of(lake, name).step is Step.PAUSE_ASKED:
+            return False
+        left = not_before - time.monotonic()
+        if left <= 0:
+            return True
+        time.sleep(min(left, _LOOK_EVERY_S))
+
+
+def _slices(pieces: Sequence[RawPiece], slice_bytes: int) -> Iterator[list[RawPiece]]:
+    part: list[RawPiece] = []
+    size = 0
+    for piece in pieces:
+        if part and size + piece.size_bytes > slice_bytes:
+            yield part
+            part, size = [], 0
+        part.append(piece)
+        size += piece.size_bytes
+    if part:
+        yield part
+
+
+def _on_flink(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOptions, project: Project) -> None:
+    if not pieces:
+        return
+    job = replace(flink_job(options, project), streaming=False)
+
+    def build(pipeline: beam.Pipeline) -> None:
+        graph.build(pipeline | "Pieces" >> beam.Create(pieces, reshuffle=True) | "ReadRaw" >> ReadRaw(graph.lake))
+
+    wait(submit(build, job, graph.run_id, options.beam_options), FlinkRest(job.rest))
+
+
+def selection_ledger(onto: Lake, selection: Selection, table: str) -> LedgerEntry:
+    """The replay's own ledger of the raw that it read."""
+    return sum(ledger_of(onto, selection.source, table, landed_pieces(selection)).values(), LedgerEntry())
+
+
+def landed_pieces(selection: Selection) -> list[Landed]:
+    """Pieces by raw file or log."""
+    runs: dict[str, list[Any]] = {}
+    for piece in selection.pieces:
+        runs.setdefault(piece.raw_file, []).append(positions_in(piece).runs)
+    return [
+        Landed(selection.source, raw_file, tuple(parts), int(parts[-1][-2] + parts[-1][-1]) if len(parts[-1]) else 0)
+        for raw_file, parts in runs.items()
+    ]
+
+
+def _reasons(ledger: Mapping[str, LedgerEntry]) -> list[str]:
+    return [
+        f"source {source}: the ledger does not add up: {entry.pending} of {entry.records_in} records have no outcome; run it again"
+        for source, entry in ledger.items()
+        if not entry.balanced
+    ]
+
+
+def _manifest(
+    report: ReplayReport, replay: Replay, contract: Contract, clock: RunClock, digest: int, options: ReplayOptions
+) -> dict[str, Any]:
+    return {
+        "run_id": report.run_id,
+        "pipeline": "replay",
+        "replay": report.name,
+        "version": VERSION,
+        "started_at": clock.started,
+        "finished_at": datetime.now(UTC),
+        "source": f"replay {report.name}",
+        "options": {k: v for k, v in asdict(options).items() if v is not None},
+        "contracts": {contract.name: contract.version},
+        "branch": replay.branch,
+        "ranges": replay.ranges,
+        "ledger": {source: asdict(entry) for source, entry in report.ledger.items()},
+        "datasets": {
+            contract.name: {"table": replay.table, "branch": replay.branch, "rows": report.rows, "content_hash": f"{digest:032x}"}
+        },
+        "timings": clock.told(),
+        "verdict": {"exit_code": report.exit_code, "reasons": list(report.reasons), "paused": report.paused},
+    }

@@ -1,0 +1,262 @@
+"""The law of replay: what is promoted equals what a fresh lake would hold; what is rolled back equals what was there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from contracts.errors import ConfigurationError
+from contracts.project import Project
+from pipelines.files import ingest_files
+from pipelines.ingest_options import IngestOptions
+from pipelines.replay.plan import make_plan
+from pipelines.replay.promote import Promotion, discard, promote, rollback
+from pipelines.replay.record import Step, add_event, replay_of
+from pipelines.replay.run import resume_replay, run_replay
+from pipelines.replay_options import ReplayOptions
+from transforms.converge.publish import fold_range, publish, read_rows, table_totals
+from transforms.lake.ledger import LedgerEntry, source_ledger
+from transforms.lake.location import Lake
+from transforms.lake.tables import published_files
+from transforms.lake.upkeep import list_tables
+
+WEBSHOP = Path(__file__).parents[3] / "examples" / "webshop"
+HOUR_US = 3_600_000_000
+RECEIVED_S = 1_793_577_600 + 13 * 3_600
+DAY = 1_793_577_600_000_000  # 2026-11-02T00:00:00Z
+TABLE = "validated.customer_event"
+
+
+def event(number: int, hour: int, **more: Any) -> str:
+    """A line of the web source."""
+    time = f"2026-11-02T{hour:02d}:{number % 60:02d}:00Z"
+    return json.dumps({"messageId": f"m-{number}", "type": "page", "anonymousId": "a", "originalTimestamp": time, **more})
+
+
+class Shop:
+    """A project with the web source, and lakes of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "sources").mkdir(parents=True)
+        self.spec = yaml.safe_load((WEBSHOP / "sources" / "web.yaml").read_text())
+        (folder / "headrace.yaml").write_text("lake: lake\nsources: [sources]\n")
+        self.write_spec(self.spec)
+
+    def write_spec(self, spec: dict[str, Any]) -> None:
+        """Change the source."""
+        (self.folder / "sources" / "web.yaml").write_text(yaml.safe_dump(spec))
+
+    @property
+    def project(self) -> Project:
+        """As its files are now."""
+        return Project.load(self.folder)
+
+    def lake(self, name: str = "lake") -> Lake:
+        """One of its lakes."""
+        return Lake.at(str(self.folder / name))
+
+    def ingest(self, lines: list[str], name: str = "lake", window: int = 3_600) -> None:
+        """Ingest lines as a new file."""
+        folder = self.folder / "drop"
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{name}-{len(list(folder.iterdir()))}.jsonl"
+        path.write_text("\n".join(lines) + "\n")
+        os.utime(path, (RECEIVED_S, RECEIVED_S))  # when it was received is a part of its rows
+        ingest_files(
+            IngestOptions(
+                source="web", input=(str(path),), lake=str(self.folder / name), max_rejected=1, allow_damaged=True, window=window
+            ),
+            self.project,
+            lambda _: None,
+        )
+
+    def options(self, name: str, first: int, last: int, **more: Any) -> ReplayOptions:
+        """A replay of the hours [first, last)."""
+        given = {"start": DAY + first * HOUR_US, "end": DAY + last * HOUR_US, **more}
+        return ReplayOptions(name=name, dataset="customer_event", **given)
+
+    def run(self, name: str, first: int, last: int, **more: Any) -> Any:
+        """Run it."""
+        return run_replay(self.options(name, first, last, **more), self.project, self.lake(), lambda _: None)
+
+    def promote(self, name: str) -> Promotion:
+        """Promote it."""
+        return promote(name, self.project, self.lake())
+
+    def state(self, name: str = "lake") -> tuple[int, str]:
+        """Rows and content hash of the live table."""
+        rows, digest = table_totals(self.lake(name).load(TABLE))
+        return rows, f"{digest:032x}"
+
+    def ledger(self, name: str = "lake") -> LedgerEntry:
+        """Of the whole source."""
+        spec, _ = self.project.source("web")
+        return sum(source_ledger(self.lake(name), spec, TABLE).values(), LedgerEntry())
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """With two files: hours 8 to 11, repeats, and records that the contract refuses."""
+    shop = Shop(tmp_path)
+    shop.ingest(LINES[:90])
+    shop.ingest(LINES[60:])
+    return shop
+
+
+LINES = [event(n, 8 + n % 4) for n in range(120)] + [event(n, 9, type="no such type") for n in range(120, 130)] + ["{broken"]
+
+
+def strict(spec: dict[str, Any]) -> dict[str, Any]:
+    """The source with a filter that takes some of the events out, as a mended mapping might."""
+    return {**spec, "filter": [{"path": "messageId", "in": ["m-4", "m-5", "m-44"]}]}
+
+
+def test_a_replay_without_a_change_changes_nothing(shop: Shop) -> None:
+    before = shop.state()
+    report = shop.run("same", 8, 12)
+    assert report.exit_code == 0
+    assert shop.state() == before
+    done = shop.promote("same")
+    assert (done.added, done.removed, done.changed) == (0, 0, 0)
+    assert shop.state() == before
+    assert all(t.verified is not False for t in list_tables(shop.lake(), verify=True))
+
+
+@pytest.mark.parametrize("window", [3_600, 86_400])
+def test_what_is_promoted_is_what_a_fresh_lake_would_hold_and_a_rollback_undoes_it(tmp_path: Path, window: int) -> None:
+    shop = Shop(tmp_path)
+    shop.ingest(LINES[:90], window=window)
+    shop.ingest(LINES[60:], window=window)
+    before, ledger = shop.state(), shop.ledger()
+    shop.write_spec(strict(shop.spec))
+    shop.ingest(LINES, "fresh")
+    shop.run("mend", 8, 12)
+    assert shop.state() == before, "the live table is untouched"
+    done = shop.promote("mend")
+    assert (done.added, done.removed, done.changed) == (0, 3, 0)
+    assert shop.state() == shop.state("fresh")
+    now, fresh = shop.ledger(), shop.ledger("fresh")
+    assert (now.out, now.filtered, now.balanced) == (fresh.out, 3, True)
+    assert now.dead_letter == ledger.dead_letter
+    assert all(t.verified is not False for t in list_tables(shop.lake(), verify=True))
+    back = rollback("mend", shop.project, shop.lake())
+    assert (back.added, back.removed, back.changed) == (3, 0, 0)
+    assert shop.state() == before
+    assert shop.ledger() == ledger
+    assert all(t.verified is not False for t in list_tables(shop.lake(), verify=True))
+
+
+def test_only_the_range_changes(shop: Shop) -> None:
+    before = shop.state()
+    shop.write_spec(strict(shop.spec))
+    shop.run("part", 8, 9)  # m-4 and m-44 are of hour 8, m-5 of hour 9
+    done = shop.promote("part")
+    assert (done.added, done.removed, done.changed) == (0, 2, 0)
+    assert shop.state()[0] == before[0] - 2
+
+
+def test_live_commits_during_a_replay_survive_it_and_its_rollback(shop: Shop) -> None:
+    before = shop.state()
+    shop.write_spec(strict(shop.spec))
+    shop.run("mend", 8, 12)
+    later = [event(n, 8 + n % 4) for n in range(200, 220)]
+    shop.ingest(later)
+    done = shop.promote("mend")
+    assert done.removed == 3
+    assert shop.state()[0] == before[0] - 3 + 20
+    shop.ingest([event(n, 8 + n % 4) for n in range(220, 230)])
+    rollback("mend", shop.project, shop.lake())
+    assert shop.state()[0] == before[0] + 30
+    assert shop.ledger().balanced
+    assert all(t.verified is not False for t in list_tables(shop.lake(), verify=True))
+
+
+def test_suppressed_ids_never_come_back(shop: Shop) -> None:
+    shop.write_spec(strict(shop.spec))
+    shop.run("mend", 8, 12)
+    shop.promote("mend")
+    rows = shop.state()[0]
+    folder = shop.folder / "policies" / "suppressions"
+    folder.mkdir(parents=True)
+    digest = hashlib.sha256(b"m-44").hexdigest()
+    (folder / "erased.yaml").write_text(yaml.safe_dump({"dataset": "customer_event", "column": "event_id", "sha256": [digest]}))
+    rollback("mend", shop.project, shop.lake())
+    assert shop.state()[0] == rows + 2, "three were filtered by the replay, one of them was erased since"
+    shop.write_spec(shop.spec)
+    shop.run("again", 8, 12)
+    assert shop.promote("again").added == 0
+    assert shop.state()[0] == rows + 2
+
+
+def test_a_paused_replay_goes_on_where_it_stopped(shop: Shop) -> None:
+    lake = shop.lake()
+    slices: list[int] = []
+
+    def pause_at_first(state: Any) -> None:
+        if state.step == "ingest" and state.done == 0 and not slices:
+            slices.append(1)
+            add_event(lake, "slow", Step.PAUSE_ASKED, {})
+
+    report = run_replay(shop.options("slow", 8, 12, slice_bytes=100), shop.project, lake, pause_at_first)
+    assert report.paused
+    assert replay_of(lake, "slow").step is Step.PAUSED
+    with pytest.raises(ConfigurationError, match="only one that is finished"):
+        promote("slow", shop.project, lake)
+    before = shop.state()
+    assert not resume_replay("slow", {}, shop.project, lake, lambda _: None).paused
+    promote("slow", shop.project, lake)
+    assert shop.state() == before
+
+
+def test_overlapping_replays_are_refused_until_one_is_done(shop: Shop) -> None:
+    shop.run("one", 8, 10)
+    with pytest.raises(ConfigurationError, match="one rebuilds some of the same windows"):
+        shop.run("two", 9, 11)
+    shop.run("apart", 10, 11)
+    discard("one", shop.lake())
+    shop.run("two", 8, 10)
+    shop.promote("two")
+    shop.promote("apart")
+    with pytest.raises(ConfigurationError, match="only one that is finished"):
+        shop.promote("one")
+
+
+def test_above_the_limits_an_approval_is_needed(shop: Shop) -> None:
+    (shop.folder / "headrace.yaml").write_text("lake: lake\nsources: [sources]\nreplay: {maxRows: 10}\n")
+    with pytest.raises(ConfigurationError, match=r"more than maxRows 10.*--approved-by"):
+        shop.run("big", 8, 12)
+    shop.run("big", 8, 12, approved_by="ada", reason="a bug in the mapping")
+    assert replay_of(shop.lake(), "big").spec["approved_by"] == "ada"
+
+
+def test_by_received_time_the_windows_of_what_was_received_are_rebuilt(shop: Shop) -> None:
+    options = shop.options("wave", 0, 24, by="received-time")
+    plan = make_plan(options, shop.project, shop.lake())
+    assert plan.ranges == ((DAY + 8 * HOUR_US, DAY + 12 * HOUR_US),)
+    assert plan.windows == 4
+    assert make_plan(shop.options("none", 24, 48, by="received-time"), shop.project, shop.lake()).ranges == ()
+
+
+def test_a_fold_in_flight_does_not_bring_back_what_a_promotion_took_away(shop: Shop) -> None:
+    lake = shop.lake()
+    shop.ingest([event(200, 8)], "other")
+    other = shop.lake("other").load(TABLE)
+    new = read_rows(published_files(other)[0].path)
+    shard = published_files(other)[0].shard
+    shop.write_spec(strict(shop.spec))
+    shop.run("mend", 8, 12)
+    table = lake.load(TABLE)
+    from_us = DAY + 8 * HOUR_US
+    fold = fold_range(table, published_files(table), new, key="event_id", from_us=from_us, to_us=from_us + HOUR_US, shard=shard)
+    shop.promote("mend")
+    rows = shop.state()[0]
+    publish(lake, TABLE, [fold], key="event_id", run_id="in flight")
+    assert shop.state()[0] == rows + 1
+    assert all(t.verified is not False for t in list_tables(lake, verify=True))

@@ -1,0 +1,202 @@
+"""A real emulator of Google Cloud Storage for tests, and a proxy in front of it that breaks a share of the requests.
+
+The emulator's objects are in memory and go with it. ``bucket`` is a fresh one per test, and what ``gs://`` means meanwhile.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from random import Random
+from urllib.parse import urlsplit
+
+import pytest
+
+from runners.stack import pieces
+from runners.stack.gcs import answers, command
+from runners.stack.layout import Layout
+from tests.support.stack import wait_for
+
+_numbers = itertools.count()
+_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
+STATUSES = (429, 500, 503)
+RESETS = ("reset before", "reset after", "reset within")
+FAULTS = (*STATUSES, *RESETS)
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[str]:
+    """Address of the emulator."""
+    downloads = Layout.default().downloads
+    if shutil.which("go") is None and not pieces.gcs(downloads).exists():
+        pytest.skip("no go: make doctor says how to install")
+    downloads.mkdir(parents=True, exist_ok=True)
+    pieces.fetch(["gcs"], downloads, lambda _line: None)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    started = command(pieces.gcs(downloads), port, "-backend", "memory")
+    process = subprocess.Popen(started, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: process.poll() is not None or answers(port), "the emulator", 30)
+        assert process.poll() is None, "the emulator ended while it started"
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def bucket(emulator: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new bucket, as ``gs://NAME``."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
+    return make_bucket(emulator)
+
+
+def make_bucket(emulator: str) -> str:
+    name = f"bucket-{next(_numbers)}"
+    place = urlsplit(emulator)
+    connection = HTTPConnection(str(place.hostname), place.port, timeout=10)
+    connection.request("POST", "/storage/v1/b?project=headrace", f'{{"name": "{name}"}}', {"Content-Type": "application/json"})
+    assert connection.getresponse().status == 200
+    connection.close()
+    return f"gs://{name}"
+
+
+@dataclass
+class FaultyProxy:
+    """Passes requests on; of some share it answers with an error, or breaks the connection before or after they were carried out.
+
+    share: how many, by a seeded choice. only: faults to choose from. matching: breaks only requests whose line contains this.
+    broken: what was done, by kind.
+    """
+
+    target: str
+    seed: int = 0
+    share: float = 0.1
+    only: tuple[int | str, ...] = FAULTS
+    matching: str = ""
+    broken: dict[int | str, int] = field(default_factory=dict)
+    requests: int = 0
+    address: str = ""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._rng = Random(self.seed)
+
+    def choose(self, line: str) -> int | str | None:
+        with self._lock:
+            self.requests += 1
+            if self.matching not in line or self._rng.random() >= self.share:
+                return None
+            fault = self._rng.choice(self.only)
+            self.broken[fault] = self.broken.get(fault, 0) + 1
+            return fault
+
+
+@contextmanager
+def faulty(proxy: FaultyProxy) -> Iterator[FaultyProxy]:
+    """The proxy, at its own ``address``."""
+
+    class Handler(_Handler):
+        faults = proxy
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    proxy.address = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    faults: FaultyProxy
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+    def _pass_on(self) -> None:
+        body = self._body()
+        fault = self.faults.choose(self.requestline)
+        if isinstance(fault, int):
+            self._answer(fault, [("Content-Type", "application/json")], b'{"error": {"message": "injected"}}')
+            return
+        if fault == "reset before":
+            self._reset()
+            return
+        place = urlsplit(self.faults.target)
+        connection = HTTPConnection(str(place.hostname), place.port, timeout=30)
+        connection.request(self.command, self.path, body, {k: v for k, v in self.headers.items() if k.lower() not in _HOP_BY_HOP})
+        response = connection.getresponse()
+        content = response.read()
+        headers = [
+            (name, value.replace(self.faults.target, self.faults.address))
+            for name, value in response.getheaders()
+            if name.lower() not in _HOP_BY_HOP
+        ]
+        connection.close()
+        if fault == "reset after":
+            self._reset()
+        else:
+            self._answer(response.status, headers, content, cut=fault == "reset within")
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            parts = []
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes, cut: bool = False) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        if status != 204:
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if cut:
+            self.wfile.write(content[: len(content) // 2])
+            self.wfile.flush()
+            self._reset()
+        elif self.command != "HEAD":
+            self.wfile.write(content)
+
+    def _reset(self) -> None:
+        """Break the connection with RST."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except (OSError, ValueError):  # the connection was broken, on purpose
+            self.close_connection = True
+
+    def finish(self) -> None:
+        try:
+            super().finish()
+        except (OSError, ValueError):
+            self.close_connection = True
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = do_HEAD = _pass_on

@@ -1,0 +1,1 @@
+"""Rebuilding windows from raw: which raw reaches them, how it is read, and what came out differently."""
