@@ -57,7 +57,12 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
     clock = RunClock()
     cut = Cut(num_shards=options.num_shards)
     graph = IngestGraph(
-        lake=lake, contract=contract, spec=spec, run_id=new_run_id(spec.name, clock), cut=cut, suppressions=project.suppressions(contract)
+        lake=lake,
+        contract=contract,
+        spec=spec,
+        run_id=new_run_id(spec.name, clock),
+        cut=cut,
+        suppressions=project.suppressions(contract),
     )
     begin(graph, clock)
     landings = list(_land(lake, spec, inputs, report))

@@ -58,7 +58,7 @@ class ReplayOptions:
         one_of("window-time", "received-time"), metavar="window-time|received-time",
         default="window-time", shown_default="window-time",
     )  # fmt: skip
-    lake: str | None = option("The lake's folder; headrace.yaml may name it.", metavar="URI", default=None)
+    lake: str | None = option("The lake: a folder or gs://BUCKET/PREFIX; headrace.yaml may name it.", metavar="URI", default=None)
     source: tuple[str, ...] = option(
         "Rebuild from these sources only; what others published in the range is left out.",
         metavar="NAME", repeated=True, default=(), shown_default="all that feed the dataset",

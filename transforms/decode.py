@@ -68,8 +68,8 @@ class Decoded(NamedTuple):
 class Cut:
     """How batches are cut.
 
-    window_s: length of the event-time windows. allowed_lateness_s: see late.py. ranges: None takes rows of any time; else only those
-    whose ``_window_time`` lies in one of these [from, to), sorted and disjoint, microseconds.
+    window_s: length of the event-time windows. allowed_lateness_s: see late.py. ranges: None takes rows of any time; else only
+    those whose ``_window_time`` lies in one of these [from, to), sorted and disjoint, microseconds.
     """
 
     window_s: int = 3_600

@@ -62,7 +62,8 @@ def project_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def lake_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--lake URI`` of verbs that read a lake."""
-    return click.option("--lake", metavar="URI", help="The lake's folder; headrace.yaml may name it.")(command)
+    told = "The lake: a folder or gs://BUCKET/PREFIX; headrace.yaml may name it."
+    return click.option("--lake", metavar="URI", help=told)(command)
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,18 +10,7 @@ from pipelines.cli.console import stdout, table
 _MOST_WINDOWS = 30
 _WINDOW_COLUMNS = ("window", "live rows", "replay rows", "added", "removed", "changed", "since")
 _LEDGER = ("records_in", "out", "duplicate", "late", "filtered", "dead_letter", "outside", "pending")
-_LEDGER_COLUMNS = (
-    "source",
-    "ledger",
-    "in",
-    "validated",
-    "duplicate",
-    "late",
-    "filtered",
-    "dead letter",
-    "other windows",
-    "pending",
-)
+_ENTRY = ("in", "validated", "duplicate", "late", "filtered", "dead letter", "other windows", "pending")
 
 
 def show_difference(document: Mapping[str, Any]) -> None:
@@ -48,8 +37,8 @@ def headline(document: Mapping[str, Any]) -> str:
         return f"{name}: {windows}, {totals['live_rows']:,} rows, nothing differs; content hash {totals['live_hash']}"
     since = f", {totals['since']:,} published live since" if totals["since"] else ""
     return (
-        f"{name}: {windows}, {len(document['windows']):,} differ; {totals['live_rows']:,} rows live, {totals['replay_rows']:,} in the "
-        f"replay: {totals['added']:,} added, {totals['removed']:,} removed, {totals['changed']:,} changed{since}\n"
+        f"{name}: {windows}, {len(document['windows']):,} differ; {totals['live_rows']:,} rows live, {totals['replay_rows']:,} "
+        f"in the replay: {totals['added']:,} added, {totals['removed']:,} removed, {totals['changed']:,} changed{since}\n"
         f"content hash {totals['live_hash']} live, {totals['replay_hash']} in the replay"
     )
 
@@ -82,7 +71,7 @@ def _show_ledgers(document: Mapping[str, Any]) -> None:
         for code in sorted({*sides["live"]["codes"], *sides["replay"]["codes"]}):
             codes.append((source, code, *(sides[side]["codes"].get(code, 0) for side in ("live", "replay"))))
     if rows:
-        stdout.print(table(_LEDGER_COLUMNS, rows, title="\nwhat became of the raw that the replay read"))
+        stdout.print(table(("source", "ledger", *_ENTRY), rows, title="\nwhat became of the raw that the replay read"))
     if codes:
         stdout.print(table(("source", "dead letters", "live", "replay"), codes))
 
@@ -92,10 +81,8 @@ def _show_samples(document: Mapping[str, Any]) -> None:
         for number, sample in enumerate(samples):
             if number == 0:
                 stdout.print(f"\n{kind}, {len(samples)} of {document['totals'][kind]:,}", style="bold")
-            where = f"{printable(sample['raw_file'])[:24]}:{sample['position']}"
-            stdout.print(
-                f"  {printable(sample['event_id'])} at {sample['window_time']}, {printable(sample['source'])} {where}: {sample['why']}"
-            )
+            where = f"{printable(sample['source'])} {printable(sample['raw_file'])[:24]}:{sample['position']}"
+            stdout.print(f"  {printable(sample['event_id'])} at {sample['window_time']}, {where}: {sample['why']}")
             for cell in sample.get("columns", ()):
                 values = [printable("no value" if cell[side] is None else str(cell[side])) for side in ("live", "replay")]
                 stdout.print(f"      {cell['column']}: {_short(values[0])} → {_short(values[1])}")

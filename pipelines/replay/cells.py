@@ -28,7 +28,7 @@ class Masked:
 
     @classmethod
     def of(cls, contract: Contract) -> Masked:
-        """Open is what the contract does not classify. JSON stays masked, for it may hold the field that a classified column is taken from."""
+        """Open is what the contract does not classify. JSON is masked too: it may hold the field that a classified column is of."""
         return cls(
             frozenset(c.name for c in contract.columns if c.classification is None and c.type is not ColumnType.JSON)
             | {contract.event_id}

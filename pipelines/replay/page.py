@@ -1,4 +1,4 @@
-"""The document of ``headrace replay diff`` as one HTML page: no script, nothing from elsewhere, light and dark as the reader's system."""
+"""The document of ``headrace replay diff`` as one HTML page: no script, nothing from elsewhere, light and dark."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ code, .hash { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
 .tile { background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: .6rem 1rem; min-width: 7.5rem; }
 .tile b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--soft); font-size: .85rem; }
-.added { color: var(--added); } .removed { color: var(--removed); } .changed { color: var(--changed); } .since { color: var(--since); }
+.added { color: var(--added); } .removed { color: var(--removed); } .changed { color: var(--changed); }
+.since { color: var(--since); }
 svg rect.added { fill: var(--added); } svg rect.removed { fill: var(--removed); } svg rect.changed { fill: var(--changed); }
 svg rect.since { fill: var(--since); }
 svg { display: block; margin-top: .3rem; background: var(--panel); border-radius: 3px; }

@@ -6,6 +6,7 @@ another ``headrace replay promote`` (or ``rollback``) of the same name, which fi
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -217,6 +218,21 @@ def discard(name: str, lake: Lake) -> None:
         add_event(lake, name, Step.DISCARDED, {}, check)
     for table in (replay.table, DEAD_LETTERS, LEDGER, f"late.{replay.dataset}"):
         committed(table, lambda table=table: _drop_refs(lake, table, replay))  # type: ignore[misc]
+
+
+class _RecordedAlreadyError(Exception):
+    """A rival that did the same was faster."""
+
+
+def _record_end(lake: Lake, name: str, ended: Step, begun: Step, details: dict[str, Any]) -> None:
+    """Put the end on record once, whoever else does the same at the same time."""
+
+    def check(known: dict[str, Replay]) -> None:
+        if known[name].step is not begun:
+            raise _RecordedAlreadyError
+
+    with contextlib.suppress(_RecordedAlreadyError):
+        add_event(lake, name, ended, details, check)
 
 
 def _drop_refs(lake: Lake, name: str, replay: Replay) -> None:

@@ -310,7 +310,8 @@ def _on_flink(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOpt
     def build(pipeline: beam.Pipeline) -> None:
         graph.build(pipeline | "Pieces" >> beam.Create(pieces, reshuffle=True) | "ReadRaw" >> ReadRaw(graph.lake))
 
-    wait(submit(build, job, graph.run_id, options.beam_options), FlinkRest(job.rest))
+    name = f"{graph.run_id}-{graph.spec.name}"  # jobs are found by name: one each
+    wait(submit(build, job, name, options.beam_options), FlinkRest(job.rest))
 
 
 def selection_ledger(onto: Lake, selection: Selection, table: str) -> LedgerEntry:

@@ -40,7 +40,12 @@ TOOLS = (
         "headrace stack: Kafka and Flink",
     ),
     Tool("Maven", ("mvn", "--version"), "apt-get install maven", "headrace stack: fetching them"),
-    Tool("Go", ("go", "version"), "apt-get install golang-go, or go.dev/dl", "headrace stack: Beam's Prism runner, the storage emulator"),
+    Tool(
+        "Go",
+        ("go", "version"),
+        "apt-get install golang-go, or go.dev/dl",
+        "headrace stack: Beam's Prism runner, the storage emulator",
+    ),
 )
 
 

@@ -216,7 +216,7 @@ def read_columns(path: str, columns: Sequence[str]) -> pa.Table:
 def _brought(fold: RangeFold) -> pa.Table:
     """The rows of a stale fold that it brought itself.
 
-    The others it had taken in from what was published then. They still are, or a replay took them away: then they must not come back.
+    The others it had taken in from what was published then. They still are, or a replay took them away and they must not come back.
     """
     assert fold.path is not None
     rows = _read_pending(fold.path)

@@ -32,8 +32,8 @@ def data_path(uri: str) -> str:
 class Lake:
     """A lake. Small and picklable; opens what it needs where it is needed.
 
-    root: absolute folder, or ``gs://bucket/prefix``. catalog_url: SQLAlchemy URL of the Iceberg catalog; by default SQLite inside the
-    lake. branch: the Iceberg branch that tables are read from and committed to; None for main, which is what everybody reads.
+    root: absolute folder, or ``gs://bucket/prefix``. catalog_url: SQLAlchemy URL of the Iceberg catalog; by default SQLite in the lake.
+    branch: the Iceberg branch that tables are read from and committed to; None for main, which is what everybody reads.
     """
 
     root: str

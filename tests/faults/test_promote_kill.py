@@ -1,0 +1,438 @@
+"""Promoting and rolling back, killed at every moment, done twice at once, and with live jobs in between: readers see the one state or
+the other, and the same command again gives exactly the state that an undisturbed one gives.
+
+A prepared lake is put back in its place before each case, so that the paths in Iceberg's metadata stay true.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from contracts.errors import ConfigurationError
+from contracts.project import Project
+from examples.webshop import generate as webshop
+from pipelines.files import ingest_files
+from pipelines.ingest_options import IngestOptions
+from pipelines.replay.promote import promote, rollback
+from pipelines.replay.record import Step, replay_of, replays
+from pipelines.replay.run import run_replay
+from pipelines.replay_options import ReplayOptions
+from tests.support.lake_state import claimed, content_hash, scan, table_rows
+from tests.support.replay_points import VERBS, run_told
+from transforms.lake.ledger import LedgerEntry, source_ledger
+from transforms.lake.location import Lake
+
+TABLE, LETTERS, LEDGER = "validated.customer_event", "ops.dead_letter", "ops.ledger"
+NAME = "mend"
+HOURS = 30
+FIRST_US = 1_793_577_600_000_000  # 2026-11-02T00:00:00Z
+HOUR_US = 3_600_000_000
+RECEIVED_S = 1_793_577_600 + 40 * 3_600
+WEB = yaml.safe_load((Path(webshop.__file__).parent / "sources" / "web.yaml").read_text())
+MENDED = {
+    **WEB,
+    "columns": {**WEB["columns"], "event_type": ["kind", "type"], "user_id": ["altId", "userId"]},
+    "filter": [{"path": "context.traffic", "in": ["preview"]}],
+}
+EARLIER, RECEIVED, AFTERWARDS = ("2026-11-04T00:00:00Z", "2026-11-04T01:00:00Z", "2026-11-04T02:00:00Z")
+DEADLINE_S = 60.0
+
+
+def _commit(what: str) -> tuple[str, ...]:
+    return tuple(f"{when} the commit of {what}" for when in ("before", "within", "after"))
+
+
+def _moments(begun: Step, ended: Step, letters: tuple[str, ...]) -> tuple[str, ...]:
+    """Letters: those of conflicts are committed before the rows; then those of the replay."""
+    *conflicts, own = letters
+    return (
+        f"before the event {begun}", "recorded", *(moment for name in conflicts for moment in _commit(name)), *_commit(TABLE), "rows",
+        *_commit(own), "letters", *_commit(LEDGER), "ledger", "after file 1 of the changes", "changes", f"before the event {ended}",
+    )  # fmt: skip
+
+
+MOMENTS = {
+    "promote": _moments(Step.PROMOTING, Step.PROMOTED, (LETTERS, f"{LETTERS}, 2")),
+    "rollback": _moments(Step.ROLLING_BACK, Step.ROLLED_BACK, (LETTERS,)),
+}
+ENDED = {
+    **WEB,
+    "columns": {**WEB["columns"], "event_type": ["kind", "type"], "user_id": ["altId", "userId"]},
+    "filter": [{"path": "context.traffic", "in": ["preview"]}],
+}
+EARLIER, RECEIVED, AFTERWARDS = ("2026-11-04T00:00:00Z", "2026-11-04T01:00:00Z", "2026-11-04T02:00:00Z")
+DEADLINE_S = 60.0
+
+
+def _commit(table: str) -> tuple[str, ...]:
+    return tuple(f"{when} the commit of {table}" for when in ("before", "within", "after"))
+
+
+def _moments(begun: Step, ended: Step) -> tuple[str, ...]:
+    conflicts = ("before", "within", "after")
+    return (
+        f"before the event {begun}", "recorded",
+        *(f"{when} the commit of {LETTERS}, first" for when in conflicts), *_commit(TABLE), "rows",
+        *_commit(LETTERS), "letters",
+        *_commit(LEDGER), "ledger",
+        "after file 1 of the changes", "changes",
+        f"before the event {ended}",
+    )  # fmt: skip
+
+
+MOMENTS = {"promote": _moments(Step.PROMOTING, Step.PROMOTED), "rollback": _moments(Step.ROLLING_BACK, Step.ROLLED_BACK)}
+ENDED = {"promote": Step.PROMOTED, "rollback": Step.ROLLED_BACK}
+CASES = [(verb, moment) for verb, moments in MOMENTS.items() for moment in moments]
+COMMITS = [(verb, moment) for verb, moment in CASES if moment.startswith("before the commit")]
+
+
+def _lines(hour: int) -> Iterator[dict[str, Any]]:
+    """Of each hour: rows that stay, that change, that go, that come, and that become dead letters by the mended source."""
+    yield {"messageId": f"{hour}-stays"}
+    yield {"messageId": f"{hour}-stays"}
+    yield {"messageId": f"{hour}-changes", "altId": f"u-{hour}"}
+    yield {"messageId": f"{hour}-goes", "context": {"traffic": "preview"}}
+    yield {"messageId": f"{hour}-comes", "type": "nothing", "kind": "page"}
+    yield {"messageId": f"{hour}-breaks", "kind": "nothing"}
+
+
+def _later(hour: int) -> Iterator[dict[str, Any]]:
+    """What a live job publishes after the replay was run: new rows, a conflict that wins and one that loses."""
+    if hour % 10 == 0:
+        yield {"messageId": f"{hour}-later"}
+        yield {"messageId": f"{hour}-stays", "properties": {"n": 2}, "receivedAt": EARLIER}
+        yield {"messageId": f"{hour}-changes", "properties": {"n": 3}, "receivedAt": EARLIER}
+    if hour % 10 == 5:
+        yield {"messageId": f"{hour}-stays", "properties": {"n": 4}, "receivedAt": AFTERWARDS}
+        yield {"messageId": f"{hour}-changes", "properties": {"n": 5}, "receivedAt": AFTERWARDS}
+
+
+def _event(hour: int, fields: dict[str, Any]) -> str:
+    time = f"2026-11-{2 + hour // 24:02d}T{hour % 24:02d}:10:00Z"
+    known = {"type": "page", "anonymousId": "a", "originalTimestamp": time, "receivedAt": RECEIVED}
+    return json.dumps({**known, **fields})
+
+
+@dataclass(frozen=True)
+class State:
+    """What readers, explainers and accountants find."""
+
+    rows: list[dict[str, Any]]
+    letters: list[dict[str, Any]]
+    ledger: LedgerEntry
+    content_hash: str
+
+
+class Shop:
+    """A project in a folder, its lake, and copies of the lake."""
+
+    def __init__(self, folder: Path, source: dict[str, Any] = WEB) -> None:
+        self.folder = folder
+        (folder / "sources").mkdir(parents=True, exist_ok=True)
+        (folder / "headrace.yaml").write_text("lake: lake\nsources: [sources]\n")
+        self.follow(source)
+
+    def follow(self, source: dict[str, Any]) -> None:
+        """Change the source."""
+        (self.folder / "sources" / "web.yaml").write_text(yaml.safe_dump(source))
+
+    @property
+    def project(self) -> Project:
+        return Project.load(self.folder)
+
+    @property
+    def lake(self) -> Lake:
+        return Lake.at(str(self.folder / "lake"))
+
+    def ingest(self, name: str, lines: Sequence[str]) -> None:
+        """Ingest lines as a file of this name."""
+        path = self.folder / f"{name}.jsonl"
+        path.write_text("\n".join(lines) + "\n")
+        os.utime(path, (RECEIVED_S, RECEIVED_S))
+        options = IngestOptions(source="web", input=(str(path),), lake=self.lake.root, max_rejected=1, window=3_600, num_shards=1)
+        assert ingest_files(options, self.project, lambda _: None).ledger.balanced
+
+    def replay(self, name: str, first: int = 0, last: int = HOURS) -> None:
+        """Replay some hours."""
+        options = ReplayOptions(
+            name=name, dataset="customer_event", start=FIRST_US + first * HOUR_US, end=FIRST_US + last * HOUR_US
+        )
+        assert run_replay(options, self.project, self.lake, lambda _: None).exit_code == 0
+
+    def state(self) -> State:
+        """The live state; the hash is that of the rows, and the one that the table claims."""
+        rows = scan(self.lake, TABLE)
+        assert claimed(self.lake, TABLE) == (len(rows), content_hash(rows))
+        spec, _ = self.project.source("web")
+        ledger = sum(source_ledger(self.lake, spec, TABLE).values(), LedgerEntry())
+        assert ledger.balanced
+        return State(table_rows(self.lake, TABLE), table_rows(self.lake, LETTERS), ledger, content_hash(rows))
+
+    def changes(self) -> dict[str, list[dict[str, Any]]]:
+        """Files of changes."""
+        root = Path(self.lake.root) / "_replays"
+        return {str(path.relative_to(root)): pq.read_table(path).to_pylist() for path in sorted(root.glob("*/*.parquet"))}
+
+    def times(self, step: Step, name: str = NAME) -> int:
+        """How often a step is on record."""
+        return [event.step for event in replay_of(self.lake, name).events].count(step)
+
+    def save(self, name: str) -> None:
+        """Copy the lake."""
+        shutil.copytree(self.lake.root, self.folder / name)
+
+    def put_back(self, name: str) -> None:
+        """Put a copy in the lake's place."""
+        shutil.rmtree(self.lake.root)
+        shutil.copytree(self.folder / name, self.lake.root)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A lake before each verb, and the states before and after it as an undisturbed one makes them."""
+
+    shop: Shop
+    before: dict[str, State]
+    after: dict[str, State]
+    changes: dict[str, dict[str, list[dict[str, Any]]]]
+
+
+FIRST = [_event(hour, fields) for hour in range(HOURS) for fields in _lines(hour)]
+LATER = [_event(hour, fields) for hour in range(HOURS) for fields in _later(hour)]
+MORE = [_event(hour, {"messageId": f"{hour}-more"}) for hour in range(0, HOURS, 7)]
+
+
+def _fresh(folder: Path, source: dict[str, Any], *files: Sequence[str]) -> State:
+    """What a new lake holds that never knew another source."""
+    shop = Shop(folder, source)
+    for number, lines in enumerate(files):
+        shop.ingest(f"part-{number}", lines)
+    return shop.state()
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    shop = Shop(tmp_path_factory.mktemp("shop"))
+    shop.ingest("first", FIRST)
+    shop.follow(MENDED)
+    shop.replay(NAME)
+    shop.follow(WEB)
+    shop.ingest("later", LATER)
+    shop.follow(MENDED)
+    shop.save("before-promote")
+    before = shop.state()
+    promote(NAME, shop.project, shop.lake)
+    shop.save("before-rollback")
+    after = shop.state()
+    changes = {"promote": shop.changes()}
+    rollback(NAME, shop.project, shop.lake)
+    again = shop.state()
+    changes["rollback"] = shop.changes()
+    return Prepared(shop, {"promote": before, "rollback": after}, {"promote": after, "rollback": again}, changes)
+
+
+def test_undisturbed_they_give_what_fresh_lakes_hold(prepared: Prepared, tmp_path: Path) -> None:
+    assert prepared.after["promote"] == _fresh(tmp_path / "mended", MENDED, FIRST, LATER)
+    assert prepared.after["rollback"] == prepared.before["promote"] == _fresh(tmp_path / "former", WEB, FIRST, LATER)
+    kinds = [row["_change"] for file in prepared.changes["promote"].values() for row in file]
+    assert {kind: kinds.count(kind) for kind in kinds} == {"added": HOURS, "changed": HOURS, "removed": 2 * HOURS}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_moment_is_covered(verb: str, prepared: Prepared) -> None:
+    prepared.shop.put_back(f"before-{verb}")
+    told: list[str] = []
+    run_told(verb, NAME, prepared.shop.project, prepared.shop.lake, told.append)
+    assert tuple(told) == MOMENTS[verb]
+
+
+def _kill_at(moment: str) -> Any:
+    def at(told: str) -> None:
+        if told == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return at
+
+
+def _killed(folder: Path, verb: str, moment: str) -> None:
+    shop = Shop.__new__(Shop)
+    shop.folder = folder
+    run_told(verb, NAME, shop.project, shop.lake, _kill_at(moment))
+
+
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["tests.support.replay_points", "pipelines.replay.run"])
+
+
+class _Reader(threading.Thread):
+    """Reads the table again and again: rows and hash from its files."""
+
+    def __init__(self, lake: Lake) -> None:
+        super().__init__(daemon=True)
+        self._lake, self._over = lake, threading.Event()
+        self.seen: list[str] = []
+        self.failures: list[BaseException] = []
+
+    def run(self) -> None:
+        try:
+            while not self._over.is_set():
+                self.seen.append(content_hash(scan(self._lake, TABLE)))
+        except BaseException as error:
+            self.failures.append(error)
+
+    def finish(self) -> list[str]:
+        self._over.set()
+        self.join(DEADLINE_S)
+        assert not self.failures, self.failures
+        return self.seen
+
+
+@contextmanager
+def _reading(lake: Lake, allowed: set[str]) -> Iterator[None]:
+    """While the block runs, a reader sees nothing but these states, in one order: never back again."""
+    reader = _Reader(lake)
+    reader.start()
+    try:
+        yield
+    finally:
+        seen = reader.finish()
+    assert seen and set(seen) <= allowed
+    assert sum(a != b for a, b in zip(seen, seen[1:], strict=False)) <= 1
+
+
+@pytest.mark.parametrize(("verb", "moment"), CASES)
+def test_killed_and_done_again_it_gives_what_an_undisturbed_one_gives(verb: str, moment: str, prepared: Prepared) -> None:
+    shop, before, after = prepared.shop, prepared.before[verb], prepared.after[verb]
+    shop.put_back(f"before-{verb}")
+    with _reading(shop.lake, {before.content_hash, after.content_hash}):
+        process = _PROCESSES.Process(target=_killed, args=(shop.folder, verb, moment))
+        process.start()
+        process.join(DEADLINE_S)
+        assert process.exitcode == -signal.SIGKILL
+        visible = content_hash(scan(shop.lake, TABLE))
+        moments = MOMENTS[verb]
+        swapped = moments.index(moment) >= moments.index(f"after the commit of {TABLE}")
+        assert visible == (after if swapped else before).content_hash
+        assert shop.times(ENDED[verb]) == 0
+        VERBS[verb](NAME, shop.project, shop.lake, lambda _: None)
+    assert shop.state() == after
+    assert shop.times(ENDED[verb]) == 1
+    assert shop.changes() == prepared.changes[verb]
+    with pytest.raises(ConfigurationError, match=f"is {ENDED[verb]}"):
+        VERBS[verb](NAME, shop.project, shop.lake, lambda _: None)
+
+
+@pytest.mark.parametrize(("verb", "moment"), CASES)
+def test_a_rival_that_does_the_same_in_between_changes_nothing(verb: str, moment: str, prepared: Prepared) -> None:
+    """One is held at a moment, another does it from beginning to end, the first goes on."""
+    shop = prepared.shop
+    shop.put_back(f"before-{verb}")
+    rivals = []
+
+    def at(told: str) -> None:
+        if told == moment and not rivals:
+            rivals.append(VERBS[verb](NAME, shop.project, shop.lake, lambda _: None))
+
+    try:
+        run_told(verb, NAME, shop.project, shop.lake, at)
+    except ConfigurationError as error:
+        assert moment.startswith("before the event") and f"is {ENDED[verb]}" in str(error)
+    assert rivals
+    assert shop.state() == prepared.after[verb]
+    assert shop.times(ENDED[verb]) == 1
+    assert shop.changes() == prepared.changes[verb]
+
+
+@pytest.mark.parametrize(("verb", "moment"), COMMITS)
+def test_what_a_live_job_publishes_in_between_is_kept(verb: str, moment: str, prepared: Prepared, tmp_path: Path) -> None:
+    shop = prepared.shop
+    shop.put_back(f"before-{verb}")
+    ingested: list[str] = []
+
+    def at(told: str) -> None:
+        if told == moment and not ingested:
+            ingested.append(told)
+            shop.ingest("more", MORE)
+
+    run_told(verb, NAME, shop.project, shop.lake, at)
+    assert ingested
+    source = MENDED if verb == "promote" else WEB
+    assert shop.state() == _fresh(tmp_path, source, FIRST, LATER, MORE)
+
+
+def _begin(folder: Path, name: str, first: int, last: int, ready: Any, outcomes: Any) -> None:
+    shop = Shop.__new__(Shop)
+    shop.folder = folder
+    ready.wait(DEADLINE_S)
+    try:
+        shop.replay(name, first, last)
+        outcomes.put((name, None))
+    except ConfigurationError as error:
+        outcomes.put((name, str(error)))
+
+
+def test_of_two_overlapping_replays_that_begin_at_once_one_is_refused(prepared: Prepared) -> None:
+    shop = prepared.shop
+    shop.put_back("before-rollback")
+    with multiprocessing.get_context("forkserver").Manager() as manager:
+        ready, outcomes = manager.Barrier(2), manager.Queue()
+        spans = {"left": (0, 20), "right": (10, HOURS)}
+        both = [_PROCESSES.Process(target=_begin, args=(shop.folder, n, *span, ready, outcomes)) for n, span in spans.items()]
+        for process in both:
+            process.start()
+        told = dict(outcomes.get(timeout=DEADLINE_S) for _ in both)
+        for process in both:
+            process.join(DEADLINE_S)
+    (winner,) = [name for name, error in told.items() if error is None]
+    (loser,) = told.keys() - {winner}
+    assert told[loser] == (
+        f"replay {loser}: {winner} rebuilds some of the same windows of customer_event and is not done; promote it or discard it first"
+    )
+    assert replays(shop.lake).keys() == {NAME, winner}
+    assert replay_of(shop.lake, winner).step is Step.FINISHED
+
+
+def _promote_at_once(folder: Path, ready: Any, outcomes: Any) -> None:
+    shop = Shop.__new__(Shop)
+    shop.folder = folder
+    ready.wait(DEADLINE_S)
+    try:
+        promote(NAME, shop.project, shop.lake)
+        outcomes.put(None)
+    except ConfigurationError as error:
+        outcomes.put(str(error))
+
+
+def test_two_that_promote_the_same_at_once(prepared: Prepared) -> None:
+    shop, before, after = prepared.shop, prepared.before["promote"], prepared.after["promote"]
+    shop.put_back("before-promote")
+    with (
+        multiprocessing.get_context("forkserver").Manager() as manager,
+        _reading(shop.lake, {before.content_hash, after.content_hash}),
+    ):
+        ready, outcomes = manager.Barrier(2), manager.Queue()
+        both = [_PROCESSES.Process(target=_promote_at_once, args=(shop.folder, ready, outcomes)) for _ in range(2)]
+        for process in both:
+            process.start()
+        told = [outcomes.get(timeout=DEADLINE_S) for _ in both]
+        for process in both:
+            process.join(DEADLINE_S)
+    assert None in told
+    assert all(error is None or "only one that is finished can be promoted" in error for error in told)
+    assert shop.state() == after
+    assert shop.times(Step.PROMOTED) == shop.times(Step.PROMOTING) == 1
+    assert shop.changes() == prepared.changes["promote"]
