@@ -122,7 +122,8 @@ def _windows(document: Mapping[str, Any]) -> Iterator[str]:
         for w in windows
     ]  # fmt: skip
     columns = ("window from", *counts, "share", "content hash")
-    yield f"<h2>Windows that differ</h2>\n<p class='soft'>{_text(document['windows_equal'])} others are equal.</p>"
+    yield "<h2>Windows that differ</h2>"
+    yield f"<p class='soft'>Equal: {_text(document['windows_equal'])} of {_text(document['windows_in_all'])}.</p>"
     yield _table(columns, rows[:_OPEN_WINDOWS], counts)
     if len(rows) > _OPEN_WINDOWS:
         yield f"<details><summary>{_text(len(rows) - _OPEN_WINDOWS)} more</summary>"

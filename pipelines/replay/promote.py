@@ -30,6 +30,7 @@ from pipelines.replay.plan import dataset_of
 from pipelines.replay.record import FOLDER, Replay, Step, add_event, replay_of, replays
 from pipelines.run import RunClock, new_run_id
 from pipelines.version import VERSION
+from transforms.converge.fold import fold_rows
 from transforms.converge.publish import RangeFold, read_rows, table_totals
 from transforms.converge.swap import Marks, Swap, overlaps, swap_ranges
 from transforms.converge.transform import commit_letters
@@ -41,7 +42,7 @@ from transforms.lake.tables import DEAD_LETTERS, LEDGER, PublishedFile, committe
 from transforms.lake.upkeep import key_of
 from transforms.outcomes import Outcome, PositionOutcomes
 from transforms.replay.diff import compare
-from transforms.replay.letters import replace_letters
+from transforms.replay.letters import Letters, replace_letters
 
 Reached = Callable[[str], None]
 
@@ -93,18 +94,22 @@ def promote(name: str, project: Project, lake: Lake, reached: Reached = _nothing
     run_id = new_run_id(f"promote-{name}", clock)
     marks = Marks(run_id, _properties(replay), before=replay.tag("before"), after=replay.tag("promoted"))
     table = lake.load(replay.table)
+    judged = list(_judged(lake, replay))
     swap = Swap(
         replay.ranges,
         replacement=_files_at(table, replay.branch, replay.ranges),
         base=_files_at(table, replay.tag("base"), replay.ranges),
+        judged=_positions(judged),
         keep=_keep(project.suppressions(contract)),
     )
+    committed(DEAD_LETTERS, lambda: _tag_letters(lake, replay))
+    reached("letters kept")
     conflicts = ConflictLetters(contract, Cut(window_s=replay.spec["window_s"], num_shards=_shards(table)), run_id)
     swap_ranges(lake, replay.table, swap, marks, key=key_of(replay.table), before_commit=_letters_of(lake, conflicts, run_id))
     reached("rows")
-    judged = list(_judged(lake, replay))
     letters = published_files(replace(lake, branch=replay.branch).load(DEAD_LETTERS))
-    replace_letters(lake, replay.dataset, _positions(judged), letters, Marks(run_id, before=replay.tag("letters")))
+    lost = _lost(lake, replay, (replay.branch, replay.tag("promoted")), conflicts)
+    replace_letters(lake, replay.dataset, _positions(judged), letters, lost, Marks(run_id))
     reached("letters")
     append_outcomes(lake, judged, run_id, epoch=replay.promotion)
     reached("ledger")
@@ -163,7 +168,8 @@ def rollback(name: str, project: Project, lake: Lake, reached: Reached = _nothin
     reached("rows")
     judged = _positions(list(_judged(lake, replay)))
     former = _files_at(lake.load(DEAD_LETTERS), replay.tag("letters"), None)
-    replace_letters(lake, replay.dataset, judged, former, Marks(run_id))
+    lost = _lost(lake, replay, (replay.tag("before"), replay.tag("rolled_back")), conflicts)
+    replace_letters(lake, replay.dataset, judged, former, lost, Marks(run_id))
     reached("letters")
     committed(LEDGER, lambda: lake.load(LEDGER).delete(EqualTo("epoch", replay.promotion)))
     reached("ledger")
@@ -283,6 +289,30 @@ def _keep(suppressions: Suppressions) -> Callable[[pa.Table], npt.NDArray[np.boo
 
 def _letters_of(lake: Lake, conflicts: ConflictLetters, run_id: str) -> Callable[[Sequence[RangeFold]], None]:
     return lambda folds: commit_letters(lake, folds, conflicts, run_id)
+
+
+def _tag_letters(lake: Lake, replay: Replay) -> None:
+    """Tag the letters as they are before the promotion; does nothing where that was done."""
+    table = lake.load(DEAD_LETTERS)
+    head = table.current_snapshot()
+    if head and replay.tag("letters") not in table.metadata.refs:
+        with table.manage_snapshots() as manage:
+            manage.create_tag(head.snapshot_id, replay.tag("letters"))
+
+
+def _lost(lake: Lake, replay: Replay, refs: tuple[str, str], conflicts: ConflictLetters) -> list[Letters]:
+    """Letters of rows that were put in place and lost against what live jobs published meanwhile."""
+    table, key = lake.load(replay.table), key_of(replay.table)
+    put, there = (_files_at(table, ref, replay.ranges) for ref in refs)
+    found: list[Letters] = []
+    for block in compare(put, there, replay.ranges, key):
+        if len(block.changed[0]):
+            sides = (block.before_files, block.before, block.changed[0]), (block.after_files, block.after, block.changed[1])
+            rows = [rows_at(files, side.take(pa.array(places))) for files, side, places in sides]
+            folded = fold_rows([pa.concat_tables(rows, promote_options="permissive")], key)
+            if len(folded.losers):
+                found += conflicts(folded.losers, folded.won)
+    return found
 
 
 def _judged(lake: Lake, replay: Replay) -> Iterator[PositionOutcomes]:

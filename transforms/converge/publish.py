@@ -210,7 +210,7 @@ def read_rows(path: str) -> pa.Table:
 
 def read_columns(path: str, columns: Sequence[str]) -> pa.Table:
     """Some columns of a data file."""
-    return pq.read_table(data_path(path), columns=list(columns), partitioning=None)
+    return read_parquet(path, list(columns))
 
 
 def _brought(fold: RangeFold) -> pa.Table:

@@ -8,7 +8,7 @@ the ranges stay as they are; a data file that reaches over a bound is cut there.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,10 +33,12 @@ from transforms.converge.publish import (
     table_totals,
     write_rows,
 )
+from transforms.lake.landed import Positions
 from transforms.lake.location import Lake
 from transforms.lake.tables import PublishedFile, committed, published_files
 
 Range = tuple[int, int]
+Judged = Mapping[tuple[str, str], Positions]  # by source and raw file or log
 PROVENANCE_KEY = ("_source", "_raw_file", "_position")
 Keep = Callable[[pa.Table], npt.NDArray[np.bool_]]
 
@@ -46,13 +48,14 @@ class Swap:
     """What takes the place of some ranges.
 
     ranges: [from, to) in microseconds, sorted and disjoint, on the table's grid. replacement: the files whose rows go there. base:
-    the files that were published when the replacement was worked out; rows that are in neither came later. keep: which rows may be
-    published at all; None for every row.
+    the files that were published when the replacement was worked out; rows that are in neither came later. judged: positions that
+    the replacement speaks for, wherever they were published since. keep: which rows may be published at all; None for every row.
     """
 
     ranges: Sequence[Range]
     replacement: Sequence[PublishedFile] = ()
     base: Sequence[PublishedFile] = ()
+    judged: Judged = field(default_factory=dict)
     keep: Keep | None = None
 
 
@@ -130,6 +133,22 @@ def newer_rows(rows: pa.Table, known: Collection[tuple[str, str, int]]) -> npt.N
     return np.fromiter((key not in known for key in keys), dtype=bool, count=len(rows))
 
 
+def at_positions(rows: pa.Table, judged: Judged) -> npt.NDArray[np.bool_]:
+    """Which rows come from these positions."""
+    mask = np.zeros(len(rows), dtype=bool)
+    if not judged:
+        return mask
+    positions = rows.column("_position").to_numpy()
+    by_name: dict[tuple[str, str], list[int]] = {}
+    for index, name in enumerate(zip(*(rows.column(n).to_pylist() for n in ("_source", "_raw_file")), strict=True)):
+        if name in judged:
+            by_name.setdefault(name, []).append(index)
+    for name, indexes in by_name.items():
+        at = positions[indexes]
+        mask[indexes] = judged[name].ranks(at + 1) > judged[name].ranks(at)
+    return mask
+
+
 def in_ranges(rows: pa.Table, ranges: Sequence[Range]) -> npt.NDArray[np.bool_]:
     """Which rows lie in one of the ranges, by their window time."""
     times = rows.column("_window_time").cast(pa.int64()).to_numpy()
@@ -170,7 +189,7 @@ def _newer(
         base = [f for f in swap.base if f.overlaps(file.from_us, file.to_us, file.shard)]
         known = {place for f in base for place in provenance_keys(read_columns(f.path, PROVENANCE_KEY))}
         rows = read_rows(file.path)
-        rows = rows.filter(pa.array(newer_rows(rows, known) & in_ranges(rows, swap.ranges)))
+        rows = rows.filter(pa.array(newer_rows(rows, known) & ~at_positions(rows, swap.judged) & in_ranges(rows, swap.ranges)))
         if swap.keep is not None and len(rows):
             rows = rows.filter(pa.array(swap.keep(rows)))
         for low, high in swap.ranges:

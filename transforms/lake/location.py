@@ -32,8 +32,8 @@ def data_path(uri: str) -> str:
 class Lake:
     """A lake. Small and picklable; opens what it needs where it is needed.
 
-    root: absolute folder, or ``gs://bucket/prefix``. catalog_url: SQLAlchemy URL of the Iceberg catalog; by default SQLite in the lake.
-    branch: the Iceberg branch that tables are read from and committed to; None for main, which is what everybody reads.
+    root: absolute folder, or ``gs://bucket/prefix``. catalog_url: SQLAlchemy URL of the Iceberg catalog; by default SQLite in
+    the lake. branch: the Iceberg branch that tables are read from and committed to; None for main, which is what everybody reads.
     """
 
     root: str
@@ -152,16 +152,20 @@ class Lake:
             table.metadata = table.metadata.model_copy(update={"current_snapshot_id": head.snapshot_id if head else None})
         return table
 
+    @property
+    def warehouse(self) -> str:
+        """URI of the folder that its tables lie in."""
+        return f"{self.root}/warehouse" if is_object(self.root) else f"file://{self.root}/warehouse"
+
     def catalog(self) -> SqlCatalog:
         """The Iceberg catalog.
 
         Raises:
             ComponentDownError: it does not answer.
         """
+        options = {"uri": self.catalog_url, "warehouse": self.warehouse}
         if is_object(self.root):
-            options = {"uri": self.catalog_url, "warehouse": f"{self.root}/warehouse", "py-io-impl": _FILE_IO}
-        else:
-            options = {"uri": self.catalog_url, "warehouse": f"file://{self.root}/warehouse"}
+            options["py-io-impl"] = _FILE_IO
         for attempt in range(3):  # two processes that create the same SQLite tables at once: one is told so, and tries again
             try:
                 return SqlCatalog("headrace", **options)

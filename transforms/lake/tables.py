@@ -125,7 +125,7 @@ def ensure_table(lake: Lake, name: str, schema: pa.Schema, layout: Layout | None
 
     Raises:
         LayoutMismatchError: it exists with another layout.
-        ConfigurationError: it has a column of another type.
+        ConfigurationError: it has a column of another type, or lies in another lake.
     """
     catalog = lake.catalog()
     full = pa.schema([*schema, *RANGE_COLUMNS]) if layout else schema
@@ -138,6 +138,11 @@ def ensure_table(lake: Lake, name: str, schema: pa.Schema, layout: Layout | None
             return catalog.create_table(name, schema=full, properties=properties)
         except TableAlreadyExistsError:  # another run was faster
             table = catalog.load_table(name)
+    if not table.location().startswith(f"{lake.warehouse}/"):
+        raise ConfigurationError(
+            f"table {name} of this catalog lies at {table.location()}, not in the lake {lake.root}: one catalog serves one lake; "
+            "name another database in headrace.yaml"
+        )
     have = {key: table.properties.get(key) for key in wanted}
     if have != wanted:
 

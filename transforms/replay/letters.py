@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyiceberg.expressions import And, BooleanExpression, EqualTo, Or
+from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThan, LessThan, Or
+from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
 
 from transforms.converge.publish import RangeFold, fold_range, read_columns, read_rows, rebase, write_rows
-from transforms.converge.swap import Marks, replace_files
-from transforms.lake.landed import Positions
+from transforms.converge.swap import Judged, Marks, at_positions, replace_files
 from transforms.lake.location import Lake
 from transforms.lake.tables import DEAD_LETTERS, PublishedFile, committed, published_files
 
 KEY = "dead_letter_id"
-Judged = Mapping[tuple[str, str], Positions]  # by source and raw file or log
+Letters = tuple[int, int, int, pa.Table]  # from, to, shard, rows
 _WHERE = ("_source", "_raw_file", "_position", "dataset")
 
 
-def replace_letters(lake: Lake, dataset: str, judged: Judged, letters: Sequence[PublishedFile], marks: Marks) -> None:
+def replace_letters(
+    lake: Lake, dataset: str, judged: Judged, letters: Sequence[PublishedFile], conflicts: Sequence[Letters], marks: Marks
+) -> None:
     """Replace the dead letters of judged positions. Doing it again changes nothing.
 
     Args:
@@ -29,8 +31,10 @@ def replace_letters(lake: Lake, dataset: str, judged: Judged, letters: Sequence[
         dataset: whose letters.
         judged: the positions.
         letters: files that hold the letters that come; of these only those of judged positions count.
+        conflicts: letters that come too: of rows that lost against what was published since.
         marks: what the commit is known by.
     """
+    coming = [*_of_judged(dataset, judged, letters), *conflicts]
 
     def attempt() -> None:
         table = lake.load(DEAD_LETTERS)
@@ -48,49 +52,43 @@ def replace_letters(lake: Lake, dataset: str, judged: Judged, letters: Sequence[
                 path = write_rows(table, kept, file.from_us, file.to_us, file.shard)
                 there.append(PublishedFile(file.from_us, file.to_us, file.shard, path, len(kept)))
                 written.add(path)
-        folds = rebase(table, there, list(_incoming(lake, dataset, judged, letters, there)), KEY)
+        folds = rebase(table, there, list(_incoming(table, there, coming)), KEY)
         taken = {path for fold in folds if fold.path for path in fold.read}
         gone += [file for file in there if file.path in taken - written]
         new = [*(written - taken), *(fold.path for fold in folds if fold.path)]
         if gone or new:
-            replace_files(table, gone, new, _exactly(gone), marks, lake.branch or MAIN_BRANCH)
+            replace_files(table, gone, new, _exactly(gone, folds), marks, lake.branch or MAIN_BRANCH)
 
     committed(DEAD_LETTERS, attempt)
 
 
-def _incoming(
-    lake: Lake, dataset: str, judged: Judged, letters: Sequence[PublishedFile], there: Sequence[PublishedFile]
-) -> Iterator[RangeFold]:
-    table = lake.load(DEAD_LETTERS)
+def _of_judged(dataset: str, judged: Judged, letters: Sequence[PublishedFile]) -> Iterator[Letters]:
     for file in letters:
         rows = read_rows(file.path)
         rows = rows.filter(pa.array(judged_rows(rows, dataset, judged)))
         if len(rows):
-            yield fold_range(table, there, rows, key=KEY, from_us=file.from_us, to_us=file.to_us, shard=file.shard)
+            yield file.from_us, file.to_us, file.shard, rows
+
+
+def _incoming(table: Table, there: Sequence[PublishedFile], coming: Sequence[Letters]) -> Iterator[RangeFold]:
+    for from_us, to_us, shard, rows in coming:
+        yield fold_range(table, there, rows, key=KEY, from_us=from_us, to_us=to_us, shard=shard)
 
 
 def judged_rows(rows: pa.Table, dataset: str, judged: Judged) -> npt.NDArray[np.bool_]:
     """Which rows are of this dataset and of judged positions."""
-    mask = np.zeros(len(rows), dtype=bool)
-    names = list(zip(rows.column("_source").to_pylist(), rows.column("_raw_file").to_pylist(), strict=True))
-    positions = rows.column("_position").to_numpy()
     own = np.array([name == dataset for name in rows.column("dataset").to_pylist()], dtype=bool)
-    by_name: dict[tuple[str, str], list[int]] = {}
-    for index, name in enumerate(names):
-        if own[index] and name in judged:
-            by_name.setdefault(name, []).append(index)
-    for name, indexes in by_name.items():
-        at = positions[indexes]
-        known = judged[name]
-        mask[indexes] = known.ranks(at + 1) > known.ranks(at)
-    return mask
+    return own & at_positions(rows, judged)
 
 
-def _exactly(files: Sequence[PublishedFile]) -> BooleanExpression:
-    """These files and no others: ranges of a shard are disjoint."""
+def _exactly(files: Sequence[PublishedFile], folds: Sequence[RangeFold]) -> BooleanExpression:
+    """These files, and what a rival adds where rows come. Ranges of a shard are disjoint; a fold has taken in what it met."""
     terms: list[BooleanExpression] = [
         And(EqualTo("_shard", f.shard), And(EqualTo("_from", f.from_us), EqualTo("_to", f.to_us))) for f in files
-    ] or [EqualTo("_shard", -1)]
+    ]
+    terms += [
+        And(EqualTo("_shard", f.shard), And(LessThan("_from", f.to_us), GreaterThan("_to", f.from_us))) for f in folds if f.path
+    ]
     while len(terms) > 1:
         terms = [Or(*terms[i : i + 2]) if len(terms[i : i + 2]) > 1 else terms[i] for i in range(0, len(terms), 2)]
     return terms[0]

@@ -95,7 +95,7 @@ class Shop:
 
     def run(self, name: str = "mend", first: int = 8, last: int = 11) -> None:
         """Replay the hours [first, last)."""
-        span = {"start": DAY_US + first * HOUR_US, "end": DAY_US + last * HOUR_US}
+        span: dict[str, Any] = {"start": DAY_US + first * HOUR_US, "end": DAY_US + last * HOUR_US}
         run_replay(ReplayOptions(name=name, dataset="customer_event", raw="all", **span), self.project, self.lake, lambda _: None)
 
     def diff(self, name: str = "mend", **more: Any) -> dict[str, Any]:
@@ -241,7 +241,8 @@ def test_another_winner_is_told_with_both_places_and_masked_values(shop: Shop) -
 
 
 def test_values_of_many_changed_rows_are_each_rows_own(shop: Shop) -> None:
-    shop.write({**shop.spec, "columns": shop.spec["columns"] | {"event_name": "messageId", "library": "type"}}, shop.contract)
+    columns = {"event_name": ["messageId", "name"], "library": "type"}
+    shop.write({**shop.spec, "columns": shop.spec["columns"] | columns}, shop.contract)
     shop.run("renamed")
     document = shop.diff("renamed", samples=100)
     assert told(document) == {"added": 0, "removed": 0, "changed": 15, "since": 0}

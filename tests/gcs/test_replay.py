@@ -1,0 +1,59 @@
+"""Replay, promotion and rollback of a lake in a bucket, also when the store breaks requests: the same as on a disk."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.files import ingest_files
+from pipelines.ingest_options import IngestOptions
+from pipelines.replay.promote import promote, rollback
+from pipelines.replay.run import run_replay
+from tests.support.gcs import FaultyProxy, faulty
+from tests.support.shop import LINES, TABLE, Shop, strict
+from transforms.converge.publish import table_totals
+from transforms.lake.location import Lake
+from transforms.lake.upkeep import list_tables
+
+
+def scenario(shop: Shop, lake: Lake) -> list[tuple[int, int]]:
+    """Rows and hash after ingest, promotion and rollback of a replay with a filter."""
+    states: list[tuple[int, int]] = []
+
+    def note() -> None:
+        states.append(table_totals(lake.load(TABLE)))
+        assert all(t.verified is not False for t in list_tables(lake, verify=True))
+
+    shop.write_spec(shop.spec)
+    path = shop.write_lines("events.jsonl", LINES)
+    project = replace(shop.project, catalog=lake.catalog_url)
+    ingest_files(IngestOptions(source="web", input=(str(path),), lake=lake.root, max_rejected=1), project, lambda _: None)
+    note()
+    shop.write_spec(strict(shop.spec))
+    project = replace(shop.project, catalog=lake.catalog_url)
+    assert run_replay(shop.options("mend", 8, 12), project, lake, lambda _: None).exit_code == 0
+    promote("mend", project, lake)
+    note()
+    rollback("mend", project, lake)
+    note()
+    return states
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05])
+def test_a_replay_in_a_bucket_is_the_same_as_on_a_disk(
+    share: float, bucket: str, emulator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(tmp_path / "shop")
+    expected = scenario(shop, shop.lake())
+    assert expected[0] == expected[2] != expected[1]
+    lake = Lake.at(f"{bucket}/lake", f"sqlite:///{tmp_path}/catalog.db?timeout=60")
+    proxy = FaultyProxy(emulator, seed=7, share=share)
+    with faulty(proxy) if share else nullcontext():
+        if share:
+            monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.address)
+        assert scenario(shop, lake) == expected
+    assert bool(proxy.broken) == bool(share)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)

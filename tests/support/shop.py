@@ -1,0 +1,106 @@
+"""A small project with the web source, for replays: what is in it, and what a mended mapping takes out."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from contracts.project import Project
+from pipelines.files import ingest_files
+from pipelines.ingest_options import IngestOptions
+from pipelines.replay.promote import Promotion, promote
+from pipelines.replay.run import ReplayReport, run_replay
+from pipelines.replay_options import ReplayOptions
+from transforms.converge.publish import table_totals
+from transforms.lake.ledger import LedgerEntry, source_ledger
+from transforms.lake.location import Lake
+
+WEBSHOP = Path(__file__).parents[2] / "examples" / "webshop"
+HOUR_US = 3_600_000_000
+RECEIVED_S = 1_793_577_600 + 13 * 3_600
+DAY = 1_793_577_600_000_000  # 2026-11-02T00:00:00Z
+TABLE = "validated.customer_event"
+
+
+def event(number: int, hour: int, **more: Any) -> str:
+    """A line of the web source."""
+    time = f"2026-11-02T{hour:02d}:{number % 60:02d}:00Z"
+    return json.dumps({"messageId": f"m-{number}", "type": "page", "anonymousId": "a", "originalTimestamp": time, **more})
+
+
+class Shop:
+    """A project with the web source, and lakes of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "sources").mkdir(parents=True)
+        self.spec = yaml.safe_load((WEBSHOP / "sources" / "web.yaml").read_text())
+        (folder / "headrace.yaml").write_text("lake: lake\nsources: [sources]\n")
+        self.write_spec(self.spec)
+
+    def write_spec(self, spec: dict[str, Any]) -> None:
+        """Change the source."""
+        (self.folder / "sources" / "web.yaml").write_text(yaml.safe_dump(spec))
+
+    @property
+    def project(self) -> Project:
+        """As its files are now."""
+        return Project.load(self.folder)
+
+    def lake(self, name: str = "lake") -> Lake:
+        """One of its lakes."""
+        return Lake.at(str(self.folder / name))
+
+    def write_lines(self, name: str, lines: list[str]) -> Path:
+        """A file to ingest."""
+        path = self.folder / "drop" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(lines) + "\n")
+        os.utime(path, (RECEIVED_S, RECEIVED_S))  # when it was received is a part of its rows
+        return path
+
+    def ingest(self, lines: list[str], name: str = "lake", window: int = 3_600) -> None:
+        """Ingest lines as a new file."""
+        path = self.write_lines(f"{name}-{len(list(self.folder.glob('drop/*')))}.jsonl", lines)
+        ingest_files(
+            IngestOptions(
+                source="web", input=(str(path),), lake=str(self.folder / name), max_rejected=1, allow_damaged=True, window=window
+            ),
+            self.project,
+            lambda _: None,
+        )
+
+    def options(self, name: str, first: int, last: int, **more: Any) -> ReplayOptions:
+        """A replay of the hours [first, last)."""
+        given = {"start": DAY + first * HOUR_US, "end": DAY + last * HOUR_US, **more}
+        return ReplayOptions(name=name, dataset="customer_event", **given)
+
+    def run(self, name: str, first: int, last: int, **more: Any) -> ReplayReport:
+        """Run it."""
+        return run_replay(self.options(name, first, last, **more), self.project, self.lake(), lambda _: None)
+
+    def promote(self, name: str) -> Promotion:
+        """Promote it."""
+        return promote(name, self.project, self.lake())
+
+    def state(self, name: str = "lake") -> tuple[int, str]:
+        """Rows and content hash of the live table."""
+        rows, digest = table_totals(self.lake(name).load(TABLE))
+        return rows, f"{digest:032x}"
+
+    def ledger(self, name: str = "lake") -> LedgerEntry:
+        """Of the whole source."""
+        spec, _ = self.project.source("web")
+        return sum(source_ledger(self.lake(name), spec, TABLE).values(), LedgerEntry())
+
+
+LINES = [event(n, 8 + n % 4) for n in range(120)] + [event(n, 9, type="no such type") for n in range(120, 130)] + ["{broken"]
+
+
+def strict(spec: dict[str, Any]) -> dict[str, Any]:
+    """The source with a filter that takes some of the events out, as a mended mapping might."""
+    return {**spec, "filter": [{"path": "messageId", "in": ["m-4", "m-5", "m-44"]}]}
