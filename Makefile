@@ -18,9 +18,9 @@ test: dev lint           ## everything that CI needs
 	@$(BIN)/python -m tests.support.doctor --check
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test-faults: dev         ## kill, freeze and restart a streaming job under load; about ten minutes
+test-faults: dev         ## kill, freeze and restart a streaming job under load, rivals of a promotion; half an hour
 	@$(BIN)/python -m tests.support.doctor --check
-	$(BIN)/python -m pytest -m faults -s tests/faults/streaming tests/streaming
+	$(BIN)/python -m pytest -m faults -s tests/faults tests/streaming
 
 lint: dev                ## ruff, mypy strict, import-linter
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -180,8 +180,10 @@ def rollback(name: str, project: Project, lake: Lake, reached: Reached = _nothin
 
 
 def _tell(lake: Lake, replay: Replay, step: Step, promotion: Promotion, clock: RunClock, run_id: str) -> None:
-    """On record, and as a run's manifest for those who read the dataset: which windows changed, and where the changed rows lie."""
-    add_event(lake, replay.name, step, asdict(promotion) | {"run_id": run_id})
+    """As a run's manifest for those who read the dataset: which windows changed, and where the changed rows lie; then on record.
+
+    Killed in between, the next attempt writes a manifest of its own.
+    """
     source = f"replay {replay.name}"
     write_started(lake, run_id, clock.started, source)
     manifest = {
@@ -206,6 +208,8 @@ def _tell(lake: Lake, replay: Replay, step: Step, promotion: Promotion, clock: R
         "verdict": {"exit_code": 0, "reasons": []},
     }
     write_manifest(lake, run_id, manifest)
+    begun = Step.PROMOTING if step is Step.PROMOTED else Step.ROLLING_BACK
+    _record_end(lake, replay.name, step, begun, asdict(promotion) | {"run_id": run_id})
 
 
 def discard(name: str, lake: Lake) -> None:

@@ -39,7 +39,7 @@ class Shop:
         self.folder = folder
         (folder / "sources").mkdir(parents=True)
         self.spec = yaml.safe_load((WEBSHOP / "sources" / "web.yaml").read_text())
-        (folder / "headrace.yaml").write_text("lake: lake\nsources: [sources]\n")
+        (folder / "headrace.yaml").write_text("lake: lake\nsources: [sources]\nreplay: {maxAge: 36500d}\n")  # times are of 2026
         self.write_spec(self.spec)
 
     def write_spec(self, spec: dict[str, Any]) -> None:

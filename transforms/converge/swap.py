@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import And, BooleanExpression, GreaterThan, LessThan, Or
 from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
@@ -249,7 +251,7 @@ def replace_files(
         **marks.properties,
     }
     head = table.current_snapshot()
-    with warnings.catch_warnings(), table.transaction() as transaction:
+    with _refused_if_stale(), warnings.catch_warnings(), table.transaction() as transaction:
         warnings.simplefilter("ignore")
         if marks.before and head and marks.before not in table.metadata.refs:
             ManageSnapshots(transaction).create_tag(head.snapshot_id, marks.before).commit()
@@ -260,6 +262,17 @@ def replace_files(
         if marks.after:
             ManageSnapshots(transaction).create_tag(snapshot.snapshot_id, marks.after).commit()
     return snapshot.snapshot_id
+
+
+@contextmanager
+def _refused_if_stale() -> Iterator[None]:
+    """A transaction with tags that a rival's commit went before ends, in pyiceberg 0.12, with a bare ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        if "sequence number" not in str(error):
+            raise
+        raise CommitFailedException("the table has moved on") from error
 
 
 def files_totals(paths: Sequence[str]) -> tuple[int, int]:
