@@ -27,6 +27,7 @@ def test_paths_are_relative_to_the_project_file(tmp_path: Path) -> None:
         catalog="postgresql://db",
         datasets=(tmp_path / "mine",),
         sources=(tmp_path / "a", Path("/b")),
+        policies=(tmp_path / "policies",),
     )
 
 
