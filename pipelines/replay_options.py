@@ -98,7 +98,7 @@ class ReplayOptions:
         "Publish the rows to this topic too, kafka://HOST:PORT/TOPIC, as the immediate branch does.",
         metavar="URI", default=None,
     )  # fmt: skip
-    approved_by: str | None = option("Who approved a replay above the project's limits.", default=None)
+    approved_by: str | None = option("Who approved a replay above the project's limits.", metavar="NAME", default=None)
     reason: str | None = option("Why it is done; recorded.", default=None)
     flink: str | None = option(
         "Flink: REST address; headrace.yaml may name it, else FLINK_REST, else localhost:28081.", metavar="HOST:PORT", default=None

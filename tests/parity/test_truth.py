@@ -124,6 +124,7 @@ def test_ledger_of_a_source_equals_the_truth(source: str, truth: Truth, reports:
         "filtered": expected["filtered"],
         "dead_letter": codes.total(),
         "pending": 0,
+        "outside": 0,
         "codes": dict(+codes),
     }
 
