@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import apache_beam as beam
 
@@ -151,9 +151,20 @@ def _run_slices(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestO
     report(Progress("ingest", done, total))
 
 
-def plan_slices(chunks: Sequence[RawChunk], slice_bytes: int) -> Iterator[list[RawChunk]]:
+class Sized(Protocol):
+    """A piece of input."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Decompressed bytes."""
+
+
+Piece = TypeVar("Piece", bound=Sized)
+
+
+def plan_slices(chunks: Sequence[Piece], slice_bytes: int) -> Iterator[list[Piece]]:
     """Chunks in order, cut into slices of at most this many decompressed bytes (or one chunk)."""
-    part: list[RawChunk] = []
+    part: list[Piece] = []
     size = 0
     for chunk in chunks:
         if part and size + chunk.size_bytes > slice_bytes:

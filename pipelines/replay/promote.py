@@ -27,7 +27,7 @@ from contracts.project import Project
 from contracts.suppressions import Suppressions
 from pipelines.manifest import write_manifest, write_started
 from pipelines.replay.plan import dataset_of
-from pipelines.replay.record import FOLDER, Replay, Step, add_event, replay_of, replays
+from pipelines.replay.record import FOLDER, Replay, Step, add_event, replay_of
 from pipelines.run import RunClock, new_run_id
 from pipelines.version import VERSION
 from transforms.converge.fold import fold_rows
@@ -430,8 +430,3 @@ def rows_at(files: Sequence[str], wanted: pa.Table) -> pa.Table:
         have = zip(*(rows.column(n).to_pylist() for n in ("_source", "_raw_file", "_position")), strict=True)
         parts.append(rows.filter(pa.array([place in keys for place in have], pa.bool_())))
     return pa.concat_tables(parts, promote_options="permissive")
-
-
-def promotions_of(lake: Lake, dataset: str) -> list[Replay]:
-    """Replays of a dataset that are published, the oldest promotion first."""
-    return sorted((r for r in replays(lake).values() if r.dataset == dataset and r.step is Step.PROMOTED), key=_number)

@@ -15,6 +15,7 @@ from pyiceberg.table import Table
 from contracts.errors import ConfigurationError
 from contracts.model import Contract
 from contracts.project import Project
+from pipelines.files import plan_slices
 from pipelines.ingest import IngestGraph
 from pipelines.manifest import write_manifest, write_started
 from pipelines.replay.plan import ReplayPlan, dataset_of, make_plan
@@ -213,7 +214,12 @@ def _finished(lake: Lake, name: str, run_id: str, ledger: Mapping[str, LedgerEnt
         "rows": rows,
         "content_hash": f"{digest:032x}",
     }
-    add_event(lake, name, Step.FINISHED, details)
+
+    def check(known: dict[str, Replay]) -> None:
+        if not known[name].is_open or known[name].step is Step.PROMOTING:
+            raise ConfigurationError(f"replay {name}: is {known[name].step} by now; what this run did is not on record")
+
+    add_event(lake, name, Step.FINISHED, details, check)
 
 
 def start_branch(lake: Lake, replay: Replay, run_id: str) -> None:
@@ -263,7 +269,7 @@ def _in_slices(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOp
     """Run the graph slice by slice; whether it came to the end."""
     total, done, workers = sum(p.size_bytes for p in pieces), 0, options.workers or 1
     began = time.monotonic()
-    slices = list(_slices(pieces, options.slice_bytes or _SLICE_BYTES))
+    slices = list(plan_slices(pieces, options.slice_bytes or _SLICE_BYTES))
     for number, part in enumerate(slices, 1):
         if not _may_go_on(graph.lake, name, began + done / options.max_rate if options.max_rate else 0):
             return False
@@ -287,19 +293,6 @@ def _may_go_on(lake: Lake, name: str, not_before: float) -> bool:
         if left <= 0:
             return True
         time.sleep(min(left, _LOOK_EVERY_S))
-
-
-def _slices(pieces: Sequence[RawPiece], slice_bytes: int) -> Iterator[list[RawPiece]]:
-    part: list[RawPiece] = []
-    size = 0
-    for piece in pieces:
-        if part and size + piece.size_bytes > slice_bytes:
-            yield part
-            part, size = [], 0
-        part.append(piece)
-        size += piece.size_bytes
-    if part:
-        yield part
 
 
 def _on_flink(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOptions, project: Project) -> None:

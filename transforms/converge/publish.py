@@ -191,9 +191,15 @@ def _predicate(folds: Sequence[RangeFold]) -> BooleanExpression:
     terms: list[BooleanExpression] = [
         And(EqualTo("_shard", f.shard), And(LessThan("_from", f.to_us), GreaterThan("_to", f.from_us))) for f in folds
     ]
-    while len(terms) > 1:  # balanced, so that a thousand ranges do not nest a thousand deep
-        terms = [Or(*terms[i : i + 2]) if len(terms[i : i + 2]) > 1 else terms[i] for i in range(0, len(terms), 2)]
-    return terms[0]
+    return any_of(terms)
+
+
+def any_of(terms: Sequence[BooleanExpression]) -> BooleanExpression:
+    """At least one of these; balanced, so that a thousand ranges do not nest a thousand deep."""
+    left = list(terms)
+    while len(left) > 1:
+        left = [Or(*left[i : i + 2]) if len(left[i : i + 2]) > 1 else left[i] for i in range(0, len(left), 2)]
+    return left[0]
 
 
 def table_totals(table: Table) -> tuple[int, int]:

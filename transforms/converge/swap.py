@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.expressions import And, BooleanExpression, GreaterThan, LessThan, Or
+from pyiceberg.expressions import And, BooleanExpression, GreaterThan, LessThan
 from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update.snapshot import ManageSnapshots
@@ -28,6 +27,7 @@ from transforms.converge.publish import (
     ROWS_PROPERTY,
     RUN_PROPERTY,
     RangeFold,
+    any_of,
     fold_range,
     read_columns,
     read_rows,
@@ -287,12 +287,4 @@ def files_totals(paths: Sequence[str]) -> tuple[int, int]:
 def ranges_predicate(ranges: Sequence[Range]) -> BooleanExpression:
     """Every file that may hold rows of the ranges."""
     terms: list[BooleanExpression] = [And(LessThan("_from", high), GreaterThan("_to", low)) for low, high in ranges]
-    while len(terms) > 1:
-        terms = [Or(*terms[i : i + 2]) if len(terms[i : i + 2]) > 1 else terms[i] for i in range(0, len(terms), 2)]
-    return terms[0]
-
-
-def index_of(column: pa.ChunkedArray, values: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Per row the place of its value among these, -1 for none."""
-    found: npt.NDArray[np.int64] = pc.fill_null(pc.index_in(column, value_set=pa.array(list(values), pa.string())), -1).to_numpy()
-    return found
+    return any_of(terms)

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThan, LessThan, Or
+from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThan, LessThan
 from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
 
-from transforms.converge.publish import RangeFold, fold_range, read_columns, read_rows, rebase, write_rows
+from transforms.converge.publish import RangeFold, any_of, fold_range, read_columns, read_rows, rebase, write_rows
 from transforms.converge.swap import Judged, Marks, at_positions, replace_files
 from transforms.lake.location import Lake
 from transforms.lake.tables import DEAD_LETTERS, PublishedFile, committed, published_files
@@ -89,6 +89,4 @@ def _exactly(files: Sequence[PublishedFile], folds: Sequence[RangeFold]) -> Bool
     terms += [
         And(EqualTo("_shard", f.shard), And(LessThan("_from", f.to_us), GreaterThan("_to", f.from_us))) for f in folds if f.path
     ]
-    while len(terms) > 1:
-        terms = [Or(*terms[i : i + 2]) if len(terms[i : i + 2]) > 1 else terms[i] for i in range(0, len(terms), 2)]
-    return terms[0]
+    return any_of(terms)

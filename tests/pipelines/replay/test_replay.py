@@ -171,3 +171,15 @@ def test_a_fold_in_flight_does_not_bring_back_what_a_promotion_took_away(shop: S
     publish(lake, TABLE, [fold], key="event_id", run_id="in flight")
     assert shop.state()[0] == rows + 1
     assert all(t.verified is not False for t in list_tables(lake, verify=True))
+
+
+def test_a_run_that_ends_after_the_replay_was_promoted_does_not_change_its_state(shop: Shop) -> None:
+    shop.run("mend", 8, 12)
+
+    def promote_meanwhile(state: Any) -> None:
+        if state.step == "account":
+            shop.promote("mend")
+
+    with pytest.raises(ConfigurationError, match="is promoted by now"):
+        run_replay(shop.options("mend", 8, 12), shop.project, shop.lake(), promote_meanwhile)
+    assert replay_of(shop.lake(), "mend").step is Step.PROMOTED
