@@ -56,6 +56,7 @@ RULE_CODES: dict[str, Code] = {
     "damage": Code.DAMAGED_INPUT,
     "schema_version": Code.UNKNOWN_SCHEMA_VERSION,
     "fingerprint": Code.CONFLICTING_DUPLICATE,
+    "delivery": Code.REFUSED,
 }
 
 

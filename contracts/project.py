@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from contracts.destination import Destination, check_destination, load_destination
 from contracts.errors import ConfigurationError
 from contracts.model import Contract
 from contracts.odcs import load_contract
@@ -20,6 +21,7 @@ from contracts.suppressions import Suppressions, load_suppressions
 PROJECT_FILE = "headrace.yaml"
 LOCAL_FLINK = "localhost:28081"
 BUILT_IN_DATASETS = Path(__file__).parent / "datasets"
+BUILT_IN_DESTINATIONS = Path(__file__).parent / "destinations"
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class Project:
     """What ``headrace.yaml`` says, with absolute paths. Without such a file: the built-in datasets and the given folder.
 
     lake: URI or path of the lake; catalog: SQLAlchemy URL of the Iceberg catalog, None for SQLite inside the lake.
-    flink: REST address of the Flink cluster, HOST:PORT. policies: folders with ``suppressions/*.yaml``. replay: limits above which
-    a replay needs an approval, see docs/guides/replay.md.
+    flink: REST address of the Flink cluster, HOST:PORT. destinations: folders with destinations. policies: folders with
+    ``suppressions/*.yaml``. replay: limits above which a replay needs an approval, see docs/guides/replay.md.
     """
 
     root: Path
@@ -37,6 +39,7 @@ class Project:
     flink: str | None = None
     datasets: tuple[Path, ...] = ()
     sources: tuple[Path, ...] = ()
+    destinations: tuple[Path, ...] = ()
     policies: tuple[Path, ...] = ()
     replay: Mapping[str, Any] = field(default_factory=dict)
 
@@ -51,7 +54,7 @@ class Project:
             here = Path.cwd()
             found = next((p for p in (here, *here.parents) if (p / PROJECT_FILE).is_file()), None)
             if found is None:
-                return cls(root=here, sources=(here / "sources", here))
+                return cls(root=here, sources=(here / "sources", here), destinations=(here / "destinations", here))
             folder = found
         path = folder / PROJECT_FILE if folder.is_dir() else folder
         try:
@@ -60,12 +63,12 @@ class Project:
             raise ConfigurationError(f"no project file {path}; create it or give another --project") from None
         except (yaml.YAMLError, UnicodeDecodeError):
             raise ConfigurationError(f"project file {path}: not valid YAML") from None
-        known = {"lake", "catalog", "flink", "datasets", "sources", "policies", "replay"}
+        known = {"lake", "catalog", "flink", "datasets", "sources", "destinations", "policies", "replay"}
         if not isinstance(document, dict) or not set(document) <= known:
             raise ConfigurationError(f"project file {path}: expected a mapping with some of {', '.join(sorted(known))}")
         problems = [
             f"{key}: expected a list of folders"
-            for key in ("datasets", "sources", "policies")
+            for key in ("datasets", "sources", "destinations", "policies")
             if not isinstance(document.get(key) or [], list)
         ]
         texts = ("lake", "catalog", "flink")
@@ -82,6 +85,7 @@ class Project:
             flink=document.get("flink"),
             datasets=tuple(root / entry for entry in document.get("datasets") or ()),
             sources=tuple(root / entry for entry in document.get("sources") or ("sources",)),
+            destinations=tuple(root / entry for entry in document.get("destinations") or ("destinations",)),
             policies=tuple(root / entry for entry in document.get("policies") or ("policies",)),
             replay=document.get("replay") or {},
         )
@@ -111,8 +115,7 @@ class Project:
 
     def sources_of(self, dataset: str) -> list[str]:
         """Names of the project's sources that feed a dataset."""
-        names = sorted({p.stem for folder in self.sources for p in folder.glob("*.yaml")} - {"headrace"})
-        return [name for name in names if load_source(self._source_path(name)).dataset == dataset]
+        return [name for name in _names(self.sources) if load_source(self._source_path(name)).dataset == dataset]
 
     def contract(self, name: str, major: int) -> Contract:
         """The contract of a dataset; a user's own file wins over a built-in one.
@@ -143,17 +146,44 @@ class Project:
             raise ConfigurationError(f"source spec {path}:\n  - " + "\n  - ".join(problems))
         return spec, contract
 
+    def destination(self, name_or_path: str) -> tuple[Destination, Contract]:
+        """A destination, by name or as a path, with its contract, checked against each other.
+
+        Raises:
+            ConfigurationError: it is not there (names the nearest), or does not fit its contract.
+        """
+        path = _named("destination", name_or_path, (*self.destinations, BUILT_IN_DESTINATIONS))
+        destination = load_destination(path)
+        contract = self.contract(destination.dataset, destination.version)
+        problems = check_destination(destination, contract)
+        if problems:
+            raise ConfigurationError(f"destination {path}:\n  - " + "\n  - ".join(problems))
+        return destination, contract
+
+    def destination_names(self) -> list[str]:
+        """Names of the project's own destinations and of those that ship with the code."""
+        return _names((*self.destinations, BUILT_IN_DESTINATIONS))
+
     def _source_path(self, name_or_path: str) -> Path:
-        if name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path:
-            return Path(name_or_path)
-        for folder in self.sources:
-            if (path := folder / f"{name_or_path}.yaml").is_file():
-                return path
-        known = sorted({p.stem for folder in self.sources for p in folder.glob("*.yaml")} - {"headrace"})
-        near = difflib.get_close_matches(name_or_path, known, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there is: {', '.join(known) or 'none'}."
-        looked = ", ".join(map(str, self.sources))
-        raise ConfigurationError(f"no source {name_or_path!r} in {looked}; {hint} Choose a project with --project DIR.")
+        return _named("source", name_or_path, self.sources)
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    return sorted({p.stem for folder in folders for p in folder.glob("*.yaml")} - {"headrace"})
+
+
+def _named(kind: str, name_or_path: str, folders: Sequence[Path]) -> Path:
+    """The file of a source or destination; the first folder that has one wins."""
+    if name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path:
+        return Path(name_or_path)
+    for folder in folders:
+        if (path := folder / f"{name_or_path}.yaml").is_file():
+            return path
+    known = _names(folders)
+    near = difflib.get_close_matches(name_or_path, known, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there is: {', '.join(known) or 'none'}."
+    looked = ", ".join(map(str, folders))
+    raise ConfigurationError(f"no {kind} {name_or_path!r} in {looked}; {hint} Choose a project with --project DIR.")
 
 
 def _catalog_url(root: Path, url: str | None) -> str | None:

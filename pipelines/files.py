@@ -23,7 +23,7 @@ from runners.dataflow import run_on_dataflow
 from runners.direct import run_bounded
 from runners.flink import submit, wait
 from runners.flink_rest import FlinkRest
-from transforms.decode import Cut
+from transforms.cut import Cut
 from transforms.lake.ledger import compute_ledger, unfinished
 from transforms.lake.location import Lake
 from transforms.lake.raw import InputFile, Landing, RawChunk, expand_inputs, land_file

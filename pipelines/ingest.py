@@ -25,7 +25,8 @@ from contracts.suppressions import NOTHING, Suppressions
 from transforms.account import CommitLedger
 from transforms.converge.transform import ConvergeIntoTable, timed_panes
 from transforms.converge.upkeep import UpkeepPlan
-from transforms.decode import ConflictLetters, Cut, DecodeRecords, RawRecords
+from transforms.cut import Cut
+from transforms.decode import DecodeRecords, RawRecords
 from transforms.immediate import PublishRows, RowsTopic
 from transforms.lake.location import Lake
 from transforms.lake.tables import (
@@ -36,6 +37,7 @@ from transforms.lake.tables import (
     Layout,
     ensure_table,
 )
+from transforms.letters import ConflictLetters
 from transforms.outcomes import Outcome
 
 _LATE_RANGE_S = 3_600  # late rows are few and reach far back: longer ranges than those of windows that are full

@@ -26,7 +26,7 @@ def _window(text: str) -> int | None:
     return seconds
 
 
-def _moment(*words: str) -> Any:
+def moment(*words: str) -> Any:
     """One of these words, or a time; as the word or milliseconds."""
 
     def read(text: str) -> str | int:
@@ -34,7 +34,7 @@ def _moment(*words: str) -> Any:
             return text
         microseconds = parse_timestamp(text, None)
         if microseconds is None:
-            raise ValueError(f"{', '.join(words)} or a time such as 2026-11-23T06:00:00Z")
+            raise ValueError(f"{', '.join(words)}{' or ' if words else ''}a time such as 2026-11-23T06:00:00Z")
         return microseconds // 1000
 
     return Reader(read, "|".join((*words, TIME)))
@@ -98,12 +98,12 @@ class IngestOptions:
     )  # fmt: skip
     start: str | int | None = option(
         "Kafka: where to begin; committed is after what this lake's ledger accounts for, else earliest.",
-        _moment("earliest", "latest", "committed"),
+        moment("earliest", "latest", "committed"),
         metavar="earliest|latest|committed|TIME", default=None, shown_default="committed",
     )  # fmt: skip
     until: str | int | None = option(
         "Kafka: read what is there now, or up to a record time, and end. Without it the job never ends.",
-        _moment("now"), metavar="now|TIME", default=None,
+        moment("now"), metavar="now|TIME", default=None,
     )  # fmt: skip
     group: str | None = option(
         "Kafka: consumer group whose offsets show how far the job is; nothing is read back from it.",

@@ -26,9 +26,16 @@ class RunSummary:
     manifest: dict[str, Any]
 
 
-def write_started(lake: Lake, run_id: str, started: datetime, source: str) -> None:
-    """Note that a run began, and where."""
-    note = {"run_id": run_id, "started_at": _text(started), "source": source, "pid": os.getpid(), "host": socket.gethostname()}
+def write_started(lake: Lake, run_id: str, started: datetime, source: str, pipeline: str = "ingest") -> None:
+    """Note that a run began, and where. source: what it reads, or the destination that it writes to."""
+    note = {
+        "run_id": run_id,
+        "started_at": _text(started),
+        "pipeline": pipeline,
+        "source": source,
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+    }
     write_document(run_file(lake, run_id, STARTED), note)
 
 
@@ -56,7 +63,7 @@ def recent_runs(lake: Lake, limit: int) -> Iterator[RunSummary]:
             document = json.loads(storage.read(run_file(lake, run_id, MANIFEST)))
             state = "finished"
         except FileNotFoundError:
-            document = {"source": started["source"]}
+            document = {"source": started["source"], "pipeline": started.get("pipeline", "ingest")}
             state = "running" if _alive(started) else "stopped"
         yield RunSummary(run_id, state, started["started_at"], document)
 

@@ -22,7 +22,7 @@ from transforms.lake.ledger import LedgerEntry
 class Progress:
     """Where a run is. step: what is done now. done, total: bytes, files or messages of that step; total 0 where no end is known."""
 
-    step: Literal["land", "ingest", "read", "account", "compare"]
+    step: Literal["land", "ingest", "read", "account", "compare", "deliver"]
     done: int
     total: int
     note: str = ""

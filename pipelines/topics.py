@@ -6,13 +6,12 @@ after (``headrace job``), or runs here until it is interrupted.
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Protocol
 
 import apache_beam as beam
 
@@ -22,12 +21,10 @@ from contracts.source import SourceSpec
 from pipelines.ingest import IngestGraph, Panes
 from pipelines.ingest_options import IngestOptions
 from pipelines.run import IngestReport, Progress, Report, RunClock, begin, finish, new_run_id
-from pipelines.submission import Attempt, record_ending, record_submission, resumed_run_id
-from pipelines.submit import flink_job, prism_binary
-from runners.direct import Build, run_unbounded
-from runners.flink import FlinkJob, salts_for, submit, wait
-from runners.flink_rest import FlinkRest
-from transforms.decode import Cut
+from pipelines.submission import resumed_run_id
+from pipelines.submit import flink_job, run_to_end, submit_endless
+from runners.flink import FlinkJob, salts_for
+from transforms.cut import Cut
 from transforms.immediate import RowsTopic
 from transforms.kafka.connection import KafkaAddress, KafkaCluster, KafkaConnection, Partitions
 from transforms.kafka.progress import PartitionProgress, ReaderProgress
@@ -39,6 +36,28 @@ from transforms.lake.segments import LogId, landed_up_to
 _LOOK_EVERY_S = 2.0
 _STREAM_WINDOW_S, _BOUNDED_WINDOW_S = 60, 3_600
 _MICROS = 1_000_000
+
+
+class TopicOptions(Protocol):
+    """What reading topics takes from a command line; see the options of ``headrace ingest``."""
+
+    @property
+    def start(self) -> str | int | None: ...  # noqa: D102
+
+    @property
+    def until(self) -> str | int | None: ...  # noqa: D102
+
+    @property
+    def topic_pattern(self) -> str | None: ...  # noqa: D102
+
+    @property
+    def group(self) -> str | None: ...  # noqa: D102
+
+    @property
+    def client_config(self) -> str | None: ...  # noqa: D102
+
+    @property
+    def on_offset_gap(self) -> str | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -74,14 +93,11 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
             f"source {spec.name}: its format is {spec.format}; from Kafka only jsonl is read, one JSON text a message"
         )
     lake = Lake.at(project.lake_location(options.lake), project.catalog)
-    address = KafkaAddress.parse(options.input[0])
-    if bool(address.topic) == bool(options.topic_pattern):
+    connection, topic = connected(options, options.input[0])
+    if bool(topic) == bool(options.topic_pattern):
         raise ConfigurationError("input: kafka://HOST:PORT/TOPIC, or kafka://HOST:PORT with --topic-pattern")
-    config = str(Path(options.client_config).absolute()) if options.client_config else None
-    connection = KafkaConnection(address.bootstrap, config)
-    connection.check()
     cluster = KafkaCluster(connection)
-    topics = cluster.matching(address.topic, options.topic_pattern)
+    topics = cluster.matching(topic, options.topic_pattern)
     job = replace(flink_job(options, project), endless=options.until is None) if options.runner == "flink" else None
     clock = RunClock()
     graph = IngestGraph(
@@ -106,17 +122,23 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
         suppressions=project.suppressions(contract),
     )
     begin(graph, clock)
-    partitions = _plan(options, lake, spec, cluster, topics)
-    source = _source(options, connection, address.topic, partitions, job, spec)
+    partitions = plan_partitions(options, cluster, topics, lambda log: frontier(lake, spec, log))
+    bounds = {
+        "bound_us": None if options.watermark_bound is None else options.watermark_bound * _MICROS,
+        "idle_us": None if options.idle_timeout is None else options.idle_timeout * _MICROS,
+    }
+    source = kafka_source(options, connection, topic, partitions, job, f"headrace-{spec.name}", **bounds)
 
     def build(pipeline: beam.Pipeline) -> None:
         graph.build(pipeline | "ReadKafka" >> ReadKafka(source, spec, lake))
 
     clock.done("plan")
     if job is not None and options.until is None:
-        return _submit(build, job, graph, options, topics)
+        job_id = submit_endless(build, job, lake, graph.run_id, options.beam_options)
+        partitions_read = sum(there.number for there in topics.values())
+        return Submitted(graph.run_id, spec.name, job_id, job.rest, tuple(topics), partitions_read)
     with _watched(lake, spec, partitions, report):
-        _run(build, job, graph, options)
+        run_to_end(build, job, lake, graph.run_id, options.beam_options)
     clock.done("ingest")
     report(Progress("account", 0, 1))
     ranges = {p.log: (p.next, p.end) for p in partitions}
@@ -145,10 +167,16 @@ def _immediate(
     return RowsTopic(connection, name)
 
 
-def _plan(
-    options: IngestOptions, lake: Lake, spec: SourceSpec, cluster: KafkaCluster, topics: Mapping[str, Partitions]
+def plan_partitions(
+    options: TopicOptions, cluster: KafkaCluster, topics: Mapping[str, Partitions], known: Callable[[LogId], int | None]
 ) -> list[PartitionProgress]:
     """Where every partition begins and ends.
+
+    Args:
+        options: start, until and what to do about a gap.
+        cluster: where the topics are.
+        topics: what is read.
+        known: how far a partition was dealt with before; None where it never was.
 
     Raises:
         ConfigurationError: what is to be read is gone, and the policy says fail.
@@ -157,7 +185,7 @@ def _plan(
     earliest, latest = cluster.offsets(keys, "earliest"), cluster.offsets(keys, "latest")
     start = options.start if options.start is not None else "committed"
     if start == "committed":
-        frontiers = {key: frontier(lake, spec, LogId(key[0], topics[key[0]].topic_id, key[1])) for key in keys}
+        frontiers = {key: known(LogId(key[0], topics[key[0]].topic_id, key[1])) for key in keys}
         begins = {key: earliest[key] if offset is None else offset for key, offset in frontiers.items()}
     else:
         begins = cluster.offsets(keys, start)
@@ -181,50 +209,52 @@ def _plan(
     ]
 
 
-def _source(
-    options: IngestOptions,
+def kafka_source(
+    options: TopicOptions,
     connection: KafkaConnection,
     topic: str,
-    partitions: list[PartitionProgress],
+    partitions: Sequence[PartitionProgress],
     job: FlinkJob | None,
-    spec: SourceSpec,
+    group: str,
+    **given: Any,
 ) -> KafkaSource:
+    """Partitions shared out to readers.
+
+    Args:
+        options: topic pattern, group and what to do about a gap.
+        connection: of the cluster.
+        topic: the one that is read, "" with a pattern.
+        partitions: where each begins.
+        job: how it runs; None on this machine.
+        group: unless the options name another.
+        given: further fields of KafkaSource; None for its default.
+    """
     parallelism = job.parallelism if job else 1
     readers = min(parallelism, max(p.partition for p in partitions) + 1)
     parts = [tuple(p for p in partitions if owner_of(p.topic, p.partition, readers) == number) for number in range(readers)]
-    given = {
-        "bound_us": None if options.watermark_bound is None else options.watermark_bound * _MICROS,
-        "idle_us": None if options.idle_timeout is None else options.idle_timeout * _MICROS,
-        "on_gap": options.on_offset_gap,
-    }
+    given["on_gap"] = options.on_offset_gap
     return KafkaSource(
         connection=connection,
-        group=options.group or f"headrace-{spec.name}",
+        group=options.group or group,
         topic=topic,
         topic_pattern=options.topic_pattern,
         readers=tuple(map(ReaderProgress, parts)),
         salts=salts_for(lambda number, salt: reader_name(number, readers, salt), readers, parallelism),
-        **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
+        **{name: value for name, value in given.items() if value is not None},
     )
 
 
-def _submit(build: Build, job: FlinkJob, graph: IngestGraph, options: IngestOptions, topics: Mapping[str, Partitions]) -> Submitted:
-    name = f"{graph.run_id}-{datetime.now(UTC):%H%M%S}" if resumed_run_id() else graph.run_id
-    job_id = submit(build, job, name, options.beam_options)
-    attempt = Attempt(job_id, datetime.now(UTC), job.from_savepoint)
-    record_submission(graph.lake, graph.run_id, sys.argv[1:], name, job.rest, attempt)
-    partitions = sum(there.number for there in topics.values())
-    return Submitted(graph.run_id, graph.spec.name, job_id, job.rest, tuple(topics), partitions)
+def connected(options: TopicOptions, uri: str) -> tuple[KafkaConnection, str]:
+    """A connection as the options say, and the topic that the address names; "" for none.
 
-
-def _run(build: Build, job: FlinkJob | None, graph: IngestGraph, options: IngestOptions) -> None:
-    if job is None:
-        run_unbounded(build, prism=prism_binary(), extra=options.beam_options)
-        return
-    job_id = submit(build, job, graph.run_id, options.beam_options)
-    record_submission(graph.lake, graph.run_id, sys.argv[1:], graph.run_id, job.rest, Attempt(job_id, datetime.now(UTC)))
-    wait(job_id, FlinkRest(job.rest))
-    record_ending(graph.lake, graph.run_id, "finished")
+    Raises:
+        ConfigurationError: the client's settings cannot be used.
+    """
+    address = KafkaAddress.parse(uri)
+    config = str(Path(options.client_config).absolute()) if options.client_config else None
+    connection = KafkaConnection(address.bootstrap, config)
+    connection.check()
+    return connection, address.topic
 
 
 @contextmanager

@@ -6,35 +6,34 @@ import gc
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import compress, pairwise
+from itertools import compress
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import xxhash
 from apache_beam import coders
 from apache_beam.metrics import Metrics
-from apache_beam.transforms.window import GlobalWindow, TimestampedValue
-from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MAX_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from contracts.codes import Code, Violation
+from contracts.codes import Violation
 from contracts.compiler.checker import Checked, RecordChecker
 from contracts.compiler.rows import RowFinisher
 from contracts.compiler.schemas import row_schema, to_arrow
-from contracts.compiler.timestamps import datetime_to_us
 from contracts.model import Contract
 from contracts.source import SourceSpec
 from contracts.suppressions import NOTHING, Suppressions
 from transforms.batch import RowBatch
-from transforms.converge.fold import GRID_S
+from transforms.cut import Cut, cut_batches, cut_shards
 from transforms.formats import Bookmark, ParsedRecords, format_for
 from transforms.kafka.messages import MessageBatch
 from transforms.lake.raw import RawChunk, open_raw
-from transforms.lake.tables import DEAD_LETTER_SCHEMA, WITHDRAWN, violations_column
+from transforms.lake.tables import DEAD_LETTER_SCHEMA
 from transforms.late import NEVER_LATE_US, is_late
+from transforms.letters import dead_letter_rows
 from transforms.outcomes import Outcome, PositionOutcomes, runs_of
 
 coders.registry.register_coder(RawChunk, coders.FastPrimitivesCoder)
@@ -62,28 +61,6 @@ class Decoded(NamedTuple):
     late: beam.PCollection[tuple[int, RowBatch]]
     filtered: beam.PCollection[PositionOutcomes]
     in_order: beam.PCollection[RowBatch]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cut:
-    """How batches are cut.
-
-    window_s: length of the event-time windows. allowed_lateness_s: see late.py. ranges: None takes rows of any time; else only
-    those whose ``_window_time`` lies in one of these [from, to), sorted and disjoint, microseconds.
-    """
-
-    window_s: int = 3_600
-    num_shards: int = 4
-    allowed_lateness_s: int = 600
-    ranges: tuple[tuple[int, int], ...] | None = None
-
-    def outside(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Which times lie in none of the ranges."""
-        if self.ranges is None:
-            return np.zeros(len(times), dtype=bool)
-        bounds = np.array(self.ranges, dtype=np.int64).ravel()
-        outside: npt.NDArray[np.bool_] = np.searchsorted(bounds, times, side="right") % 2 == 0
-        return outside
 
 
 @dataclass
@@ -194,39 +171,6 @@ class _Held:
         """Hold positions that end here, by raw file."""
         for raw_file, own in positions.items():
             self.aside.setdefault((outcome, raw_file), []).append(own)
-
-
-def cut_batches(rows: pa.Table, key: str, cut: Cut) -> Iterator[TimestampedValue]:
-    """Rows as (shard, RowBatch), one per window and shard, stamped with the last moment of the window."""
-    if len(rows) == 0:
-        return
-    shards = shards_of(rows.column(key).to_pylist(), cut.num_shards)
-    window_us = cut.window_s * _MICROS
-    windows = rows.column("_window_time").cast(pa.int64()).to_numpy() // window_us
-    slots = windows * cut.num_shards + shards
-    order = np.argsort(slots, kind="stable")
-    ordered = slots[order]
-    rows = rows.take(pa.array(order))
-    edges = [0, *(np.flatnonzero(np.diff(ordered)) + 1).tolist(), len(ordered)]
-    for start, end in pairwise(edges):
-        window, shard = divmod(int(ordered[start]), cut.num_shards)
-        last_moment = Timestamp(micros=(window + 1) * window_us - 1_000)  # runners keep milliseconds
-        yield TimestampedValue((shard, RowBatch(rows.slice(start, end - start))), last_moment)
-
-
-def cut_shards(rows: pa.Table, key: str, cut: Cut) -> Iterator[tuple[int, RowBatch]]:
-    """Rows of any time as (shard, RowBatch)."""
-    if len(rows) == 0:
-        return
-    shards = shards_of(rows.column(key).to_pylist(), cut.num_shards)
-    for shard in np.unique(shards).tolist():
-        yield shard, RowBatch(rows.filter(pa.array(shards == shard)))
-
-
-def shards_of(keys: Sequence[str], num_shards: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """``xxh3_128(key) % num_shards``, per key."""
-    digest = xxhash.xxh3_128_intdigest
-    return np.fromiter((digest(key.encode()) % num_shards for key in keys), dtype=np.int64, count=len(keys))
 
 
 @dataclass
@@ -383,86 +327,6 @@ class RecordDecoder:
             for index, violations in rejected.items()
         ]
         return dead_letter_rows(letters, list(rejected.values()), self._run_id)
-
-
-def dead_letter_rows(letters: list[dict[str, Any]], violations: list[list[Violation]], run_id: str) -> pa.Table:
-    """Dead letters as rows of their table; what follows from the rest is filled in."""
-    for letter in letters:
-        position = f"{letter['_raw_file']}:{letter['_position']}"
-        identity = letter.setdefault(
-            "dead_letter_id", _dead_letter_id(letter["_source"], position, letter["stage"], letter["dataset"])
-        )
-        digest = xxhash.xxh3_128_digest(identity.encode())
-        letter |= {"source": letter["_source"], "position": position, "run_id": run_id, "attempt": 1}
-        letter |= {"received_at": letter["_received_at"], "_time_corrected": False}
-        letter.setdefault("_window_time", letter["_received_at"])
-        for name, value in (("_fingerprint", digest), ("_row_hash", digest), ("_rank", b"")):
-            letter.setdefault(name, value)
-    columns = [
-        violations_column(violations) if f.name == "violations" else pa.array([x.get(f.name) for x in letters], f.type)
-        for f in DEAD_LETTER_SCHEMA
-    ]
-    return pa.Table.from_arrays(columns, schema=DEAD_LETTER_SCHEMA)
-
-
-@dataclass(frozen=True)
-class ConflictLetters:
-    """Makes the dead letters of contested keys, by range and shard; see ``conflict_letters``."""
-
-    contract: Contract
-    cut: Cut
-    run_id: str
-
-    def __call__(self, losers: pa.Table, won: pa.Table) -> Iterator[tuple[int, int, int, pa.Table]]:
-        """Letters as (from, to, shard, rows)."""
-        window_us = self.cut.window_s * _MICROS
-        for part in cut_batches(conflict_letters(losers, won, self.contract, self.run_id), "dead_letter_id", self.cut):
-            shard, batch = part.value
-            from_us = part.timestamp.micros // window_us * window_us
-            yield from_us, from_us + window_us, shard, batch.rows
-
-
-def conflict_letters(losers: pa.Table, won: pa.Table, contract: Contract, run_id: str) -> pa.Table:
-    """Rows that lost against another fingerprint as dead letters ``conflicting_duplicate``, one per event_id, cell and fingerprint.
-
-    Their id is that of the three, and their rank that of the row, so that whichever copy arrives first, the same one stays. A
-    fingerprint that lost may win in the end, by a smaller row: what won gives letters of the code WITHDRAWN, which take the place
-    of those that lost with a larger row, and which readers pass over.
-    """
-    columns = [
-        contract.event_id,
-        "_source",
-        "_raw_file",
-        "_position",
-        "_received_at",
-        "_fingerprint",
-        "_row_hash",
-        "_rank",
-        "_window_time",
-    ]
-    lost = losers.select(columns).to_pylist()
-    letters = lost + won.select(columns).to_pylist()
-    for number, letter in enumerate(letters):
-        event_id = letter.pop(contract.event_id)
-        cell = str(datetime_to_us(letter["_window_time"]) // (GRID_S * _MICROS))
-        letter["_rank"] += b"\0" if number < len(lost) else b"\1"
-        if number >= len(lost):  # another row than the letter that it may become later, by a name of its own
-            letter["_row_hash"] = xxhash.xxh3_128_digest(letter["_row_hash"])
-        letter |= {
-            "dead_letter_id": _dead_letter_id(event_id, cell, letter["_fingerprint"].hex(), contract.name),
-            "code": Code.CONFLICTING_DUPLICATE if number < len(lost) else WITHDRAWN,
-            "stage": "converge",
-            "dataset": contract.name,
-            "contract_version": contract.version,
-            "event_id": event_id,
-            "raw": None,  # read from raw/ by position when it is asked for
-        }
-    reason = Violation("$", "fingerprint", "the same content as the published row with this event_id")
-    return dead_letter_rows(letters, [[reason]] * len(letters), run_id)
-
-
-def _dead_letter_id(*parts: str) -> str:
-    return xxhash.xxh3_128_hexdigest("\0".join(parts).encode())
 
 
 def _text_at(record: Any, steps: Sequence[str]) -> str | None:

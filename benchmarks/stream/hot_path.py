@@ -31,7 +31,8 @@ from contracts.compiler.rows import RowFinisher
 from contracts.compiler.schemas import row_schema, to_arrow
 from contracts.project import Project
 from transforms.batch import RowBatch, RowBatchCoder
-from transforms.decode import Cut, RecordDecoder, cut_batches
+from transforms.cut import Cut, cut_batches
+from transforms.decode import RecordDecoder
 from transforms.immediate import RecentIds, RowsTopic, _PublishFn
 from transforms.kafka.connection import KafkaConnection
 from transforms.kafka.messages import MessageBatch

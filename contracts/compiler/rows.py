@@ -118,12 +118,13 @@ def canonical_rows(contract: Contract) -> Callable[[pa.Table], list[bytes]]:
     encode = _row_encoder(names)
 
     def encode_rows(rows: pa.Table) -> list[bytes]:
-        return encode(FinishedColumns({name: _canonical_values(rows.column(name)) for name in names}))
+        return encode(FinishedColumns({name: canonical_values(rows.column(name)) for name in names}))
 
     return encode_rows
 
 
-def _canonical_values(column: pa.ChunkedArray) -> Values:
+def canonical_values(column: pa.ChunkedArray) -> Values:
+    """Values of a column of finished rows as the canonical JSON is made of."""
     if pa.types.is_timestamp(column.type):
         return list(column.cast(pa.int64()).to_pylist())
     if pa.types.is_map(column.type):

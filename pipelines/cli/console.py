@@ -34,6 +34,7 @@ _STEPS = {
     "read": "reading topics",
     "account": "adding up the ledger",
     "compare": "comparing",
+    "deliver": "delivering",
 }
 _PIPE_WIDTH = 200  # tables in files and pipes are never folded to a terminal's width
 

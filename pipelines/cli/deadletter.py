@@ -15,6 +15,7 @@ from contracts.codes import Code
 from contracts.errors import ConfigurationError
 from contracts.project import Project
 from pipelines.cli.console import json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
+from transforms.deliver.receipts import LANE_PREFIX
 from transforms.lake.location import Lake
 from transforms.lake.records import read_record
 from transforms.lake.segments import LogId, is_log, offset_of, position_of
@@ -159,6 +160,9 @@ def short_position(position: str, batched: bool = False) -> str:
         batched: whether messages of the source hold several records; then the index in the message follows the offset.
     """
     raw_file, _, ordinal = position.rpartition(":")
+    if raw_file.startswith(LANE_PREFIX):  # refused by a destination
+        topic, _, lane = raw_file.removeprefix(LANE_PREFIX).split(":")
+        return f"{topic}[{lane}]:{ordinal}"
     if not is_log(raw_file):
         return f"{raw_file[:12]}:{ordinal}"
     log, number = LogId.parse(raw_file), int(ordinal)

@@ -19,6 +19,7 @@ Exit codes: 0 the ledger adds up; 1 the data said no (all good output is written
 _VERBS = {
     "contract": "Contracts and source specs: check, export.",
     "deadletter": "Rejected records: list them, explain one, count them.",
+    "deliver": "Rows to a destination: in order, within its limits, each accounted for.",
     "ingest": "Land files, check every record, fold the good ones into tables.",
     "job": "Streaming jobs on Flink: list, look, stop, cancel, supervise.",
     "lake": "Files and tables of a lake: list, compact, expire, clean.",

@@ -9,6 +9,7 @@ import click
 
 from contracts.errors import ConfigurationError
 from pipelines.cli.console import fail, json_option, plain_errors, print_json, stderr, stdout, table
+from runners.stack.cdp.component import WRITE_KEY
 from runners.stack.gcs import BUCKET
 from runners.stack.layout import Layout, Settings
 from runners.stack.stack import EXTRA, GROUPS, USUAL, Stack, Status
@@ -23,7 +24,9 @@ def stack() -> None:
 
 @stack.command("up", epilog="\b\nExample:\n  headrace stack up --only kafka,flink --slots 4")
 @click.option("--only", metavar="NAMES", help=f"Some of {','.join(GROUPS)}; else all but those of --with.")
-@click.option("--with", "extra", metavar="NAMES", help=f"Also these: {','.join(EXTRA)} (an emulator of Google Cloud Storage).")
+@click.option(
+    "--with", "extra", metavar="NAMES", help=f"Also these: {','.join(EXTRA)} (an emulator of Google Cloud Storage; a CDP endpoint)."
+)
 @click.option("--slots", type=click.IntRange(1), help="Task slots, and Flink's default parallelism.  [default: 2]")
 @click.option("--taskmanager-memory", metavar="SIZE", help="Of the TaskManager, its Python workers not included.  [default: 4g]")
 @click.option("--port", "ports", metavar="NAME=NUMBER", multiple=True, help="Another port, such as kafka=29192. May be repeated.")
@@ -58,6 +61,8 @@ def up(
         stdout.print(f"{name.replace('_', ' '):16} {value}")
     if any(one.component == "gcs" for one in found):
         stdout.print(f"export STORAGE_EMULATOR_HOST={it.gcs_emulator}  # bucket gs://{BUCKET}", highlight=False, soft_wrap=True)
+    if any(one.component == "cdp" for one in found):
+        stdout.print(f"CDP endpoint {it.cdp_endpoint}  # write key {WRITE_KEY}; also a page", highlight=False, soft_wrap=True)
 
 
 @stack.command("down", epilog="\b\nExample:\n  headrace stack down --purge-data")
@@ -113,6 +118,8 @@ def _addresses(it: Stack) -> dict[str, str]:
         "checkpoints_dir": str(it.checkpoints_dir),
         "savepoints_dir": str(it.savepoints_dir),
         "gcs_emulator": it.gcs_emulator,
+        "cdp_endpoint": it.cdp_endpoint,
+        "cdp_write_key": WRITE_KEY,
     }
 
 

@@ -34,12 +34,13 @@ from transforms.converge.fold import fold_rows
 from transforms.converge.publish import RangeFold, read_rows, table_totals
 from transforms.converge.swap import Marks, Swap, overlaps, swap_ranges
 from transforms.converge.transform import commit_letters
-from transforms.decode import ConflictLetters, Cut
+from transforms.cut import Cut
 from transforms.lake.landed import Ints, Positions
 from transforms.lake.ledger import append_outcomes
 from transforms.lake.location import Lake
 from transforms.lake.tables import DEAD_LETTERS, LEDGER, PublishedFile, committed, published_files
 from transforms.lake.upkeep import key_of
+from transforms.letters import ConflictLetters
 from transforms.outcomes import Outcome, PositionOutcomes
 from transforms.replay.diff import compare
 from transforms.replay.letters import Letters, replace_letters

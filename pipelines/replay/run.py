@@ -29,7 +29,7 @@ from runners.flink import submit, wait
 from runners.flink_rest import FlinkRest
 from transforms.converge.publish import table_totals
 from transforms.converge.swap import Marks, Swap, swap_ranges
-from transforms.decode import Cut
+from transforms.cut import Cut
 from transforms.immediate import RowsTopic
 from transforms.kafka.connection import KafkaAddress, KafkaCluster, KafkaConnection
 from transforms.lake.landed import Landed, Positions, parcels

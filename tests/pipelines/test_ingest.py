@@ -17,7 +17,7 @@ from pipelines.ingest import IngestGraph, Panes
 from pipelines.ingest_options import IngestOptions
 from pipelines.run import IngestReport
 from runners.direct import run_bounded
-from transforms.decode import Cut
+from transforms.cut import Cut
 from transforms.kafka.messages import MessageBatch
 from transforms.lake.location import Lake
 from transforms.lake.raw import RawChunk

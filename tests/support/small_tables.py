@@ -12,7 +12,7 @@ import xxhash
 from contracts.compiler.schemas import PROVENANCE
 from tests.support.lake_state import row_digest
 from transforms.converge.publish import RangeFold, fold_range, publish
-from transforms.decode import shards_of
+from transforms.cut import shards_of
 from transforms.lake.location import Lake
 from transforms.lake.tables import Layout, ensure_table, published_files
 

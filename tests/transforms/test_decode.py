@@ -17,7 +17,8 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from contracts.project import Project
 from transforms.batch import RowBatch
-from transforms.decode import Cut, DecodeRecords, RecordDecoder, cut_batches, shards_of
+from transforms.cut import Cut, cut_batches, shards_of
+from transforms.decode import DecodeRecords, RecordDecoder
 from transforms.formats import ParsedRecords
 from transforms.kafka.messages import MessageBatch
 

@@ -256,10 +256,11 @@ def _aligned(tables: Sequence[pa.Table]) -> list[pa.Table]:
     """The tables with the first one's schema and what columns others have more: a contract may be newer or older than a file."""
     fields = {field.name: field for table in reversed(tables) for field in table.schema}
     schema = pa.schema([*tables[0].schema, *(field for name, field in fields.items() if name not in tables[0].column_names)])
-    return [table if table.schema.equals(schema) else _with_schema(table, schema) for table in tables]
+    return [table if table.schema.equals(schema) else with_schema(table, schema) for table in tables]
 
 
-def _with_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+def with_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows with these columns: nulls where a file was written before there was a column."""
     have = set(rows.column_names)
     columns = [rows.column(f.name).cast(f.type) if f.name in have else pa.nulls(len(rows), f.type) for f in schema]
     return pa.Table.from_arrays(columns, schema=schema)

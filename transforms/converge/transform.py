@@ -148,13 +148,17 @@ def commit_letters(lake: Lake, folds: Sequence[RangeFold], letters: Letters, run
     if not losers:
         return
     won = [decode_rows(data) for fold in folds for data in fold.won]
+    found = letters(pa.concat_tables(losers, promote_options="default"), pa.concat_tables(won, promote_options="default"))
+    fold_in_letters(lake, found, run_id)
+
+
+def fold_in_letters(lake: Lake, letters: Iterable[tuple[int, int, int, pa.Table]], run_id: str) -> None:
+    """Commit dead letters, given as (from, to, shard, rows)."""
     table = lake.load(DEAD_LETTERS)
     published = published_files(table)
     found = [
         fold_range(table, published, rows, key="dead_letter_id", from_us=from_us, to_us=to_us, shard=shard)
-        for from_us, to_us, shard, rows in letters(
-            pa.concat_tables(losers, promote_options="default"), pa.concat_tables(won, promote_options="default")
-        )
+        for from_us, to_us, shard, rows in letters
     ]
     publish(lake, DEAD_LETTERS, found, key="dead_letter_id", run_id=run_id)
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -184,40 +182,3 @@ class PartitionsReader:
     def close(self) -> None:
         """Close the consumer."""
         self._consumer.close()
-
-
-class _Garage:
-    """Readers that nobody uses for the moment.
-
-    Runners give the rest of a reader's work to any copy of a DoFn in the process; the open connection and what it has fetched ahead
-    go with it. A reader that nobody asks for is closed after a while.
-    """
-
-    _KEPT_S = 60.0
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._readers: dict[Any, tuple[PartitionsReader, float]] = {}
-
-    @contextlib.contextmanager
-    def lent(self, name: str, connection: KafkaConnection, group: str, on_gap: OnGap) -> Iterator[PartitionsReader]:
-        """The reader of this name, or a new one; not for anybody else meanwhile. Closed where its user fails."""
-        now = time.monotonic()
-        key = name, connection, group, on_gap
-        with self._lock:
-            reader = self._readers.pop(key, (None, now))[0]
-            old = [name for name, (_, since) in self._readers.items() if now - since > self._KEPT_S]
-            forgotten = [self._readers.pop(name)[0] for name in old]
-        for other in forgotten:
-            other.close()
-        reader = reader or PartitionsReader(connection, group, on_gap)
-        try:
-            yield reader
-        except BaseException:  # also of a generator that is dropped: what it has fetched is of no use to anybody
-            reader.close()
-            raise
-        with self._lock:
-            self._readers[key] = reader, time.monotonic()
-
-
-GARAGE = _Garage()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import codecs
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import apache_beam as beam
 import msgspec
@@ -21,9 +21,10 @@ from confluent_kafka import KafkaException
 
 from contracts.errors import ComponentDownError
 from contracts.source import SourceSpec
+from transforms.garage import GARAGE
 from transforms.kafka.connection import KafkaCluster, KafkaConnection, Partitions
 from transforms.kafka.messages import MessageBatch
-from transforms.kafka.poll import GARAGE, OffsetGapError, PartitionsReader, Polled
+from transforms.kafka.poll import OffsetGapError, PartitionsReader, Polled
 from transforms.kafka.progress import (
     END_OF_TIME_US,
     PartitionProgress,
@@ -84,11 +85,9 @@ class ReadKafka(beam.PTransform):
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[MessageBatch]:
         """See the class."""
-        readers = len(self.source.salts)
-        names = [reader_name(number, readers, salt) for number, salt in enumerate(self.source.salts)]
         return (
             pipeline
-            | "Readers" >> beam.Create(names, reshuffle=False)
+            | "Readers" >> beam.Create(reader_names(self.source.salts), reshuffle=False)
             | "Read" >> beam.ParDo(_ReadFn(self.source, self.spec, self.lake))
         )
 
@@ -102,26 +101,44 @@ def reader_name(number: int, readers: int, salt: int) -> bytes:
     return json.dumps({"reader": number, "of": readers, "salt": salt}, separators=(",", ":")).encode()
 
 
+def reader_names(salts: Sequence[int]) -> list[bytes]:
+    """The elements of all readers."""
+    return [reader_name(number, len(salts), salt) for number, salt in enumerate(salts)]
+
+
 def owner_of(topic: str, partition: int, readers: int) -> int:
     """Which reader a partition belongs to: round robin within a topic."""
     return partition % readers
 
 
-class _ReaderRestrictions(RestrictionProvider):
-    """The DoFn itself is its own provider: where readers begin differs from job to job."""
+class HasReaders(Protocol):
+    """What says where readers begin."""
 
-    _source: KafkaSource
+    @property
+    def readers(self) -> tuple[ReaderProgress, ...]:
+        """Each reader's lanes."""
+        ...
+
+
+class ReaderRestrictions(RestrictionProvider):
+    """A DoFn over readers is its own provider: where they begin differs from job to job."""
+
+    _source: HasReaders
 
     def initial_restriction(self, element: bytes) -> ReaderProgress:
+        """Where this reader begins."""
         return self._source.readers[int(json.loads(element)["reader"])]
 
     def create_tracker(self, restriction: ReaderProgress) -> ReaderProgressTracker:
+        """See Beam."""
         return ReaderProgressTracker(restriction)
 
     def restriction_size(self, element: bytes, restriction: ReaderProgress) -> int:
+        """All readers weigh the same."""
         return 1
 
     def restriction_coder(self) -> Any:
+        """See Beam."""
         return beam.coders.registry.get_coder(ReaderProgress)
 
     def truncate(self, element: bytes, restriction: ReaderProgress) -> None:
@@ -150,7 +167,9 @@ class _Unlanded:
 
 
 @beam.typehints.with_output_types(MessageBatch)
-class _ReadFn(beam.DoFn, _ReaderRestrictions):
+class _ReadFn(beam.DoFn, ReaderRestrictions):
+    _source: KafkaSource
+
     def __init__(self, source: KafkaSource, spec: SourceSpec, lake: Lake, clock: Callable[[], float] = time.time) -> None:
         self._source, self._spec, self._lake, self._clock = source, spec, lake, clock
         self._messages = Metrics.counter(f"kafka/{spec.name}", "messages")
@@ -175,10 +194,11 @@ class _ReadFn(beam.DoFn, _ReaderRestrictions):
         progress: ReaderProgress = tracker.current_restriction()
         name = json.loads(element)
         number, readers = name["reader"], name["of"]
-        with GARAGE.lent(f"{self._spec.name} {number}", source.connection, source.group, source.on_gap) as reader:
+        key = self._spec.name, number, source.connection, source.group, source.on_gap
+        with GARAGE.lent(key, lambda: PartitionsReader(source.connection, source.group, source.on_gap)) as reader:
             until, size = self._clock() + source.slice_s, 0
             while not progress.finished:
-                progress = self._with_new_partitions(reader, number, readers, progress)
+                progress = with_new_partitions(reader, source, number, readers, progress)
                 reader.resume(progress.partitions)
                 reader.pause(far_ahead(progress))
                 polled = reader.poll(_POLL_MESSAGES, _POLL_S)
@@ -263,27 +283,6 @@ class _ReadFn(beam.DoFn, _ReaderRestrictions):
             return progress
         return msgspec.structs.replace(progress, watermark_us=max(progress.watermark_us, target))
 
-    def _with_new_partitions(self, reader: PartitionsReader, number: int, readers: int, progress: ReaderProgress) -> ReaderProgress:
-        """Looks every half minute whether topics have more partitions, are new, or are others than before."""
-        now, source = time.monotonic(), self._source
-        if now - reader.looked_s < (_LOOK_AGAIN_S if reader.topics_changed else _DISCOVER_S):
-            return progress
-        if not (reader.topics_changed or progress.endless):
-            return progress
-        reader.looked_s = now
-        try:
-            cluster = KafkaCluster(source.connection, deadline_s=_LOOK_S)
-            found = cluster.matching(source.topic, source.topic_pattern)
-            after = _from_earliest(cluster, progress, merge_partitions(progress, found, number, readers))
-            if after == progress:
-                settled = reader.settle_gaps()
-                changed = {p.log: msgspec.structs.replace(p, next=settled[p.log]) for p in progress.partitions if p.log in settled}
-                after = progress.with_partitions(changed, source.bound_us)
-            reader.topics_changed = False
-        except (ComponentDownError, KafkaException):  # away for now; asked again
-            return progress
-        return after
-
     def _keep(self, log: LogId, before: ReaderProgress, part: Polled, batch: MessageBatch | None) -> None:
         """For landing at the end of the bundle."""
         p = next(p for p in before.partitions if p.log == log)
@@ -298,6 +297,38 @@ class _ReadFn(beam.DoFn, _ReaderRestrictions):
         """Tell the broker once the runner has made this bundle durable."""
         offsets = {(p.topic, p.partition): p.next for p in progress.partitions}
         finalizer.register(lambda: reader.commit(offsets))
+
+
+def with_new_partitions(
+    reader: PartitionsReader, source: KafkaSource, number: int, readers: int, progress: ReaderProgress
+) -> ReaderProgress:
+    """Looks every half minute whether topics have more partitions, are new, or are others than before.
+
+    Args:
+        reader: of these partitions.
+        source: what they are of.
+        number: of the reader, of so many
+        readers: readers.
+        progress: its partitions.
+    """
+    now = time.monotonic()
+    if now - reader.looked_s < (_LOOK_AGAIN_S if reader.topics_changed else _DISCOVER_S):
+        return progress
+    if not (reader.topics_changed or progress.endless):
+        return progress
+    reader.looked_s = now
+    try:
+        cluster = KafkaCluster(source.connection, deadline_s=_LOOK_S)
+        found = cluster.matching(source.topic, source.topic_pattern)
+        after = _from_earliest(cluster, progress, merge_partitions(progress, found, number, readers))
+        if after == progress:
+            settled = reader.settle_gaps()
+            changed = {p.log: msgspec.structs.replace(p, next=settled[p.log]) for p in progress.partitions if p.log in settled}
+            after = progress.with_partitions(changed, source.bound_us)
+        reader.topics_changed = False
+    except (ComponentDownError, KafkaException):  # away for now; asked again
+        return progress
+    return after
 
 
 def merge_partitions(progress: ReaderProgress, found: Mapping[str, Partitions], number: int, readers: int) -> ReaderProgress:

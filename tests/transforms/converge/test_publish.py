@@ -16,7 +16,7 @@ from contracts.errors import ConfigurationError, LayoutMismatchError
 from tests.support.lake_state import claimed, content_hash, scan
 from tests.support.small_tables import DAY_S, NAME, NUM_SHARDS, SCHEMA, WIDER, folds_of, make, put, put_many, row
 from transforms.converge.publish import publish, read_positions
-from transforms.decode import shards_of
+from transforms.cut import shards_of
 from transforms.lake.location import Lake
 from transforms.lake.tables import Layout, ensure_table, published_files
 from transforms.lake.upkeep import compact

@@ -14,7 +14,6 @@ from contracts.codes import Code, Violation
 from contracts.source import PayloadPath, SourceSpec
 from tests.support.small_tables import DAY_S, NAME, make, put, row
 from transforms.converge.publish import fold_range, publish
-from transforms.decode import dead_letter_rows
 from transforms.lake import landed, ledger
 from transforms.lake.ledger import LedgerEntry, append_outcomes, frontier, log_ledger, source_ledger
 from transforms.lake.location import Lake
@@ -30,6 +29,7 @@ from transforms.lake.tables import (
     ensure_table,
     published_files,
 )
+from transforms.letters import dead_letter_rows
 from transforms.outcomes import Outcome, PositionOutcomes, runs_of
 
 LOG, OTHER = LogId("events", "tid", 0), LogId("events", "tid", 1)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.lake_state import claimed, content_hash, scan, table_rows
 from tests.support.small_tables import DAY_S, NAME, NUM_SHARDS, make, put, row
-from transforms.decode import shards_of
+from transforms.cut import shards_of
 from transforms.lake import upkeep
 from transforms.lake.ledger import append_outcomes
 from transforms.lake.location import Lake

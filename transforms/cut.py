@@ -1,0 +1,74 @@
+"""Rows cut by event-time window and shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import xxhash
+from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import Timestamp
+
+from transforms.batch import RowBatch
+
+_MICROS = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """How batches are cut.
+
+    window_s: length of the event-time windows. allowed_lateness_s: see late.py. ranges: None takes rows of any time; else only
+    those whose ``_window_time`` lies in one of these [from, to), sorted and disjoint, microseconds.
+    """
+
+    window_s: int = 3_600
+    num_shards: int = 4
+    allowed_lateness_s: int = 600
+    ranges: tuple[tuple[int, int], ...] | None = None
+
+    def outside(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which times lie in none of the ranges."""
+        if self.ranges is None:
+            return np.zeros(len(times), dtype=bool)
+        bounds = np.array(self.ranges, dtype=np.int64).ravel()
+        outside: npt.NDArray[np.bool_] = np.searchsorted(bounds, times, side="right") % 2 == 0
+        return outside
+
+
+def cut_batches(rows: pa.Table, key: str, cut: Cut) -> Iterator[TimestampedValue]:
+    """Rows as (shard, RowBatch), one per window and shard, stamped with the last moment of the window."""
+    if len(rows) == 0:
+        return
+    shards = shards_of(rows.column(key).to_pylist(), cut.num_shards)
+    window_us = cut.window_s * _MICROS
+    windows = rows.column("_window_time").cast(pa.int64()).to_numpy() // window_us
+    slots = windows * cut.num_shards + shards
+    order = np.argsort(slots, kind="stable")
+    ordered = slots[order]
+    rows = rows.take(pa.array(order))
+    edges = [0, *(np.flatnonzero(np.diff(ordered)) + 1).tolist(), len(ordered)]
+    for start, end in pairwise(edges):
+        window, shard = divmod(int(ordered[start]), cut.num_shards)
+        last_moment = Timestamp(micros=(window + 1) * window_us - 1_000)  # runners keep milliseconds
+        yield TimestampedValue((shard, RowBatch(rows.slice(start, end - start))), last_moment)
+
+
+def cut_shards(rows: pa.Table, key: str, cut: Cut) -> Iterator[tuple[int, RowBatch]]:
+    """Rows of any time as (shard, RowBatch)."""
+    if len(rows) == 0:
+        return
+    shards = shards_of(rows.column(key).to_pylist(), cut.num_shards)
+    for shard in np.unique(shards).tolist():
+        yield shard, RowBatch(rows.filter(pa.array(shards == shard)))
+
+
+def shards_of(keys: Sequence[str], num_shards: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """``xxh3_128(key) % num_shards``, per key."""
+    digest = xxhash.xxh3_128_intdigest
+    return np.fromiter((digest(key.encode()) % num_shards for key in keys), dtype=np.int64, count=len(keys))

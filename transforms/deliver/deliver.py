@@ -1,0 +1,88 @@
+"""Delivery as a PTransform: a splittable DoFn that reads lanes, sends their rows in order, and claims what is settled."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.utils.timestamp import Duration
+
+from transforms.deliver.desk import Delivery, Desk
+from transforms.deliver.receipts import Counts
+from transforms.garage import GARAGE
+from transforms.kafka.read import ReaderRestrictions, reader_names
+
+_DOWN_S = 2  # until a reader whose destination is down is asked again by the runner
+_COLLECT_S = 0.05
+_TRACKER = beam.DoFn.RestrictionParam()
+
+
+class DeliverRows(beam.PTransform[Any, Any]):
+    """Deliver rows to a destination.
+
+    Input: a pipeline. Output: counts of what was settled, per stretch of a lane, ``{"delivered": 700, "withheld:…": 12, …}``.
+    Windowing: none needed.
+    Guarantees: what has a receipt was answered by the destination; rows of a user are sent in order, the next request after the
+        answer to the one before. What is in flight when a worker dies is sent again with the same ids and nothing else is. A
+        destination that is down holds its lanes and nothing else: memory is bounded, checkpoints go on, and so do other readers.
+    """
+
+    def __init__(self, delivery: Delivery) -> None:
+        super().__init__()
+        self._delivery = delivery
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[Counts]:
+        """See the class."""
+        return (
+            pipeline
+            | "Readers" >> beam.Create(reader_names(self._delivery.lanes.salts), reshuffle=False)
+            | "Send" >> beam.ParDo(_DeliverFn(self._delivery))
+        )
+
+
+@beam.typehints.with_output_types(dict)
+class _DeliverFn(beam.DoFn, ReaderRestrictions):
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery, self._source = delivery, delivery.lanes
+        self._space = f"deliver/{delivery.destination.name}"
+
+    @beam.DoFn.unbounded_per_element()
+    def process(self, element: bytes, tracker: Any = _TRACKER) -> Iterator[dict[str, int]]:
+        delivery, name = self._delivery, json.loads(element)
+        number, readers = name["reader"], name["of"]
+        progress = tracker.current_restriction()
+        waits = 0
+        key = delivery.run_id, delivery.destination.name, number
+        with GARAGE.lent(key, lambda: Desk(delivery, number, readers)) as desk:
+            desk.begin(progress)
+            began = time.monotonic()
+            until = began + delivery.slice_s
+            while not progress.finished:
+                over = time.monotonic() >= until
+                if not over:
+                    desk.look()
+                    desk.dispatch(until + delivery.destination.limits.patience_s)
+                moved = desk.collect(_COLLECT_S)
+                after = desk.progress()
+                if after != progress:
+                    if not tracker.try_claim(after):
+                        return
+                    progress = after
+                if moved:
+                    self._count(moved.counts)
+                    yield dict(moved.counts)
+                desk.tell()
+                if over and not desk.busy:
+                    waits = _DOWN_S if desk.down else 0
+                    break
+            desk.close_slice(progress)
+        if not progress.finished:
+            tracker.defer_remainder(Duration(waits))
+
+    def _count(self, counts: Counts) -> None:
+        for name, count in counts.items():
+            Metrics.counter(self._space, f"rows_{name.partition(':')[0]}").inc(count)

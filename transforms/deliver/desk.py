@@ -1,0 +1,244 @@
+"""The desk of one reader: its lanes, what waits in them, and the requests that are under way. No Beam in here."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+import msgspec
+
+from contracts.compiler.events import EventEncoder
+from contracts.destination import Destination
+from contracts.errors import ComponentDownError
+from contracts.model import Contract
+from contracts.suppressions import Suppressions
+from transforms.deliver.http.sink import HttpSink
+from transforms.deliver.lane import Lane, Sent, send_items
+from transforms.deliver.letters import settle_letters
+from transforms.deliver.receipts import DELIVERED, Counts, LaneReceipts
+from transforms.deliver.source import Lanes
+from transforms.deliver.state import DOWN, ENDED, ReaderState, write_state
+from transforms.kafka.progress import END_OF_TIME_US, PartitionProgress, ReaderProgress
+from transforms.lake.location import Lake
+from transforms.lake.segments import LogId
+
+_LANE_BYTES = 4 << 20  # that may wait in a lane: several requests
+_DESK_BYTES = 64 << 20
+_IDLE_S, _BUSY_S = 0.2, 0.02
+_TELL_EVERY_S = 2.0
+_RATE_S = 30.0
+_MICROS = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """Everything that workers need to know; travels to them.
+
+    lake: where receipts lie. destination, contract: checked against each other. suppressions: ids that must not leave. run_id:
+    names the run. lanes: where rows come from. slice_s: how long a reader works before it makes its progress durable with the
+    runner. give_up_s: how long the destination may be down before the run fails; None: for ever.
+    """
+
+    lake: Lake
+    destination: Destination
+    contract: Contract
+    suppressions: Suppressions
+    run_id: str
+    lanes: Lanes
+    slice_s: float = 5.0
+    give_up_s: float | None = None
+
+
+@dataclass
+class Moved:
+    """What happened since it was asked last."""
+
+    progress: ReaderProgress
+    counts: Counts = field(default_factory=Counter)
+
+
+class Desk:
+    """One reader's work. For one thread.
+
+    Args:
+        delivery: what is delivered.
+        number: the reader's, of so many
+        readers: readers.
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, delivery: Delivery, number: int, readers: int, clock: Callable[[], float] = time.time) -> None:
+        self._delivery, self._number, self._readers, self._clock = delivery, number, readers, clock
+        destination = delivery.destination
+        encoder = EventEncoder(destination, delivery.contract, delivery.suppressions)
+        self._limits = destination.limits
+        self._sink = HttpSink(destination, share=1 / readers)
+        self._reader = delivery.lanes.open(number, readers, encoder)
+        self._pool = ThreadPoolExecutor(max(1, round(self._limits.in_flight / readers)), f"deliver-{number}")
+        self._busy: dict[Future[Sent], Lane] = {}
+        self._lanes: dict[LogId, Lane] = {}
+        self._progress = ReaderProgress(())
+        self._started_us = int(clock() * _MICROS)
+        self._counts: Counts = Counter()
+        self._recent: deque[tuple[float, int, int]] = deque()
+        self._told_s = float("-inf")
+        self._failed_s: float | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether requests are under way."""
+        return bool(self._busy)
+
+    @property
+    def down(self) -> bool:
+        """Whether the destination is down."""
+        return self._sink.state().state == DOWN
+
+    def begin(self, progress: ReaderProgress) -> None:
+        """Go on from this progress; what waits from before stays where it fits."""
+        self._progress = progress
+        known = self._lanes
+        self._lanes = {}
+        for p in progress.partitions:
+            lane = known.get(p.log)
+            if lane is None or lane.next != p.next:  # also where the runner goes on from an older place: receipts say what was done
+                receipts = LaneReceipts(self._delivery.lake, self._delivery.destination.name, p.log)
+                lane = Lane(p.log, p.next, receipts)
+            self._lanes[p.log] = lane
+
+    def look(self) -> None:
+        """Read more, where there is room for it."""
+        fresh = self._reader.refreshed(self._progress)
+        if fresh != self._progress:
+            self.begin(fresh)
+        full = sum(lane.waiting_bytes for lane in self._lanes.values()) > _DESK_BYTES
+        room = {
+            p.log
+            for p in self._progress.partitions
+            if not p.finished and not full and self._lanes[p.log].waiting_bytes < _LANE_BYTES and not self._lanes[p.log].ended
+        }
+        timeout = _BUSY_S if self._busy or any(lane.waiting for lane in self._lanes.values()) else _IDLE_S
+        if not room:
+            if not self._busy:
+                time.sleep(timeout)
+            return
+        read_to = {log: lane.read_to for log, lane in self._lanes.items()}
+        for log, read in self._reader.read(self._progress, read_to, room, timeout).items():
+            self._lanes[log].add(read.items, read.read_to, read.ended)
+
+    def dispatch(self, until_s: float) -> None:
+        """Give lanes that have enough, or have waited long enough, to be sent; each at most once at a time."""
+        next_try = self._sink.state().next_try
+        if next_try is not None and next_try > self._clock():
+            return
+        sending = {lane.log for lane in self._busy.values()}
+        now = time.monotonic()
+        most_bytes = self._sink.limits.size_bytes
+        for lane in self._lanes.values():
+            if lane.log in sending or not lane.waiting:
+                continue
+            flush = lane.ended or (lane.since_s is not None and now - lane.since_s >= self._limits.linger_s)
+            if not flush and lane.waiting_bytes < most_bytes and len(lane.waiting) < self._sink.limits.events:
+                continue
+            start = lane.next
+            items, end = lane.take()
+            future = self._pool.submit(
+                send_items, items, start=start, end=end, flush=flush, sink=self._sink, receipts=lane.receipts, until_s=until_s
+            )
+            self._busy[future] = lane
+
+    def collect(self, timeout_s: float) -> Moved | None:
+        """What was settled; None if nothing was.
+
+        Raises:
+            ComponentDownError: the destination was down for too long.
+        """
+        if not self._busy:
+            return None
+        done, _ = wait(self._busy, timeout_s, FIRST_COMPLETED)
+        counts: Counts = Counter()
+        moved = False
+        for future in done:
+            lane = self._busy.pop(future)
+            sent = future.result()
+            before = lane.next
+            lane.give_back(sent.rest, sent.sent_to)
+            moved |= lane.next != before
+            counts += sent.counts
+            self._recent.append((time.monotonic(), sent.counts[DELIVERED], sent.bytes_sent))
+        self._counts += counts
+        self._check_down()
+        return Moved(self.progress(), counts) if moved else None
+
+    def progress(self) -> ReaderProgress:
+        """How far everything is settled."""
+        moved = {p.log: self._moved(p) for p in self._progress.partitions}
+        self._progress = msgspec.structs.replace(self._progress, partitions=tuple(moved[p.log] for p in self._progress.partitions))
+        if self._progress.finished:
+            self._progress = msgspec.structs.replace(self._progress, watermark_us=END_OF_TIME_US)
+        return self._progress
+
+    def _moved(self, p: PartitionProgress) -> PartitionProgress:
+        return msgspec.structs.replace(p, next=self._lanes[p.log].next)
+
+    def close_slice(self, progress: ReaderProgress) -> None:
+        """Before the reader's work is handed back to the runner."""
+        settle_letters(
+            self._delivery.lake, self._delivery.destination, self._delivery.contract, self._delivery.run_id, list(self._lanes)
+        )
+        self._reader.committed(progress)
+        self.tell(ended=progress.finished)
+
+    def tell(self, *, ended: bool = False) -> None:
+        """Say where it is, every few seconds."""
+        now = time.monotonic()
+        if now - self._told_s < _TELL_EVERY_S and not ended:
+            return
+        self._told_s = now
+        while self._recent and now - self._recent[0][0] > _RATE_S:
+            self._recent.popleft()
+        sink, now_us = self._sink.state(), int(self._clock() * _MICROS)
+        span_s = min(_RATE_S, max((now_us - self._started_us) / _MICROS, 1.0))
+        lanes = self._lanes.values()
+        write_state(
+            self._delivery.lake,
+            ReaderState(
+                run_id=self._delivery.run_id, destination=self._delivery.destination.name, reader=self._number, of=self._readers,
+                endless=self._progress.endless,
+                updated_us=now_us, started_us=self._started_us,
+                state=ENDED if ended else sink.state, since_us=int(sink.since * _MICROS),
+                next_try_us=None if sink.next_try is None else int(sink.next_try * _MICROS), last_failure=sink.last_failure,
+                counts=dict(self._counts),
+                events_per_s=round(sum(n for _, n, _ in self._recent) / span_s, 1),
+                bytes_per_s=round(sum(size for _, _, size in self._recent) / span_s, 1),
+                requests=sink.counters.requests, retried=sink.counters.retried, throttled=sink.counters.throttled_requests,
+                waiting=sum(len(lane.waiting) for lane in lanes),
+                oldest_us=min((us for lane in lanes if (us := lane.oldest_waiting_us) is not None), default=None),
+                lag=self._reader.lag(), lanes=len(self._lanes),
+            ),
+        )  # fmt: skip
+
+    def _check_down(self) -> None:
+        state, limit = self._sink.state(), self._delivery.give_up_s
+        if state.state != DOWN:
+            self._failed_s = None
+            return
+        now = time.monotonic()
+        self._failed_s = self._failed_s or now
+        unusable = state.last_failure in ("unauthorised", "not_found")
+        if limit is not None and now - self._failed_s >= (0 if unusable else limit):
+            self.tell(ended=True)
+            name, what = self._delivery.destination.name, state.last_failure
+            hint = "check endpoint and credentials" if unusable else "is it up, and the endpoint right?"
+            raise ComponentDownError(
+                f"destination {name} is down ({what}); {hint} What was delivered is on record: run the same command again to go on"
+            )
+
+    def close(self) -> None:
+        """End requests and connections; what waits is read again by whoever comes next."""
+        self._sink.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._reader.close()

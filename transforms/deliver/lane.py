@@ -1,0 +1,165 @@
+"""One lane: rows of some users in order, sent one request at a time, each answer followed by its receipts."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from contracts.compiler.events import FILTERED, event_digest
+from transforms.deliver.http.events import Outgoing, Result
+from transforms.deliver.http.sink import HttpSink
+from transforms.deliver.items import MALFORMED, Item
+from transforms.deliver.receipts import BEFORE, DELIVERED, REFUSED, WITHHELD, Counts, LaneReceipts, Receipt
+from transforms.lake.segments import LogId
+
+_MICROS = 1_000_000
+
+
+@dataclass
+class Lane:
+    """What waits in a lane. For one thread; ``send`` may run in another meanwhile, with items of its own.
+
+    next: the first place without a receipt. read_to: the place to read on from. ended: nothing more will come.
+    """
+
+    log: LogId
+    next: int
+    receipts: LaneReceipts
+    read_to: int = -1
+    ended: bool = False
+    waiting: deque[Item] = field(default_factory=deque)
+    waiting_bytes: int = 0
+    since_s: float | None = None  # when the oldest of those that wait came here, monotonic
+    counts: Counts = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.read_to = self.next
+        self._covered = deque((a, b) for a, b in self.receipts.covered() if b > self.next)
+
+    def add(self, items: Iterable[Item], read_to: int, ended: bool) -> None:
+        """Rows that were read, up to a place; those with a receipt are passed over."""
+        for item in items:
+            while self._covered and self._covered[0][1] <= item.offset:
+                self._covered.popleft()
+            if self._covered and self._covered[0][0] <= item.offset:
+                continue
+            self.waiting.append(item)
+            self.waiting_bytes += item.size_bytes
+        self.read_to, self.ended = read_to, ended
+        if not self.waiting:
+            self.next = read_to
+        elif self.since_s is None:
+            self.since_s = time.monotonic()
+
+    def take(self) -> tuple[list[Item], int]:
+        """All that waits, and the place behind it, to be given to ``send``."""
+        items, read_to = list(self.waiting), self.read_to
+        self.waiting.clear()
+        self.waiting_bytes, self.since_s = 0, None
+        return items, read_to
+
+    def give_back(self, rest: Sequence[Item], sent_to: int) -> None:
+        """What ``send`` left, and up to where it came."""
+        self.next = sent_to
+        if rest:
+            self.waiting.extendleft(reversed(rest))
+            self.waiting_bytes += sum(item.size_bytes for item in rest)
+            self.since_s = self.since_s if self.since_s is not None else time.monotonic()
+        elif not self.waiting:
+            self.next = self.read_to
+
+    @property
+    def oldest_waiting_us(self) -> int | None:
+        """When the oldest row that waits came to the lane's source."""
+        return self.waiting[0].waiting_since_us if self.waiting else None
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What ``send_items`` did. rest: not settled, in order; sent_to: the place that is reached; counts: of what was settled."""
+
+    rest: list[Item]
+    sent_to: int
+    counts: Counts
+    bytes_sent: int
+
+
+def send_items(
+    items: Sequence[Item],
+    *,
+    start: int,
+    end: int,
+    flush: bool,
+    sink: HttpSink,
+    receipts: LaneReceipts,
+    until_s: float,
+    clock: Callable[[], float] = time.time,
+) -> Sent:
+    """Send rows of a lane, batch by batch, with a receipt after each answer.
+
+    Args:
+        items: in order.
+        start: the lane's first place without a receipt.
+        end: the place behind the items.
+        flush: also send a batch that is not full.
+        sink: where to.
+        receipts: of the lane.
+        until_s: when to give back what is not settled, monotonic.
+        clock: seconds since 1970.
+    """
+    counts: Counts = Counter()
+    at = bytes_sent = 0
+    for first, following, batch in _stretches(items, sink, flush):
+        results = iter(sink.send(batch, until_s) if batch else ())
+        now_us = int(clock() * _MICROS)
+        told: list[Receipt] = []
+        others: Counts = Counter()
+        for item in items[first:following]:
+            if item.event is None:
+                if item.reason in (FILTERED, BEFORE):
+                    others[item.reason] += 1
+                else:
+                    told.append(_receipt(item, None, now_us))
+            elif (result := next(results)) is None:
+                break
+            else:
+                told.append(_receipt(item, result, now_us))
+                bytes_sent += len(item.event)
+            at += 1
+        reached = items[at].offset if at < len(items) else end
+        counts += receipts.write(start, reached, told, others)
+        start = reached
+        if at < following:
+            break
+    return Sent(list(items[at:]), start, counts, bytes_sent)
+
+
+def _stretches(items: Sequence[Item], sink: HttpSink, flush: bool) -> Iterator[tuple[int, int, list[Outgoing]]]:
+    """Items [first, following) that are settled together, and the batch that is sent of them; others go with those."""
+    sent = [i for i, item in enumerate(items) if item.event is not None]
+    batches = [list(b) for b in sink.cut([Outgoing(items[i].event_id, items[i].event or b"") for i in sent])]
+    if not flush and batches:
+        batches.pop()  # may grow
+    first = number = 0
+    for batch in batches:
+        number += len(batch)
+        following = sent[number] if number < len(sent) else len(items)
+        yield first, following, batch
+        first = following
+    if flush and first < len(items):
+        yield first, len(items), []
+
+
+def _receipt(item: Item, result: Result | None, now_us: int) -> Receipt:
+    place = item.offset, item.event_id, item.window_time_us
+    if result is None:
+        if item.reason == MALFORMED:
+            return Receipt(*place, REFUSED, MALFORMED, None, None, None, now_us)
+        return Receipt(*place, WITHHELD, item.reason, None, None, None, now_us)
+    assert item.event is not None
+    digest = event_digest(item.event)
+    if result.delivered:
+        return Receipt(*place, DELIVERED, None, result.status, digest, None, now_us)
+    return Receipt(*place, REFUSED, result.reason, result.status, digest, item.event, now_us)

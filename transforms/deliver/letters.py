@@ -1,0 +1,151 @@
+"""Dead letters ``refused``: made from receipts, so that whatever dies, each refusal has one in the end.
+
+A lane's mark, ``deliveries/<destination>/letters/<lane>``, says up to which place refusals have letters. A letter is that of an
+event and a destination: refused again it is the same, and a delivery takes it back (the code WITHDRAWN, which readers pass over).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.expressions import And, EqualTo
+
+from contracts.codes import Code, Violation
+from contracts.compiler.timestamps import datetime_to_us
+from contracts.destination import Destination
+from contracts.model import Contract
+from transforms.converge.transform import fold_in_letters
+from transforms.cut import Cut
+from transforms.deliver.receipts import (
+    DELIVERED,
+    REFUSED,
+    all_receipts,
+    deliveries_folder,
+    lane_folder,
+    lane_name,
+    lanes_of,
+    list_receipts,
+    read_receipts,
+)
+from transforms.deliver.table import digests
+from transforms.lake.location import Lake
+from transforms.lake.segments import LogId
+from transforms.lake.tables import DEAD_LETTERS, WITHDRAWN
+from transforms.letters import by_range, dead_letter_id_of, dead_letter_rows
+
+STAGE = "deliver"
+_SHARDS = "headrace.layout.num-shards"
+
+
+def settle_letters(
+    lake: Lake, destination: Destination, contract: Contract, run_id: str, lanes: Sequence[LogId] | None = None
+) -> None:
+    """Commit the dead letters of refusals that have none yet. Doing it again changes nothing.
+
+    Args:
+        lake: where receipts and dead letters lie.
+        destination: which refused.
+        contract: of its dataset.
+        run_id: goes into the letters.
+        lanes: where to look; None for all there are.
+    """
+    found: list[dict[str, Any]] = []
+    reached: dict[LogId, int] = {}
+    for log in lanes_of(lake, destination.name) if lanes is None else lanes:
+        mark = _marked(lake, destination.name, log)
+        for file in list_receipts(lake, lane_folder(lake, destination.name, log)):
+            if not file.refused or file.end <= mark:
+                continue
+            try:
+                rows, _ = read_receipts(file)
+            except FileNotFoundError:  # merged meanwhile: found in the next round
+                reached.pop(log, None)
+                break
+            rows = rows.filter(pc.and_(pc.equal(rows.column("outcome"), REFUSED), pc.greater_equal(rows.column("offset"), mark)))
+            found += [_letter(row, lane_name(log), destination.name, contract, Code.REFUSED) for row in rows.to_pylist()]
+            reached[log] = file.end
+    if found:
+        _commit(lake, found, run_id)
+    for log, end in reached.items():
+        lake.storage.write(_mark(lake, destination.name, log), str(end).encode())
+
+
+def withdraw_letters(lake: Lake, destination: Destination, contract: Contract, run_id: str) -> int:
+    """Take back letters of events that a run has delivered since; how many."""
+    delivered = digests([])
+    for log, rows, _ in all_receipts(lake, destination.name, ["event_id", "outcome"]):
+        if log.topic_id == run_id:
+            ids = rows.filter(pc.equal(rows.column("outcome"), DELIVERED)).column("event_id").to_pylist()
+            delivered = np.union1d(delivered, digests(ids))
+    letters = refused_letters(lake, destination.name)
+    hits = np.isin(digests(letters.column("event_id").to_pylist()), delivered)
+    back = letters.filter(pa.array(hits)).to_pylist()
+    if back:
+        _commit(lake, [_letter(_row(x), x["_raw_file"], destination.name, contract, WITHDRAWN) for x in back], run_id)
+    return len(back)
+
+
+def refused_letters(lake: Lake, destination: str) -> pa.Table:
+    """The dead letters of a destination."""
+    columns = ("event_id", "_position", "_window_time", "_raw_file")
+    with contextlib.suppress(NoSuchTableError):
+        table = lake.catalog().load_table(DEAD_LETTERS)
+        condition = And(EqualTo("source", destination), And(EqualTo("stage", STAGE), EqualTo("code", str(Code.REFUSED))))
+        rows: pa.Table = table.scan(row_filter=condition, selected_fields=columns).to_arrow()
+        return rows
+    return pa.table({name: pa.array([], pa.string()) for name in columns})
+
+
+def _commit(lake: Lake, letters: Sequence[dict[str, Any]], run_id: str) -> None:
+    violations = [letter.pop("violations") for letter in letters]
+    shards = int(lake.load(DEAD_LETTERS).properties[_SHARDS])
+    rows = dead_letter_rows(list(letters), violations, run_id)
+    fold_in_letters(lake, by_range(rows, Cut(num_shards=shards)), run_id)
+
+
+def _row(letter: dict[str, Any]) -> dict[str, Any]:
+    """What a letter is taken back by."""
+    now = pa.scalar(np.datetime64("now", "us"), pa.timestamp("us", tz="UTC")).as_py()
+    return {
+        "event_id": letter["event_id"], "offset": letter["_position"], "window_time": letter["_window_time"], "settled_at": now,
+        "reason": None, "status": None, "event": None,
+    }  # fmt: skip
+
+
+def _letter(row: dict[str, Any], lane: str, destination: str, contract: Contract, code: str) -> dict[str, Any]:
+    """A letter of a receipt; of several for one event the one that was settled last holds."""
+    settled_us, window_us = datetime_to_us(row["settled_at"]), datetime_to_us(row["window_time"])
+    status = f"HTTP {row['status']}" if row["status"] else "no request"
+    return {
+        "dead_letter_id": dead_letter_id_of(destination, row["event_id"], STAGE, contract.name),
+        "code": code,
+        "violations": [Violation("$", "delivery", f"taken by {destination} ({row['reason']}, {status})")],
+        "stage": STAGE,
+        "dataset": contract.name,
+        "contract_version": contract.version,
+        "event_id": row["event_id"],
+        "raw": row["event"],
+        "_source": destination,
+        "_raw_file": lane,
+        "_position": row["offset"],
+        "_received_at": window_us,
+        "_window_time": window_us,
+        "_rank": (2**63 - settled_us).to_bytes(8, "big"),
+    }
+
+
+def _marked(lake: Lake, destination: str, log: LogId) -> int:
+    try:
+        return int(lake.storage.read(_mark(lake, destination, log)))
+    except FileNotFoundError:
+        return 0
+
+
+def _mark(lake: Lake, destination: str, log: LogId) -> str:
+    return f"{deliveries_folder(lake, destination)}/letters/{log.topic}/{log.topic_id}/{log.partition}"

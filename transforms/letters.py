@@ -1,0 +1,105 @@
+"""Dead letters as rows of their table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import xxhash
+
+from contracts.codes import Code, Violation
+from contracts.compiler.timestamps import datetime_to_us
+from contracts.model import Contract
+from transforms.converge.fold import GRID_S
+from transforms.cut import Cut, cut_batches
+from transforms.lake.tables import DEAD_LETTER_SCHEMA, WITHDRAWN, violations_column
+
+_MICROS = 1_000_000
+
+
+def dead_letter_rows(letters: list[dict[str, Any]], violations: list[list[Violation]], run_id: str) -> pa.Table:
+    """Dead letters as rows of their table; what follows from the rest is filled in."""
+    for letter in letters:
+        position = f"{letter['_raw_file']}:{letter['_position']}"
+        identity = letter.setdefault(
+            "dead_letter_id", dead_letter_id_of(letter["_source"], position, letter["stage"], letter["dataset"])
+        )
+        digest = xxhash.xxh3_128_digest(identity.encode())
+        letter |= {"source": letter["_source"], "position": position, "run_id": run_id, "attempt": 1}
+        letter |= {"received_at": letter["_received_at"], "_time_corrected": False}
+        letter.setdefault("_window_time", letter["_received_at"])
+        for name, value in (("_fingerprint", digest), ("_row_hash", digest), ("_rank", b"")):
+            letter.setdefault(name, value)
+    columns = [
+        violations_column(violations) if f.name == "violations" else pa.array([x.get(f.name) for x in letters], f.type)
+        for f in DEAD_LETTER_SCHEMA
+    ]
+    return pa.Table.from_arrays(columns, schema=DEAD_LETTER_SCHEMA)
+
+
+@dataclass(frozen=True)
+class ConflictLetters:
+    """Makes the dead letters of contested keys, by range and shard; see ``conflict_letters``."""
+
+    contract: Contract
+    cut: Cut
+    run_id: str
+
+    def __call__(self, losers: pa.Table, won: pa.Table) -> Iterator[tuple[int, int, int, pa.Table]]:
+        """Letters as (from, to, shard, rows)."""
+        yield from by_range(conflict_letters(losers, won, self.contract, self.run_id), self.cut)
+
+
+def by_range(letters: pa.Table, cut: Cut) -> Iterator[tuple[int, int, int, pa.Table]]:
+    """Letters as (from, to, shard, rows), by the windows of the cut."""
+    window_us = cut.window_s * _MICROS
+    for part in cut_batches(letters, "dead_letter_id", cut):
+        shard, batch = part.value
+        from_us = part.timestamp.micros // window_us * window_us
+        yield from_us, from_us + window_us, shard, batch.rows
+
+
+def conflict_letters(losers: pa.Table, won: pa.Table, contract: Contract, run_id: str) -> pa.Table:
+    """Rows that lost against another fingerprint as dead letters ``conflicting_duplicate``, one per event_id, cell and fingerprint.
+
+    Their id is that of the three, and their rank that of the row, so that whichever copy arrives first, the same one stays. A
+    fingerprint that lost may win in the end, by a smaller row: what won gives letters of the code WITHDRAWN, which take the place
+    of those that lost with a larger row, and which readers pass over.
+    """
+    columns = [
+        contract.event_id,
+        "_source",
+        "_raw_file",
+        "_position",
+        "_received_at",
+        "_fingerprint",
+        "_row_hash",
+        "_rank",
+        "_window_time",
+    ]
+    lost = losers.select(columns).to_pylist()
+    letters = lost + won.select(columns).to_pylist()
+    for number, letter in enumerate(letters):
+        event_id = letter.pop(contract.event_id)
+        cell = str(datetime_to_us(letter["_window_time"]) // (GRID_S * _MICROS))
+        letter["_rank"] += b"\0" if number < len(lost) else b"\1"
+        if number >= len(lost):  # another row than the letter that it may become later, by a name of its own
+            letter["_row_hash"] = xxhash.xxh3_128_digest(letter["_row_hash"])
+        letter |= {
+            "dead_letter_id": dead_letter_id_of(event_id, cell, letter["_fingerprint"].hex(), contract.name),
+            "code": Code.CONFLICTING_DUPLICATE if number < len(lost) else WITHDRAWN,
+            "stage": "converge",
+            "dataset": contract.name,
+            "contract_version": contract.version,
+            "event_id": event_id,
+            "raw": None,  # read from raw/ by position when it is asked for
+        }
+    reason = Violation("$", "fingerprint", "the same content as the published row with this event_id")
+    return dead_letter_rows(letters, [[reason]] * len(letters), run_id)
+
+
+def dead_letter_id_of(*parts: str) -> str:
+    """The id of what these texts identify."""
+    return xxhash.xxh3_128_hexdigest("\0".join(parts).encode())
