@@ -111,6 +111,11 @@ class Destination:
     export: str | None = None
     description: str = ""
 
+    @property
+    def paths(self) -> tuple[PayloadPath, ...]:
+        """Every place of an event that may be filled."""
+        return (*(p.path for p in self.placements), *self.constants)
+
 
 _KEYS = {
     "destination", "description", "dataset", "version", "type", "endpoint", "credentials", "consent", "columns", "constants",

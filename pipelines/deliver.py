@@ -28,7 +28,7 @@ from contracts.destination import Destination
 from contracts.errors import ConfigurationError
 from contracts.model import Contract
 from contracts.project import Project
-from pipelines.deliver_options import DeliverOptions
+from pipelines.deliver_options import PIPELINE, DeliverOptions
 from pipelines.manifest import write_manifest, write_started
 from pipelines.run import Progress, Report, RunClock, new_run_id
 from pipelines.submission import resumed_run_id
@@ -43,7 +43,7 @@ from transforms.deliver.http.dialects import batch_limits
 from transforms.deliver.letters import settle_letters, withdraw_letters
 from transforms.deliver.receipts import REFUSED, Counts, lane_folder, lane_receipts, list_receipts
 from transforms.deliver.source import Lanes
-from transforms.deliver.state import ENDED, forget_states, read_states
+from transforms.deliver.state import ENDED, SILENT_S, forget_states, read_states
 from transforms.deliver.table import SPAN_BITS, TableLanes, spans
 from transforms.deliver.topic import TopicLanes
 from transforms.kafka.connection import KafkaCluster
@@ -53,10 +53,8 @@ from transforms.lake.location import Lake
 from transforms.lake.segments import LogId
 from transforms.lake.tables import published_files
 
-PIPELINE = "deliver"
 _GIVE_UP_S = 900
 _LOOK_EVERY_S = 1.0
-_SILENT_S = 30.0  # readers tell where they are every few seconds
 
 
 @dataclass(frozen=True)
@@ -204,7 +202,7 @@ def _refuse_beside(options: DeliverOptions, lake: Lake, destination: Destination
     rivals = {
         state.run_id
         for state in read_states(lake, destination.name)
-        if state.run_id != run_id and state.state != ENDED and now_us - state.updated_us < _SILENT_S * 1e6
+        if state.run_id != run_id and state.state != ENDED and now_us - state.updated_us < SILENT_S * 1e6
     }
     if rivals and options.requests_per_s is None:
         raise ConfigurationError(

@@ -9,6 +9,7 @@ from pipelines.ingest_options import moment
 from pipelines.options import duration, one_of, option, reads, whole
 from transforms.kafka.connection import is_kafka
 
+PIPELINE = "deliver"
 _WORDS = ("earliest", "latest", "committed")
 
 

@@ -53,19 +53,25 @@ def run_file(lake: Lake, run_id: str, name: str) -> str:
 
 def recent_runs(lake: Lake, limit: int) -> Iterator[RunSummary]:
     """The newest runs first."""
+    for run_id in lake.storage.folders(lake.at_key("_runs"))[::-1][:limit]:
+        if run := read_run(lake, run_id):
+            yield run
+
+
+def read_run(lake: Lake, run_id: str) -> RunSummary | None:
+    """One run; None where it left nothing: it was killed within its first millisecond."""
     storage = lake.storage
-    for run_id in storage.folders(lake.at_key("_runs"))[::-1][:limit]:
-        try:
-            started = json.loads(storage.read(run_file(lake, run_id, STARTED)))
-        except (FileNotFoundError, ValueError):
-            continue  # a run that was killed within its first millisecond left an empty folder
-        try:
-            document = json.loads(storage.read(run_file(lake, run_id, MANIFEST)))
-            state = "finished"
-        except FileNotFoundError:
-            document = {"source": started["source"], "pipeline": started.get("pipeline", "ingest")}
-            state = "running" if _alive(started) else "stopped"
-        yield RunSummary(run_id, state, started["started_at"], document)
+    try:
+        started = json.loads(storage.read(run_file(lake, run_id, STARTED)))
+    except (FileNotFoundError, ValueError):
+        return None
+    try:
+        document = json.loads(storage.read(run_file(lake, run_id, MANIFEST)))
+        state = "finished"
+    except FileNotFoundError:
+        document = {"source": started["source"], "pipeline": started.get("pipeline", "ingest")}
+        state = "running" if _alive(started) else "stopped"
+    return RunSummary(run_id, state, started["started_at"], document)
 
 
 def _alive(started: dict[str, Any]) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any, NamedTuple
@@ -27,6 +25,7 @@ from contracts.model import Contract
 from contracts.source import SourceSpec
 from contracts.suppressions import NOTHING, Suppressions
 from transforms.batch import RowBatch
+from transforms.collector import collector_paused
 from transforms.cut import Cut, cut_batches, cut_shards
 from transforms.formats import Bookmark, ParsedRecords, format_for
 from transforms.kafka.messages import MessageBatch
@@ -216,7 +215,7 @@ class RecordDecoder:
     def _decode_messages(self, batch: MessageBatch) -> DecodedRecords:
         parsed, message = batch.parse(self._spec), batch.message_of_record(self._spec)
         received = batch.times_us[message].tolist()
-        with _collector_paused():
+        with collector_paused():
             logs = batch.logs if self._spec.records is None else [batch.logs[i] for i in message.tolist()]
             return self.decode_block(parsed, batch.positions(self._spec), logs, received, batch.watermarks_us[message])
 
@@ -224,7 +223,7 @@ class RecordDecoder:
         """Read and decode one chunk of a raw file."""
         parts: list[DecodedRecords] = []
         end = chunk.ordinal + chunk.records
-        with open_raw(chunk) as file, _collector_paused():
+        with open_raw(chunk) as file, collector_paused():
             for block in format_for(self._spec).blocks(file, Bookmark(chunk.ordinal, chunk.offset)):
                 if block.start.ordinal >= end:
                     break
@@ -333,15 +332,3 @@ def _text_at(record: Any, steps: Sequence[str]) -> str | None:
     for step in steps:
         record = record.get(step) if isinstance(record, dict) else None
     return record[:256] if steps and isinstance(record, str) else None
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """No cycle collection while a block's many dicts live: they hold no cycles, and each pass would visit them all."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -6,12 +6,16 @@ with sorted keys and without blanks, so that a hash of it can be compared with w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
+from itertools import repeat
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import xxhash
 
@@ -23,9 +27,6 @@ from contracts.source import plain_text
 from contracts.suppressions import Suppressions
 
 FILTERED, SUPPRESSED, UNKNOWN, DENIED = "filtered", "suppressed", "consent_unknown", "consent_denied"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-Row = Any  # a msgspec struct with the columns that the destination needs
-Tree = dict[str, Any]
 
 
 class Verdict(NamedTuple):
@@ -44,11 +45,14 @@ class Verdict(NamedTuple):
         return self.reason == FILTERED
 
 
-_GOES, _FILTERED, _SUPPRESSED = Verdict(), Verdict(FILTERED), Verdict(SUPPRESSED)
+_ENCODE = msgspec.json.Encoder(order="deterministic").encode  # dictionaries sorted; structs as they are defined, which is sorted
+Row = Any  # a msgspec struct with the columns that the destination needs
+Columns = Mapping[str, Sequence[Any]]  # canonical values, by column
+Build = Callable[[Columns, int], Sequence[Any]]  # values of one place of so many events; None where it stays empty
 
 
 class EventEncoder:
-    """Makes the events of one destination. For several threads.
+    """Makes the events of one destination, many at a time. For several threads.
 
     Args:
         destination: checked against the contract.
@@ -57,63 +61,92 @@ class EventEncoder:
     """
 
     def __init__(self, destination: Destination, contract: Contract, suppressions: Suppressions) -> None:
-        self._consent = destination.consent
-        self._only = destination.only
-        self._suppressed = [name for name in suppressions.by_column if name in contract.by_name]
-        self._suppressions = suppressions
+        self._destination, self._suppressions = destination, suppressions
+        suppressed = [name for name in suppressions.by_column if name in contract.by_name]
         named = {p.column for p in destination.placements} | {c.column for c in destination.only} | {contract.event_id}
         named |= {p.when.column for p in destination.placements if p.when}
-        named |= {*self._suppressed, *contract.partition_key} | ({CONSENT_COLUMN} if destination.consent else set())
-        self.columns = tuple(sorted(named))
-        fields: list[tuple[str, Any, Any]] = [(name, Any, None) for name in self.columns]
+        named |= {*suppressed, *contract.partition_key} | ({CONSENT_COLUMN} if destination.consent else set())
+        self.columns = (contract.event_id, *sorted(named - {contract.event_id}))
+        self._suppressed = suppressed
+        fields: list[Any] = [
+            (name, str) if name == contract.event_id else (name, _json_type(contract.by_name[name].type), None)
+            for name in self.columns
+        ]
         self._row_type = msgspec.defstruct("DeliveredRow", fields, gc=False)
         self._decode = msgspec.json.Decoder(self._row_type).decode
-        self._steps = _compiled(destination, contract)
+        self._build = _object(_tree(destination, contract), "Event", always=True)
         self._event_id, self._keys = contract.event_id, (*contract.partition_key, contract.event_id)
 
     def row(self, canonical: bytes) -> Row:
         """A row from its canonical JSON.
 
         Raises:
-            msgspec.MsgspecError: it is no such JSON.
+            msgspec.MsgspecError: it is no such JSON: values are not of the contract's types, or it has no id.
         """
         return self._decode(canonical)
 
+    def of_rows(self, rows: Sequence[Row]) -> Columns:
+        """Rows as columns."""
+        return {name: list(map(attrgetter(name), rows)) for name in self.columns}
+
+    def of_table(self, rows: pa.Table) -> Columns:
+        """The columns of finished rows; ``self.columns`` are needed."""
+        return {name: canonical_values(rows.column(name)) for name in self.columns}
+
+    def event_ids(self, columns: Columns) -> list[str]:
+        """Their ids, which a destination knows repeats by."""
+        return list(map(str, columns[self._event_id]))
+
+    def keys(self, columns: Columns) -> list[str]:
+        """Whose rows they are: the first of the contract's ``partitionKey`` columns with a value, else the event id."""
+        first, *others = (columns[name] for name in self._keys)
+        for values in others:
+            first = [b if a is None else a for a, b in zip(first, values, strict=True)]
+        return list(map(str, first))
+
+    def reasons(self, columns: Columns) -> list[str]:
+        """Why each row may not leave: "" where it may, else FILTERED, SUPPRESSED, or UNKNOWN or DENIED with ``:category``.
+
+        What is not wanted is filtered before anything else is asked.
+        """
+        reasons = [""] * len(columns[self._event_id])
+        for category in reversed(self._destination.consent):
+            unknown, denied = f"{UNKNOWN}:{category}", f"{DENIED}:{category}"
+            for i, choices in enumerate(columns[CONSENT_COLUMN]):
+                choice = choices.get(category) if choices else None
+                if choice is not True:
+                    reasons[i] = unknown if choice is None else denied
+        for i in self._suppressions.matching({name: columns[name] for name in self._suppressed}):
+            reasons[i] = SUPPRESSED
+        for condition in self._destination.only:
+            for i, held in enumerate(_held(condition, columns)):
+                if not held:
+                    reasons[i] = FILTERED
+        return reasons
+
+    def events(self, columns: Columns) -> list[bytes]:
+        """The events as they are sent."""
+        return list(map(_ENCODE, self._build(columns, len(columns[self._event_id]))))
+
+    def verdict(self, row: Row) -> Verdict:
+        """Whether one row may leave; see ``reasons``."""
+        return Verdict(self.reasons(self.of_rows([row]))[0])
+
+    def event(self, row: Row) -> bytes:
+        """One event; see ``events``."""
+        return self.events(self.of_rows([row]))[0]
+
     def rows(self, rows: pa.Table) -> list[Row]:
-        """Rows from columns; ``self.columns`` are needed."""
+        """Rows of a table, one by one."""
         return list(map(self._row_type, *(canonical_values(rows.column(name)) for name in self.columns)))
 
     def event_id(self, row: Row) -> str:
-        """Its id, which a destination knows repeats by."""
-        return str(getattr(row, self._event_id))
+        """The id of one row."""
+        return self.event_ids(self.of_rows([row]))[0]
 
     def key(self, row: Row) -> str:
-        """Whose row it is: the first of the contract's ``partitionKey`` columns with a value, else the event id."""
-        return str(next(value for name in self._keys if (value := getattr(row, name)) is not None))
-
-    def verdict(self, row: Row) -> Verdict:
-        """Whether it may leave. What is not wanted is filtered before consent is asked for."""
-        for condition in self._only:
-            if not _holds(condition, row):
-                return _FILTERED
-        for name in self._suppressed:
-            value = getattr(row, name)
-            if value is not None and self._suppressions.holds(name, str(value)):
-                return _SUPPRESSED
-        if self._consent:
-            choices = row.consent or {}
-            for category in self._consent:
-                choice = choices.get(category)
-                if choice is not True:
-                    return Verdict(f"{UNKNOWN if choice is None else DENIED}:{category}")
-        return _GOES
-
-    def event(self, row: Row) -> bytes:
-        """The event as it is sent."""
-        tree: Tree = {}
-        for step in self._steps:
-            step(row, tree)
-        return CANONICAL_JSON.encode(tree)
+        """Whose row it is; see ``keys``."""
+        return self.keys(self.of_rows([row]))[0]
 
 
 def event_digest(event: bytes) -> bytes:
@@ -127,71 +160,157 @@ def canonical_event(event: Any, like: bytes) -> bytes:
     return CANONICAL_JSON.encode({name: value for name, value in event.items() if name in sent})
 
 
-def _holds(condition: Condition, row: Row) -> bool:
-    return (plain_text(getattr(row, condition.column)) in condition.among) != condition.negated
+def _held(condition: Condition, columns: Columns) -> list[bool]:
+    """Whether a condition holds, by row."""
+    among, negated = condition.among, condition.negated
+    return [(plain_text(value) in among) != negated for value in columns[condition.column]]
 
 
-def _compiled(destination: Destination, contract: Contract) -> list[Callable[[Row, Tree], None]]:
-    """Shallow places first, so that a deeper one goes into what is there; of several for one the first with a value counts."""
-    placements = sorted(destination.placements, key=lambda p: len(p.path.steps))  # stable
-    parents = {p.path.steps[:depth] for p in placements for depth in range(1, len(p.path.steps))}
-    parents |= {path.steps[:depth] for path in destination.constants for depth in range(1, len(path.steps))}
-    steps = [_placed(p, contract, opened=p.path.steps in parents) for p in placements]
-    return [*steps, *(_constant(path.steps, value) for path, value in destination.constants.items())]
+def _json_type(kind: ColumnType) -> Any:
+    """The type of a column's values in canonical JSON."""
+    types: dict[ColumnType, Any] = {
+        ColumnType.INTEGER: int, ColumnType.NUMBER: float, ColumnType.BOOLEAN: bool, ColumnType.TIMESTAMP: int,
+        ColumnType.BOOLEAN_MAP: dict[str, bool | None],
+    }  # fmt: skip
+    return types.get(kind, str) | None
 
 
-def _placed(placement: Placement, contract: Contract, *, opened: bool) -> Callable[[Row, Tree], None]:
-    """opened: something goes below it, so JSON is decoded and not copied as it is."""
-    *parents, last = placement.path.steps
+@dataclass
+class _Node:
+    """One place of an event. values: columns that may fill it, the first with a value does; inner: places in it."""
+
+    values: list[Build] = field(default_factory=list)
+    inner: dict[str, _Node] = field(default_factory=dict)
+
+    def at(self, steps: Sequence[str]) -> _Node:
+        """The node at these steps below."""
+        node = self
+        for step in steps:
+            node = node.inner.setdefault(step, _Node())
+        return node
+
+
+def _tree(destination: Destination, contract: Contract) -> _Node:
+    root = _Node()
+    for path in destination.paths:
+        root.at(path.steps)
+    for placement in destination.placements:
+        node = root.at(placement.path.steps)
+        node.values.append(_value(placement, contract.by_name[placement.column].type, decoded=bool(node.inner)))
+    for path, value in destination.constants.items():
+        root.at(path.steps).values[:] = [_constant(value)]
+    return root
+
+
+def _value(placement: Placement, kind: ColumnType, *, decoded: bool) -> Build:
+    """Values of one column as events hold them. decoded: something else goes into the same object."""
     column, when = placement.column, placement.when
-    convert = _converter(contract.by_name[column].type, opened)
+    convert = _converter(kind, decoded)
 
-    def place(row: Row, tree: Tree) -> None:
-        value = getattr(row, column)
-        if value is None or (when is not None and not _holds(when, row)):
-            return
-        target = _below(tree, parents)
-        if target is not None and last not in target:
-            target[last] = value if convert is None else convert(value)
+    def build(columns: Columns, _count: int) -> Sequence[Any]:
+        values = columns[column]
+        if when is not None:
+            values = [v if held else None for v, held in zip(values, _held(when, columns), strict=True)]
+        return values if convert is None else convert(values)
 
-    return place
+    return build
 
 
-def _constant(steps: Sequence[str], value: Any) -> Callable[[Row, Tree], None]:
-    *parents, last = steps
-
-    def place(_row: Row, tree: Tree) -> None:
-        target = _below(tree, parents)
-        if target is not None:
-            target[last] = value
-
-    return place
+def _constant(value: Any) -> Build:
+    return lambda _columns, count: [value] * count
 
 
-def _below(tree: Tree, steps: Sequence[str]) -> Tree | None:
-    """The object at these steps, made where there is none; None where something else stands there."""
-    for step in steps:
-        found = tree.setdefault(step, {})
-        if not isinstance(found, dict):
-            return None
-        tree = found
-    return tree
+def _place(node: _Node, name: str) -> Build:
+    """The values of a place."""
+    if node.inner:
+        return _merged(node) if node.values else _object(node, name, always=False)
+    first, *others = node.values
+    if not others:
+        return first
+
+    def build(columns: Columns, count: int) -> Sequence[Any]:
+        found = first(columns, count)
+        for other in others:
+            if None not in found:
+                break
+            found = [b if a is None else a for a, b in zip(found, other(columns, count), strict=True)]
+        return found
+
+    return build
 
 
-def _converter(kind: ColumnType, opened: bool) -> Callable[[Any], Any] | None:
-    """From a canonical value, or its JSON form, to what an event holds."""
+def _object(node: _Node, name: str, *, always: bool) -> Build:
+    """Objects with what goes into them; None where all of it is empty, unless ``always``."""
+    names = sorted(node.inner)
+    fields: list[tuple[str, Any, Any]] = [(f"f{number}", Any, None) for number in range(len(names))]
+    renamed = {f"f{number}": name for number, name in enumerate(names)}
+    kind = msgspec.defstruct(name, fields, omit_defaults=True, gc=False, rename=renamed)
+    builds = [_place(node.inner[inner], f"{name}_{number}") for number, inner in enumerate(names)]
+    empty = (None,) * len(names)
+
+    def build(columns: Columns, count: int) -> Sequence[Any]:
+        values = [place(columns, count) for place in builds]
+        made = list(map(kind, *values))
+        if always:
+            return made
+        return [None if row == empty else obj for obj, row in zip(made, zip(*values, strict=True), strict=True)]
+
+    return build
+
+
+def _merged(node: _Node) -> Build:
+    """Objects of JSON columns with what goes into them; that takes the place of what the JSON has there."""
+    base: Build | None = _place(_Node(values=node.values), "") if node.values else None
+    builds = {name: _merged(inner) if inner.inner else _place(inner, "") for name, inner in node.inner.items()}
+
+    def build(columns: Columns, count: int) -> Sequence[Any]:
+        below = repeat(None, count) if base is None else base(columns, count)
+        made = [dict(value) if isinstance(value, dict) else {} for value in below]
+        for name, place in builds.items():
+            for tree, value in zip(made, place(columns, count), strict=True):
+                if isinstance(value, dict) and isinstance(tree.get(name), dict):
+                    tree[name] = _over(tree[name], value)
+                elif value is not None:
+                    tree[name] = value
+        return [tree or None for tree in made]
+
+    return build
+
+
+def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Both objects in one; where they meet, ``above`` holds."""
+    merged = {**below, **above}
+    for name in below.keys() & above.keys():
+        if isinstance(below[name], dict) and isinstance(above[name], dict):
+            merged[name] = _over(below[name], above[name])
+    return merged
+
+
+def _converter(kind: ColumnType, decoded: bool) -> Callable[[Sequence[Any]], Sequence[Any]] | None:
+    """From canonical values, or their JSON form, to what events hold; None where they are the same."""
     if kind is ColumnType.TIMESTAMP:
-        return timestamp_text
+        return timestamp_texts
     if kind is ColumnType.JSON:
-        return msgspec.json.decode if opened else lambda text: msgspec.Raw(text.encode())
+        return _each(msgspec.json.decode if decoded else lambda text: msgspec.Raw(text.encode()))
     if kind is ColumnType.DATE:
-        return lambda value: value.isoformat() if isinstance(value, date) else value
+        return _each(lambda value: value.isoformat() if isinstance(value, date) else value)
     if kind is ColumnType.DECIMAL:
-        return lambda value: msgspec.Raw(format(Decimal(value), "f").encode())
+        return _each(lambda value: msgspec.Raw(format(Decimal(value), "f").encode()))
     return None
 
 
-def timestamp_text(us: int) -> str:
+def _each(convert: Callable[[Any], Any]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    return lambda values: [None if value is None else convert(value) for value in values]
+
+
+def timestamp_texts(values: Sequence[int | None]) -> Sequence[str | None]:
     """Microseconds since 1970 as ISO 8601 in UTC: with milliseconds, as the dialects write it, or six digits where it has them."""
-    moment = _EPOCH + timedelta(microseconds=us)
-    return moment.isoformat(timespec="microseconds" if us % 1000 else "milliseconds").replace("+00:00", "Z")
+    known = np.array([0 if value is None else value for value in values], dtype="int64")
+    times = known.astype("datetime64[us]")
+    texts: list[str | None] = [f"{text}Z" for text in np.datetime_as_string(times, unit="ms").tolist()]
+    for i in np.flatnonzero(known % 1000).tolist():
+        texts[i] = f"{np.datetime_as_string(times[i], unit='us')}Z"
+    for i, value in enumerate(values):
+        if value is None:
+            texts[i] = None
+    return texts

@@ -62,7 +62,8 @@ def up(
     if any(one.component == "gcs" for one in found):
         stdout.print(f"export STORAGE_EMULATOR_HOST={it.gcs_emulator}  # bucket gs://{BUCKET}", highlight=False, soft_wrap=True)
     if any(one.component == "cdp" for one in found):
-        stdout.print(f"CDP endpoint {it.cdp_endpoint}  # write key {WRITE_KEY}; also a page", highlight=False, soft_wrap=True)
+        where = f"CDP endpoint {it.cdp_endpoint}, write key {WRITE_KEY}; its page is at the same address"
+        stdout.print(where, highlight=False, soft_wrap=True)
 
 
 @stack.command("down", epilog="\b\nExample:\n  headrace stack down --purge-data")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,10 @@ from pipelines.cli.console import (
     stdout,
     table,
 )
-from pipelines.manifest import RunSummary, recent_runs
+from pipelines.cli.status_deliveries import show_delivery, show_delivery_runs
+from pipelines.deliver_options import PIPELINE
+from pipelines.deliveries import DeliveryState, deliveries
+from pipelines.manifest import RunSummary, read_run, recent_runs
 from pipelines.submission import read_submission
 from transforms.lake.ledger import LedgerEntry
 from transforms.lake.location import Lake
@@ -45,32 +50,73 @@ class StreamState:
     newest_row_age_s: float | None
 
 
-@click.command(epilog="\b\nExample:\n  headrace status --lake lake --limit 5")
+_EPILOG = """\b
+Examples:
+  headrace status --lake lake --limit 5
+  headrace status --lake lake --check || page-somebody
+
+--check is for probes: exit code 1 when a queue is older than its destination's limits.queue_age_s, or a worker of a delivery has
+given no sign for 30 s.
+"""
+
+
+@click.command(epilog=_EPILOG)
 @click.option("--limit", default=10, show_default=True, metavar="N", type=click.IntRange(1, 10_000), help="How many runs.")
+@click.option("--check", is_flag=True, help="Exit 1 when a delivery is late or a worker of one is silent.")
 @lake_option
 @project_option
 @json_option
 @plain_errors
-def status(limit: int, lake: str | None, project: Path | None, as_json: bool) -> None:
-    """The last runs: what came in, what became of it, and the verdict; of streams, where each log stands."""
+def status(limit: int, check: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """The last runs: what came in, what became of it, and the verdict; where each log of a stream stands, and each delivery."""
     opened, loaded = open_lake(lake, project)
-    runs = [_as_submitted(opened, run) for run in recent_runs(opened, limit)]
+    latest = list(recent_runs(opened, limit))
+    found = {state.run_id: state for state in deliveries(opened, loaded, latest)}
+    named = {run.run_id for run in latest}
+    older = (read_run(opened, run_id) for run_id in sorted(found.keys() - named, reverse=True))
+    runs = [_as_submitted(opened, run) for run in (*latest, *filter(None, older))]
     streams = {run.run_id: _stream(opened, loaded, run) for run in _streaming(opened, runs)}
     if as_json:
-        print_json([asdict(run) | ({"stream": streams[run.run_id]} if run.run_id in streams else {}) for run in runs])
-        return
+        print_json([asdict(run) | _more(run.run_id, streams, found) for run in runs])
+    else:
+        _show(runs, streams, list(found.values()))
+    if check and any(state.problems for state in found.values()):
+        sys.exit(1)
+
+
+def _more(run_id: str, streams: dict[str, StreamState | str], found: dict[str, DeliveryState]) -> dict[str, Any]:
+    """What a document says of a run beside its manifest."""
+    more: dict[str, Any] = {"stream": streams[run_id]} if run_id in streams else {}
+    return more | ({"delivery": found[run_id]} if run_id in found else {})
+
+
+def _show(runs: Sequence[RunSummary], streams: dict[str, StreamState | str], found: Sequence[DeliveryState]) -> None:
     if not runs:
         stdout.print("no runs yet")
         return
+    delivering = [run for run in runs if _delivers(run)]
     later: set[str] = set()
     rows = []
     for run in runs:  # the newest first
-        rows.append(_row(run, advise=run.manifest["source"] not in later))
-        later |= {run.manifest["source"]} if run.state == "finished" else set()
-    stdout.print(table(("run", "state", "seconds", *LEDGER_COLUMNS, "verdict"), rows))
+        if not _delivers(run):
+            rows.append(_row(run, advise=run.manifest["source"] not in later))
+            later |= {run.manifest["source"]} if run.state == "finished" else set()
+    if rows:
+        stdout.print(table(("run", "state", "seconds", *LEDGER_COLUMNS, "verdict"), rows))
     for run_id, stream in streams.items():
         stdout.print()
         _print_stream(run_id, stream)
+    if delivering:
+        if rows:
+            stdout.print()
+        show_delivery_runs(delivering)
+    for state in found:
+        stdout.print()
+        show_delivery(state)
+
+
+def _delivers(run: RunSummary) -> bool:
+    return run.manifest.get("pipeline") == PIPELINE
 
 
 def _as_submitted(lake: Lake, run: RunSummary) -> RunSummary:
@@ -86,7 +132,7 @@ def _streaming(lake: Lake, runs: list[RunSummary]) -> list[RunSummary]:
     found: dict[str, RunSummary] = {}
     for run in runs:
         source = run.manifest["source"]
-        if "ledger" not in run.manifest and source not in found and logs_of(lake, source):
+        if "ledger" not in run.manifest and not _delivers(run) and source not in found and logs_of(lake, source):
             found[source] = run
     return list(found.values())
 

@@ -11,6 +11,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.timestamp import Duration
 
+from transforms.collector import collector_paused
 from transforms.deliver.desk import Delivery, Desk
 from transforms.deliver.receipts import Counts
 from transforms.garage import GARAGE
@@ -57,7 +58,7 @@ class _DeliverFn(beam.DoFn, ReaderRestrictions):
         progress = tracker.current_restriction()
         waits = 0
         key = delivery.run_id, delivery.destination.name, number
-        with GARAGE.lent(key, lambda: Desk(delivery, number, readers)) as desk:
+        with GARAGE.lent(key, lambda: Desk(delivery, number, readers)) as desk, collector_paused():
             desk.begin(progress)
             began = time.monotonic()
             until = began + delivery.slice_s

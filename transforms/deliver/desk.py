@@ -215,7 +215,7 @@ class Desk:
                 events_per_s=round(sum(n for _, n, _ in self._recent) / span_s, 1),
                 bytes_per_s=round(sum(size for _, _, size in self._recent) / span_s, 1),
                 requests=sink.counters.requests, retried=sink.counters.retried, throttled=sink.counters.throttled_requests,
-                waiting=sum(len(lane.waiting) for lane in lanes),
+                waiting=sum(lane.unsettled for lane in lanes),
                 oldest_us=min((us for lane in lanes if (us := lane.oldest_waiting_us) is not None), default=None),
                 lag=self._reader.lag(), lanes=len(self._lanes),
             ),

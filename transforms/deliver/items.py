@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from contracts.compiler.events import EventEncoder, Row
+from contracts.compiler.events import Columns, EventEncoder
 
 MALFORMED = "malformed"  # reason of what came by a topic and is no row
 EVENT_OVERHEAD_BYTES = 400  # of an item beside its event: ids, tuples, list slots
@@ -30,8 +31,24 @@ class Item(NamedTuple):
         return EVENT_OVERHEAD_BYTES + (len(self.event) if self.event else 0)
 
 
-def item_of(encoder: EventEncoder, row: Row, offset: int, window_time_us: int, waiting_since_us: int | None) -> Item:
-    """An item of a row: judged, and encoded where it may leave."""
-    verdict = encoder.verdict(row)
-    event = None if verdict.reason else encoder.event(row)
-    return Item(offset, encoder.event_id(row), window_time_us, waiting_since_us, event, verdict.reason)
+def items_of(
+    encoder: EventEncoder, columns: Columns, offsets: Sequence[int], times_us: Sequence[int], since_us: Sequence[int | None]
+) -> list[Item]:
+    """Items of rows: judged, and encoded where they may leave.
+
+    Args:
+        encoder: of the destination.
+        columns: of the rows.
+        offsets: their places.
+        times_us: their window times.
+        since_us: when they came to the lane; None where that does not matter.
+    """
+    reasons = encoder.reasons(columns)
+    going = [i for i, reason in enumerate(reasons) if not reason]
+    kept: Columns = columns
+    if len(going) < len(reasons):
+        kept = {name: [values[i] for i in going] for name, values in columns.items()}
+    events: list[bytes | None] = [None] * len(reasons)
+    for i, event in zip(going, encoder.events(kept), strict=True):
+        events[i] = event
+    return list(map(Item, offsets, encoder.event_ids(columns), times_us, since_us, events, reasons))

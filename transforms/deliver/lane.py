@@ -21,7 +21,8 @@ _MICROS = 1_000_000
 class Lane:
     """What waits in a lane. For one thread; ``send`` may run in another meanwhile, with items of its own.
 
-    next: the first place without a receipt. read_to: the place to read on from. ended: nothing more will come.
+    next: the first place without a receipt. read_to: the place to read on from. ended: nothing more will come. sending: what was
+    taken and not given back yet.
     """
 
     log: LogId
@@ -30,50 +31,76 @@ class Lane:
     read_to: int = -1
     ended: bool = False
     waiting: deque[Item] = field(default_factory=deque)
+    sending: Sequence[Item] = ()
     waiting_bytes: int = 0
     since_s: float | None = None  # when the oldest of those that wait came here, monotonic
     counts: Counts = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.read_to = self.next
         self._covered = deque((a, b) for a, b in self.receipts.covered() if b > self.next)
+        self.read_to = self.next
+        self._pass_covered()
+        self.read_to = self.next
 
     def add(self, items: Iterable[Item], read_to: int, ended: bool) -> None:
         """Rows that were read, up to a place; those with a receipt are passed over."""
+        ranges = iter(self._covered)
+        covered = next(ranges, None)
         for item in items:
-            while self._covered and self._covered[0][1] <= item.offset:
-                self._covered.popleft()
-            if self._covered and self._covered[0][0] <= item.offset:
+            while covered and covered[1] <= item.offset:
+                covered = next(ranges, None)
+            if covered and covered[0] <= item.offset:
                 continue
             self.waiting.append(item)
             self.waiting_bytes += item.size_bytes
         self.read_to, self.ended = read_to, ended
-        if not self.waiting:
-            self.next = read_to
-        elif self.since_s is None:
+        self._pass_covered()
+        if self.waiting and self.since_s is None:
             self.since_s = time.monotonic()
 
     def take(self) -> tuple[list[Item], int]:
-        """All that waits, and the place behind it, to be given to ``send``."""
-        items, read_to = list(self.waiting), self.read_to
-        self.waiting.clear()
-        self.waiting_bytes, self.since_s = 0, None
+        """All that waits up to the next place with a receipt, and the place behind it, to be given to ``send``."""
+        read_to = self.read_to
+        if self._covered and self._covered[0][0] < read_to:  # a receipt says nothing of places that have another
+            read_to = self._covered[0][0]
+        items = []
+        while self.waiting and self.waiting[0].offset < read_to:
+            items.append(self.waiting.popleft())
+            self.waiting_bytes -= items[-1].size_bytes
+        self.sending = items
+        if not self.waiting:
+            self.since_s = None
         return items, read_to
 
     def give_back(self, rest: Sequence[Item], sent_to: int) -> None:
         """What ``send`` left, and up to where it came."""
-        self.next = sent_to
+        self.next, self.sending = sent_to, ()
         if rest:
             self.waiting.extendleft(reversed(rest))
             self.waiting_bytes += sum(item.size_bytes for item in rest)
             self.since_s = self.since_s if self.since_s is not None else time.monotonic()
-        elif not self.waiting:
-            self.next = self.read_to
+        self._pass_covered()
+
+    def _pass_covered(self) -> None:
+        """Move on over places that have receipts, or no rows, where nothing before them is unsettled."""
+        oldest = self.sending or self.waiting
+        if not oldest:
+            self.next = max(self.next, self.read_to)
+        until = oldest[0].offset if oldest else self.next
+        while self._covered and self._covered[0][0] <= until:
+            self.next = max(self.next, self._covered.popleft()[1])
+            until = max(until, self.next)
+
+    @property
+    def unsettled(self) -> int:
+        """Rows that wait or are under way; those of requests that were answered count until what was taken is given back."""
+        return len(self.sending) + len(self.waiting)
 
     @property
     def oldest_waiting_us(self) -> int | None:
-        """When the oldest row that waits came to the lane's source."""
-        return self.waiting[0].waiting_since_us if self.waiting else None
+        """When the oldest of them came to the lane's source."""
+        oldest = self.sending or self.waiting
+        return oldest[0].waiting_since_us if oldest else None
 
 
 @dataclass(frozen=True)

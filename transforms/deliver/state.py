@@ -13,6 +13,7 @@ from transforms.deliver.receipts import deliveries_folder
 from transforms.lake.location import Lake
 
 OK, THROTTLED, DOWN, ENDED = "ok", "throttled", "down", "ended"
+SILENT_S = 30.0  # a reader that has told nothing for longer does not work any more
 
 
 class ReaderState(msgspec.Struct, kw_only=True):

@@ -20,7 +20,7 @@ import xxhash
 from contracts.compiler.events import EventEncoder
 from contracts.compiler.schemas import TIMESTAMP
 from transforms.converge.publish import read_columns, with_schema
-from transforms.deliver.items import Item, item_of
+from transforms.deliver.items import Item, items_of
 from transforms.deliver.receipts import BEFORE, DELIVERED, REFUSED, all_receipts
 from transforms.deliver.source import Read
 from transforms.kafka.progress import ReaderProgress
@@ -39,8 +39,8 @@ Digests = npt.NDArray[np.bytes_]
 class TableLanes:
     """A range of a table. Places of lanes begin at 0.
 
-    schema: of the table's rows. snapshot_id: whose files are read. [start_us, end_us): by ``_window_time``. lanes: how many there are in all. which: rows that
-    have neither been delivered to this destination nor refused by it, those that it refused, or all.
+    schema: of the table's rows. snapshot_id: whose files are read. [start_us, end_us): by ``_window_time``. lanes: how many there
+    are in all. which: rows that have neither been delivered to this destination nor refused by it, those that it refused, or all.
     """
 
     lake: Lake
@@ -114,13 +114,11 @@ class TableReader:
         return Read(items, (number + 1) << SPAN_BITS, ended=number + 1 == len(self._spans))
 
     def _items(self, part: pa.Table, offset: int) -> list[Item]:
-        encoder, rows = self._encoder, self._encoder.rows(part)
+        columns = self._encoder.of_table(part)
         times = part.column("_window_time").cast(pa.int64()).to_pylist()
-        passed = self._passed([encoder.event_id(row) for row in rows])
-        return [
-            Item(place, encoder.event_id(row), time, None, None, BEFORE) if skip else item_of(encoder, row, place, time, None)
-            for place, (row, time, skip) in enumerate(zip(rows, times, passed, strict=True), offset)
-        ]
+        items = items_of(self._encoder, columns, range(offset, offset + len(part)), times, [None] * len(part))
+        passed = self._passed([item.event_id for item in items])
+        return [item._replace(event=None, reason=BEFORE) if skip else item for item, skip in zip(items, passed, strict=True)]
 
     def _load(self, files: Sequence[PublishedFile]) -> dict[LogId, pa.Table]:
         source, lanes = self._source, self._source.lanes
@@ -133,7 +131,7 @@ class TableReader:
             rows = with_schema(read_columns(file.path, columns), schema)
             time = rows.column("_window_time")
             rows = rows.filter(pc.and_(pc.greater_equal(time, low), pc.less(time, high)))
-            lane_of = lanes_of_keys([self._encoder.key(row) for row in self._encoder.rows(rows)], lanes)
+            lane_of = lanes_of_keys(self._encoder.keys(self._encoder.of_table(rows)), lanes)
             for lane in np.unique(lane_of).tolist():
                 if lane in own:
                     parts[own[lane]].append(rows.filter(pa.array(lane_of == lane)))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from contracts.compiler.events import FILTERED, EventEncoder
-from transforms.deliver.items import MALFORMED, Item, item_of
+from contracts.compiler.events import FILTERED, EventEncoder, Row
+from transforms.deliver.items import MALFORMED, Item, items_of
 from transforms.deliver.source import Read
 from transforms.kafka.poll import PartitionsReader
 from transforms.kafka.progress import ReaderProgress
@@ -66,20 +67,32 @@ class TopicReader:
             end = ends[log]
             messages = part.messages if end is None else [m for m in part.messages if (m.offset() or 0) < end]
             following = part.next if end is None else min(part.next, end)
-            found[log] = Read([self._item(m, log) for m in messages], following, end is not None and following >= end)
+            found[log] = Read(self._items(messages, log), following, end is not None and following >= end)
         return found
 
-    def _item(self, message: Any, log: LogId) -> Item:
-        offset, record_us = int(message.offset()), int(message.timestamp()[1]) * 1_000
-        value = message.value()
-        headers = dict(message.headers() or ())
-        try:
-            window_time = int(headers.get("window_time") or record_us)
-            if value is None:  # a tombstone says nothing to a destination
-                return Item(offset, str(offset), window_time, record_us, None, FILTERED)
-            return item_of(self._encoder, self._encoder.row(value), offset, window_time, record_us)
-        except (msgspec.MsgspecError, StopIteration, TypeError, ValueError, AttributeError):
-            return Item(offset, f"{log}:{offset}", record_us, record_us, None, MALFORMED)
+    def _items(self, messages: Sequence[Any], log: LogId) -> list[Item]:
+        """Items in order of offsets. What is no row of ours, or says nothing, is an item that is not sent."""
+        rows: list[Row] = []
+        places: list[tuple[int, int, int]] = []
+        others: list[Item] = []
+        for message in messages:
+            offset, record_us = int(message.offset()), int(message.timestamp()[1]) * 1_000
+            value = message.value()
+            if value is None:  # a tombstone
+                others.append(Item(offset, f"{log}:{offset}", record_us, record_us, None, FILTERED))
+                continue
+            try:
+                row = self._encoder.row(value)
+                window_us = next((int(text) for name, text in message.headers() or () if name == "window_time"), record_us)
+            except (msgspec.MsgspecError, ValueError, TypeError):
+                others.append(Item(offset, f"{log}:{offset}", record_us, record_us, None, MALFORMED))
+                continue
+            rows.append(row)
+            places.append((offset, window_us, record_us))
+        if not rows:
+            return others
+        items = items_of(self._encoder, self._encoder.of_rows(rows), *zip(*places, strict=True))
+        return sorted(items + others, key=attrgetter("offset")) if others else items
 
     def lag(self) -> int | None:
         """See LaneReader."""

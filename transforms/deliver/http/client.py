@@ -18,7 +18,7 @@ _MOST_ANSWER_BYTES = 1 << 20
 
 
 class TransportFailure(Exception):
-    """No answer. ``name``: "connect", "tls", "timeout", "reset" or "wrong_answer" (no HTTP, or without end)."""
+    """No answer. ``name``: "connect", "tls", "timeout", "reset" or "wrong_answer" (damaged, or without end)."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

@@ -53,7 +53,7 @@ class Gate:
         self._pace = None if per_s is None else Pace(per_s)
         self._breaker = Breaker()
         self._throttler = AdaptiveThrottler(_THROTTLE_WINDOW_MS, _THROTTLE_BUCKET_MS, _THROTTLE_RATIO)
-        self._held_until_s = self._sent_back_until_s = -math.inf
+        self._held_until_s = self._sent_back_until_s = self._throttled_at_s = -math.inf
         self._in_flight = 0
         self._closed = False
         self._health: HealthName = "ok"
@@ -74,10 +74,10 @@ class Gate:
                     ready_s = self._ready_s(not_before_s)
                     if ready_s <= now_s and not asked:
                         asked = True
-                        if self._throttler.throttle_request(now_s * 1_000):
+                        if self._is_throttled(now_s):
                             self.delayed += 1
                             self._turn("throttled")
-                            not_before_s = min(now_s + _THROTTLE_DELAY_S, until_s)  # delayed, never sent back
+                            not_before_s = now_s + min(_THROTTLE_DELAY_S, (until_s - now_s) / 2)  # delayed, not sent back
                             continue
                     if ready_s <= now_s:
                         return self._admit(now_s)
@@ -100,7 +100,9 @@ class Gate:
             fate = verdict.fate if verdict else Fate.RETRY
             if wait_s:
                 self._held_until_s = max(self._held_until_s, now_s + wait_s)
-            if fate is not Fate.THROTTLED:
+            if fate is Fate.THROTTLED:
+                self._throttled_at_s = now_s
+            else:
                 self._throttler.successful_request(now_s * 1_000)
             if fate in (Fate.RETRY, Fate.UNUSABLE):
                 self._breaker.failed(now_s, probe=admission.probe, at_once=fate is Fate.UNUSABLE)
@@ -138,6 +140,16 @@ class Gate:
             return math.inf
         pace_s = self._pace.ready_s() if self._pace else -math.inf
         return max(not_before_s, self._held_until_s, breaker_s, pace_s)
+
+    def _is_throttled(self, now_s: float) -> bool:
+        """Whether this request had better wait.
+
+        The throttler takes requests that have no answer yet for refused ones, so it would delay the first few that are sent at
+        once: it is asked only while there are 429s.
+        """
+        if now_s > self._throttled_at_s + _THROTTLE_WINDOW_MS / 1_000:
+            return False
+        return bool(self._throttler.throttle_request(now_s * 1_000))
 
     def _admit(self, now_s: float) -> Admission:
         self._in_flight += 1

@@ -127,7 +127,8 @@ class HttpSink:
             if verdict.fate in (Fate.DELIVERED, Fate.REFUSED):
                 return verdict
             attempts += 1
-            not_before_s = -math.inf if self._gate.is_open() else self._clock.now_s() + backoff_s(attempts)
+            governed = wait_s or self._gate.is_open()  # by what the destination asks for, or by the breaker
+            not_before_s = -math.inf if governed else self._clock.now_s() + backoff_s(attempts)
         return None
 
     def _ask(self, request: Request, event_ids: Sequence[str], *, again: bool) -> tuple[Verdict, float | None]:
@@ -157,6 +158,9 @@ class HttpSink:
             self._settle(results, {positions[0]: outcomes.refused(status)})
             return []
         assert status is not None  # delivered: there was an answer
+        if not verdict.listed:
+            self._settle(results, dict.fromkeys(positions, outcomes.delivered(status)))
+            return []
         statuses = {position: verdict.listed.get(number, status) for number, position in enumerate(positions)}
         fates = {position: fate_of(status) for position, status in statuses.items()}
         ended = {

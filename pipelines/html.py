@@ -1,0 +1,97 @@
+"""One HTML page that needs nothing else: no script, nothing from elsewhere, light and dark. What pages are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from contracts.errors import ConfigurationError
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c2024; --soft: #60646c; --line: #e3e5e9; --back: #ffffff; --panel: #f7f8fa;
+  --green: #1a7f4b; --red: #c2352b; --amber: #b7791f; --blue: #4a6fa5; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --soft: #9aa1ab; --line: #2e3238; --back: #16181b; --panel: #1e2125;
+  --green: #4cc38a; --red: #f0766c; --amber: #e2b04a; --blue: #86a9d8; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 76rem; padding: 2.5rem 1.5rem 4rem; background: var(--back); color: var(--ink);
+  font: 15px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.5rem; margin: 0 0 .25rem; overflow-wrap: anywhere; } h2 { font-size: 1.05rem; margin: 2.25rem 0 .5rem; }
+p { margin: .25rem 0; } .soft { color: var(--soft); }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th { text-align: left; font-weight: 600; color: var(--soft); white-space: nowrap; }
+th, td { padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+.n { text-align: right; white-space: nowrap; } td.t { overflow-wrap: anywhere; } .one { white-space: nowrap; }
+code, .hash { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
+.tiles { display: flex; flex-wrap: wrap; gap: .75rem; margin: 1.25rem 0; }
+.tile { background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: .6rem 1rem; min-width: 7.5rem; }
+.tile b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; }
+.tile span { color: var(--soft); font-size: .85rem; }
+.green { color: var(--green); } .red { color: var(--red); } .amber { color: var(--amber); } .blue { color: var(--blue); }
+svg rect.green { fill: var(--green); } svg rect.red { fill: var(--red); } svg rect.amber { fill: var(--amber); }
+svg rect.blue { fill: var(--blue); }
+svg { display: block; margin-top: .3rem; background: var(--panel); border-radius: 3px; }
+details { border-bottom: 1px solid var(--line); padding: .35rem 0; } summary { cursor: pointer; overflow-wrap: anywhere; }
+details > div { padding: .4rem 0 .6rem 1.1rem; }
+"""
+
+
+def page_of(title: str, parts: Iterable[str]) -> str:
+    """The page as text. title: any text; parts: HTML."""
+    body = "\n".join(parts)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        f"<title>{text_of(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{text_of(title)}</h1>\n{body}\n"
+        "</body>\n</html>\n"
+    )
+
+
+def write_html(page: str, path: Path) -> None:
+    """Write a page; a file that is there is written anew.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
+    try:
+        path.write_bytes(page.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise ConfigurationError(f"page {path}: cannot be written: {error.strerror}") from None
+
+
+def text_of(value: Any) -> str:
+    """A value as HTML, escaped; whole numbers with thousands separators."""
+    if value is None:
+        return '<span class="soft">no value</span>'
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else escape(str(value))
+
+
+def table_of(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str]) -> str:
+    """A table of cells that are HTML already. numeric: names of the columns that stand to the right."""
+    kinds = ['class="n"' if name in numeric else 'class="t"' for name in columns]
+    head = "".join(f"<th {kind}>{escape(name)}</th>" for name, kind in zip(columns, kinds, strict=True))
+    body = "\n".join("<tr>" + "".join(f"<td {k}>{c}</td>" for c, k in zip(row, kinds, strict=True)) + "</tr>" for row in rows)
+    return f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+
+
+def tiles_of(tiles: Iterable[tuple[str, int, str]]) -> str:
+    """Large numbers side by side: colour ("" for none), number, what it counts."""
+    cells = "".join(
+        f'<div class="tile"><b class="{colour}">{text_of(number)}</b><span>{text_of(told)}</span></div>' for colour, number, told in tiles
+    )
+    return f'<div class="tiles">{cells}</div>'
+
+
+def bar_of(parts: Sequence[tuple[str, int, str]], most: int) -> str:
+    """A bar of parts: colour, length, what it counts; as long as all of them together are compared with ``most``."""
+    width, drawn, at = 160, [], 0.0
+    for colour, number, _ in parts:
+        length = width * number / most
+        if length:
+            drawn.append(f'<rect class="{colour}" x="{at:.2f}" y="0" width="{max(length, 1):.2f}" height="10"></rect>')
+        at += length
+    told = ", ".join(f"{number:,} {escape(name)}" for _, number, name in parts if number)
+    return f'<svg width="{width}" height="10" role="img" aria-label="{told}">{"".join(drawn)}</svg>'
