@@ -17,7 +17,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["contracts*", "transforms*", "pipelines*", "runners*"]),
-    package_data={"contracts": ["datasets/*.yaml"]},
+    package_data={"contracts": ["datasets/*.yaml", "destinations/*.yaml"]},
     install_requires=[  # exact versions: requirements/base.lock
         "apache-beam==2.77.*",  # the graph and its runners
         "pyarrow>=25,<26",  # columns, Parquet
@@ -26,6 +26,8 @@ setup(
         "confluent-kafka>=2.16",  # Kafka's consumer, producer and admin client
         "msgspec>=0.22",  # JSON: strict, fast, with canonical output
         "xxhash>=4.1",  # fingerprints, content hashes, shards
+        "httpx>=0.28,<0.29",  # delivery over HTTP: pool of connections, time limits
+        "tenacity>=9.1",  # backoff with jitter
         "zstandard>=0.25",  # zstd input
         "open-data-contract-standard>=3.2,<3.3",  # reads contracts
         "PyYAML>=6",  # reads source specs and projects
@@ -35,6 +37,7 @@ setup(
     ],
     extras_require={
         "gcs": ["google-cloud-storage>=3.10,<4"],  # lakes and inputs at gs://
+        "cdp": ["starlette>=1.10,<2", "uvicorn>=0.54,<1"],  # headrace stack up --with cdp
     },
     entry_points={"console_scripts": ["headrace = pipelines.cli.main:run"]},
 )

@@ -29,9 +29,9 @@ from contracts.errors import ConfigurationError
 from contracts.model import Contract
 from contracts.project import Project
 from pipelines.deliver_options import PIPELINE, DeliverOptions
-from pipelines.manifest import write_manifest, write_started
+from pipelines.manifest import is_gone, write_manifest, write_started
 from pipelines.run import Progress, Report, RunClock, new_run_id
-from pipelines.submission import resumed_run_id
+from pipelines.submission import read_submission, resumed_run_id
 from pipelines.submit import flink_job, run_to_end, submit_endless
 from pipelines.topics import connected, kafka_source, plan_partitions
 from pipelines.version import VERSION
@@ -189,9 +189,9 @@ def _table(
     )
     salts = salts_for(lambda n, salt: reader_name(n, number, salt), number, job.parallelism if job else 1)
     lanes = TableLanes(
-        lake=lake, table=name, schema=row_schema(contract), snapshot_id=snapshot.snapshot_id if snapshot else -1, start_us=start_us, end_us=end_us,
-        destination=destination.name, run_id=run_id, lanes=in_all, which=options.rows or "unsettled",  # type: ignore[arg-type]
-        readers=readers, salts=salts,
+        lake=lake, table=name, schema=row_schema(contract), snapshot_id=snapshot.snapshot_id if snapshot else -1,
+        start_us=start_us, end_us=end_us, destination=destination.name, run_id=run_id, lanes=in_all,
+        which=options.rows or "unsettled", readers=readers, salts=salts,  # type: ignore[arg-type]
     )  # fmt: skip
     return lanes, f"{name}, {sum(f.rows for f in files):,} rows in files that meet the range"
 
@@ -199,16 +199,23 @@ def _table(
 def _refuse_beside(options: DeliverOptions, lake: Lake, destination: Destination, run_id: str) -> None:
     """Two runs at once would not know of each other's requests, and could bring rows of one user in any order."""
     now_us = time.time() * 1e6
-    rivals = {
+    heard = {
         state.run_id
         for state in read_states(lake, destination.name)
         if state.run_id != run_id and state.state != ENDED and now_us - state.updated_us < SILENT_S * 1e6
     }
+    rivals = {rival for rival in heard if _goes_on(lake, rival)}
     if rivals and options.requests_per_s is None:
         raise ConfigurationError(
             f"run {', '.join(sorted(rivals))} delivers to {destination.name} now. Stop it first, or give this run a part of the "
             "limit with --requests-per-s N; rows of one user may then arrive out of order between the two"
         )
+
+
+def _goes_on(lake: Lake, run_id: str) -> bool:
+    """Whether a run that was heard of lately may still be at work."""
+    submission = read_submission(lake, run_id)
+    return not is_gone(lake, run_id) if submission is None else submission.ended is None
 
 
 def run_counts(lake: Lake, destination: str, lanes: Lanes) -> Counts:

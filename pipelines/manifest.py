@@ -74,6 +74,15 @@ def read_run(lake: Lake, run_id: str) -> RunSummary | None:
     return RunSummary(run_id, state, started["started_at"], document)
 
 
+def is_gone(lake: Lake, run_id: str) -> bool:
+    """Whether the process that began a run was one of this machine and is gone."""
+    try:
+        started = json.loads(lake.storage.read(run_file(lake, run_id, STARTED)))
+    except (FileNotFoundError, ValueError):
+        return False
+    return started["host"] == socket.gethostname() and not _alive(started)
+
+
 def _alive(started: dict[str, Any]) -> bool:
     if started["host"] != socket.gethostname():
         return False

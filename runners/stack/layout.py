@@ -6,7 +6,7 @@
     home/state/<component>.json     process id and time of its start; settings.json while it runs
     home/bin/flink-worker           the command of Beam's PROCESS environment
     home/conf, home/logs            made by ``up``
-    home/data                       Kafka's log, Flink's checkpoints and savepoints, the emulator's buckets
+    home/data                       Kafka's log, Flink's checkpoints and savepoints, buckets, the CDP endpoint's ledger
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Ports:
     jobmanager_metrics: int = 29_249
     taskmanager_metrics: int = 29_250
     gcs: int = 24_443
+    cdp: int = 24_480
 
     def __post_init__(self) -> None:
         """Raise ConfigurationError: a port that cannot be, or one given twice."""

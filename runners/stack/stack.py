@@ -26,6 +26,7 @@ from pathlib import Path
 from contracts.errors import ComponentDownError, ConfigurationError
 from runners.flink_worker.launcher import write_launcher
 from runners.stack import pieces, tools
+from runners.stack.cdp.component import cdp
 from runners.stack.component import Component
 from runners.stack.flink import jobmanager, taskmanager
 from runners.stack.gcs import gcs
@@ -36,8 +37,15 @@ from runners.stack.processes import command_of, listener, marked, port_is_free, 
 from runners.stack.state import Record, State
 
 # What ``--only`` names, and the processes of each; two are files that Beam starts by itself.
-GROUPS = {"kafka": ("kafka",), "flink": ("jobmanager", "taskmanager"), "job-server": (), "prism": (), "gcs": ("gcs",)}
-EXTRA = ("gcs",)  # only where it is asked for
+GROUPS = {
+    "kafka": ("kafka",),
+    "flink": ("jobmanager", "taskmanager"),
+    "job-server": (),
+    "prism": (),
+    "gcs": ("gcs",),
+    "cdp": ("cdp",),
+}
+EXTRA = ("gcs", "cdp")  # only where it is asked for
 USUAL = tuple(name for name in GROUPS if name not in EXTRA)
 PROCESSES = tuple(name for names in GROUPS.values() for name in names)
 MARK = "HEADRACE_STACK"  # in the environment of all that a stack starts, directly or not: its home folder
@@ -94,6 +102,11 @@ class Stack:
     def gcs_emulator(self) -> str:
         """Address of the emulator of Google Cloud Storage; its clients take it from ``STORAGE_EMULATOR_HOST``."""
         return f"http://localhost:{self.settings.ports.gcs}"
+
+    @property
+    def cdp_endpoint(self) -> str:
+        """Address of the CDP endpoint: Segment's dialect, and RudderStack's at ``/rudderstack``."""
+        return f"http://localhost:{self.settings.ports.cdp}"
 
     @property
     def flink_rest(self) -> str:
@@ -254,6 +267,7 @@ class Stack:
             jobmanager(layout, settings, java=java, flink=flink),
             taskmanager(layout, settings, java=java, flink=flink),
             gcs(layout, settings, binary=pieces.gcs(layout.downloads)),
+            cdp(layout, settings),
         )
         return {component.name: component for component in made}
 

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from contracts.errors import ConfigurationError
+from runners.stack.cdp.component import missing_packages
 from runners.stack.versions import JDK_AT_LEAST
 
 _TIMEOUT_S = 30
@@ -40,6 +41,8 @@ def check(components: Collection[str], *, tools: Collection[str], downloads: Pat
     if _NEED_JAVA & set(components) and (problem := _java_problem()):
         problems.append(problem)
     problems += [f"{tool} is not on PATH; install {_INSTALL[tool]}" for tool in sorted(tools) if shutil.which(tool) is None]
+    if "cdp" in components and (problem := missing_packages()):
+        problems.append(problem)
     free = shutil.disk_usage(_existing(downloads)).free
     if free < need_bytes:
         problems.append(

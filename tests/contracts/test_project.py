@@ -27,6 +27,7 @@ def test_paths_are_relative_to_the_project_file(tmp_path: Path) -> None:
         catalog="postgresql://db",
         datasets=(tmp_path / "mine",),
         sources=(tmp_path / "a", Path("/b")),
+        destinations=(tmp_path / "destinations",),
         policies=(tmp_path / "policies",),
     )
 
@@ -39,7 +40,8 @@ def test_a_uri_and_an_absolute_lake_stay_as_they_are(lake: str, expected: str, t
 
 def test_an_empty_project_file_has_the_default_folder_of_sources(tmp_path: Path) -> None:
     write(tmp_path / "headrace.yaml", "")
-    assert Project.load(tmp_path) == Project(root=tmp_path, sources=(tmp_path / "sources",), policies=(tmp_path / "policies",))
+    folders = {name: (tmp_path / name,) for name in ("sources", "destinations", "policies")}
+    assert Project.load(tmp_path) == Project(root=tmp_path, **folders)
 
 
 def test_the_file_may_be_named_itself(tmp_path: Path) -> None:
@@ -58,7 +60,9 @@ def test_without_a_project_the_working_directory_is_searched(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "web.yaml", SPEC)
     project = Project.load()
-    assert project == Project(root=tmp_path, sources=(tmp_path / "sources", tmp_path))
+    assert project == Project(
+        root=tmp_path, sources=(tmp_path / "sources", tmp_path), destinations=(tmp_path / "destinations", tmp_path)
+    )
     assert project.source("web")[0].name == "web"
 
 
@@ -66,8 +70,8 @@ def test_without_a_project_the_working_directory_is_searched(tmp_path: Path, mon
     ("text", "message"),
     [
         ("lake: [", "not valid YAML"),
-        ("- lake", "expected a mapping with some of catalog, datasets, flink, lake, policies, replay, sources"),
-        ("lakes: x", "expected a mapping with some of catalog, datasets, flink, lake, policies, replay, sources"),
+        ("- lake", "expected a mapping with some of catalog, datasets, destinations, flink, lake, policies, replay, sources"),
+        ("lakes: x", "expected a mapping with some of catalog, datasets, destinations, flink, lake, policies, replay, sources"),
         ("lake: 5", "lake: expected a text"),
         ("catalog: [a]", "catalog: expected a text"),
         ("flink: 28081", "flink: expected a text"),
