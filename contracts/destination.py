@@ -6,6 +6,7 @@ are named leave. ``consent`` has no default: a destination says which categories
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from contracts.errors import ConfigurationError
-from contracts.model import ColumnType, Contract
+from contracts.model import Column, ColumnType, Contract
 from contracts.source import PayloadPath, plain_text
 
 DialectName = Literal["segment", "rudderstack"]
@@ -61,9 +62,12 @@ class Secret:
                 raise ConfigurationError(f"credentials: the environment has no {self.name}; workers need it too")
             return value
         try:
-            return Path(self.name).read_text("utf-8").strip()
+            value = Path(self.name).read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"credentials: {self.name} cannot be read ({type(error).__name__})") from None
+        if not value:
+            raise ConfigurationError(f"credentials: {self.name} cannot be read (it is empty)")
+        return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +163,10 @@ def check_destination(destination: Destination, contract: Contract) -> list[str]
     problems = [f"{where}: {contract.name} has no column {name!r}" for where, name in dict.fromkeys(named) if name not in known]
     if contract.event_id not in {p.column for p in placements if p.when is None}:
         problems.append(f"columns: {contract.event_id} is not mapped; the destination knows repeats by it")
+    for p in placements:
+        column = known.get(p.column)
+        if column and not _holds_objects(column) and any(_is_below(other, p.path) for other in destination.paths):
+            problems.append(f"columns.{p.column}: others go below {p.path}, which only columns that hold objects can take in")
     consent = known.get(CONSENT_COLUMN)
     if destination.consent and (consent is None or consent.type is not ColumnType.BOOLEAN_MAP):
         problems.append(
@@ -215,10 +223,11 @@ def _url(document: Mapping[str, Any], key: str, problems: list[str]) -> str | No
         problems.append(f"{key}: the environment has no {', '.join(missing)}")
         return None
     url = _ENVIRONMENT.sub(lambda m: os.environ.get(m[1]) or m[2] or "", str(text))
-    if not _URL.fullmatch(url):
+    fits = _URL.fullmatch(url)
+    if not fits and "@" not in url:  # else it may hold a password: not repeated
         problems.append(f"{key}: {url!r} is not a URL such as https://api.segment.io/v1/batch")
         return None
-    if "@" in url.split("/")[2]:
+    if not fits or "@" in url.split("/")[2]:
         problems.append(f"{key}: a URL holds no user or password; credentials: {{write_key: env:NAME}} refers to them")
         return None
     return url
@@ -258,10 +267,16 @@ def _path(text: Any, where: str, problems: list[str]) -> PayloadPath | None:
 def _when(definition: Any, where: str, problems: list[str]) -> Condition | None:
     if isinstance(definition, dict) and len(definition) == 1:
         ((column, among),) = definition.items()
-        if isinstance(among, list) and among:
-            return Condition(str(column), frozenset(t for value in among if (t := plain_text(value))))
+        if isinstance(among, list) and (texts := _texts(among)):
+            return Condition(str(column), texts)
     problems.append(f"{where}: when: expected one column and a list of its values, {{event_type: [track]}}")
     return None
+
+
+def _texts(values: list[Any]) -> frozenset[str] | None:
+    """Values of a list as texts; None where it is empty, or one of them is nothing that a value could be compared with."""
+    texts = [plain_text(value) for value in values]
+    return frozenset(text for text in texts if text is not None) if texts and None not in texts else None
 
 
 def _constants(definition: Any, problems: list[str]) -> dict[PayloadPath, Any]:
@@ -270,7 +285,7 @@ def _constants(definition: Any, problems: list[str]) -> dict[PayloadPath, Any]:
         return {}
     found = {}
     for text, value in definition.items():
-        if not isinstance(value, str | int | float | bool):
+        if not isinstance(value, str | int | float | bool) or (isinstance(value, float) and not math.isfinite(value)):
             problems.append(f"constants.{text}: expected a text, a number, true or false")
         elif path := _path(text, f"constants.{text}", problems):
             found[path] = value
@@ -278,13 +293,21 @@ def _constants(definition: Any, problems: list[str]) -> dict[PayloadPath, Any]:
 
 
 def _check_paths(paths: list[PayloadPath], constants: list[PayloadPath], problems: list[str]) -> None:
-    """A path that ends where a constant goes on would lose one of the two; below a JSON column it is merged (see the encoder)."""
-    steps = {path.steps for path in paths}
+    """What ends where something else goes on would lose one of the two; below a JSON column it is merged (see the encoder)."""
     for constant in constants:
-        if any(other == constant.steps for other in steps) or any(
-            other[: len(constant.steps)] == constant.steps for other in steps
-        ):
+        if any(path == constant or _is_below(path, constant) for path in paths):
             problems.append(f"constants.{constant}: a column goes there too")
+        if any(_is_below(other, constant) for other in constants):
+            problems.append(f"constants.{constant}: another constant goes below it")
+
+
+def _holds_objects(column: Column) -> bool:
+    return column.type is ColumnType.BOOLEAN_MAP or (column.type is ColumnType.JSON and column.json_container == "object")
+
+
+def _is_below(path: PayloadPath, other: PayloadPath) -> bool:
+    """Whether a path leads on from where the other one ends."""
+    return len(path.steps) > len(other.steps) and path.steps[: len(other.steps)] == other.steps
 
 
 def _conditions(definition: Any, problems: list[str]) -> tuple[Condition, ...]:
@@ -293,12 +316,13 @@ def _conditions(definition: Any, problems: list[str]) -> tuple[Condition, ...]:
         problems.append("filter: expected a list such as [{column: event_type, in: [track]}]")
         return ()
     for number, entry in enumerate(definition):
-        if not isinstance(entry, dict) or set(entry) not in ({"column", "in"}, {"column", "not_in"}):
+        shaped = isinstance(entry, dict) and set(entry) in ({"column", "in"}, {"column", "not_in"})
+        among = entry.get("in", entry.get("not_in")) if shaped else []
+        values = _texts(among if isinstance(among, list) else [among])
+        if values is None:
             problems.append(f"filter[{number}]: expected {{column: event_type, in: [track, identify]}} or not_in: […]")
-            continue
-        among = entry.get("in", entry.get("not_in"))
-        values = frozenset(t for value in (among if isinstance(among, list) else [among]) if (t := plain_text(value)))
-        found.append(Condition(str(entry["column"]), values, negated="not_in" in entry))
+        else:
+            found.append(Condition(str(entry["column"]), values, negated="not_in" in entry))
     return tuple(found)
 
 

@@ -80,7 +80,8 @@ def table_of(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Seq
 def tiles_of(tiles: Iterable[tuple[str, int, str]]) -> str:
     """Large numbers side by side: colour ("" for none), number, what it counts."""
     cells = "".join(
-        f'<div class="tile"><b class="{colour}">{text_of(number)}</b><span>{text_of(told)}</span></div>' for colour, number, told in tiles
+        f'<div class="tile"><b class="{colour}">{text_of(number)}</b><span>{text_of(told)}</span></div>'
+        for colour, number, told in tiles
     )
     return f'<div class="tiles">{cells}</div>'
 

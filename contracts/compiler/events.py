@@ -163,7 +163,12 @@ def canonical_event(event: Any, like: bytes) -> bytes:
 def _held(condition: Condition, columns: Columns) -> list[bool]:
     """Whether a condition holds, by row."""
     among, negated = condition.among, condition.negated
-    return [(plain_text(value) in among) != negated for value in columns[condition.column]]
+    return [(_text(value) in among) != negated for value in columns[condition.column]]
+
+
+def _text(value: Any) -> str | None:
+    """A canonical value, or its JSON form, as conditions name it: both give the same."""
+    return str(value) if isinstance(value, date | Decimal) else plain_text(value)
 
 
 def _json_type(kind: ColumnType) -> Any:

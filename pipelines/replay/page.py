@@ -62,7 +62,7 @@ def _windows(document: Mapping[str, Any]) -> Iterator[str]:
     rows = [
         [
             f'<span class="one">{text_of(w["from"])}</span>', text_of(w["live_rows"]), text_of(w["replay_rows"]),
-            *(f'<span class="{_COLOURS[k]}">{text_of(w[k])}</span>' if w[k] else '<span class="soft">0</span>' for k in _BARS), _bar(w, most),
+            *(f'<span class="{_COLOURS[k] if w[k] else "soft"}">{text_of(w[k])}</span>' for k in _BARS), _bar(w, most),
             f'<span class="hash" title="live {text_of(w["live_hash"])}, replay {text_of(w["replay_hash"])}">'
             f"{text_of(w['live_hash'][:8])} → {text_of(w['replay_hash'][:8])}</span>",
         ]
@@ -93,7 +93,9 @@ def _why(document: Mapping[str, Any]) -> Iterator[str]:
         yield table_of(("", "why", "rows"), rows, ("rows",))
     if document["columns"]:
         yield "<h2>Columns that differ</h2>"
-        yield table_of(("column", "changed rows"), [[text_of(k), text_of(v)] for k, v in document["columns"].items()], ("changed rows",))
+        yield table_of(
+            ("column", "changed rows"), [[text_of(k), text_of(v)] for k, v in document["columns"].items()], ("changed rows",)
+        )
 
 
 def _ledgers(document: Mapping[str, Any]) -> Iterator[str]:
@@ -101,7 +103,9 @@ def _ledgers(document: Mapping[str, Any]) -> Iterator[str]:
     for source, sides in document["ledger"].items():
         rows += [[text_of(source), side, *(text_of(sides[side][name]) for name in _LEDGER)] for side in ("live", "replay")]
         for code in sorted({*sides["live"]["codes"], *sides["replay"]["codes"]}):
-            codes.append([text_of(source), text_of(code), *(text_of(sides[side]["codes"].get(code, 0)) for side in ("live", "replay"))])
+            codes.append(
+                [text_of(source), text_of(code), *(text_of(sides[side]["codes"].get(code, 0)) for side in ("live", "replay"))]
+            )
     if rows:
         yield "<h2>What became of the raw that the replay read</h2>"
         yield table_of(("source", "ledger", *_LEDGER_NAMES), rows, _LEDGER_NAMES)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contracts.errors import ConfigurationError
+from pipelines.deliver_options import DeliverOptions
 from pipelines.ingest_options import IngestOptions
 from pipelines.replay_options import ReplayOptions
 
@@ -26,7 +27,7 @@ class Template:
 
     name: as the template is called. options: its dataclass. command: words of the command line before its arguments. positional:
     those arguments, in order. workers: the option that says how many workers there are. parents: parameters that only make sense
-    beside another one, which is shown first.
+    beside another one, which is shown first. secrets: Kubernetes Secrets whose keys are environment variables of what submits it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Template:
     positional: tuple[Positional, ...]
     workers: str
     parents: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
 
 
 _ALL = (
@@ -55,6 +57,15 @@ _ALL = (
         positional=(Positional("name", "Name of the replay: lower-case letters, digits, _ and -."),),
         workers="max_parallel",
         parents={"reason": "approved_by"},
+    ),
+    Template(
+        name="deliver",
+        description="Deliver validated rows to a destination: once in effect, in order per user, each row accounted for.",
+        options=DeliverOptions,
+        command=("deliver",),
+        positional=(Positional("destination", "Name of the destination: destinations/NAME.yaml of the project."),),
+        workers="workers",
+        secrets=("headrace-destinations",),
     ),
 )
 TEMPLATES: Mapping[str, Template] = {template.name: template for template in _ALL}

@@ -82,7 +82,7 @@ def submission(template: Template, given: Mapping[str, str], image: str) -> str:
         raise ConfigurationError(f"template {template.name}: {name!r} is too long for the name of a job: at most {_LONGEST_NAME}")
     shown = "".join(f" \\\n#     -p {key}={shlex.quote(value)}" for key, value in given.items())
     return _HEAD.format(template=template.name, image=image, parameters=shown) + yaml.safe_dump(
-        _job(name, command, image), sort_keys=False, width=120, allow_unicode=True
+        _job(name, command, image, template.secrets), sort_keys=False, width=120, allow_unicode=True
     )
 
 
@@ -90,7 +90,7 @@ def _verb(template: Template) -> tuple[str, ...]:
     return ("submit",) if template.name == "ingest" else (template.name,)
 
 
-def _job(name: str, command: list[str], image: str) -> dict[str, Any]:
+def _job(name: str, command: list[str], image: str, secrets: tuple[str, ...]) -> dict[str, Any]:
     volumes: list[tuple[str, str, dict[str, Any]]] = [
         ("data", "/data", {"persistentVolumeClaim": {"claimName": "headrace-data"}}),
         ("project", PROJECT_MOUNT, {"configMap": {"name": "headrace-project"}}),
@@ -102,6 +102,7 @@ def _job(name: str, command: list[str], image: str) -> dict[str, Any]:
         "workingDir": "/data",
         "command": command,
         "env": [{"name": "PGPASSWORD", "valueFrom": {"secretKeyRef": {"name": "headrace-catalog", "key": "password"}}}],
+        **({"envFrom": [{"secretRef": {"name": secret}} for secret in secrets]} if secrets else {}),
         "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}},
         "volumeMounts": [{"name": volume, "mountPath": path} for volume, path, _ in volumes],
     }

@@ -27,7 +27,7 @@ _EXPECTED = {
     _ADDRESS: "a path or address without spaces and without any of ` $ ; & | < > \\ ' \" ( ) { } ! #",
     _PROSE: "a text without any of ` $ \\ < > | ; &",
 }
-_GROUPS = ("Kafka", "Files", "Flink", "Direct")
+_GROUPS = ("Kafka", "Topic", "Table", "Files", "Flink", "Direct")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CLIMBS = re.compile(r"(?:^|[/:])\.\.(?:/|$)")
 

@@ -15,11 +15,14 @@ from random import Random
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
+from click.testing import CliRunner
 from confluent_kafka import Producer
 
 from contracts.compiler.rows import canonical_rows
 from contracts.project import BUILT_IN_DESTINATIONS, Project
+from pipelines.cli.main import main
 from pipelines.files import ingest_files
 from pipelines.ingest_options import IngestOptions
 from runners.stack.cdp.component import WRITE_KEY
@@ -84,6 +87,11 @@ class Sample:
         return cls(lines, ids, owners, withheld)
 
     @property
+    def payloads(self) -> list[dict[str, Any]]:
+        """The events as their source has them."""
+        return [json.loads(line) for line in self.lines]
+
+    @property
     def delivered(self) -> set[str]:
         """Ids that may leave."""
         return set(self.ids) - set(self.withheld)
@@ -98,28 +106,32 @@ class Sample:
 
 
 class DeliveryProject:
-    """A project with the web source, the built-in destination with limits of its own, and a lake."""
+    """A project with the web source, the built-in destination with limits of its own, and a lake.
 
-    def __init__(self, folder: Path, **limits: float) -> None:
-        self.folder, self.lake = folder, folder / "lake"
+    name: of the destination, so that several may share a lake. lake: None for one of its own.
+    """
+
+    def __init__(self, folder: Path, *, name: str = DESTINATION, lake: Path | None = None, **limits: float) -> None:
+        self.folder, self.name, self.lake = folder, name, lake or folder / "lake"
         (folder / "destinations").mkdir(parents=True)
         spec = yaml.safe_load((BUILT_IN_DESTINATIONS / f"{DESTINATION}.yaml").read_text())
+        spec["destination"] = name
         spec["limits"] = {"requests_per_s": 50, "in_flight": 4, "linger_s": 0.2, **limits}
         spec["export"] = "${SEGMENT_EXPORT:-http://localhost:9}/v1/export"
         (folder / "write-key").write_text(WRITE_KEY)  # a file: workers of a cluster do not have our environment
         spec["credentials"] = {"write_key": f"file:{folder / 'write-key'}"}
         self.write(spec)
-        (folder / "headrace.yaml").write_text(f"lake: lake\nsources: ['{WEBSHOP / 'sources'}']\n")
+        (folder / "headrace.yaml").write_text(f"lake: {self.lake}\nsources: ['{WEBSHOP / 'sources'}']\n")
 
     @property
     def spec(self) -> dict[str, Any]:
         """The destination as its file says it."""
-        found: dict[str, Any] = yaml.safe_load((self.folder / "destinations" / f"{DESTINATION}.yaml").read_text())
+        found: dict[str, Any] = yaml.safe_load((self.folder / "destinations" / f"{self.name}.yaml").read_text())
         return found
 
     def write(self, spec: dict[str, Any]) -> None:
         """Change the destination."""
-        (self.folder / "destinations" / f"{DESTINATION}.yaml").write_text(yaml.safe_dump(spec))
+        (self.folder / "destinations" / f"{self.name}.yaml").write_text(yaml.safe_dump(spec))
 
     @property
     def project(self) -> Project:
@@ -137,12 +149,14 @@ class DeliveryProject:
         assert report.exit_code == 0, report.reasons
         assert report.ledger.out == len(sample.ids), report.ledger
 
-    def publish(self, bootstrap: str, topic: str, partitions: int) -> None:
-        """The rows of the table to a topic, as the immediate branch does: in order of time, by user."""
-        contract = self.project.destination(DESTINATION)[1]
+    def publish(self, bootstrap: str, topic: str, partitions: int, only: Sample | None = None) -> None:
+        """The rows of the table, or of one sample, to a topic, as the immediate branch does: in order of time, by user."""
+        contract = self.project.destination(self.name)[1]
         KafkaCluster(KafkaConnection(bootstrap, None)).ensure_topic(topic, partitions)
         table = Lake.at(str(self.lake)).load(f"validated.{contract.name}")
         rows = pa.concat_tables([read_rows(file.path) for file in published_files(table)])
+        if only:
+            rows = rows.filter(pc.is_in(rows.column("event_id"), pa.array(only.ids)))
         rows = rows.sort_by([("_window_time", "ascending"), ("_position", "ascending")])
         producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000})
         times = rows.column("_window_time").cast("int64").to_pylist()
@@ -162,7 +176,7 @@ class DeliveryProject:
     def start(self, cdp: CdpEndpoint, *options: str) -> subprocess.Popen[str]:
         """``headrace deliver`` in a process group of its own."""
         return subprocess.Popen(
-            self._command("deliver", DESTINATION, *options), cwd=ROOT, env=self.environment(cdp), stdout=subprocess.PIPE,
+            self._command("deliver", self.name, *options), cwd=ROOT, env=self.environment(cdp), stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
 
@@ -175,6 +189,13 @@ class DeliveryProject:
         out, err = process.communicate(timeout=_COMMAND_S)
         assert process.returncode == code, f"exit {process.returncode}\n{err[-3000:]}"
         return dict(json.loads(out)) if out else {}
+
+    def invoke(self, cdp: CdpEndpoint | None, *arguments: str, code: int = 0) -> Any:
+        """The same in this process, which is quicker; the text that it printed where it failed."""
+        environment = self.environment(cdp) if cdp else {"SEGMENT_ENDPOINT": "http://localhost:9/v1/batch"}
+        result = CliRunner(env=environment).invoke(main, [*arguments, "--project", str(self.folder), "--json"])
+        assert result.exit_code == code, f"exit {result.exit_code}\n{result.output[-3000:]}\n{result.exception!r}"
+        return json.loads(result.stdout) if result.stdout else result.stderr
 
     def headrace(self, cdp: CdpEndpoint, *arguments: str, code: int = 0) -> Any:
         """A verb's JSON document."""

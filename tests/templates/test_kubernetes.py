@@ -116,6 +116,7 @@ def test_what_pods_refer_to_is_there() -> None:
                     if where["name"] not in _NOT_OURS:
                         document = MANIFESTS[kinds[kind], where["name"]]
                         assert where["key"] in document.get("stringData", document.get("data", {}))
+            named += [("Secret", source["secretRef"]["name"]) for source in container.get("envFrom", ())]
         assert {key for key in named if key[1] not in _NOT_OURS} <= set(MANIFESTS)
 
 
@@ -126,6 +127,11 @@ SUBMITTED = {
         "client_config": "/etc/headrace/kafka/client.properties",
     },
     "replay": {"name": "fix-1", "dataset": "customer_event", "start": "2026-11-02T10:00:00Z", "end": "2026-11-02T11:00:00Z"},
+    "deliver": {
+        "destination": "segment",
+        "input": "kafka://kafka-bootstrap:9093",
+        "client_config": "/etc/headrace/kafka/client.properties",
+    },
 }
 
 
@@ -142,6 +148,21 @@ def test_what_templates_make_fits_the_schema_of_pods(definition: Any, name: str)
     assert container["image"] == "registry.example.com/headrace:0.1.0"
     assert container["command"][: 1 + len(PIPELINES[name].command)] == ["headrace", *PIPELINES[name].command]
     assert "--runner=flink" in container["command"]
+
+
+def test_write_keys_reach_whoever_needs_them_by_reference_alone() -> None:
+    """Workers send; submissions of deliveries, and supervisors, read the destination. Kubernetes makes variables of a Secret."""
+    destination, _ = Project.load(ROOT / "examples" / "webshop").destination("segment")
+    assert destination.write_key.kind == "env"
+    assert destination.write_key.name in MANIFESTS["Secret", "headrace-destinations"]["stringData"]
+    pool = CLUSTER["spec"]["taskManager"]["podTemplate"]["spec"]["containers"][1]
+    supervisor = SUPERVISE["spec"]["template"]["spec"]["containers"][0]
+    job = submission(PIPELINES["deliver"], SUBMITTED["deliver"], "headrace:0.1.0")
+    (submitter,) = yaml.safe_load(job)["spec"]["template"]["spec"]["containers"]
+    for container in (pool, supervisor, submitter):
+        assert [source["secretRef"]["name"] for source in container["envFrom"]] == ["headrace-destinations"]
+    assert destination.write_key.name not in job
+    assert "envFrom" not in SUBMIT["spec"]["template"]["spec"]["containers"][0]  # ingest sends nothing to anybody
 
 
 def test_parameters_that_the_cluster_decides_or_a_shell_reads_are_refused() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from contracts.errors import ConfigurationError
@@ -19,15 +20,17 @@ from pipelines.templates.catalog import TEMPLATES
 from pipelines.templates.flex import flex_parameters, metadata_of
 from pipelines.templates.launch import main, read_launch
 from pipelines.templates.parameters import arguments_of, check_parameters
+from tests.support.cdp import CdpEndpoint
 from tests.support.web_events import BASE_EVENTS
 from transforms.lake.storage import storage_of
 
 ROOT = Path(__file__).parents[2]
 WEBSHOP = ROOT / "examples" / "webshop"
-INGEST, REPLAY = TEMPLATES["ingest"], TEMPLATES["replay"]
+INGEST, REPLAY, DELIVER = TEMPLATES["ingest"], TEMPLATES["replay"], TEMPLATES["deliver"]
 SOUND = {
     "ingest": {"source": "web", "input": "gs://acme-drop/web"},
     "replay": {"name": "fix-1", "dataset": "customer_event", "start": "2026-11-02T10:00:00Z", "end": "2026-11-02T11:00:00Z"},
+    "deliver": {"destination": "segment", "start": "2026-11-02T10:00:00Z", "end": "2026-11-02T11:00:00Z"},
 }
 
 
@@ -76,6 +79,27 @@ def test_replay_is_launched_from_its_own_metadata(tmp_path: Path, drop: Path, ca
     capsys.readouterr()
     assert main(["--pipeline=replay", *(f"--{key}={value}" for key, value in given.items()), *defaults, lake, project]) == 0
     assert "branch replay_fix-1 is ready" in capsys.readouterr().out
+
+
+def test_deliver_is_launched_from_its_own_metadata(
+    tmp_path: Path, drop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lake, project = f"--lake={tmp_path / 'lake'}", f"--project_folder={tmp_path}"
+    destination = yaml.safe_load((ROOT / "contracts" / "destinations" / "segment.yaml").read_text())
+    (tmp_path / "destinations").mkdir()
+    (tmp_path / "destinations" / "cdp.yaml").write_text(yaml.safe_dump(destination | {"destination": "cdp", "consent": []}))
+    (tmp_path / "headrace.yaml").write_text(f"sources: [{WEBSHOP / 'sources'}]\n")
+    assert main(["--pipeline=ingest", "--source=web", f"--input={drop}", lake, project]) == 0
+    capsys.readouterr()
+    defaults = [f"--{e['name']}={e['defaultValue']}" for e in metadata_of(DELIVER)["parameters"] if "defaultValue" in e]
+    given = ["--destination=cdp", "--start=2026-11-01T00:00:00Z", "--end=2026-11-04T00:00:00Z"]
+    with CdpEndpoint.started() as cdp:
+        monkeypatch.setenv("SEGMENT_ENDPOINT", f"{cdp.url}/v1/batch")
+        monkeypatch.setenv("SEGMENT_WRITE_KEY", cdp.write_key)
+        assert main(["--pipeline=deliver", *given, *defaults, lake, project]) == 0, capsys.readouterr().err
+        sent = cdp.message_ids()
+    assert sent and len(sent) == len(set(sent))
+    assert f" {len(sent):,} " in capsys.readouterr().out
 
 
 def test_the_file_that_the_launcher_starts_runs_the_same_code(tmp_path: Path, drop: Path) -> None:
@@ -140,10 +164,11 @@ def test_a_launch_lands_files_and_leaves_a_job_for_the_launcher(
     assert "2 already landed" in again and "ledger adds up" in again
 
 
-def test_replay_on_dataflow_is_refused() -> None:
-    given = [f"--{key}={value}" for key, value in SOUND["replay"].items()]
+@pytest.mark.parametrize("name", ["replay", "deliver"])
+def test_replay_and_deliver_on_dataflow_are_refused(name: str) -> None:
+    given = [f"--{key}={value}" for key, value in SOUND[name].items()]
     with pytest.raises(ConfigurationError, match="does not run on Dataflow"):
-        read_launch(["--pipeline=replay", *given, "--runner=DataflowRunner"]).arguments()
+        read_launch([f"--pipeline={name}", *given, "--runner=DataflowRunner"]).arguments()
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -189,6 +214,7 @@ def test_hostile_values_are_refused_by_name(name: str, value: str) -> None:
     kinds = {
         "ingest": ("source", "input", "lake", "group", "client_config"),
         "replay": ("name", "dataset", "lake", "source", "approved_by"),
+        "deliver": ("destination", "input", "lake", "group", "client_config"),
     }
     for parameter in kinds[name]:
         assert f"\n  - {parameter}=" in told(template, {**SOUND[name], parameter: value})
@@ -205,6 +231,9 @@ def test_what_the_check_takes_the_services_regexes_take(name: str) -> None:
                    "input": "gs://b/*.jsonl.gz /drop/crm", "immediate": "off"},
         "replay": {**SOUND["replay"], "offsets": "web-events/0:1200-4800 web-events/1:0-10", "source": "web mobile", "raw": "all",
                    "max_rate": "10M", "approved_by": "jane@example.com", "reason": "currency was wrong (ticket 7)"},
+        "deliver": {"destination": "segment", "input": "kafka://h1:9092,h2:9092/headrace.validated.customer_event",
+                    "start": "committed", "until": "now", "requests_per_s": "0.5", "give_up_after": "15m", "rows": "refused",
+                    "on_offset_gap": "earliest", "lake": "gs://acme-lake/cdp"},
     }[name]  # fmt: skip
     check_parameters(TEMPLATES[name], samples, flex_parameters(TEMPLATES[name]))
     for key, value in samples.items():

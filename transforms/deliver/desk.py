@@ -136,12 +136,12 @@ class Desk:
             return
         sending = {lane.log for lane in self._busy.values()}
         now = time.monotonic()
-        most_bytes = self._sink.limits.size_bytes
+        limits = self._sink.limits
         for lane in self._lanes.values():
             if lane.log in sending or not lane.waiting:
                 continue
             flush = lane.ended or (lane.since_s is not None and now - lane.since_s >= self._limits.linger_s)
-            if not flush and lane.waiting_bytes < most_bytes and len(lane.waiting) < self._sink.limits.events:
+            if not flush and not (lane.waiting_bytes > limits.size_bytes and lane.fills(limits)):
                 continue
             start = lane.next
             items, end = lane.take()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from contracts.compiler.events import FILTERED, event_digest
 from transforms.deliver.http.events import Outgoing, Result
+from transforms.deliver.http.limits import BatchLimits
 from transforms.deliver.http.sink import HttpSink
 from transforms.deliver.items import MALFORMED, Item
 from transforms.deliver.receipts import BEFORE, DELIVERED, REFUSED, WITHHELD, Counts, LaneReceipts, Receipt
@@ -33,10 +34,11 @@ class Lane:
     waiting: deque[Item] = field(default_factory=deque)
     sending: Sequence[Item] = ()
     waiting_bytes: int = 0
-    since_s: float | None = None  # when the oldest of those that wait came here, monotonic
+    since_s: float | None = None  # since when those that wait could have been sent, monotonic
     counts: Counts = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
+        self._taken_since_s: float | None = None
         self._covered = deque((a, b) for a, b in self.receipts.covered() if b > self.next)
         self.read_to = self.next
         self._pass_covered()
@@ -67,18 +69,18 @@ class Lane:
         while self.waiting and self.waiting[0].offset < read_to:
             items.append(self.waiting.popleft())
             self.waiting_bytes -= items[-1].size_bytes
-        self.sending = items
+        self.sending, self._taken_since_s = items, self.since_s
         if not self.waiting:
             self.since_s = None
         return items, read_to
 
     def give_back(self, rest: Sequence[Item], sent_to: int) -> None:
         """What ``send`` left, and up to where it came."""
-        self.next, self.sending = sent_to, ()
         if rest:
             self.waiting.extendleft(reversed(rest))
             self.waiting_bytes += sum(item.size_bytes for item in rest)
-            self.since_s = self.since_s if self.since_s is not None else time.monotonic()
+            self.since_s = self._taken_since_s if len(rest) == len(self.sending) else time.monotonic()
+        self.next, self.sending = max(self.next, sent_to), ()
         self._pass_covered()
 
     def _pass_covered(self) -> None:
@@ -90,6 +92,11 @@ class Lane:
         while self._covered and self._covered[0][0] <= until:
             self.next = max(self.next, self._covered.popleft()[1])
             until = max(until, self.next)
+
+    def fills(self, limits: BatchLimits) -> bool:
+        """Whether there is more than one request takes."""
+        sent = [len(item.event) for item in self.waiting if item.event is not None]
+        return len(sent) > limits.events or sum(sent) > limits.size_bytes
 
     @property
     def unsettled(self) -> int:

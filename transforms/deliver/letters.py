@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.expressions import And, EqualTo
 
@@ -77,15 +79,18 @@ def settle_letters(
 
 
 def withdraw_letters(lake: Lake, destination: Destination, contract: Contract, run_id: str) -> int:
-    """Take back letters of events that a run has delivered since; how many."""
-    delivered = digests([])
-    for log, rows, _ in all_receipts(lake, destination.name, ["event_id", "outcome"]):
-        if log.topic_id == run_id:
-            ids = rows.filter(pc.equal(rows.column("outcome"), DELIVERED)).column("event_id").to_pylist()
-            delivered = np.union1d(delivered, digests(ids))
+    """Take back letters of events that were delivered after they were refused, by whichever run; how many."""
     letters = refused_letters(lake, destination.name)
-    hits = np.isin(digests(letters.column("event_id").to_pylist()), delivered)
-    back = letters.filter(pa.array(hits)).to_pylist()
+    hashes = digests(letters.column("event_id").to_pylist())
+    refused = np.unique(hashes)
+    delivered_us = np.zeros(len(refused), dtype=np.int64)
+    for _, rows, _ in all_receipts(lake, destination.name, ["event_id", "outcome", "settled_at"]) if len(refused) else ():
+        done = rows.filter(pc.equal(rows.column("outcome"), DELIVERED))
+        ids, settled = digests(done.column("event_id").to_pylist()), done.column("settled_at").cast(pa.int64()).to_numpy()
+        known = np.isin(ids, refused)
+        np.maximum.at(delivered_us, np.searchsorted(refused, ids[known]), settled[known])
+    refused_us = np.array([_settled_us(rank) for rank in letters.column("_rank").to_pylist()], dtype=np.int64)
+    back = letters.filter(pa.array(delivered_us[np.searchsorted(refused, hashes)] > refused_us)).to_pylist()
     if back:
         _commit(lake, [_letter(_row(x), x["_raw_file"], destination.name, contract, WITHDRAWN) for x in back], run_id)
     return len(back)
@@ -93,13 +98,13 @@ def withdraw_letters(lake: Lake, destination: Destination, contract: Contract, r
 
 def refused_letters(lake: Lake, destination: str) -> pa.Table:
     """The dead letters of a destination."""
-    columns = ("event_id", "_position", "_window_time", "_raw_file")
+    columns = ("event_id", "_position", "_window_time", "_raw_file", "_rank")
     with contextlib.suppress(NoSuchTableError):
         table = lake.catalog().load_table(DEAD_LETTERS)
         condition = And(EqualTo("source", destination), And(EqualTo("stage", STAGE), EqualTo("code", str(Code.REFUSED))))
         rows: pa.Table = table.scan(row_filter=condition, selected_fields=columns).to_arrow()
         return rows
-    return pa.table({name: pa.array([], pa.string()) for name in columns})
+    return pa.table({name: pa.array([], pa.binary() if name == "_rank" else pa.string()) for name in columns})
 
 
 def _commit(lake: Lake, letters: Sequence[dict[str, Any]], run_id: str) -> None:
@@ -111,10 +116,9 @@ def _commit(lake: Lake, letters: Sequence[dict[str, Any]], run_id: str) -> None:
 
 def _row(letter: dict[str, Any]) -> dict[str, Any]:
     """What a letter is taken back by."""
-    now = pa.scalar(np.datetime64("now", "us"), pa.timestamp("us", tz="UTC")).as_py()
     return {
-        "event_id": letter["event_id"], "offset": letter["_position"], "window_time": letter["_window_time"], "settled_at": now,
-        "reason": None, "status": None, "event": None,
+        "event_id": letter["event_id"], "offset": letter["_position"], "window_time": letter["_window_time"],
+        "settled_at": datetime.now(UTC), "reason": None, "status": None, "event": None,
     }  # fmt: skip
 
 
@@ -122,8 +126,9 @@ def _letter(row: dict[str, Any], lane: str, destination: str, contract: Contract
     """A letter of a receipt; of several for one event the one that was settled last holds."""
     settled_us, window_us = datetime_to_us(row["settled_at"]), datetime_to_us(row["window_time"])
     status = f"HTTP {row['status']}" if row["status"] else "no request"
+    identity = dead_letter_id_of(destination, row["event_id"], STAGE, contract.name)
     return {
-        "dead_letter_id": dead_letter_id_of(destination, row["event_id"], STAGE, contract.name),
+        "dead_letter_id": identity,
         "code": code,
         "violations": [Violation("$", "delivery", f"taken by {destination} ({row['reason']}, {status})")],
         "stage": STAGE,
@@ -137,7 +142,12 @@ def _letter(row: dict[str, Any], lane: str, destination: str, contract: Contract
         "_received_at": window_us,
         "_window_time": window_us,
         "_rank": (2**63 - settled_us).to_bytes(8, "big"),
+        "_row_hash": xxhash.xxh3_128_digest(f"{identity}\0{code}\0{settled_us}".encode()),  # else it would change nothing
     }
+
+
+def _settled_us(rank: bytes) -> int:
+    return 2**63 - int.from_bytes(rank, "big")
 
 
 def _marked(lake: Lake, destination: str, log: LogId) -> int:

@@ -10,6 +10,7 @@ to the last answer, and only requests in flight are ever sent again.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from collections import Counter
@@ -85,7 +86,9 @@ class LaneReceipts:
 
     def __init__(self, lake: Lake, destination: str, log: LogId) -> None:
         self._lake, self._folder = lake, lane_folder(lake, destination, log)
-        self._files = len(list_receipts(lake, self._folder))
+        self._written = sum(
+            file.size_bytes <= MERGED_BYTES // 2 for file in lake.storage.files(self._folder)
+        )  # since the last merge
 
     def covered(self) -> list[tuple[int, int]]:
         """Places that have receipts, [from, to), in order and disjoint."""
@@ -108,9 +111,11 @@ class LaneReceipts:
             return counts
         content = _encoded(_table(receipts), counts)
         self._lake.storage.put_if_absent(f"{self._folder}/{_name(start, end, counts[REFUSED])}", content)
-        self._files += 1
-        if self._files >= MERGE_AT:
-            self._merge()
+        self._written += 1
+        if self._written >= MERGE_AT:
+            self._written = 0
+            with contextlib.suppress(FileNotFoundError):  # a rival was faster
+                self._merge()
         return counts
 
     def _merge(self) -> None:
@@ -142,7 +147,6 @@ class LaneReceipts:
                     storage.delete(file.location)
         for location in set(sizes) - {file.location for file in kept}:  # parts of a merger that was killed, or of a rival
             storage.delete(location)
-        self._files = sum(1 for group in groups if group)
 
 
 def counts_of(receipts: Iterable[Receipt]) -> Counts:

@@ -53,7 +53,7 @@ class Gate:
         self._pace = None if per_s is None else Pace(per_s)
         self._breaker = Breaker()
         self._throttler = AdaptiveThrottler(_THROTTLE_WINDOW_MS, _THROTTLE_BUCKET_MS, _THROTTLE_RATIO)
-        self._held_until_s = self._sent_back_until_s = self._throttled_at_s = -math.inf
+        self._held_until_s = self._throttled_at_s = -math.inf
         self._in_flight = 0
         self._closed = False
         self._health: HealthName = "ok"
@@ -64,14 +64,15 @@ class Gate:
     def enter(self, until_s: float, not_before_s: float = -math.inf) -> Admission | None:
         """Wait for the right to send a request; ``leave`` gives it back.
 
-        None: not by ``until_s``, said as soon as that is known, or the gate is closed.
+        None: not by ``until_s``, said at once where nobody may ask the destination until then, or the gate is closed.
         """
         with self._condition:
             began_s = now_s = self._clock.now_s()
             asked = False
             try:
                 while not self._closed and now_s <= until_s:
-                    ready_s = self._ready_s(not_before_s)
+                    open_s = self._open_s()
+                    ready_s = max(open_s, not_before_s, self._pace.ready_s() if self._pace else -math.inf)
                     if ready_s <= now_s and not asked:
                         asked = True
                         if self._is_throttled(now_s):
@@ -81,8 +82,7 @@ class Gate:
                             continue
                     if ready_s <= now_s:
                         return self._admit(now_s)
-                    if until_s < ready_s < math.inf:
-                        self._sent_back_until_s = max(self._sent_back_until_s, ready_s)
+                    if now_s == until_s or until_s < open_s < math.inf:
                         return None
                     self._clock.wait(self._condition, min(ready_s, until_s, now_s + threading.TIMEOUT_MAX) - now_s)
                     now_s = self._clock.now_s()
@@ -108,7 +108,6 @@ class Gate:
                 self._breaker.failed(now_s, probe=admission.probe, at_once=fate is Fate.UNUSABLE)
             else:
                 self._breaker.succeeded()
-                self._sent_back_until_s = -math.inf
             self._turn("throttled" if fate is Fate.THROTTLED or self._held_until_s > now_s else "ok")
             self._condition.notify_all()
 
@@ -121,7 +120,7 @@ class Gate:
         """How things are."""
         with self._condition:
             now_s = self._clock.now_s()
-            next_s = max(self._breaker.ready_s, self._held_until_s, self._sent_back_until_s)
+            next_s = max(self._breaker.ready_s, self._held_until_s)
             return Health(self._health, self._since_s, next_s if next_s > now_s else None)
 
     def close(self, within_s: float) -> None:
@@ -133,13 +132,12 @@ class Gate:
             while self._in_flight and self._clock.now_s() < until_s:
                 self._clock.wait(self._condition, until_s - self._clock.now_s())
 
-    def _ready_s(self, not_before_s: float) -> float:
-        """When a request may leave; infinity: not before another one has ended."""
+    def _open_s(self) -> float:
+        """When the destination may be asked, by anybody; infinity: not before a request under way has ended."""
         breaker_s = self._breaker.may_leave_s()
         if breaker_s is None or self._in_flight >= self._in_flight_limit:
             return math.inf
-        pace_s = self._pace.ready_s() if self._pace else -math.inf
-        return max(not_before_s, self._held_until_s, breaker_s, pace_s)
+        return max(self._held_until_s, breaker_s)
 
     def _is_throttled(self, now_s: float) -> bool:
         """Whether this request had better wait.

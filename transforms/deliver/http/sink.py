@@ -78,7 +78,7 @@ class HttpSink:
 
         Output: what became of each, at its position. None: not settled by ``until_s`` (``time.monotonic()``), as far as known not
         accepted, to be given again. No request leaves after ``until_s``, but the last one may take ``timeout_s`` to end. Comes
-        back earlier where the next attempt is known to be later.
+        back earlier where nobody may ask the destination until then; ``state().next_try`` says when.
 
         Guarantees: an event is sent only when all before it in the batch are settled or in the same request; at least once, with
         the same id; so what is unsettled is a tail of the batch, except after an answer that excepts single events. A batch that is

@@ -1,0 +1,37 @@
+"""One project and one endpoint for all tests of a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.pipelines.reconcile.planted import Plant, Plot
+from tests.support.cdp import CdpEndpoint
+
+
+@pytest.fixture(scope="session")
+def plot(tmp_path_factory: pytest.TempPathFactory) -> Plot:
+    return Plot(tmp_path_factory.mktemp("plot") / "project")
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[CdpEndpoint]:
+    with CdpEndpoint.started() as cdp:
+        yield cdp
+
+
+@pytest.fixture
+def cdp(endpoint: CdpEndpoint, monkeypatch: pytest.MonkeyPatch) -> Iterator[CdpEndpoint]:
+    """Empty, and without faults."""
+    monkeypatch.setenv("PLANTED_KEY", endpoint.write_key)
+    endpoint.clear()
+    yield endpoint
+    endpoint.faults()
+
+
+@pytest.fixture
+def plant(plot: Plot, cdp: CdpEndpoint, request: pytest.FixtureRequest) -> Plant:
+    """A destination of the test's own."""
+    name = "".join(c if c.isalnum() else "-" for c in request.node.name.lower())
+    return Plant(plot, cdp, f"d-{name}"[:100])
