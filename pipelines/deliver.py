@@ -137,10 +137,14 @@ def deliver(options: DeliverOptions, project: Project, report: Report) -> Delive
         job_id = submit_endless(build, job, lake, run_id, options.beam_options)
         return SubmittedDelivery(run_id, destination.name, job_id, job.rest, logs[0].topic, len(logs))
     with _watched(lake, destination, lanes, run_id, report):
-        if job is None and not options.reads_topic:
-            run_bounded(build, extra=options.beam_options)
-        else:
-            run_to_end(build, job, lake, run_id, options.beam_options)
+        try:
+            if job is None and not options.reads_topic:
+                run_bounded(build, extra=options.beam_options)
+            else:
+                run_to_end(build, job, lake, run_id, options.beam_options)
+        except KeyboardInterrupt:  # on purpose, so nobody has to be woken for it
+            forget_states(lake, destination.name, run_id)
+            raise
     clock.done("deliver")
     settle_letters(lake, destination, contract, run_id, logs)
     if options.rows in ("refused", "all"):

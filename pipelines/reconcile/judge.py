@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -75,12 +76,18 @@ class Judgement:
     @property
     def adds_up(self) -> bool:
         """Whether every id of the range's rows, and every stranger that belongs here, is in exactly one group."""
-        rows = np.concatenate([_NONE, *(group.rows for group in self.groups)])
-        others = np.concatenate([_NONE, *(group.strangers for group in self.groups)])
-        return (
-            len(rows) == len(np.unique(rows)) == self.ids
-            and len(others) == len(np.unique(others)) == len(self.strangers) - self.ahead
-        )
+        rows = [group.rows for group in self.groups]
+        strangers = [group.strangers for group in self.groups]
+        return _once(rows) == self.ids and _once(strangers) == len(self.strangers) - self.ahead
+
+
+def _once(groups: Sequence[Ints]) -> int | None:
+    """How many places these are; None where one is there twice."""
+    met = np.zeros(max((int(group.max()) + 1 for group in groups if len(group)), default=0), dtype=bool)
+    for group in groups:
+        met[group] = True
+    count = int(met.sum())
+    return count if count == sum(map(len, groups)) else None
 
 
 @dataclass(frozen=True)

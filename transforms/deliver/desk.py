@@ -232,7 +232,7 @@ class Desk:
         if limit is not None and now - self._failed_s >= (0 if unusable else limit):
             self.tell(ended=True)
             name, what = self._delivery.destination.name, state.last_failure
-            hint = "check endpoint and credentials" if unusable else "is it up, and the endpoint right?"
+            hint = "check endpoint and credentials." if unusable else "is it up, and the endpoint right?"
             raise ComponentDownError(
                 f"destination {name} is down ({what}); {hint} What was delivered is on record: run the same command again to go on"
             )

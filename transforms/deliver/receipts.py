@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from contracts.compiler.schemas import TIMESTAMP
 from transforms.lake.location import Lake
 from transforms.lake.segments import LogId
-from transforms.lake.storage import read_parquet
+from transforms.lake.storage import read_parquet, read_parquet_schema
 
 DELIVERED, REFUSED, WITHHELD, FILTERED, BEFORE = "delivered", "refused", "withheld", "filtered", "before"
 LANE_PREFIX = "lane:"
@@ -45,6 +45,7 @@ SCHEMA = pa.schema(
     ]
 )
 _COUNTS = b"headrace.counts"
+_TIMES = b"headrace.window-times"  # first and last, microseconds
 _SUFFIX = ".parquet"
 
 
@@ -209,28 +210,51 @@ def read_receipts(file: ReceiptFile, columns: Sequence[str] | None = None) -> tu
     return rows.replace_schema_metadata(None), counts
 
 
-def all_receipts(lake: Lake, destination: str, columns: Sequence[str] | None = None) -> Iterator[tuple[LogId, pa.Table, Counts]]:
-    """Receipts of a destination, file by file; each place of a lane once, though others merge files meanwhile."""
+def all_receipts(
+    lake: Lake, destination: str, columns: Sequence[str] | None = None, within_us: tuple[int, int] | None = None
+) -> Iterator[tuple[LogId, pa.Table, Counts]]:
+    """Receipts of a destination, file by file; each place of a lane once, though others merge files meanwhile.
+
+    Args:
+        lake: where they lie.
+        destination: its name.
+        columns: those that are needed; None for all.
+        within_us: files without a row whose window time is in [from, to) are passed over; of others all rows come.
+    """
     for log in lanes_of(lake, destination):
-        yield from ((log, rows, counts) for rows, counts in lane_receipts(lake, destination, log, columns))
+        yield from ((log, rows, counts) for rows, counts in lane_receipts(lake, destination, log, columns, within_us=within_us))
 
 
 def lane_receipts(
-    lake: Lake, destination: str, log: LogId, columns: Sequence[str] | None = None, start: int = -1
+    lake: Lake,
+    destination: str,
+    log: LogId,
+    columns: Sequence[str] | None = None,
+    start: int = -1,
+    within_us: tuple[int, int] | None = None,
 ) -> Iterator[tuple[pa.Table, Counts]]:
-    """Receipts of one lane from a place on, file by file."""
+    """Receipts of one lane from a place on, file by file; see ``all_receipts``."""
     folder, reached = lane_folder(lake, destination, log), start
     while True:
         files = [file for file in list_receipts(lake, folder) if file.end > reached]
         try:
             for file in files:
                 part = ReceiptFile(max(file.start, reached, 0), file.end, file.refused, file.location)
-                read = read_receipts(part, columns)
+                read = read_receipts(part, columns) if within_us is None or _reaches(file, *within_us) else None
                 reached = file.end
-                yield read
+                if read is not None:
+                    yield read
             return
         except FileNotFoundError:
             continue
+
+
+def _reaches(file: ReceiptFile, from_us: int, to_us: int) -> bool:
+    times = (read_parquet_schema(file.location).metadata or {}).get(_TIMES)
+    if times is None:  # no row at all
+        return False
+    first, last = json.loads(times)
+    return bool(first < to_us and last >= from_us)
 
 
 def _table(receipts: Sequence[Receipt]) -> pa.Table:
@@ -240,7 +264,10 @@ def _table(receipts: Sequence[Receipt]) -> pa.Table:
 
 def _encoded(rows: pa.Table, counts: Counts) -> bytes:
     out = io.BytesIO()
-    rows = rows.replace_schema_metadata({_COUNTS: json.dumps(counts, sort_keys=True).encode()})
+    told = {_COUNTS: json.dumps(counts, sort_keys=True).encode()}
+    if len(rows):
+        told[_TIMES] = json.dumps([x.value for x in pc.min_max(rows.column("window_time")).values()]).encode()
+    rows = rows.replace_schema_metadata(told)
     repeating = ["outcome", "reason", "status", "settled_at"]
     pq.write_table(rows, out, compression="zstd", use_dictionary=repeating)
     return out.getvalue()

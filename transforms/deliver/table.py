@@ -184,7 +184,9 @@ def _settled_before(source: TableLanes) -> Callable[[Sequence[str]], Sequence[bo
     delivered: list[Digests] = [digests([])]
     refused: list[Digests] = [digests([])]
     low, high = (pa.scalar(us, TIMESTAMP) for us in (source.start_us, source.end_us))
-    for log, rows, _ in all_receipts(source.lake, source.destination, ["event_id", "window_time", "outcome"]):
+    for log, rows, _ in all_receipts(
+        source.lake, source.destination, ["event_id", "window_time", "outcome"], (source.start_us, source.end_us)
+    ):
         if log.topic_id == source.run_id:
             continue
         time = rows.column("window_time")

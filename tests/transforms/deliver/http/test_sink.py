@@ -197,6 +197,31 @@ def test_a_retry_after_that_says_nothing_or_is_over_leaves_the_backoff(monkeypat
     assert it.clock.passed_s <= 0.2
 
 
+@pytest.mark.parametrize(
+    ("answer", "earliest_s", "latest_s"),
+    [
+        (status(503), 7.0, 7.0),
+        (status(503, Retry_After="2"), 2.0, 2.0),
+        (status(503, Retry_After="0"), 7.0, 7.0),
+        (status(401), 0.5, 1.0),
+    ],
+    ids=["backoff", "asked for", "asked for nothing", "breaker"],
+)
+def test_who_says_when_to_try_again(
+    monkeypatch: pytest.MonkeyPatch, answer: httpx.Response, earliest_s: float, latest_s: float
+) -> None:
+    monkeypatch.setattr("transforms.deliver.http.sink.backoff_s", lambda attempt: 7.0)
+    it = rig(monkeypatch, answer)
+    assert it.send(events(1)) == [YES]
+    assert earliest_s <= it.target.seen[1].at_s <= latest_s
+
+
+def test_a_refusal_is_no_failure_of_the_destination(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = rig(monkeypatch, status(400))
+    assert it.send(events(1)) == [(False, "http_400")]
+    assert (it.sink.state().state, it.sink.state().last_failure) == ("ok", "")
+
+
 def test_a_retry_after_of_a_day_is_five_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     it = rig(monkeypatch, status(429, Retry_After="86400"))
     assert it.send(events(1)) == [None]
