@@ -12,6 +12,7 @@ from datetime import date
 from decimal import Decimal
 from itertools import repeat
 from operator import attrgetter
+from types import NoneType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -101,8 +102,14 @@ class EventEncoder:
         """Whose rows they are: the first of the contract's ``partitionKey`` columns with a value, else the event id."""
         first, *others = (columns[name] for name in self._keys)
         for values in others:
+            if None not in first:
+                break
             first = [b if a is None else a for a, b in zip(first, values, strict=True)]
         return list(map(str, first))
+
+    def keys_of_table(self, rows: pa.Table) -> list[str]:
+        """Whose finished rows they are; see ``keys``."""
+        return self.keys({name: canonical_values(rows.column(name)) for name in self._keys})
 
     def reasons(self, columns: Columns) -> list[str]:
         """Why each row may not leave: "" where it may, else FILTERED, SUPPRESSED, or UNKNOWN or DENIED with ``:category``.
@@ -162,8 +169,11 @@ def canonical_event(event: Any, like: bytes) -> bytes:
 
 def _held(condition: Condition, columns: Columns) -> list[bool]:
     """Whether a condition holds, by row."""
-    among, negated = condition.among, condition.negated
-    return [(_text(value) in among) != negated for value in columns[condition.column]]
+    values, among, negated = columns[condition.column], condition.among, condition.negated
+    if {str, NoneType}.issuperset(map(type, values)):  # each distinct text is looked at once
+        held = {value: (value in among) != negated for value in set(values)}
+        return list(map(held.__getitem__, values))
+    return [(_text(value) in among) != negated for value in values]
 
 
 def _text(value: Any) -> str | None:
@@ -255,8 +265,11 @@ def _object(node: _Node, name: str, *, always: bool) -> Build:
 
     def build(columns: Columns, count: int) -> Sequence[Any]:
         values = [place(columns, count) for place in builds]
+        nulls = [column.count(None) for column in values]
+        if not always and sum(nulls) == count * len(names):
+            return [None] * count
         made = list(map(kind, *values))
-        if always:
+        if always or 0 in nulls:
             return made
         return [None if row == empty else obj for obj, row in zip(made, zip(*values, strict=True), strict=True)]
 
@@ -296,7 +309,7 @@ def _converter(kind: ColumnType, decoded: bool) -> Callable[[Sequence[Any]], Seq
     if kind is ColumnType.TIMESTAMP:
         return timestamp_texts
     if kind is ColumnType.JSON:
-        return _each(msgspec.json.decode if decoded else lambda text: msgspec.Raw(text.encode()))
+        return _each(msgspec.json.decode if decoded else msgspec.Raw)
     if kind is ColumnType.DATE:
         return _each(lambda value: value.isoformat() if isinstance(value, date) else value)
     if kind is ColumnType.DECIMAL:
@@ -310,12 +323,16 @@ def _each(convert: Callable[[Any], Any]) -> Callable[[Sequence[Any]], Sequence[A
 
 def timestamp_texts(values: Sequence[int | None]) -> Sequence[str | None]:
     """Microseconds since 1970 as ISO 8601 in UTC: with milliseconds, as the dialects write it, or six digits where it has them."""
-    known = np.array([0 if value is None else value for value in values], dtype="int64")
+    if None not in values:
+        return _texts_of_known(values)
+    texts = _texts_of_known([0 if value is None else value for value in values])
+    return [None if value is None else text for text, value in zip(texts, values, strict=True)]
+
+
+def _texts_of_known(values: Sequence[int | None]) -> Sequence[str | None]:
+    known = np.array(values, dtype="int64")
     times = known.astype("datetime64[us]")
-    texts: list[str | None] = [f"{text}Z" for text in np.datetime_as_string(times, unit="ms").tolist()]
+    texts: list[str | None] = np.datetime_as_string(times, unit="ms", timezone="UTC").tolist()
     for i in np.flatnonzero(known % 1000).tolist():
-        texts[i] = f"{np.datetime_as_string(times[i], unit='us')}Z"
-    for i, value in enumerate(values):
-        if value is None:
-            texts[i] = None
+        texts[i] = str(np.datetime_as_string(times[i], unit="us", timezone="UTC"))
     return texts

@@ -17,15 +17,20 @@ import pytest
 import yaml
 
 from contracts.codes import RULE_CODES, Code
+from contracts.destination import DIALECTS, Limits, load_destination
 from contracts.errors import ConfigurationError
 from contracts.model import ColumnType
 from contracts.odcs import load_contract
 from contracts.project import Project
 from contracts.source import FORMAT_NAMES, load_source
+from pipelines.deliveries import SILENT, STARTING
 from pipelines.files import ingest_files
 from pipelines.ingest_options import IngestOptions
 from tests.support.cli_reference import reference
 from tests.support.warm_headrace import CLIENT
+from transforms.deliver.http.answers import Fate, fate_of
+from transforms.deliver.http.dialects import dialect_of
+from transforms.deliver.state import DOWN, ENDED, OK, THROTTLED
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -127,6 +132,7 @@ def test_rules_of_contract_constraints_are_known_rules() -> None:
     column_rules = {rule for row in table_of(page, "Constraints of a column") for rule in spans(row[2])}
     rules = {row[2].strip("`") for row in table_of(page, "Rules")}
     unread = {"syntax", "encoding", "record_bytes", "depth", "fields", "header", "damage", "schema_version", "fingerprint"}
+    unread |= {"delivery"}
     assert column_rules | rules == set(RULE_CODES) - unread - {"unknown_field"}
 
 
@@ -173,6 +179,74 @@ def test_defaults_of_source_keys_on_the_page_are_those_of_the_loader(tmp_path: P
     dialect = {row[0].strip("`"): row[1] for row in table_of(REFERENCE / "sources.md", "CSV")}
     csv = {key: getattr(spec.csv, key) for key in ("delimiter", "quote", "encoding", "decimal")}
     assert dialect == {**{key: f"`{value}`" for key, value in csv.items()}, "null_values": '`[""]`'}
+
+
+def problems_of_destination(tmp_path: Path, document: dict[str, Any]) -> str:
+    path = tmp_path / "x.yaml"
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(ConfigurationError) as raised:
+        load_destination(path)
+    return str(raised.value)
+
+
+def test_the_destination_on_the_page_loads_and_its_keys_are_those_of_the_loader(tmp_path: Path) -> None:
+    page = REFERENCE / "destinations.md"
+    (example, *_) = [body for kind, body in _FENCE.findall(page.read_text("utf-8")) if kind == "yaml"]
+    (tmp_path / "headrace.yaml").write_text("lake: lake\n")
+    (tmp_path / "destinations").mkdir()
+    (tmp_path / "destinations" / "cdp.yaml").write_text(example)
+    destination, _ = Project.load(tmp_path).destination("cdp")
+    document = yaml.safe_load(example)
+    assert keys_of(page, "Keys") == known_keys(problems_of_destination(tmp_path, {**document, "nonsense": 1}))
+    assert keys_of(page, "limits") == known_keys(problems_of_destination(tmp_path, {**document, "limits": {"nonsense": 1}}))
+    assert keys_of(page, "filter") == {"column", "in", "not_in"}
+    keys = {row[0].strip("`"): row[1] for row in table_of(page, "Keys")}
+    for key in document:
+        missing = {name: value for name, value in document.items() if name != key}
+        assert (keys[key] == "required") == (key not in ("constants", "filter", "limits")), key
+        if keys[key] == "required":
+            assert f"{key}: missing" in problems_of_destination(tmp_path, missing)
+    defaults = {row[0].strip("`"): row[1] for row in table_of(page, "limits")}
+    told = {
+        "requests_per_s": "no limit",
+        "batch_events": "the dialect's",
+        "batch_bytes": "the dialect's",
+        "event_bytes": "the dialect's",
+    }
+    plain = {name: getattr(Limits(), name) for name in defaults}
+    assert defaults == {name: told[name] if value is None else f"`{value}`" for name, value in plain.items()}
+    assert destination.limits.queue_age_s == 300
+
+
+def test_limits_of_the_dialects_on_the_page_are_those_of_the_code() -> None:
+    rows = {row[0].strip("`"): row[1:] for row in table_of(REFERENCE / "destinations.md", "Dialects")}
+    assert list(rows) == list(DIALECTS)
+    for name in DIALECTS:
+        dialect = dialect_of(name)
+        events, size_bytes, event_bytes, raised = rows[name]
+        assert [events, size_bytes, event_bytes] == [
+            f"{number:,}" for number in (dialect.limits.events, dialect.limits.size_bytes, dialect.limits.event_bytes)
+        ]
+        assert raised.startswith("no") == bool(dialect.ceilings)
+
+
+def test_what_answers_mean_on_the_page_is_what_the_code_does() -> None:
+    """Every status from 200 to 599 is in the row of what becomes of it."""
+    words = {
+        Fate.DELIVERED: "delivered", Fate.REFUSED: "of several events", Fate.THROTTLED: "asked for less", Fate.RETRY: "tried again",
+        Fate.UNUSABLE: "no event is to blame",
+    }  # fmt: skip
+    rows = {row[0]: row[1] for row in table_of(REFERENCE / "destinations.md", "Dialects", 1)}
+    ranges = {"2xx": range(200, 300), "3xx": range(300, 400), "other 4xx": range(400, 500), "5xx": range(500, 600)}
+    for status in (*range(200, 600),):
+        (named,) = [cell for cell in rows if re.search(rf"\b{status}\b", cell.partition(" but ")[0])] or [
+            cell for cell in rows for word, statuses in ranges.items() if re.search(rf"\b{word}\b", cell) and status in statuses
+        ]
+        assert rows[named].startswith(words[fate_of(status)]), status
+
+
+def test_states_of_a_delivery_on_the_page_are_those_of_status() -> None:
+    assert keys_of(REFERENCE / "destinations.md", "When somebody is woken") == {OK, THROTTLED, DOWN, ENDED, SILENT, STARTING}
 
 
 def test_project_keys_on_the_page_are_those_of_the_loader(tmp_path: Path) -> None:

@@ -108,10 +108,12 @@ class Sample:
 class DeliveryProject:
     """A project with the web source, the built-in destination with limits of its own, and a lake.
 
-    name: of the destination, so that several may share a lake. lake: None for one of its own.
+    name: of the destination, so that several may share a lake. lake: None for one of its own, a folder.
     """
 
-    def __init__(self, folder: Path, *, name: str = DESTINATION, lake: Path | None = None, **limits: float) -> None:
+    def __init__(
+        self, folder: Path, *, name: str = DESTINATION, lake: Path | str | None = None, catalog: str | None = None, **limits: float
+    ) -> None:
         self.folder, self.name, self.lake = folder, name, lake or folder / "lake"
         (folder / "destinations").mkdir(parents=True)
         spec = yaml.safe_load((BUILT_IN_DESTINATIONS / f"{DESTINATION}.yaml").read_text())
@@ -121,7 +123,9 @@ class DeliveryProject:
         (folder / "write-key").write_text(WRITE_KEY)  # a file: workers of a cluster do not have our environment
         spec["credentials"] = {"write_key": f"file:{folder / 'write-key'}"}
         self.write(spec)
-        (folder / "headrace.yaml").write_text(f"lake: {self.lake}\nsources: ['{WEBSHOP / 'sources'}']\n")
+        (folder / "headrace.yaml").write_text(
+            f"lake: {self.lake}\nsources: ['{WEBSHOP / 'sources'}']\n" + (f"catalog: {catalog}\n" if catalog else "")
+        )
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -223,5 +227,5 @@ def calm_requests(project: DeliveryProject, sample: Sample) -> int:
     with CdpEndpoint.started() as cdp:
         project.deliver(cdp, *RANGE)
         assert arrived(cdp) == sample.order_of_users()
-        shutil.rmtree(project.lake / "deliveries")
+        shutil.rmtree(Path(project.lake) / "deliveries")
         return int(cdp.counters()["requests"])

@@ -6,12 +6,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 from contracts.compiler.events import FILTERED, event_digest
 from transforms.deliver.http.events import Outgoing, Result
 from transforms.deliver.http.limits import BatchLimits
 from transforms.deliver.http.sink import HttpSink
-from transforms.deliver.items import MALFORMED, Item
+from transforms.deliver.items import MALFORMED, Item, sizes_of
 from transforms.deliver.receipts import BEFORE, DELIVERED, REFUSED, WITHHELD, Counts, LaneReceipts, Receipt
 from transforms.lake.segments import LogId
 
@@ -46,19 +47,22 @@ class Lane:
 
     def add(self, items: Iterable[Item], read_to: int, ended: bool) -> None:
         """Rows that were read, up to a place; those with a receipt are passed over."""
+        fresh = list(self._uncovered(items) if self._covered else items)
+        self.waiting.extend(fresh)
+        self.waiting_bytes += sizes_of(fresh)
+        self.read_to, self.ended = read_to, ended
+        self._pass_covered()
+        if self.waiting and self.since_s is None:
+            self.since_s = time.monotonic()
+
+    def _uncovered(self, items: Iterable[Item]) -> Iterator[Item]:
         ranges = iter(self._covered)
         covered = next(ranges, None)
         for item in items:
             while covered and covered[1] <= item.offset:
                 covered = next(ranges, None)
-            if covered and covered[0] <= item.offset:
-                continue
-            self.waiting.append(item)
-            self.waiting_bytes += item.size_bytes
-        self.read_to, self.ended = read_to, ended
-        self._pass_covered()
-        if self.waiting and self.since_s is None:
-            self.since_s = time.monotonic()
+            if not covered or item.offset < covered[0]:
+                yield item
 
     def take(self) -> tuple[list[Item], int]:
         """All that waits up to the next place with a receipt, and the place behind it, to be given to ``send``."""
@@ -66,9 +70,12 @@ class Lane:
         if self._covered and self._covered[0][0] < read_to:  # a receipt says nothing of places that have another
             read_to = self._covered[0][0]
         items = []
+        if self.waiting and self.waiting[-1].offset < read_to:
+            items = list(self.waiting)
+            self.waiting.clear()
         while self.waiting and self.waiting[0].offset < read_to:
             items.append(self.waiting.popleft())
-            self.waiting_bytes -= items[-1].size_bytes
+        self.waiting_bytes -= sizes_of(items)
         self.sending, self._taken_since_s = items, self.since_s
         if not self.waiting:
             self.since_s = None
@@ -78,7 +85,7 @@ class Lane:
         """What ``send`` left, and up to where it came."""
         if rest:
             self.waiting.extendleft(reversed(rest))
-            self.waiting_bytes += sum(item.size_bytes for item in rest)
+            self.waiting_bytes += sizes_of(rest)
             self.since_s = self._taken_since_s if len(rest) == len(self.sending) else time.monotonic()
         self.next, self.sending = max(self.next, sent_to), ()
         self._pass_covered()
@@ -146,22 +153,10 @@ def send_items(
     counts: Counts = Counter()
     at = bytes_sent = 0
     for first, following, batch in _stretches(items, sink, flush):
-        results = iter(sink.send(batch, until_s) if batch else ())
-        now_us = int(clock() * _MICROS)
-        told: list[Receipt] = []
-        others: Counts = Counter()
-        for item in items[first:following]:
-            if item.event is None:
-                if item.reason in (FILTERED, BEFORE):
-                    others[item.reason] += 1
-                else:
-                    told.append(_receipt(item, None, now_us))
-            elif (result := next(results)) is None:
-                break
-            else:
-                told.append(_receipt(item, result, now_us))
-                bytes_sent += len(item.event)
-            at += 1
+        results = sink.send(batch, until_s) if batch else []
+        told, others = _told(items[first:following], results, int(clock() * _MICROS))
+        at += len(told) + others.total()
+        bytes_sent += sum(len(event.body) for event, result in zip(batch, results, strict=True) if result)
         reached = items[at].offset if at < len(items) else end
         counts += receipts.write(start, reached, told, others)
         start = reached
@@ -184,6 +179,33 @@ def _stretches(items: Sequence[Item], sink: HttpSink, flush: bool) -> Iterator[t
         first = following
     if flush and first < len(items):
         yield first, len(items), []
+
+
+def _told(items: Sequence[Item], results: Sequence[Result | None], now_us: int) -> tuple[list[Receipt], Counts]:
+    """Receipts of rows up to the first that is not settled, and how many of them are only counted.
+
+    Args:
+        items: in order.
+        results: of those that were sent.
+        now_us: when.
+    """
+    result = results[0] if results else None
+    if result and result.delivered and results.count(result) == len(items):  # as nearly always: all of them, alike
+        offsets, ids, times, _, events, _ = zip(*items, strict=True)
+        alike = (repeat(value) for value in (DELIVERED, None, result.status))
+        return list(map(Receipt, offsets, ids, times, *alike, map(event_digest, events), repeat(None), repeat(now_us))), Counter()
+    told: list[Receipt] = []
+    others: Counts = Counter()
+    of_sent = iter(results)
+    for item in items:
+        if item.event is None and item.reason in (FILTERED, BEFORE):
+            others[item.reason] += 1
+            continue
+        result = None if item.event is None else next(of_sent)
+        if item.event is not None and result is None:
+            break
+        told.append(_receipt(item, result, now_us))
+    return told, others
 
 
 def _receipt(item: Item, result: Result | None, now_us: int) -> Receipt:

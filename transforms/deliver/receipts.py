@@ -259,7 +259,7 @@ def _reaches(file: ReceiptFile, from_us: int, to_us: int) -> bool:
 
 def _table(receipts: Sequence[Receipt]) -> pa.Table:
     columns = zip(*receipts, strict=True) if receipts else ([] for _ in SCHEMA)
-    return pa.table([pa.array(list(values), field.type) for values, field in zip(columns, SCHEMA, strict=True)], SCHEMA)
+    return pa.table([pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)], SCHEMA)
 
 
 def _encoded(rows: pa.Table, counts: Counts) -> bytes:

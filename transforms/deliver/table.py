@@ -117,7 +117,9 @@ class TableReader:
         columns = self._encoder.of_table(part)
         times = part.column("_window_time").cast(pa.int64()).to_pylist()
         items = items_of(self._encoder, columns, range(offset, offset + len(part)), times, [None] * len(part))
-        passed = self._passed([item.event_id for item in items])
+        passed = self._passed(self._encoder.event_ids(columns))
+        if not any(passed):
+            return items
         return [item._replace(event=None, reason=BEFORE) if skip else item for item, skip in zip(items, passed, strict=True)]
 
     def _load(self, files: Sequence[PublishedFile]) -> dict[LogId, pa.Table]:
@@ -125,17 +127,26 @@ class TableReader:
         columns = [*dict.fromkeys((*self._encoder.columns, *_ORDER))]
         schema = pa.schema([source.schema.field(name) for name in columns])
         low, high = (pa.scalar(us, TIMESTAMP) for us in (source.start_us, source.end_us))
-        own = {lane: log for log, lane in self._lanes.items()}
-        parts: dict[LogId, list[pa.Table]] = {log: [] for log in self._lanes}
+        own = np.array(sorted(self._lanes.values()), np.int64)
+        parts, lanes_of_parts = [schema.empty_table()], [np.empty(0, np.int64)]
         for file in files:
             rows = with_schema(read_columns(file.path, columns), schema)
-            time = rows.column("_window_time")
-            rows = rows.filter(pc.and_(pc.greater_equal(time, low), pc.less(time, high)))
-            lane_of = lanes_of_keys(self._encoder.keys(self._encoder.of_table(rows)), lanes)
-            for lane in np.unique(lane_of).tolist():
-                if lane in own:
-                    parts[own[lane]].append(rows.filter(pa.array(lane_of == lane)))
-        return {log: _sorted([schema.empty_table(), *tables]) for log, tables in parts.items()}
+            if file.from_us < source.start_us or file.to_us > source.end_us:
+                time = rows.column("_window_time")
+                rows = rows.filter(pc.and_(pc.greater_equal(time, low), pc.less(time, high)))
+            lane_of = lanes_of_keys(self._encoder.keys_of_table(rows), lanes)
+            mine = np.isin(lane_of, own)
+            parts.append(rows if mine.all() else rows.filter(pa.array(mine)))
+            lanes_of_parts.append(lane_of[mine])
+        return self._by_lane(pa.concat_tables(parts).combine_chunks(), np.concatenate(lanes_of_parts))
+
+    def _by_lane(self, rows: pa.Table, lane_of: npt.NDArray[np.int64]) -> dict[LogId, pa.Table]:
+        """The rows of each lane in order."""
+        order = pc.sort_indices(rows, [(name, "ascending") for name in _ORDER]).to_numpy()
+        order = order[np.argsort(lane_of[order], kind="stable")]
+        rows, lane_of = rows.take(pa.array(order)), lane_of[order]
+        bounds = {log: np.searchsorted(lane_of, [lane, lane + 1]).tolist() for log, lane in self._lanes.items()}
+        return {log: rows.slice(begin, end - begin) for log, (begin, end) in bounds.items()}
 
     def lag(self) -> int | None:
         """See LaneReader: nobody waits for a range of a table."""
@@ -172,11 +183,6 @@ def digests(ids: Sequence[str]) -> Digests:
     return np.array([xxhash.xxh3_128_digest(event_id.encode()) for event_id in ids], dtype="S16")
 
 
-def _sorted(tables: Sequence[pa.Table]) -> pa.Table:
-    rows = pa.concat_tables(tables, promote_options="default").combine_chunks()
-    return rows.take(pc.sort_indices(rows, [(name, "ascending") for name in _ORDER]))
-
-
 def _settled_before(source: TableLanes) -> Callable[[Sequence[str]], Sequence[bool]]:
     """Whether ids are to be passed over, by the receipts of other runs."""
     if source.which == "all":
@@ -198,4 +204,6 @@ def _settled_before(source: TableLanes) -> Callable[[Sequence[str]], Sequence[bo
         wanted = np.setdiff1d(final, done)
         return lambda ids: [not hit for hit in np.isin(digests(ids), wanted)]
     settled = np.union1d(done, final)
+    if not len(settled):
+        return lambda ids: [False] * len(ids)
     return lambda ids: np.isin(digests(ids), settled).tolist()

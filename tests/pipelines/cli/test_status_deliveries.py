@@ -275,8 +275,8 @@ def test_json_has_a_delivery_beside_the_run_though_the_run_is_older_than_the_lim
     assert "delivery" not in runs[0]
     assert set(runs[1]["delivery"]) == {
         "run_id", "destination", "state", "since", "last_failure", "next_try_in_s", "endless", "readers", "silent_readers",
-        "counts", "counts_since", "events_per_s", "bytes_per_s", "requests", "retried", "throttled", "waiting", "lag", "queue_age_s",
-        "queue_age_limit_s", "limit_note", "late", "problems",
+        "counts", "counts_since", "events_per_s", "bytes_per_s", "requests", "retried", "throttled", "waiting", "lag",
+        "queue_age_s", "queue_age_limit_s", "limit_note", "late", "problems",
     }  # fmt: skip
     assert runs[1]["delivery"]["queue_age_s"] == pytest.approx(20, abs=15)
 

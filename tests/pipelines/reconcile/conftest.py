@@ -12,6 +12,13 @@ from tests.support.cdp import CdpEndpoint
 
 @pytest.fixture(scope="session")
 def plot(tmp_path_factory: pytest.TempPathFactory) -> Plot:
+    """For tests that only read its rows."""
+    return Plot(tmp_path_factory.mktemp("plot") / "project")
+
+
+@pytest.fixture(scope="session")
+def growing_plot(tmp_path_factory: pytest.TempPathFactory) -> Plot:
+    """For tests that add rows."""
     return Plot(tmp_path_factory.mktemp("plot") / "project")
 
 
@@ -33,5 +40,14 @@ def cdp(endpoint: CdpEndpoint, monkeypatch: pytest.MonkeyPatch) -> Iterator[CdpE
 @pytest.fixture
 def plant(plot: Plot, cdp: CdpEndpoint, request: pytest.FixtureRequest) -> Plant:
     """A destination of the test's own."""
-    name = "".join(c if c.isalnum() else "-" for c in request.node.name.lower())
-    return Plant(plot, cdp, f"d-{name}"[:100])
+    return Plant(plot, cdp, _name(request))
+
+
+@pytest.fixture
+def growing(growing_plot: Plot, cdp: CdpEndpoint, request: pytest.FixtureRequest) -> Plant:
+    """The same, and more rows may come."""
+    return Plant(growing_plot, cdp, _name(request))
+
+
+def _name(request: pytest.FixtureRequest) -> str:
+    return "d-" + "".join(c if c.isalnum() else "-" for c in request.node.name.lower())[:100]

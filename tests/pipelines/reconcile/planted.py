@@ -33,6 +33,7 @@ HOUR_US = 3_600_000_000
 NOW_US = time.time_ns() // 1_000
 BEGIN_US = NOW_US // HOUR_US * HOUR_US - 48 * HOUR_US  # of the first hour that has events
 START_US, END_US = BEGIN_US + 3 * HOUR_US // 2, BEGIN_US + 7 * HOUR_US // 2  # what is reconciled; within files, and at an event
+FAR_US = BEGIN_US - 30 * 24 * HOUR_US  # window time of versions that have nothing to do with the range
 OLD_US, YOUNG_US = NOW_US - 40 * HOUR_US, NOW_US - HOUR_US
 SETTLE_S = 86_400
 EVENTS = 320
@@ -141,27 +142,34 @@ class Plant:
     plot: Plot
     cdp: CdpEndpoint
     name: str
+    text: str = DESTINATION
+    table: str = TABLE
     expected: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
     events: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sent: dict[str, bytes] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     young: set[str] = field(default_factory=set)
     within: set[str] = field(default_factory=set)
     elsewhere: int = 0
     ahead: int = 0
-    repeated: int = 0
     ledger: dict[str, dict[str, Any]] = field(default_factory=dict)
     receipts: list[Receipt] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.plot.write_destination(self.name, f"{self.cdp.url}/v1/export")
+        self.plot.write_destination(self.name, f"{self.cdp.url}/v1/export", self.text)
+        self.read_rows()
+
+    def read_rows(self) -> None:
+        """Learn what the table has."""
         project = self.plot.project
         destination, contract = project.destination(self.name)
         encoder = EventEncoder(destination, contract, project.suppressions(contract))
-        for file in published_files(self.plot.lake().load(TABLE)):
+        for file in published_files(self.plot.lake().load(self.table)):
             rows = read_rows(file.path)
             columns = encoder.of_table(rows)
             ids, times = encoder.event_ids(columns), rows.column("_window_time").cast(pa.int64()).to_pylist()
-            self.events.update(zip(ids, map(json.loads, encoder.events(columns)), strict=True))
+            self.sent.update(zip(ids, encoder.events(columns), strict=True))
+            self.events.update({event_id: json.loads(self.sent[event_id]) for event_id in ids})
             self.reasons.update(zip(ids, encoder.reasons(columns), strict=True))
             self.within |= {i for i, us in zip(ids, times, strict=True) if START_US <= us < END_US}
             received = rows.column("_received_at").cast(pa.int64()).to_pylist()
@@ -170,12 +178,18 @@ class Plant:
     # --- what may be planted
 
     def receipt(
-        self, event_id: str, outcome: str, event: Mapping[str, Any] | None, reason: str | None = None, us: int = OLD_US
+        self,
+        event_id: str,
+        outcome: str,
+        event: Mapping[str, Any] | bytes | None,
+        reason: str | None = None,
+        us: int = OLD_US,
+        window_us: int = START_US,
     ) -> None:
         """Say what became of an event."""
-        digest = None if event is None else event_digest(CANONICAL_JSON.encode(event))
+        digest = None if event is None else event_digest(event if isinstance(event, bytes) else CANONICAL_JSON.encode(event))
         status = {DELIVERED: 200, REFUSED: 400}.get(outcome)
-        self.receipts.append(Receipt(len(self.receipts), event_id, START_US, outcome, reason, status, digest, None, us))
+        self.receipts.append(Receipt(len(self.receipts), event_id, window_us, outcome, reason, status, digest, None, us))
 
     def put(self, event_id: str, event: Mapping[str, Any]) -> None:
         """An event that the destination has."""
@@ -274,7 +288,7 @@ class Plant:
         version = self.version_of(event_id, chance)
         added = [{}, {"receivedAt": moment(NOW_US)}, {"event": "Page viewed", "channel": "server"}]
         self.put(event_id, chance.choice(added) | version)
-        self.receipt(event_id, DELIVERED, version)
+        self.receipt(event_id, DELIVERED, version, window_us=chance.choice([START_US, FAR_US]))
         if chance.random() < 0.5:
             self.receipt(event_id, DELIVERED, self.events[event_id])
         self.expect(event_id, "different", "first_seen")
@@ -305,7 +319,7 @@ class Plant:
                 self.expect(f"odd-{n}", "extra", "rejected:not_in_enum")
         for n in range(chance.randrange(4)):
             self.put(f"gone-{n}", some)
-            self.receipt(f"gone-{n}", DELIVERED, some, None, OLD_US)
+            self.receipt(f"gone-{n}", DELIVERED, some, window_us=chance.choice([START_US, FAR_US]))
             self.expect(f"gone-{n}", "extra", "not_validated")
             self.put(f"ahead-{n}", some)
             self.receipt(f"ahead-{n}", DELIVERED, some, None, NOW_US - 60_000_000)
@@ -315,8 +329,9 @@ class Plant:
 
     def grow(self) -> None:
         """Write receipts, in several lanes and files, and the ledger."""
-        halves = self.receipts[::2], self.receipts[1::2]
-        for lane, own in enumerate(halves):
+        near = [receipt for receipt in self.receipts if receipt.window_time_us != FAR_US]
+        far = [receipt for receipt in self.receipts if receipt.window_time_us == FAR_US]
+        for lane, own in enumerate((near[::2], near[1::2], far)):
             written = LaneReceipts(self.plot.lake(), self.name, LogId("headrace.validated.customer_event", "T", lane))
             for first in range(0, len(own), 40):
                 part = [receipt._replace(offset=first + n) for n, receipt in enumerate(own[first : first + 40])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from tests.support.shop import Shop, event
-from transforms.deliver.letters import settle_letters, withdraw_letters
-from transforms.deliver.receipts import DELIVERED, REFUSED, LaneReceipts, Receipt
+from transforms.deliver.letters import refused_letters, settle_letters, withdraw_letters
+from transforms.deliver.receipts import DELIVERED, MERGE_AT, REFUSED, LaneReceipts, Receipt, lane_folder
 from transforms.lake.segments import LogId
 from transforms.lake.tables import DEAD_LETTERS
 
@@ -94,3 +95,61 @@ def test_a_refusal_after_a_delivery_keeps_its_letter(answers: Answers) -> None:
     answers.settle()
     assert answers.withdraw() == 0
     assert answers.letters() == {"m-1": refused("http_400")}
+
+
+def test_a_worker_that_died_between_letters_and_mark_makes_no_second_one(answers: Answers) -> None:
+    answers.tell("a", "m-1", REFUSED, "http_400")
+    answers.settle()
+    lane = LogId("rows", "a", 1)
+    mark = answers.lake.at_key(f"deliveries/segment/letters/{lane.topic}/{lane.topic_id}/{lane.partition}")
+    assert answers.lake.storage.read(mark) == b"1"
+    answers.lake.storage.delete(mark)
+    answers.settle()
+    assert answers.letters() == {"m-1": refused("http_400")}
+    assert answers.lake.storage.read(mark) == b"1"
+
+
+def test_refusals_in_a_merged_file_have_a_letter_each(answers: Answers) -> None:
+    """Those before the mark are told already, those behind it are new, and the file is one."""
+    lane = LogId("rows", "a", 0)
+    writer = LaneReceipts(answers.lake, "segment", lane)
+
+    def write(place: int) -> None:
+        what: tuple[str, str | None] = (REFUSED, "http_400") if place % 16 == 0 else (DELIVERED, None)
+        row = Receipt(place, f"m-{place}", TIME_US, *what, None, b"d" * 16, None, TIME_US + place)
+        writer.write(place, place + 1, [row], Counter())
+
+    for place in range(20):
+        write(place)
+    answers.settle()
+    assert set(answers.letters()) == {"m-0", "m-16"}
+    for place in range(20, MERGE_AT):
+        write(place)
+    (merged,) = answers.lake.storage.names(lane_folder(answers.lake, "segment", lane))
+    assert merged.endswith(f"-{MERGE_AT:020d}-4.parquet")
+    answers.settle()
+    assert set(answers.letters()) == {"m-0", "m-16", "m-32", "m-48"}
+
+
+def test_two_destinations_that_refuse_one_event_have_a_letter_each(answers: Answers) -> None:
+    answers.tell("a", "m-1", REFUSED, "http_400")
+    answers.settle()
+    other = replace(answers.destination, name="other")
+    receipt = Receipt(0, "m-1", TIME_US, REFUSED, "http_413", 413, b"d" * 16, b"{}", TIME_US)
+    LaneReceipts(answers.lake, "other", LogId("rows", "a", 1)).write(0, 1, [receipt], Counter())
+    settle_letters(answers.lake, other, answers.contract, "run")
+    found = {name: refused_letters(answers.lake, name).column("event_id").to_pylist() for name in ("segment", "other", "third")}
+    assert found == {"segment": ["m-1"], "other": ["m-1"], "third": []}
+    row = answers.lake.load(DEAD_LETTERS).scan(row_filter="source = 'other'").to_arrow().to_pylist()[0]
+    assert (row["raw"], row["position"], row["violations"][0]["expected"]) == (
+        b"{}", "lane:rows:a:1:0", "taken by other (http_413, HTTP 413)",
+    )  # fmt: skip
+
+
+def test_letters_of_other_lanes_wait_for_those_who_work_on_them(answers: Answers) -> None:
+    for event_id in ("m-1", "m-2"):
+        answers.tell("a", event_id, REFUSED, "http_400")
+    settle_letters(answers.lake, answers.destination, answers.contract, "run", [LogId("rows", "a", 2)])
+    assert set(answers.letters()) == {"m-2"}
+    answers.settle()
+    assert set(answers.letters()) == {"m-1", "m-2"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from transforms.deliver.http.events import Outgoing
 
@@ -32,16 +34,15 @@ class BatchLimits:
 
     def ranges(self, events: Sequence[Outgoing]) -> Iterator[range]:
         """Positions of consecutive requests, in order, as full as they may be; an event that is too large is alone in its range."""
-        first, size_bytes = 0, 0
-        for position, event in enumerate(events):
-            alone = self.too_large(event)
-            if position > first and (alone or not self.fits(position - first + 1, size_bytes + len(event.body))):
-                yield range(first, position)
-                first, size_bytes = position, 0
-            if alone:
-                yield range(position, position + 1)
-                first, size_bytes = position + 1, 0
-            else:
-                size_bytes += len(event.body)
-        if first < len(events):
-            yield range(first, len(events))
+        sizes = [len(event.body) for event in events]
+        alone = [position for position, size in enumerate(sizes) if size > self.event_bytes]
+        ends = list(accumulate((size + 1 for size in sizes), initial=0))  # an event and a comma each; the last has none
+        room = self.size_bytes - self.envelope_bytes + 1
+        first = 0
+        while first < len(sizes):
+            stop = min(bisect_right(ends, ends[first] + room) - 1, first + self.events)
+            if alone and (place := bisect_left(alone, first)) < len(alone):
+                stop = min(stop, alone[place])
+            stop = max(stop, first + 1)
+            yield range(first, stop)
+            first = stop
