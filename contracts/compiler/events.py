@@ -13,7 +13,7 @@ from decimal import Decimal
 from itertools import repeat
 from operator import attrgetter
 from types import NoneType
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -28,22 +28,6 @@ from contracts.source import plain_text
 from contracts.suppressions import Suppressions
 
 FILTERED, SUPPRESSED, UNKNOWN, DENIED = "filtered", "suppressed", "consent_unknown", "consent_denied"
-
-
-class Verdict(NamedTuple):
-    """Whether a row may leave. reason: "" if so; else one of FILTERED, SUPPRESSED, or UNKNOWN or DENIED with ``:category``."""
-
-    reason: str = ""
-
-    @property
-    def delivered(self) -> bool:
-        """Whether it goes."""
-        return not self.reason
-
-    @property
-    def filtered(self) -> bool:
-        """Whether the destination does not want it; else it is withheld."""
-        return self.reason == FILTERED
 
 
 _ENCODE = msgspec.json.Encoder(order="deterministic").encode  # dictionaries sorted; structs as they are defined, which is sorted
@@ -134,26 +118,6 @@ class EventEncoder:
     def events(self, columns: Columns) -> list[bytes]:
         """The events as they are sent."""
         return list(map(_ENCODE, self._build(columns, len(columns[self._event_id]))))
-
-    def verdict(self, row: Row) -> Verdict:
-        """Whether one row may leave; see ``reasons``."""
-        return Verdict(self.reasons(self.of_rows([row]))[0])
-
-    def event(self, row: Row) -> bytes:
-        """One event; see ``events``."""
-        return self.events(self.of_rows([row]))[0]
-
-    def rows(self, rows: pa.Table) -> list[Row]:
-        """Rows of a table, one by one."""
-        return list(map(self._row_type, *(canonical_values(rows.column(name)) for name in self.columns)))
-
-    def event_id(self, row: Row) -> str:
-        """The id of one row."""
-        return self.event_ids(self.of_rows([row]))[0]
-
-    def key(self, row: Row) -> str:
-        """Whose row it is; see ``keys``."""
-        return self.keys(self.of_rows([row]))[0]
 
 
 def event_digest(event: bytes) -> bytes:

@@ -64,7 +64,7 @@ def _show(document: Mapping[str, Any]) -> None:
         f"{export['ahead_of_the_table']:,} ids were delivered a moment ago and are not in the table yet": export[
             "ahead_of_the_table"
         ],
-        f"contents of {contents['ids_only']:,} events were not compared: the export has their ids only": contents["ids_only"],
+        f"contents of {contents['ids_only']:,} events were not compared, their ids were": contents["ids_only"],
         "the classes do not add up to the ids: this is an error of the comparison": not document["adds_up"],
     }
     for note, holds in notes.items():

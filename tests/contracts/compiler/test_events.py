@@ -6,7 +6,7 @@ import copy
 import hashlib
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contracts.compiler.events import EventEncoder, canonical_event, event_digest, timestamp_texts
+from contracts.compiler.events import Columns, EventEncoder, canonical_event, event_digest, timestamp_texts
 from contracts.compiler.rows import canonical_rows
 from contracts.destination import Condition, Destination, Placement, Secret, check_destination
 from contracts.model import Column, ColumnType
@@ -65,15 +65,20 @@ def row(**columns: Any) -> bytes:
     return json.dumps({"id": "e-1", **columns}, sort_keys=True).encode()
 
 
+def columns_of(encoder: EventEncoder, rows: Sequence[Mapping[str, Any]]) -> Columns:
+    """Rows, by way of a topic."""
+    return encoder.of_rows([encoder.row(row(**columns)) for columns in rows])
+
+
 def event_of(made: Destination, **columns: Any) -> Any:
     """The event of a row, by way of a topic."""
     encoder = EventEncoder(made, CONTRACT, NOTHING)
-    return json.loads(encoder.event(encoder.row(row(**columns))))
+    return json.loads(encoder.events(columns_of(encoder, [columns]))[0])
 
 
 def verdict_of(made: Destination, suppressions: Suppressions = NOTHING, **columns: Any) -> str:
     encoder = EventEncoder(made, CONTRACT, suppressions)
-    return encoder.verdict(encoder.row(row(**columns))).reason
+    return encoder.reasons(columns_of(encoder, [columns]))[0]
 
 
 # --- one event, whatever way the row came
@@ -268,7 +273,7 @@ def test_only_what_is_named_leaves() -> None:
 
 def test_rows_belong_to_the_first_key_with_a_value() -> None:
     encoder = EventEncoder(destination(), CONTRACT, NOTHING)
-    keys = [encoder.key(encoder.row(row(**columns))) for columns in ({"code": "A1", "email": "m"}, {"email": "m"}, {"kind": "a"})]
+    keys = encoder.keys(columns_of(encoder, [{"code": "A1", "email": "m"}, {"email": "m"}, {"kind": "a"}]))
     assert keys == ["A1", "m", "e-1"]
 
 
@@ -366,7 +371,7 @@ def test_each_row_is_judged_by_itself(rows: list[tuple[str | None, Any]]) -> Non
 
 def test_what_comes_back_compares_equal_whatever_its_order_and_the_fields_that_were_added() -> None:
     encoder = EventEncoder(destination(Placement("kind", path("type")), Placement("code", path("o.c"))), CONTRACT, NOTHING)
-    sent = encoder.event(encoder.row(row(kind="a", code="A1")))
+    sent = encoder.events(columns_of(encoder, [{"kind": "a", "code": "A1"}]))[0]
     back = {"receivedAt": "now", "type": "a", "o": {"c": "A1"}, "messageId": "e-1", "writeKey": "k"}
     assert canonical_event(back, sent) == sent
     assert event_digest(canonical_event({**back, "o": {"c": "A2"}}, sent)) != event_digest(sent)
