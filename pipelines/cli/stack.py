@@ -57,11 +57,14 @@ def up(
         return
     _show(found)
     stdout.print(f"up after {time.monotonic() - began:.0f} s")
+    running = {one.component for one in found}
     for name, value in _addresses(it).items():
-        stdout.print(f"{name.replace('_', ' '):16} {value}")
-    if any(one.component == "gcs" for one in found):
+        extra = name.partition("_")[0]
+        if extra not in EXTRA or extra in running:
+            stdout.print(f"{name.replace('_', ' '):16} {value}")
+    if "gcs" in running:
         stdout.print(f"export STORAGE_EMULATOR_HOST={it.gcs_emulator}  # bucket gs://{BUCKET}", highlight=False, soft_wrap=True)
-    if any(one.component == "cdp" for one in found):
+    if "cdp" in running:
         where = f"CDP endpoint {it.cdp_endpoint}, write key {WRITE_KEY}; its page is at the same address"
         stdout.print(where, highlight=False, soft_wrap=True)
 

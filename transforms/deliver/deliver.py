@@ -64,10 +64,10 @@ class _DeliverFn(beam.DoFn, ReaderRestrictions):
             until = began + delivery.slice_s
             while not progress.finished:
                 over = time.monotonic() >= until
+                came = not over and desk.look()
                 if not over:
-                    desk.look()
                     desk.dispatch(until + delivery.destination.limits.patience_s)
-                moved = desk.collect(_COLLECT_S)
+                moved = desk.collect(0 if came else _COLLECT_S)
                 after = desk.progress()
                 if after != progress:
                     if not tracker.try_claim(after):

@@ -109,8 +109,8 @@ class Desk:
                 lane = Lane(p.log, p.next, receipts)
             self._lanes[p.log] = lane
 
-    def look(self) -> None:
-        """Read more, where there is room for it."""
+    def look(self) -> bool:
+        """Read more, where there is room for it; whether something came."""
         fresh = self._reader.refreshed(self._progress)
         if fresh != self._progress:
             self.begin(fresh)
@@ -124,10 +124,12 @@ class Desk:
         if not room:
             if not self._busy:
                 time.sleep(timeout)
-            return
+            return False
         read_to = {log: lane.read_to for log, lane in self._lanes.items()}
-        for log, read in self._reader.read(self._progress, read_to, room, timeout).items():
+        found = self._reader.read(self._progress, read_to, room, timeout)
+        for log, read in found.items():
             self._lanes[log].add(read.items, read.read_to, read.ended)
+        return any(read.items for read in found.values())
 
     def dispatch(self, until_s: float) -> None:
         """Give lanes that have enough, or have waited long enough, to be sent; each at most once at a time."""

@@ -174,8 +174,8 @@ def spans(files: Iterable[PublishedFile]) -> list[list[PublishedFile]]:
 
 def lanes_of_keys(keys: Sequence[str], lanes: int) -> npt.NDArray[np.int64]:
     """The lane of each user."""
-    digest = xxhash.xxh3_64_intdigest
-    return np.fromiter((digest(key.encode()) % lanes for key in keys), np.int64, len(keys))
+    lane_of = {key: xxhash.xxh3_64_intdigest(key.encode()) % lanes for key in set(keys)}
+    return np.fromiter(map(lane_of.__getitem__, keys), np.int64, len(keys))
 
 
 def digests(ids: Sequence[str]) -> Digests:

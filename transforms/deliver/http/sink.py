@@ -23,6 +23,9 @@ from transforms.deliver.http.state import SinkState, Tally
 from transforms.deliver.http.waits import asked_wait_s, backoff_s
 from transforms.deliver.http.wire import Request, request_of
 
+_SERVER_ERROR = 500
+_SUSPECT_ATTEMPTS = 8  # of several events that fail while others do not; of one event twice as many
+
 
 class _Piece(NamedTuple):
     """Positions in the batch that are sent together; attempts: how often they were, without success."""
@@ -82,7 +85,9 @@ class HttpSink:
 
         Guarantees: an event is sent only when all before it in the batch are settled or in the same request; at least once, with
         the same id; so what is unsettled is a tail of the batch, except after an answer that excepts single events. A batch that is
-        larger than a request is cut.
+        larger than a request is cut. What a destination answers with a server error again and again, while it accepts as many other
+        requests, is to blame itself: it is sent in halves, and the one event that is left in the end is refused, so that it does
+        not hold its lane for ever.
         """
         results: list[Result | None] = [None] * len(batch)
         pieces = [_Piece(positions) for positions in self.limits.ranges(batch)][::-1]
@@ -118,6 +123,8 @@ class HttpSink:
         request = request_of(events, self._dialect)
         event_ids = [event.event_id for event in events]
         not_before_s = self._clock.now_s() + backoff_s(attempts) if attempts else -math.inf
+        suspect = _SUSPECT_ATTEMPTS * (2 if len(events) == 1 else 1)
+        failed, accepted = 0, self._gate.succeeded
         while admission := self._gate.enter(until_s, not_before_s):
             verdict, wait_s = None, None
             try:
@@ -126,6 +133,9 @@ class HttpSink:
                 self._gate.leave(admission, verdict, wait_s)
             if verdict.fate in (Fate.DELIVERED, Fate.REFUSED):
                 return verdict
+            failed += verdict.fate is Fate.RETRY and (verdict.status or 0) >= _SERVER_ERROR
+            if failed >= suspect <= self._gate.succeeded - accepted:
+                return Verdict(Fate.REFUSED, verdict.status, verdict.failure)
             attempts += 1
             governed = wait_s or self._gate.is_open()  # by what the destination asks for, or by the breaker
             not_before_s = -math.inf if governed else self._clock.now_s() + backoff_s(attempts)

@@ -10,14 +10,22 @@ import pyarrow.parquet as pq
 
 from transforms.lake.storage.places import is_object, location_of, storage_of
 
+_ROWS_FOR_THREADS = 20_000  # below, sharing a file among threads takes longer than reading it
+
 
 def read_parquet(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Rows of a data file that Iceberg's metadata names.
 
+    Args:
+        uri: of the file.
+        columns: that are wanted; those that it does not have are left out. None: all.
+
     Raises:
         FileNotFoundError: there is none.
     """
-    return pq.read_table(_source(uri), columns=None if columns is None else list(columns), partitioning=None)
+    with pq.ParquetFile(_source(uri)) as file:
+        threads = file.metadata.num_rows >= _ROWS_FOR_THREADS
+        return file.read(None if columns is None else list(columns), use_threads=threads)
 
 
 def read_parquet_schema(uri: str) -> pa.Schema:

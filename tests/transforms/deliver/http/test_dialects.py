@@ -59,6 +59,7 @@ def test_the_documented_success(name: DialectName, body: bytes) -> None:
         (201, b"OK"),
         (202, {"success": True}),
         (204, b""),
+        (202, {"errors": [{"index": 0, "status": 400}]}),
         (200, {"success": True, "errors": "none"}),
         (207, {"success": True}),
         (207, {"errors": []}),

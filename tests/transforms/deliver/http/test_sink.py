@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from email.utils import formatdate
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from contracts.destination import Limits, Secret
 from contracts.errors import ConfigurationError
 from tests.transforms.deliver.http.scripted import EPOCH_S, SUCCESS, WRITE_KEY, Seen, Step, destination, event, events, rig
-from transforms.deliver.http.events import Outgoing
+from transforms.deliver.http.events import Outgoing, Result
 from transforms.deliver.http.sink import HttpSink
 
 YES = (True, "")
@@ -53,6 +54,7 @@ def test_a_batch_goes_out_in_one_request_and_all_of_it_is_delivered(monkeypatch:
     headers = it.target.seen[0].request.headers
     assert headers["User-Agent"].startswith("headrace")
     assert headers["Content-Type"] == "application/json"
+    assert headers["Accept-Encoding"] == "identity"
     state = it.sink.state()
     assert (state.state, state.last_failure, state.next_try) == ("ok", "", None)
     assert (state.counters.requests, state.counters.delivered, dict(state.counters.by_class)) == (1, 3, {"2xx": 1})
@@ -332,3 +334,27 @@ def test_an_error_of_our_own_gives_its_place_back(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(KeyError):
         it.send(events(1))
     assert it.send([Outgoing("m9", b'{"messageId":"m9"}')]) == [YES]
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_an_event_that_always_fails_is_refused_where_others_are_accepted_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, others: bool
+) -> None:
+    """One lane must not stand still for ever because of one event; but a destination that is down refuses nothing."""
+    number = itertools.count(1_000)
+
+    def answer(seen: Seen) -> httpx.Response:
+        if "m5" not in seen.ids:
+            return SUCCESS["segment"]
+        if others:
+            for _ in range(2):  # another lane, meanwhile
+                assert it.sink.send([event(next(number))], it.clock.now_s() + 10) == [Result(True, 200, "")]
+        return status(500)
+
+    it = rig(monkeypatch, *[answer] * 5_000)
+    results = it.send(events(8), within_s=3_600)
+    if others:
+        assert results == [YES] * 5 + [(False, "http_500")] + [YES] * 2
+        assert [one for one in it.target.committed if int(one[1:]) < 1_000] == [f"m{n}" for n in range(8) if n != 5]
+    else:
+        assert results == [None] * 8
