@@ -43,7 +43,7 @@ from transforms.deliver.http.dialects import batch_limits
 from transforms.deliver.letters import settle_letters, withdraw_letters
 from transforms.deliver.receipts import REFUSED, Counts, lane_folder, lane_receipts, list_receipts
 from transforms.deliver.source import Lanes
-from transforms.deliver.state import ENDED, SILENT_S, forget_states, read_states
+from transforms.deliver.state import DOWN, ENDED, SILENT_S, THROTTLED, forget_states, read_states
 from transforms.deliver.table import SPAN_BITS, TableLanes, spans
 from transforms.deliver.topic import TopicLanes
 from transforms.kafka.connection import KafkaCluster
@@ -120,7 +120,7 @@ def deliver(options: DeliverOptions, project: Project, report: Report) -> Delive
     _refuse_beside(options, lake, destination, run_id)
     job = replace(flink_job(options, project), endless=options.endless) if options.runner == "flink" else None
     plan = _topic if options.reads_topic else _table
-    lanes, rows_from = plan(options, lake, destination, contract, run_id, job)
+    lanes, rows_from, rows = plan(options, lake, destination, contract, run_id, job)
     delivery = Delivery(
         lake=lake, destination=destination, contract=contract, suppressions=project.suppressions(contract), run_id=run_id,
         lanes=lanes, give_up_s=options.give_up_after or (None if options.endless else _GIVE_UP_S),
@@ -136,7 +136,7 @@ def deliver(options: DeliverOptions, project: Project, report: Report) -> Delive
     if job is not None and options.endless:
         job_id = submit_endless(build, job, lake, run_id, options.beam_options)
         return SubmittedDelivery(run_id, destination.name, job_id, job.rest, logs[0].topic, len(logs))
-    with _watched(lake, destination, lanes, run_id, report):
+    with _watched(lake, destination, run_id, rows, report):
         try:
             if job is None and not options.reads_topic:
                 run_bounded(build, extra=options.beam_options)
@@ -155,8 +155,8 @@ def deliver(options: DeliverOptions, project: Project, report: Report) -> Delive
 
 def _topic(
     options: DeliverOptions, lake: Lake, destination: Destination, contract: Contract, run_id: str, job: FlinkJob | None
-) -> tuple[Lanes, str]:
-    """Partitions of the topic of rows."""
+) -> tuple[Lanes, str, int]:
+    """Partitions of the topic of rows; what they are in words, and how many places they have, 0 without an end."""
     assert options.input is not None
     connection, topic = connected(options, options.input)
     topic = topic or f"headrace.validated.{contract.name}"
@@ -168,13 +168,14 @@ def _topic(
 
     partitions = plan_partitions(options, cluster, topics, settled_to)
     group = f"headrace-{PIPELINE}-{destination.name}"
-    return TopicLanes(kafka_source(options, connection, topic, partitions, job, group)), f"topic {topic}"
+    rows = sum(p.end - p.next for p in partitions if p.end is not None)
+    return TopicLanes(kafka_source(options, connection, topic, partitions, job, group)), f"topic {topic}", rows
 
 
 def _table(
     options: DeliverOptions, lake: Lake, destination: Destination, contract: Contract, run_id: str, job: FlinkJob | None
-) -> tuple[Lanes, str]:
-    """Lanes of the table as it is now."""
+) -> tuple[Lanes, str, int]:
+    """Lanes of the table as it is now; what they are in words, and how many rows there are at most."""
     assert isinstance(options.start, int) and options.end is not None
     name = f"validated.{contract.name}"
     try:
@@ -197,7 +198,8 @@ def _table(
         start_us=start_us, end_us=end_us, destination=destination.name, run_id=run_id, lanes=in_all,
         which=options.rows or "unsettled", readers=readers, salts=salts,  # type: ignore[arg-type]
     )  # fmt: skip
-    return lanes, f"{name}, {sum(f.rows for f in files):,} rows in files that meet the range"
+    rows = sum(file.rows for file in files)
+    return lanes, f"{name}, {rows:,} rows in files that meet the range", rows
 
 
 def _refuse_beside(options: DeliverOptions, lake: Lake, destination: Destination, run_id: str) -> None:
@@ -271,7 +273,7 @@ def _finish(
 
 
 @contextmanager
-def _watched(lake: Lake, destination: Destination, lanes: Lanes, run_id: str, report: Report) -> Iterator[None]:
+def _watched(lake: Lake, destination: Destination, run_id: str, rows: int, report: Report) -> Iterator[None]:
     """Tells every second how many rows are settled, and what the destination does meanwhile."""
     ended = threading.Event()
 
@@ -281,8 +283,8 @@ def _watched(lake: Lake, destination: Destination, lanes: Lanes, run_id: str, re
             if not states:
                 continue
             done = sum(sum(state.counts.values()) for state in states)
-            waits = next((f"{s.state}, {s.last_failure}" for s in states if s.state not in ("ok", ENDED)), "")
-            report(Progress("deliver", done, 0, waits))
+            trouble = [f"{s.state}: {s.last_failure}" for s in states if s.state in (THROTTLED, DOWN)]
+            report(Progress("deliver", done, rows, "; ".join([f"{done:,} rows settled", *trouble[:1]])))
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()

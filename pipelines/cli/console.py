@@ -153,7 +153,7 @@ def progress() -> Iterator[Callable[[RunProgress], None]]:
             task = bar.add_task("starting", total=None, note="")
 
             def show(state: RunProgress) -> None:
-                bar.update(task, description=_STEPS[state.step], completed=state.done, total=state.total or 1, note=state.note)
+                bar.update(task, description=_STEPS[state.step], completed=state.done, total=state.total or None, note=state.note)
 
             yield show
         return
