@@ -34,7 +34,7 @@ class DeliverOptions:
         metavar="URI", default=None, shown_default="the table; topic: headrace.validated.DATASET",
     )  # fmt: skip
     start: str | int | None = option(
-        "First moment of the table's range; of a topic where to begin: committed is after what was delivered before, else earliest.",
+        "First moment of the table's range; of a topic where to begin: committed is behind what was delivered, else earliest.",
         moment(*_WORDS), metavar="TIME|earliest|latest|committed", default=None, shown_default="topic: committed",
     )  # fmt: skip
     end: int | None = option("Table: the moment after the range.", moment(), metavar="TIME", default=None)

@@ -277,7 +277,7 @@ def _converter(kind: ColumnType, decoded: bool) -> Callable[[Sequence[Any]], Seq
     if kind is ColumnType.DATE:
         return _each(lambda value: value.isoformat() if isinstance(value, date) else value)
     if kind is ColumnType.DECIMAL:
-        return _each(lambda value: msgspec.Raw(format(Decimal(value), "f").encode()))
+        return _each(lambda value: msgspec.Raw(format(Decimal(value).normalize(), "f").encode()))
     return None
 
 

@@ -48,6 +48,7 @@ class Comparison:
         fields: top-level fields that an event of the destination may have.
         start_us: first moment of the range.
         end_us: the moment after.
+        contents: compare them, where the export has them; else ids only.
 
     Attributes:
         there: by row; of an id's first row whether the destination has it.
@@ -56,7 +57,8 @@ class Comparison:
             (ids that are not known here, with a time of their own beyond the range).
     """
 
-    def __init__(self, index: RowIndex, fields: frozenset[str], start_us: int, end_us: int) -> None:
+    def __init__(self, index: RowIndex, fields: frozenset[str], start_us: int, end_us: int, *, contents: bool = True) -> None:
+        self._by_content = contents
         self._index, self._fields, self._start_us, self._end_us = index, fields, start_us, end_us
         self.there, self.differs = (np.zeros(len(index), dtype=bool) for _ in range(2))
         self.counts: Counter[str] = Counter()
@@ -79,6 +81,9 @@ class Comparison:
         first[np.unique(at, return_index=True)[1]] = True
         self.counts["repeated"] += int((~first | self.there[at]).sum())
         self.there[at] = True
+        if not self._by_content:
+            self.counts["ids_only"] += len(events)
+            return
         known = np.fromiter((event.event is not None for event in events), dtype=bool, count=len(events))
         as_sent = np.array([event_digest(event.event) if event.event is not None else b"" for event in events], dtype="S16")
         same = self._goes[at] & (self._index.contents[at] == as_sent)

@@ -57,45 +57,57 @@ def pairs_of(ids: Digests, contents: Digests) -> npt.NDArray[np.bytes_]:
     return joined.reshape(-1).view("S32")
 
 
-def read_receipts(
-    lake: Lake, destination: str, ids: Digests, pairs: npt.NDArray[np.bytes_], *, as_of_us: int, recent_us: int
-) -> Receipts:
-    """Ask all receipts of a destination.
+@dataclass(frozen=True, kw_only=True)
+class ReceiptsQuestion:
+    """What receipts of a destination are asked.
 
-    Args:
-        lake: where they lie.
-        destination: whose.
-        ids: hashes to ask for.
-        pairs: of ``pairs_of``, to ask for.
-        as_of_us: when the export was made.
-        recent_us: what was delivered from this moment on is recent.
+    ids: hashes, sorted. pairs: of ``pairs_of``, sorted. as_of_us: when the export was made. recent_us: what was delivered from this
+    moment on is recent.
     """
-    ids, pairs = np.unique(ids), np.unique(pairs)
-    found = Receipts(ids)
-    refused_us = np.zeros(len(ids), dtype=np.int64)
-    sent: list[npt.NDArray[np.bytes_]] = [found.sent]
-    for _, rows, _ in all_receipts(lake, destination, _COLUMNS) if len(ids) else ():
-        hashes = digests(rows.column("event_id").to_pylist())
-        at = np.searchsorted(ids, hashes)
-        at[at == len(ids)] = 0
-        asked = ids[at] == hashes
-        rows, at = rows.filter(pa.array(asked)), at[asked]  # noqa: PLW2901
+
+    lake: Lake
+    destination: str
+    ids: Digests
+    pairs: npt.NDArray[np.bytes_]
+    as_of_us: int
+    recent_us: int
+
+    def ask(self, found: Receipts, within_us: tuple[int, int] | None, only: Digests | None = None) -> None:
+        """Note what receipts say.
+
+        Args:
+            found: where it is noted; of the ids of this question.
+            within_us: only receipts in files that hold rows of these window times; None for all.
+            only: only of these ids; None for all.
+        """
+        wanted = self.ids if only is None else np.unique(only)
+        if not len(wanted):
+            return
+        refused_us = np.zeros(len(self.ids), dtype=np.int64)
+        sent = [found.sent]
+        for _, rows, _ in all_receipts(self.lake, self.destination, _COLUMNS, within_us):
+            hashes = digests(rows.column("event_id").to_pylist())
+            asked = np.isin(hashes, wanted)
+            if asked.any():
+                sent.append(self._note(found, rows.filter(pa.array(asked)), hashes[asked], refused_us))
+        found.sent = np.unique(np.concatenate(sent))
+
+    def _note(self, found: Receipts, rows: pa.Table, hashes: Digests, refused_us: Ints) -> npt.NDArray[np.bytes_]:
+        """Of rows that were asked for; gives the pairs that were."""
+        at = found.places(hashes)
         settled = rows.column("settled_at").cast(pa.int64()).to_numpy()
-        outcome = {name: np.asarray(pc.equal(rows.column("outcome"), name)) for name in (DELIVERED, REFUSED, WITHHELD)}
-        final = outcome[DELIVERED] | outcome[REFUSED]
-        before = settled < as_of_us
-        found.after[at[final & ~before]] = True
-        delivered, refused = outcome[DELIVERED] & before, outcome[REFUSED] & before
+        is_ = {name: np.asarray(pc.equal(rows.column("outcome"), name)) for name in (DELIVERED, REFUSED, WITHHELD)}
+        before = settled < self.as_of_us
+        delivered, refused = is_[DELIVERED] & before, is_[REFUSED] & before
+        found.after[at[(is_[DELIVERED] | is_[REFUSED]) & ~before]] = True
         found.delivered[at[delivered]] = True
-        found.recent[at[delivered & (settled >= recent_us)]] = True
+        found.recent[at[delivered & (settled >= self.recent_us)]] = True
         found.refused[at[refused]] = True
-        found.withheld[at[outcome[WITHHELD]]] = True
-        contents = np.array(rows.column("digest").fill_null(b"\0" * 16).to_pylist(), dtype="S16")
-        told = pairs_of(digests(rows.column("event_id").to_pylist()), contents)[delivered]
-        sent.append(np.unique(told[np.isin(told, pairs)]))
+        found.withheld[at[is_[WITHHELD]]] = True
         _note_reasons(found, rows, at, refused, settled, refused_us)
-    found.sent = np.unique(np.concatenate(sent))
-    return found
+        contents = np.array(rows.column("digest").fill_null(b"\0" * 16).to_pylist(), dtype="S16")
+        told = pairs_of(hashes, contents)[delivered]
+        return np.unique(told[np.isin(told, self.pairs)])
 
 
 def _note_reasons(found: Receipts, rows: pa.Table, at: Ints, refused: Bools, settled: Ints, refused_us: Ints) -> None:

@@ -66,7 +66,7 @@ class Export(Protocol):
 
 @dataclass(frozen=True)
 class Fields:
-    """Where a record has what. event_id: name. event: name, WHOLE_RECORD, or "" for none."""
+    """Where a record has what. event_id: name. event: name, or WHOLE_RECORD; a record without such a field is an id only."""
 
     event_id: str = "messageId"
     event: str = "event"

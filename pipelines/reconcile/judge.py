@@ -31,12 +31,13 @@ from pipelines.reconcile.classes import (
     WITHHELD_BEFORE,
 )
 from pipelines.reconcile.compare import Comparison, Strangers
-from pipelines.reconcile.evidence import Receipts, in_late, in_other_ranges, pairs_of, read_receipts, rejected
+from pipelines.reconcile.evidence import Receipts, ReceiptsQuestion, in_late, in_other_ranges, pairs_of, rejected
 from pipelines.reconcile.rows import GOES, Bools, Ints, RangeRows, RowIndex
 from transforms.deliver.table import Digests
 from transforms.lake.location import Lake
 
 _AHEAD = "ahead"
+_NEAR_US = 86_400_000_000  # rows of one id and cell of time are much closer (see transforms/converge/fold.py)
 _NONE: Ints = np.empty(0, dtype=np.int64)
 
 
@@ -107,7 +108,7 @@ class Judge:
         goes = np.logical_or.reduceat(index.reasons == GOES, firsts) if len(firsts) else np.zeros(0, dtype=bool)
         there, differs = comparison.there[firsts], comparison.differs[firsts]
         strangers, elsewhere = self._belonging(rows, index, comparison.strangers())
-        receipts = self._receipts(index, comparison, firsts[(goes != there) | differs], strangers)
+        receipts = self._receipts(rows, index, comparison, firsts[(goes != there) | differs], strangers)
         without_row, ahead = self._without_row(receipts, strangers)
         groups = [
             Group(DELIVERED, "", firsts[goes & there & ~differs]),
@@ -126,18 +127,33 @@ class Judge:
         away = in_other_ranges(self.lake, self.table, rows, index, self.contract.event_id, strangers.ids)
         return strangers.where(~away), int(away.sum())
 
-    def _receipts(self, index: RowIndex, comparison: Comparison, asked: Ints, strangers: Strangers) -> Receipts:
-        """Receipts of ids that are not simply there, and of what they were sent as."""
+    def _receipts(self, rows: RangeRows, index: RowIndex, comparison: Comparison, asked: Ints, strangers: Strangers) -> Receipts:
+        """Receipts of ids that are not simply there, and of what they were sent as.
+
+        Those of a row have its window time, or nearly. Of an event that no row explains they may have any.
+        """
         own, _ = index.with_rows(asked)
         at, contents = comparison.contents()
-        ids = np.concatenate([index.ids[asked], strangers.hashes])
-        pairs = np.concatenate([pairs_of(index.ids[own], index.contents[own]), pairs_of(index.ids[at], contents)])
-        return read_receipts(self.lake, self.destination, ids, pairs, as_of_us=self.as_of_us, recent_us=self.young_us)
+        contested = pairs_of(index.ids[at], contents)
+        question = ReceiptsQuestion(
+            lake=self.lake,
+            destination=self.destination,
+            ids=np.unique(np.concatenate([index.ids[asked], strangers.hashes])),
+            pairs=np.unique(np.concatenate([pairs_of(index.ids[own], index.sent[own]), contested])),
+            as_of_us=self.as_of_us,
+            recent_us=self.young_us,
+        )
+        found = Receipts(question.ids)
+        question.ask(found, (rows.start_us - _NEAR_US, rows.end_us + _NEAR_US))
+        unexplained = np.setdiff1d(index.ids[at], index.ids[at[np.isin(contested, found.sent)]])
+        unknown = strangers.hashes[~found.delivered[found.places(strangers.hashes)]]
+        question.ask(found, None, np.concatenate([unexplained, unknown]))
+        return found
 
     def _not_there(self, index: RowIndex, receipts: Receipts, at: Ints) -> list[Group]:
         places = receipts.places(index.ids[at])
         rows, which = index.with_rows(at)
-        was_sent = np.isin(pairs_of(index.ids[rows], index.contents[rows]), receipts.sent)
+        was_sent = np.isin(pairs_of(index.ids[rows], index.sent[rows]), receipts.sent)
         own = np.bincount(which, was_sent, len(at)) > 0
         young = _any(index, at, index.young & (index.reasons == GOES))
         after, delivered = receipts.after[places], receipts.delivered[places]

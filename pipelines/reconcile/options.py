@@ -23,9 +23,10 @@ class ReconcileOptions:
     )  # fmt: skip
     id_field: str = option("Field or column with the event's id.", metavar="NAME", default="messageId", shown_default="messageId")
     event_field: str = option(
-        "Field or column with the event as an object or JSON text; '.': the record is the event; '': ids only.",
+        "Field or column with the event, as an object or JSON text; '.' where the record itself is the event.",
         metavar="NAME", default="event", shown_default="event",
     )  # fmt: skip
+    ids_only: bool = option("Compare ids and no contents: for a destination that rewrites what it takes.", flag, default=False)
     exported_at: int | None = option(
         "When the files were exported; what was delivered later is pending.",
         moment(), metavar="TIME", default=None, shown_default="when the oldest of them was last changed",

@@ -38,7 +38,7 @@ def _summary(document: Mapping[str, Any]) -> Iterator[str]:
     if not document["adds_up"]:
         yield '<p class="red">The classes do not add up to the ids: this is an error of the comparison.</p>'
     if ids_only := document["contents"]["ids_only"]:
-        yield f"<p>Contents of {text_of(ids_only)} events were not compared: the export has their ids only.</p>"
+        yield f"<p>Contents of {text_of(ids_only)} events were not compared, their ids were.</p>"
     yield tiles_of((_COLOURS.get(name, "") if classes[name] else "soft", classes[name], name) for name in CLASSES)
 
 

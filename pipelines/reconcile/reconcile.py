@@ -58,7 +58,8 @@ def reconcile(options: ReconcileOptions, project: Project, lake: Lake, report: R
     table = f"validated.{contract.name}"
     index = _index(lake, table, rows, young_us, report)
     export: Export = given or UrlExport(destination, fields, _spans(destination, contract, rows, index, options.margin))
-    comparison = Comparison(index, frozenset(path.steps[0] for path in destination.paths), rows.start_us, rows.end_us)
+    sent = frozenset(path.steps[0] for path in destination.paths)
+    comparison = Comparison(index, sent, rows.start_us, rows.end_us, contents=not options.ids_only)
     for page in export.pages():
         comparison.add(page)
         report(Progress("compare", comparison.counts["events"], 0, f"{comparison.counts['events']:,} events of the export"))

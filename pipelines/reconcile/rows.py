@@ -36,7 +36,8 @@ Ints = npt.NDArray[np.int64]
 class RowIndex:
     """Rows, sorted by the hash of their id; rows of one id stand together.
 
-    ids: hashes. contents: digest of the event of a row that may leave, else zeros. fields: which set of top-level fields it has,
+    ids: hashes. contents: digest of the event of a row that may leave, else zeros, as readers of JSON give it back; sent: as it is
+    sent, which differs where decimals have more digits than a reader of JSON keeps. fields: which set of top-level fields it has,
     see ``field_sets``. reasons: why it may not leave, as a place in ``told``; GOES where it may. young: received since a moment.
     minutes: window time, since the start of the range. places: see ``file_of``.
     files: with how many of their rows are in the range. hours: in which hours the events' own times lie, sorted. untimed: rows
@@ -45,6 +46,7 @@ class RowIndex:
 
     ids: Digests
     contents: Digests
+    sent: Digests
     fields: npt.NDArray[np.uint16]
     reasons: npt.NDArray[np.uint8]
     young: Bools
@@ -116,7 +118,7 @@ class RangeRows:
         self._schema = row_schema(contract)
         named = [*encoder.columns, *(name for names in times for name in names), "_window_time", "_received_at"]
         self._columns = list(dict.fromkeys(named))
-        # A decimal is sent with all its digits, as no reader of JSON gives it back.
+        # A decimal may have more digits than a reader of JSON gives back.
         self._exact = any(contract.by_name[p.column].type is ColumnType.DECIMAL for p in destination.placements)
 
     def read(self, file: PublishedFile, columns: Sequence[str]) -> pa.Table:
@@ -138,7 +140,8 @@ class RangeRows:
             told: is given the rows read and the rows there are.
         """
         most = sum(file.rows for file in files)
-        ids, contents = (np.zeros(most, dtype="S16") for _ in range(2))
+        ids, sent = (np.zeros(most, dtype="S16") for _ in range(2))
+        contents = np.zeros(most, dtype="S16") if self._exact else sent
         fields, reasons = np.zeros(most, dtype=np.uint16), np.zeros(most, dtype=np.uint8)
         young, minutes = np.zeros(most, dtype=bool), np.zeros(most, dtype=np.int32)
         field_sets: dict[tuple[str, ...], int] = {}
@@ -160,7 +163,9 @@ class RangeRows:
                 shapes = [field_sets.setdefault(tuple(_top_level(event)), len(field_sets)) for event in events]
                 at = span.start + np.array(goes, dtype=np.int64)
                 fields[at] = shapes
-                contents[at] = np.array([event_digest(self._comparable(event)) for event in events], dtype="S16")
+                sent[at] = np.array(list(map(event_digest, events)), dtype="S16")
+                if self._exact:
+                    contents[at] = np.array([event_digest(_given_back(event)) for event in events], dtype="S16")
                 young[span] = part.column("_received_at").cast(pa.int64()).to_numpy() >= young_us
                 minutes[span] = (part.column("_window_time").cast(pa.int64()).to_numpy() - self.start_us) // MINUTE_US
                 untimed += self._add_hours(part, hours)
@@ -168,16 +173,13 @@ class RangeRows:
             done += file.rows
             told(done, most)
         order = np.argsort(ids[:size], kind="stable")
-        ids, contents = ids[order], contents[order]  # one by one, so that no more than one is there twice
+        ids = ids[order]  # one by one, so that no more than one is there twice
+        contents, sent = (contents[order], sent[order]) if self._exact else (both := sent[order], both)
         fields, reasons, young, minutes = fields[order], reasons[order], young[order], minutes[order]
         sets = [frozenset(names) for names in field_sets]
         when = np.array(sorted(hours), dtype=np.int64)
         places = order.astype(np.uint32)
-        return RowIndex(ids, contents, fields, reasons, young, minutes, places, sets, list(known), counted, when, untimed)
-
-    def _comparable(self, event: bytes) -> bytes:
-        """As a reader of JSON gives it back."""
-        return CANONICAL_JSON.encode(msgspec.json.decode(event)) if self._exact else event
+        return RowIndex(ids, contents, sent, fields, reasons, young, minutes, places, sets, list(known), counted, when, untimed)
 
     def _add_hours(self, rows: pa.Table, hours: set[int]) -> int:
         """Note the hours of the events' own times; how many have none."""
@@ -199,6 +201,11 @@ def time_columns(destination: Destination, contract: Contract) -> list[list[str]
         if columns and all(contract.by_name[column].type is ColumnType.TIMESTAMP for column in columns):
             found.append(columns)
     return found
+
+
+def _given_back(event: bytes) -> bytes:
+    """As a reader of JSON gives it back."""
+    return CANONICAL_JSON.encode(msgspec.json.decode(event))
 
 
 def _slices(rows: pa.Table) -> Iterator[pa.Table]:

@@ -74,6 +74,18 @@ def test_ids_only_are_compared_by_id_and_this_is_said(delivered: Plant, tmp_path
     assert found_in(document) == {("missing", "sent"): {lost}, ("extra", "unknown_id"): {"stranger"}}
 
 
+def test_contents_are_not_compared_where_that_is_asked_for(delivered: Plant) -> None:
+    """The destination sets times anew, and whoever asks knows that."""
+    beyond = {"type": "page", "timestamp": moment(START_US - 1_000)}
+    delivered.cdp.add("beyond", beyond)  # of another range, by its own time
+    for event_id, event in delivered.ledger.items():
+        delivered.cdp.alter(event_id, {**event, "timestamp": event["timestamp"].replace(".000Z", ".001Z")})
+    assert delivered.reconcile()["classes"]["different"] == len(delivered.ledger)
+    document = delivered.reconcile(ids_only=True)
+    assert document["contents"] == {"compared": 0, "ids_only": len(delivered.ledger)}
+    assert document["classes"]["delivered"] == len(delivered.ledger) and document["verdict"]["exit_code"] == 0
+
+
 @pytest.mark.parametrize("kind", ["text", "binary", "struct", "ids"])
 def test_parquet_with_events_as_text_as_bytes_as_structs_and_without(delivered: Plant, tmp_path: Path, kind: str) -> None:
     forms: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -127,8 +139,9 @@ def test_what_was_delivered_after_the_export_is_pending(delivered: Plant, tmp_pa
         (b'{"messageId": "a"}\n\n[1]\n', "line 3: expected a JSON object"),
         (b'{"messageId": "a", "event": "not JSON"}\n', "line 1"),
         (b"messageId,event\n", "line 1"),
-        (gzip.compress(b'{"messageId": "a"}\n' * 1_000)[:-9], "damaged"),
+        (gzip.compress(b'{"messageId": "a"}\n' * 1_000, mtime=0)[:-9], "damaged"),
     ],
+    ids=["no id", "no object", "event as text", "CSV", "cut gzip"],
 )
 def test_what_is_no_export_is_refused(delivered: Plant, tmp_path: Path, content: bytes, told: str) -> None:
     (tmp_path / "export").write_bytes(content)

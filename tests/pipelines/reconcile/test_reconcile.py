@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +15,13 @@ from contracts.compiler.timestamps import parse_timestamp
 from contracts.errors import ConfigurationError
 from pipelines.files import ingest_files
 from pipelines.ingest_options import IngestOptions
-from pipelines.reconcile import url_export
+from pipelines.reconcile import classes, url_export
 from pipelines.reconcile.causes import Commands
 from pipelines.reconcile.classes import CLASSES
 from pipelines.reconcile.document import moment
 from pipelines.reconcile.page import page
 from pipelines.reconcile.reconcile import reconcile
-from tests.pipelines.reconcile.planted import END_US, HOUR_US, OLD_US, START_US, Plant, Plot, found_in, line
+from tests.pipelines.reconcile.planted import BEGIN_US, END_US, HOUR_US, OLD_US, START_US, YOUNG_US, Plant, Plot, found_in, line
 from tests.support.cdp import CdpEndpoint
 
 QUIET = ("delivered", "withheld", "filtered")
@@ -55,6 +56,16 @@ def test_what_was_planted_is_found_and_nothing_else(plant: Plant, seed: int, mon
     plant.sow(seed)
     plant.grow()
     check(plant, plant.reconcile())
+
+
+def test_an_event_that_was_delivered_before_and_after_the_export_is_lost(plant: Plant, tmp_path: Path) -> None:
+    lost = min(i for i in plant.within if not plant.reasons[i])
+    for us in (OLD_US, OLD_US + 2_000_000):
+        plant.receipt(lost, "delivered", plant.events[lost], us=us)
+    plant.grow()
+    (tmp_path / "export").write_bytes(b"")
+    document = plant.reconcile(export=(str(tmp_path / "export"),), exported_at=OLD_US // 1_000 + 1_000)
+    assert document["adds_up"] and found_in(document)["missing", "sent"] == {lost}
 
 
 def test_windows_add_up_to_the_classes(plant: Plant) -> None:
@@ -158,6 +169,15 @@ def test_an_id_whose_other_row_is_of_another_range_is_compared_here_too(growing:
     assert growing.reconcile(start=middle, end=end)["classes"]["delivered"] == 1
 
 
+def test_only_rows_that_may_leave_make_an_id_wait(growing: Plant) -> None:
+    name, start_us = f"{growing.name}-twice", BEGIN_US - 2 * HOUR_US
+    denied = {"context": {"consent": {"categoryPreferences": {"analytics": False}}}}
+    growing.plot.ingest([line(name, start_us), line(name, start_us + 10 * MINUTE_US, received_us=YOUNG_US, **denied)])
+    growing.grow()
+    document = growing.reconcile(start=start_us // 1_000, end=(start_us + HOUR_US) // 1_000)
+    assert found_in(document) == {("missing", "never_sent"): {name}} and document["rows"] == 2
+
+
 # --- decimals
 
 ORDERS = """
@@ -227,6 +247,13 @@ def test_every_cause_is_told_with_what_to_do(plant: Plant) -> None:
     assert len(told) > 15 and all(text for text, _ in told.values())
     assert {kind for (kind, _), (_, do) in told.items() if do is None} == {"withheld"}
     assert any("--rows refused" in str(do) for (kind, _), (_, do) in told.items() if kind == "refused")
+
+
+def test_every_class_and_cause_is_in_the_guide() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "guides" / "reconcile.md").read_text("utf-8")
+    assert all(f"| {kind} | " in guide for kind in CLASSES)
+    named = [value for name, value in vars(classes).items() if name.isupper() and isinstance(value, str)]
+    assert [cause for cause in named if cause not in CLASSES and not re.search(rf"`{cause}[`:]", guide)] == []
 
 
 def test_commands_name_destination_and_range() -> None:
