@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from contracts.compiler.events import event_digest
 from contracts.compiler.timestamps import parse_timestamp
 from contracts.errors import ConfigurationError
 from pipelines.files import ingest_files
@@ -23,6 +24,7 @@ from pipelines.reconcile.page import page
 from pipelines.reconcile.reconcile import reconcile
 from tests.pipelines.reconcile.planted import BEGIN_US, END_US, HOUR_US, OLD_US, START_US, YOUNG_US, Plant, Plot, found_in, line
 from tests.support.cdp import CdpEndpoint
+from transforms.deliver.receipts import DELIVERED
 
 QUIET = ("delivered", "withheld", "filtered")
 MINUTE_US = 60_000_000
@@ -349,3 +351,26 @@ def test_deliveries_that_go_on_meanwhile_are_no_differences(growing: Plant, monk
     document = growing.reconcile()
     assert found_in(document) == {("pending", "after_export"): {may[0]}}
     assert document["export"]["of_other_ranges"] == 1 and document["verdict"]["exit_code"] == 0
+
+
+def test_a_digest_that_ends_with_zeros_is_like_any_other(growing: Plant) -> None:
+    """One in 256 does, and arrays of bytes give single elements without them."""
+    us = START_US + 61_000_000
+    growing.plot.ingest([line("zeros-000000", us)])
+    growing.read_rows()
+    model = growing.sent["zeros-000000"]
+    name = next(
+        name
+        for name in (f"zeros-{number:06d}" for number in range(1, 100_000))
+        if event_digest(model.replace(b"zeros-000000", name.encode())).endswith(b"\0")
+    )
+    growing.plot.ingest([line(name, us)])
+    growing.read_rows()
+    assert event_digest(growing.sent[name]).endswith(b"\0")
+    for event_id in ("zeros-000000", name):
+        growing.receipt(event_id, DELIVERED, growing.events[event_id])
+        growing.put(event_id, {**growing.events[event_id], "receivedAt": "added"})
+    growing.grow()
+    document = growing.reconcile(start=us // 1_000, end=us // 1_000 + 1)
+    assert document["classes"]["delivered"] == 2
+    assert document["verdict"]["exit_code"] == 0

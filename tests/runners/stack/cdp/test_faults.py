@@ -6,7 +6,6 @@ from collections import Counter
 
 from runners.stack.cdp.faults import KINDS, FaultPlan, Faults
 
-
 OTHERS = [f"u-{number}" for number in range(1_000)]  # each event another user's
 
 
