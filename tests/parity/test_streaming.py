@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -88,8 +89,17 @@ def test_files_on_flink(expected: tuple[str, list[Sent], LedgerEntry, str], stac
     )
     assert report.ledger == entry
     assert content(tmp_path / "lake") == digest
-    left = [child.name() for child in psutil.Process().children(recursive=True) if "flink-job-server" in " ".join(child.cmdline())]
-    assert not left, "the job server outlives the submission"
+    assert not job_servers(), "the job server outlives the submission"
+
+
+def job_servers() -> list[int]:
+    """Process ids of job servers that this process has started."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):  # another test has killed it
+            if "flink-job-server" in " ".join(child.cmdline()):
+                found.append(child.pid)
+    return found
 
 
 def test_a_topic_on_this_machine_once_and_again(

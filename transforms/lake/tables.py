@@ -7,6 +7,7 @@ Every table that the pipeline folds into has three constant columns per data fil
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -30,6 +31,8 @@ from transforms.lake.location import Lake
 
 T = TypeVar("T")
 _COMMIT_DEADLINE_S = 300.0
+# How pyiceberg tells that a commit to another branch was faster: the branch itself has not moved, so no requirement fails.
+_OUTRUN = re.compile(r"Cannot add snapshot with sequence number \d+ older than last sequence number")
 DEAD_LETTERS = "ops.dead_letter"
 WITHDRAWN = "withdrawn"  # in place of a code: a conflict that was none in the end; nothing to show
 LEDGER = "ops.ledger"
@@ -204,7 +207,9 @@ def committed(name: str, commit: Callable[[], T]) -> T:
     while True:
         try:
             return commit()
-        except (CommitFailedException, ValidationException, OperationalError) as error:
+        except (CommitFailedException, ValidationException, OperationalError, ValueError) as error:
+            if isinstance(error, ValueError) and not _OUTRUN.match(str(error)):
+                raise
             attempt += 1
             if time.monotonic() > deadline:
                 raise ComponentDownError(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -15,7 +17,7 @@ import pytest
 from contracts.errors import ConfigurationError, LayoutMismatchError
 from tests.support.lake_state import claimed, content_hash, scan
 from tests.support.small_tables import DAY_S, NAME, NUM_SHARDS, SCHEMA, WIDER, folds_of, make, put, put_many, row
-from transforms.converge.publish import publish, read_positions
+from transforms.converge.publish import RangeFold, publish, read_positions, read_rows
 from transforms.cut import shards_of
 from transforms.lake.location import Lake
 from transforms.lake.tables import Layout, ensure_table, published_files
@@ -190,3 +192,29 @@ def test_writer_with_an_older_contract_and_compaction_keep_a_newer_column(tmp_pa
     compact(lake, NAME, to_s=DAY_S, run_id="compaction")
     assert dict(zip(*(scan(lake, NAME)[c].to_pylist() for c in ("event_id", "added")), strict=True)) == expected
     assert claimed(lake, NAME) == (4, content_hash(scan(lake, NAME)))
+
+
+def test_a_commit_to_another_branch_meanwhile_is_a_lost_race_and_no_error(tmp_path: Path) -> None:
+    """A replay commits to its branch while a stream commits to main: their snapshots share the table's sequence numbers."""
+    lake = make(tmp_path / "lake")
+    put(lake, [row("a", 1)], DAY_S)
+    head = lake.catalog().load_table(NAME).current_snapshot()
+    assert head
+    with lake.catalog().load_table(NAME).manage_snapshots() as snapshots:
+        snapshots.create_branch(head.snapshot_id, "other")
+    rivals = [[row("b", 2)]]
+
+    def rival(_folds: Sequence[RangeFold]) -> None:
+        if rivals:
+            put(replace(lake, branch="other"), rivals.pop(), DAY_S)
+
+    publish(lake, NAME, folds_of(lake, [row("c", 3)], DAY_S), key="event_id", run_id="live", before=rival)
+    ids = {name: set(read_ids(replace(lake, branch=name))) for name in (None, "other")}
+    assert ids == {None: {"a", "c"}, "other": {"a", "b"}}
+
+
+def read_ids(lake: Lake) -> list[str]:
+    """Ids of the published rows."""
+    return [
+        event_id for file in published_files(lake.load(NAME)) for event_id in read_rows(file.path).column("event_id").to_pylist()
+    ]
