@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from contracts.compiler.rows import canonical_values
@@ -48,9 +49,9 @@ class EventEncoder:
     def __init__(self, destination: Destination, contract: Contract, suppressions: Suppressions) -> None:
         self._destination, self._suppressions = destination, suppressions
         suppressed = [name for name in suppressions.by_column if name in contract.by_name]
-        named = {p.column for p in destination.placements} | {c.column for c in destination.only} | {contract.event_id}
-        named |= {p.when.column for p in destination.placements if p.when}
-        named |= {*suppressed, *contract.partition_key} | ({CONSENT_COLUMN} if destination.consent else set())
+        sent = {p.column for p in destination.placements} | {c.column for c in destination.only} | {contract.event_id}
+        sent |= {p.when.column for p in destination.placements if p.when}
+        named = sent | {*suppressed, *contract.partition_key} | ({CONSENT_COLUMN} if destination.consent else set())
         self.columns = (contract.event_id, *sorted(named - {contract.event_id}))
         self._suppressed = suppressed
         fields: list[Any] = [
@@ -60,6 +61,7 @@ class EventEncoder:
         self._row_type = msgspec.defstruct("DeliveredRow", fields, gc=False)
         self._decode = msgspec.json.Decoder(self._row_type).decode
         self._build = _object(_tree(destination, contract), "Event", always=True)
+        self._all_consent = CONSENT_COLUMN in sent
         self._event_id, self._keys = contract.event_id, (*contract.partition_key, contract.event_id)
 
     def row(self, canonical: bytes) -> Row:
@@ -75,8 +77,19 @@ class EventEncoder:
         return {name: list(map(attrgetter(name), rows)) for name in self.columns}
 
     def of_table(self, rows: pa.Table) -> Columns:
-        """The columns of finished rows; ``self.columns`` are needed."""
-        return {name: canonical_values(rows.column(name)) for name in self.columns}
+        """The columns of finished rows, narrowed or not; ``self.columns`` are needed."""
+        columns = {name: rows.column(name) for name in self.columns}
+        return {name: _choices(c) if pa.types.is_struct(c.type) else canonical_values(c) for name, c in columns.items()}
+
+    def narrowed(self, rows: pa.Table) -> pa.Table:
+        """Finished rows with no more of consent than the categories that are asked for: a map takes long to sort and to read."""
+        if self._all_consent or CONSENT_COLUMN not in self.columns:
+            return rows
+        column, categories = rows.column(CONSENT_COLUMN).combine_chunks(), self._destination.consent
+        choices = [pc.map_lookup(column, pa.scalar(category), "last") for category in categories]
+        return rows.set_column(
+            rows.column_names.index(CONSENT_COLUMN), CONSENT_COLUMN, pa.StructArray.from_arrays(choices, categories)
+        )
 
     def event_ids(self, columns: Columns) -> list[str]:
         """Their ids, which a destination knows repeats by."""
@@ -129,6 +142,14 @@ def canonical_event(event: Any, like: bytes) -> bytes:
     """An event that somebody gives back, in the form that it was sent in: without top-level fields that ``like`` has not."""
     sent = msgspec.json.decode(like)
     return CANONICAL_JSON.encode({name: value for name, value in event.items() if name in sent})
+
+
+def _choices(consent: pa.ChunkedArray) -> list[dict[str, bool | None]]:
+    """Choices of rows, by category; rows that chose alike share a dictionary."""
+    categories = [field.name for field in consent.type]
+    chosen = list(zip(*(column.to_pylist() for column in consent.flatten()), strict=True))
+    known = {values: dict(zip(categories, values, strict=True)) for values in set(chosen)}
+    return list(map(known.__getitem__, chosen))
 
 
 def _held(condition: Condition, columns: Columns) -> list[bool]:
@@ -232,10 +253,9 @@ def _object(node: _Node, name: str, *, always: bool) -> Build:
         nulls = [column.count(None) for column in values]
         if not always and sum(nulls) == count * len(names):
             return [None] * count
-        made = list(map(kind, *values))
         if always or 0 in nulls:
-            return made
-        return [None if row == empty else obj for obj, row in zip(made, zip(*values, strict=True), strict=True)]
+            return list(map(kind, *values))
+        return [None if row == empty else kind(*row) for row in zip(*values, strict=True)]
 
     return build
 

@@ -262,7 +262,8 @@ def _aligned(tables: Sequence[pa.Table]) -> list[pa.Table]:
 def with_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """Rows with these columns: nulls where a file was written before there was a column."""
     have = set(rows.column_names)
-    columns = [rows.column(f.name).cast(f.type) if f.name in have else pa.nulls(len(rows), f.type) for f in schema]
+    columns = [rows.column(f.name) if f.name in have else pa.nulls(len(rows), f.type) for f in schema]
+    columns = [c if c.type == f.type else c.cast(f.type) for c, f in zip(columns, schema, strict=True)]
     return pa.Table.from_arrays(columns, schema=schema)
 
 

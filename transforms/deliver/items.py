@@ -31,11 +31,6 @@ class Item(NamedTuple):
         return EVENT_OVERHEAD_BYTES + (len(self.event) if self.event else 0)
 
 
-def sizes_of(items: Sequence[Item]) -> int:
-    """Memory that they take together."""
-    return EVENT_OVERHEAD_BYTES * len(items) + sum([len(item.event) for item in items if item.event])
-
-
 def items_of(
     encoder: EventEncoder, columns: Columns, offsets: Sequence[int], times_us: Sequence[int], since_us: Sequence[int | None]
 ) -> list[Item]:

@@ -12,7 +12,7 @@ from contracts.compiler.events import FILTERED, event_digest
 from transforms.deliver.http.events import Outgoing, Result
 from transforms.deliver.http.limits import BatchLimits
 from transforms.deliver.http.sink import HttpSink
-from transforms.deliver.items import MALFORMED, Item, sizes_of
+from transforms.deliver.items import EVENT_OVERHEAD_BYTES, MALFORMED, Item
 from transforms.deliver.receipts import BEFORE, DELIVERED, REFUSED, WITHHELD, Counts, LaneReceipts, Receipt
 from transforms.lake.segments import LogId
 
@@ -40,6 +40,7 @@ class Lane:
 
     def __post_init__(self) -> None:
         self._taken_since_s: float | None = None
+        self._waiting_events = self._waiting_json_bytes = 0  # of those that are to be sent
         self._covered = deque((a, b) for a, b in self.receipts.covered() if b > self.next)
         self.read_to = self.next
         self._pass_covered()
@@ -49,7 +50,7 @@ class Lane:
         """Rows that were read, up to a place; those with a receipt are passed over."""
         fresh = list(self._uncovered(items) if self._covered else items)
         self.waiting.extend(fresh)
-        self.waiting_bytes += sizes_of(fresh)
+        self._weigh(fresh, 1)
         self.read_to, self.ended = read_to, ended
         self._pass_covered()
         if self.waiting and self.since_s is None:
@@ -73,9 +74,11 @@ class Lane:
         if self.waiting and self.waiting[-1].offset < read_to:
             items = list(self.waiting)
             self.waiting.clear()
-        while self.waiting and self.waiting[0].offset < read_to:
-            items.append(self.waiting.popleft())
-        self.waiting_bytes -= sizes_of(items)
+            self.waiting_bytes = self._waiting_events = self._waiting_json_bytes = 0
+        elif self.waiting:
+            while self.waiting[0].offset < read_to:
+                items.append(self.waiting.popleft())
+            self._weigh(items, -1)
         self.sending, self._taken_since_s = items, self.since_s
         if not self.waiting:
             self.since_s = None
@@ -85,10 +88,17 @@ class Lane:
         """What ``send`` left, and up to where it came."""
         if rest:
             self.waiting.extendleft(reversed(rest))
-            self.waiting_bytes += sizes_of(rest)
+            self._weigh(rest, 1)
             self.since_s = self._taken_since_s if len(rest) == len(self.sending) else time.monotonic()
         self.next, self.sending = max(self.next, sent_to), ()
         self._pass_covered()
+
+    def _weigh(self, items: Sequence[Item], sign: int) -> None:
+        """They come to those that wait, or they go."""
+        sizes = [len(item.event) for item in items if item.event is not None]
+        self._waiting_events += sign * len(sizes)
+        self._waiting_json_bytes += sign * sum(sizes)
+        self.waiting_bytes += sign * (EVENT_OVERHEAD_BYTES * len(items) + sum(sizes))
 
     def _pass_covered(self) -> None:
         """Move on over places that have receipts, or no rows, where nothing before them is unsettled."""
@@ -102,8 +112,7 @@ class Lane:
 
     def fills(self, limits: BatchLimits) -> bool:
         """Whether there is more than one request takes."""
-        sent = [len(item.event) for item in self.waiting if item.event is not None]
-        return len(sent) > limits.events or sum(sent) > limits.size_bytes
+        return self._waiting_events > limits.events or self._waiting_json_bytes > limits.size_bytes
 
     @property
     def unsettled(self) -> int:

@@ -127,15 +127,17 @@ class TableReader:
         columns = [*dict.fromkeys((*self._encoder.columns, *_ORDER))]
         schema = pa.schema([source.schema.field(name) for name in columns])
         low, high = (pa.scalar(us, TIMESTAMP) for us in (source.start_us, source.end_us))
-        own = np.array(sorted(self._lanes.values()), np.int64)
-        parts, lanes_of_parts = [schema.empty_table()], [np.empty(0, np.int64)]
+        own = np.zeros(lanes, np.bool_)
+        own[list(self._lanes.values())] = True
+        narrowed = self._encoder.narrowed
+        parts, lanes_of_parts = [narrowed(schema.empty_table())], [np.empty(0, np.int64)]
         for file in files:
-            rows = with_schema(read_columns(file.path, columns), schema)
+            rows = narrowed(with_schema(read_columns(file.path, columns), schema))
             if file.from_us < source.start_us or file.to_us > source.end_us:
                 time = rows.column("_window_time")
                 rows = rows.filter(pc.and_(pc.greater_equal(time, low), pc.less(time, high)))
             lane_of = lanes_of_keys(self._encoder.keys_of_table(rows), lanes)
-            mine = np.isin(lane_of, own)
+            mine = own[lane_of]
             parts.append(rows if mine.all() else rows.filter(pa.array(mine)))
             lanes_of_parts.append(lane_of[mine])
         return self._by_lane(pa.concat_tables(parts).combine_chunks(), np.concatenate(lanes_of_parts))
@@ -199,11 +201,11 @@ def _settled_before(source: TableLanes) -> Callable[[Sequence[str]], Sequence[bo
         within = rows.filter(pc.and_(pc.greater_equal(time, low), pc.less(time, high)))
         for outcome, into in ((DELIVERED, delivered), (REFUSED, refused)):
             into.append(digests(within.filter(pc.equal(within.column("outcome"), outcome)).column("event_id").to_pylist()))
-    done, final = (np.unique(np.concatenate(parts)) for parts in (delivered, refused))
+    done, final = (np.concatenate(parts) for parts in (delivered, refused))
+    if source.which == "unsettled" and not len(done) and not len(final):
+        return lambda ids: [False] * len(ids)
     if source.which == "refused":
         wanted = np.setdiff1d(final, done)
         return lambda ids: [not hit for hit in np.isin(digests(ids), wanted)]
     settled = np.union1d(done, final)
-    if not len(settled):
-        return lambda ids: [False] * len(ids)
     return lambda ids: np.isin(digests(ids), settled).tolist()

@@ -35,6 +35,9 @@ class BatchLimits:
     def ranges(self, events: Sequence[Outgoing]) -> Iterator[range]:
         """Positions of consecutive requests, in order, as full as they may be; an event that is too large is alone in its range."""
         sizes = [len(event.body) for event in events]
+        if sizes and max(sizes) <= self.event_bytes and self.fits(len(sizes), sum(sizes)):  # a batch that was cut before
+            yield range(len(sizes))
+            return
         alone = [position for position, size in enumerate(sizes) if size > self.event_bytes]
         ends = list(accumulate((size + 1 for size in sizes), initial=0))  # an event and a comma each; the last has none
         room = self.size_bytes - self.envelope_bytes + 1

@@ -1,0 +1,98 @@
+"""``python -m benchmarks.delivery.ours``: one reader's work as a Beam worker does it, without Beam. Prints one JSON object.
+
+Its time goes from the opening of the table, or of the topic, to the receipt of the last event.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from benchmarks.delivery.sample import DESTINATION, RANGE, TABLE
+from contracts.compiler.schemas import row_schema
+from contracts.compiler.timestamps import parse_timestamp
+from contracts.destination import Destination
+from contracts.model import Contract
+from contracts.project import Project
+from contracts.suppressions import NOTHING
+from pipelines.deliver_options import DeliverOptions
+from pipelines.topics import connected, kafka_source, plan_partitions
+from transforms.collector import collector_paused
+from transforms.deliver.desk import Delivery, Desk
+from transforms.deliver.source import Lanes
+from transforms.deliver.table import SPAN_BITS, TableLanes, spans
+from transforms.deliver.topic import TopicLanes
+from transforms.kafka.connection import KafkaCluster
+from transforms.kafka.progress import PartitionProgress, ReaderProgress
+from transforms.lake.location import Lake
+from transforms.lake.tables import published_files
+
+_RUN = "bench"
+_COLLECT_S, _PATIENCE_S = 0.05, 30.0
+
+
+def table_lanes(lake: Lake, destination: Destination, contract: Contract) -> Lanes:
+    """All of the table, as one reader has it."""
+    table = lake.load(TABLE)
+    snapshot = table.current_snapshot()
+    assert snapshot is not None
+    start_us, end_us = (parse_timestamp(text, None) for text in RANGE)
+    assert start_us is not None
+    assert end_us is not None
+    lanes = destination.limits.in_flight
+    end = len(spans(published_files(table, snapshot))) << SPAN_BITS
+    reader = ReaderProgress(tuple(PartitionProgress(TABLE, _RUN, lane, next=0, end=end) for lane in range(lanes)))
+    return TableLanes(
+        lake=lake, table=TABLE, schema=row_schema(contract), snapshot_id=snapshot.snapshot_id, start_us=start_us, end_us=end_us,
+        destination=destination.name, run_id=_RUN, lanes=lanes, which="unsettled", readers=(reader,), salts=(0,),
+    )  # fmt: skip
+
+
+def topic_lanes(uri: str) -> Lanes:
+    """All that is in a topic now, as one reader has it."""
+    options = DeliverOptions(destination=DESTINATION, input=uri, until="now", start="earliest")
+    connection, topic = connected(options, uri)
+    assert topic is not None
+    cluster = KafkaCluster(connection)
+    partitions = plan_partitions(options, cluster, cluster.matching(topic, None), lambda _: None)
+    return TopicLanes(kafka_source(options, connection, topic, partitions, None, "bench"))
+
+
+def deliver(lake: Lake, destination: Destination, contract: Contract, lanes: Lanes) -> Desk:
+    """Send everything, as ``DeliverRows`` does on one worker."""
+    delivery = Delivery(lake=lake, destination=destination, contract=contract, suppressions=NOTHING, run_id=_RUN, lanes=lanes)
+    desk = Desk(delivery, 0, 1)
+    progress = lanes.readers[0]
+    with collector_paused():
+        desk.begin(progress)
+        while not progress.finished:
+            came = desk.look()
+            desk.dispatch(time.monotonic() + _PATIENCE_S)
+            desk.collect(0 if came else _COLLECT_S)
+            progress = desk.progress()
+            desk.tell()
+        desk.close_slice(progress)
+    return desk
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.delivery.ours")
+    parser.add_argument("--project", type=Path, required=True)
+    parser.add_argument("--topic", metavar="kafka://HOST:PORT/TOPIC", help="instead of the table")
+    options = parser.parse_args()
+    project = Project.load(options.project)
+    destination, contract = project.destination(DESTINATION)
+    lake = Lake.at(project.lake_location(None), project.catalog)
+    began_s, began_cpu_s = time.perf_counter(), time.process_time()
+    lanes = topic_lanes(options.topic) if options.topic else table_lanes(lake, destination, contract)
+    desk = deliver(lake, destination, contract, lanes)
+    figures = {"wall_s": time.perf_counter() - began_s, "cpu_s": time.process_time() - began_cpu_s}
+    desk.close()
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
