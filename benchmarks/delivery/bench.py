@@ -124,10 +124,11 @@ class Contest:
         """Of a contestant's rounds."""
         return statistics.median(map(figure, self.runs[name]))
 
-    def ratio(self, name: str, wall_s: Callable[[Timed], float]) -> float:
-        """How many times as long Segment's client takes, with one thread or two, the faster of them: the median over the rounds."""
-        rounds = zip(self.runs[SEGMENT.name], self.runs[SEGMENT_2.name], self.runs[name], strict=True)
-        return statistics.median(min(one.timed.wall_s, two.timed.wall_s) / wall_s(own.timed) for one, two, own in rounds)
+    def ratio(self, name: str, wall_s: Callable[[Timed], float], clients: Sequence[str]) -> float:
+        """How many times as long the fastest of these clients takes: the median over the rounds."""
+        own = [wall_s(run.timed) for run in self.runs[name]]
+        theirs = [min(self.runs[client][number].timed.wall_s for client in clients) for number in range(len(own))]
+        return statistics.median(a / b for a, b in zip(theirs, own, strict=True))
 
 
 def run_contest(bed: Bed, endpoint: Endpoint, rounds: int, say: Say) -> Contest:

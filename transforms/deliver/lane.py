@@ -6,14 +6,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
 
 from contracts.compiler.events import FILTERED, event_digest
 from transforms.deliver.http.events import Outgoing, Result
 from transforms.deliver.http.limits import BatchLimits
 from transforms.deliver.http.sink import HttpSink
 from transforms.deliver.items import EVENT_OVERHEAD_BYTES, MALFORMED, Item
-from transforms.deliver.receipts import BEFORE, DELIVERED, REFUSED, WITHHELD, Counts, LaneReceipts, Receipt
+from transforms.deliver.receipts import BEFORE, DELIVERED, REFUSED, WITHHELD, Counts, DeliveredReceipts, LaneReceipts, Receipt
 from transforms.lake.segments import LogId
 
 _MICROS = 1_000_000
@@ -165,7 +164,7 @@ def send_items(
         results = sink.send(batch, until_s) if batch else []
         told, others = _told(items[first:following], results, int(clock() * _MICROS))
         at += len(told) + others.total()
-        bytes_sent += sum(len(event.body) for event, result in zip(batch, results, strict=True) if result)
+        bytes_sent += sum([len(event.body) for event, result in zip(batch, results, strict=True) if result])
         reached = items[at].offset if at < len(items) else end
         counts += receipts.write(start, reached, told, others)
         start = reached
@@ -176,8 +175,11 @@ def send_items(
 
 def _stretches(items: Sequence[Item], sink: HttpSink, flush: bool) -> Iterator[tuple[int, int, list[Outgoing]]]:
     """Items [first, following) that are settled together, and the batch that is sent of them; others go with those."""
-    sent = [i for i, item in enumerate(items) if item.event is not None]
-    batches = [list(b) for b in sink.cut([Outgoing(items[i].event_id, items[i].event or b"") for i in sent])]
+    outgoing = [Outgoing(item.event_id, item.event) for item in items if item.event is not None]
+    sent: Sequence[int] = range(len(items))
+    if len(outgoing) < len(items):
+        sent = [i for i, item in enumerate(items) if item.event is not None]
+    batches = [list(batch) for batch in sink.cut(outgoing)]
     if not flush and batches:
         batches.pop()  # may grow
     first = number = 0
@@ -190,7 +192,7 @@ def _stretches(items: Sequence[Item], sink: HttpSink, flush: bool) -> Iterator[t
         yield first, len(items), []
 
 
-def _told(items: Sequence[Item], results: Sequence[Result | None], now_us: int) -> tuple[list[Receipt], Counts]:
+def _told(items: Sequence[Item], results: Sequence[Result | None], now_us: int) -> tuple[list[Receipt] | DeliveredReceipts, Counts]:
     """Receipts of rows up to the first that is not settled, and how many of them are only counted.
 
     Args:
@@ -201,8 +203,7 @@ def _told(items: Sequence[Item], results: Sequence[Result | None], now_us: int) 
     result = results[0] if results else None
     if result and result.delivered and results.count(result) == len(items):  # as nearly always: all of them, alike
         offsets, ids, times, _, events, _ = zip(*items, strict=True)
-        alike = (repeat(value) for value in (DELIVERED, None, result.status))
-        return list(map(Receipt, offsets, ids, times, *alike, map(event_digest, events), repeat(None), repeat(now_us))), Counter()
+        return DeliveredReceipts(offsets, ids, times, result.status, list(map(event_digest, events)), now_us), Counter()
     told: list[Receipt] = []
     others: Counts = Counter()
     of_sent = iter(results)

@@ -63,6 +63,21 @@ class Receipt(NamedTuple):
     settled_at_us: int
 
 
+@dataclass(frozen=True)
+class DeliveredReceipts:
+    """Receipts of events that one answer settled, all of them delivered; a column of ``Receipt`` each."""
+
+    offsets: Sequence[int]
+    event_ids: Sequence[str]
+    window_times_us: Sequence[int]
+    status: int | None
+    digests: Sequence[bytes]
+    settled_at_us: int
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+
 @dataclass(frozen=True, order=True)
 class ReceiptFile:
     """One file. start, end: the places that are to be taken from it. refused: events in it that were refused."""
@@ -95,7 +110,7 @@ class LaneReceipts:
         """Places that have receipts, [from, to), in order and disjoint."""
         return [(file.start, file.end) for file in list_receipts(self._lake, self._folder)]
 
-    def write(self, start: int, end: int, receipts: Sequence[Receipt], others: Counts) -> Counts:
+    def write(self, start: int, end: int, receipts: Sequence[Receipt] | DeliveredReceipts, others: Counts) -> Counts:
         """Write the receipts of [start, end); durable on return.
 
         Args:
@@ -107,10 +122,13 @@ class LaneReceipts:
         Returns:
             How the rows count.
         """
-        counts = counts_of(receipts) + others
+        if isinstance(receipts, DeliveredReceipts):
+            counts, rows = Counter({DELIVERED: len(receipts)}) + others, _table_of_delivered(receipts)
+        else:
+            counts, rows = counts_of(receipts) + others, _table(receipts)
         if end <= start:
             return counts
-        content = _encoded(_table(receipts), counts)
+        content = _encoded(rows, counts)
         self._lake.storage.put_if_absent(f"{self._folder}/{_name(start, end, counts[REFUSED])}", content)
         self._written += 1
         if self._written >= MERGE_AT:
@@ -260,6 +278,19 @@ def _reaches(file: ReceiptFile, from_us: int, to_us: int) -> bool:
 def _table(receipts: Sequence[Receipt]) -> pa.Table:
     columns = zip(*receipts, strict=True) if receipts else ([] for _ in SCHEMA)
     return pa.table([pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)], SCHEMA)
+
+
+def _table_of_delivered(receipts: DeliveredReceipts) -> pa.Table:
+    columns = [
+        receipts.offsets, receipts.event_ids, receipts.window_times_us, DELIVERED, None, receipts.status, receipts.digests, None,
+        receipts.settled_at_us,
+    ]  # fmt: skip
+    arrays = [
+        pa.array(values, field.type) if isinstance(values, Sequence) and not isinstance(values, str)
+        else pa.repeat(pa.scalar(values, field.type), len(receipts))
+        for values, field in zip(columns, SCHEMA, strict=True)
+    ]  # fmt: skip
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
 def _encoded(rows: pa.Table, counts: Counts) -> bytes:

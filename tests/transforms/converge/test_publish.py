@@ -17,7 +17,7 @@ import pytest
 from contracts.errors import ConfigurationError, LayoutMismatchError
 from tests.support.lake_state import claimed, content_hash, scan
 from tests.support.small_tables import DAY_S, NAME, NUM_SHARDS, SCHEMA, WIDER, folds_of, make, put, put_many, row
-from transforms.converge.publish import RangeFold, publish, read_positions, read_rows
+from transforms.converge.publish import RangeFold, publish, read_columns, read_positions, read_rows, with_schema
 from transforms.cut import shards_of
 from transforms.lake.location import Lake
 from transforms.lake.tables import Layout, ensure_table, published_files
@@ -218,3 +218,12 @@ def read_ids(lake: Lake) -> list[str]:
     return [
         event_id for file in published_files(lake.load(NAME)) for event_id in read_rows(file.path).column("event_id").to_pylist()
     ]
+
+
+def test_columns_of_a_file_that_is_older_than_one_of_them_are_read_with_nulls(tmp_path: Path) -> None:
+    lake = make(tmp_path / "lake")
+    put(lake, [row("a", 1)], DAY_S)
+    make(lake, WIDER)
+    (file,) = published_files(lake.load(NAME))
+    schema = pa.schema([WIDER.field(name) for name in ("event_id", "added")])
+    assert with_schema(read_columns(file.path, schema.names), schema).to_pylist() == [{"event_id": "a", "added": None}]
