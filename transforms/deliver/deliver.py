@@ -67,15 +67,15 @@ class _DeliverFn(beam.DoFn, ReaderRestrictions):
                 came = not over and desk.look()
                 if not over:
                     desk.dispatch(until + delivery.destination.limits.patience_s)
-                moved = desk.collect(0 if came else _COLLECT_S)
+                counts = desk.collect(0 if came else _COLLECT_S)
                 after = desk.progress()
                 if after != progress:
                     if not tracker.try_claim(after):
                         return
                     progress = after
-                if moved:
-                    self._count(moved.counts)
-                    yield dict(moved.counts)
+                if counts:
+                    self._count(counts)
+                    yield dict(counts)
                 desk.tell()
                 if over and not desk.busy:
                     waits = _DOWN_S if desk.down else 0

@@ -6,7 +6,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -50,14 +50,6 @@ class Delivery:
     lanes: Lanes
     slice_s: float = 5.0
     give_up_s: float | None = None
-
-
-@dataclass
-class Moved:
-    """What happened since it was asked last."""
-
-    progress: ReaderProgress
-    counts: Counts = field(default_factory=Counter)
 
 
 class Desk:
@@ -152,28 +144,25 @@ class Desk:
             )
             self._busy[future] = lane
 
-    def collect(self, timeout_s: float) -> Moved | None:
-        """What was settled; None if nothing was.
+    def collect(self, timeout_s: float) -> Counts:
+        """What was settled since it was asked last; empty if nothing was.
 
         Raises:
             ComponentDownError: the destination was down for too long.
         """
-        if not self._busy:
-            return None
-        done, _ = wait(self._busy, timeout_s, FIRST_COMPLETED)
         counts: Counts = Counter()
-        moved = False
+        if not self._busy:
+            return counts
+        done, _ = wait(self._busy, timeout_s, FIRST_COMPLETED)
         for future in done:
             lane = self._busy.pop(future)
             sent = future.result()
-            before = lane.next
             lane.give_back(sent.rest, sent.sent_to)
-            moved |= lane.next != before
             counts += sent.counts
             self._recent.append((time.monotonic(), sent.counts[DELIVERED], sent.bytes_sent))
         self._counts += counts
         self._check_down()
-        return Moved(self.progress(), counts) if moved else None
+        return counts
 
     def progress(self) -> ReaderProgress:
         """How far everything is settled."""

@@ -35,7 +35,6 @@ class Lane:
     sending: Sequence[Item] = ()
     waiting_bytes: int = 0
     since_s: float | None = None  # since when those that wait could have been sent, monotonic
-    counts: Counts = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._taken_since_s: float | None = None

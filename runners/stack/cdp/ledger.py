@@ -158,7 +158,7 @@ class Ledger:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
-        except BaseException:
+        except BaseException:  # an interrupt too must not leave a transaction open
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")

@@ -262,3 +262,17 @@ def test_each_place_has_one_receipt_and_nothing_that_has_one_is_sent(
     assert lane.next == PLACES
     assert sent == Counter(r.event_id for r in rows.values() if not r.reason) + lost  # again only what a dead worker had under way
     assert counted(lake, log)[FILTERED] == sum(kind == FILTERED for kind in kinds)
+
+
+def test_the_wait_for_a_full_batch_goes_on_where_nothing_of_it_could_be_sent(lake: Lake) -> None:
+    """Else a lane that is asked again and again would begin to wait anew each time, and never send its last rows."""
+    lane = lane_of(lake)
+    lane.add([item(0), item(1)], 2, ended=False)
+    since = lane.since_s
+    assert since is not None
+    items, _ = lane.take()
+    lane.give_back(items, 0)
+    assert lane.since_s == since
+    items, _ = lane.take()
+    lane.give_back(items[1:], 1)
+    assert lane.since_s is not None and lane.since_s > since
