@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = re.search(r'VERSION = "(.+)"', (HERE / "pipelines" / "version.py").read_text("utf-8"))[1]
+VERSION = re.search(r'VERSION = "(.+)"', (HERE / "contracts" / "version.py").read_text("utf-8"))[1]
 
 setup(
     name="headrace",
@@ -16,7 +16,12 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.12",
-    packages=find_packages(include=["contracts*", "transforms*", "pipelines*", "runners*"]),
+    packages=find_packages(
+        include=[
+            f"{name}*"
+            for name in ("contracts", "lake", "transforms", "runners", "pipelines", "operations", "templates", "cli", "devstack")
+        ]
+    ),
     package_data={"contracts": ["datasets/*.yaml", "destinations/*.yaml"]},
     install_requires=[  # exact versions: requirements/base.lock
         "apache-beam==2.77.*",  # the graph and its runners
@@ -39,5 +44,5 @@ setup(
         "gcs": ["google-cloud-storage>=3.10,<4"],  # lakes and inputs at gs://
         "cdp": ["starlette>=1.10,<2", "uvicorn>=0.54,<1"],  # headrace stack up --with cdp
     },
-    entry_points={"console_scripts": ["headrace = pipelines.cli.main:run"]},
+    entry_points={"console_scripts": ["headrace = cli.main:run"]},
 )

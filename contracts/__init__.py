@@ -1,1 +1,5 @@
-"""What data means: contracts, source specs, and the Python that compiles them. No pipeline code lives here."""
+"""What data means: contracts and sources as users write them (YAML), and the Python that compiles them. No Beam."""
+
+from contracts.moved import install
+
+install()

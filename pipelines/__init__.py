@@ -1,1 +1,5 @@
-"""One file is one graph and one options dataclass."""
+"""A folder is a graph, its options and its runs."""
+
+from contracts.moved import install
+
+install()

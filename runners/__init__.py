@@ -1,1 +1,5 @@
-"""Options to Beam: how a graph is run. Nothing here knows a graph."""
+"""How a graph is run, and what becomes of its jobs. Nothing here knows a graph."""
+
+from contracts.moved import install
+
+install()

@@ -9,7 +9,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = {"contracts", "transforms", "pipelines", "runners"}
+PACKAGES = {"contracts", "lake", "transforms", "runners", "pipelines", "operations", "templates", "cli", "devstack"}
 
 
 def test_no_other_distribution_provides_our_import_names() -> None:
@@ -34,7 +34,12 @@ def test_the_wheel_holds_every_package_and_the_built_in_contracts(tmp_path: Path
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    modules = {str(p.relative_to(ROOT)) for package in PACKAGES for p in (ROOT / package).rglob("*.py")}
+    modules = {
+        str(p.relative_to(ROOT))
+        for package in PACKAGES
+        for p in (ROOT / package).rglob("*.py")
+        if (p.parent / "__init__.py").exists()
+    }
     assert modules <= set(names)
     assert "contracts/datasets/customer_event.v1.yaml" in names
     assert not any(name.startswith(("tests/", "benchmarks/", "examples/")) for name in names)

@@ -1,1 +1,5 @@
-"""PTransforms over batches of events, and what they stand on: file formats and the lake."""
+"""PTransforms over batches of events, by verb: read, decode, converge, deliver."""
+
+from contracts.moved import install
+
+install()

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 import apache_beam as beam
 from apache_beam import coders
 
+from lake.ledger.ledger import append_outcomes
+from lake.ledger.outcomes import PositionOutcomes
+from lake.location import Lake
+from lake.tables.iceberg import LEDGER
 from transforms.converge.transform import timed_panes
 from transforms.converge.upkeep import UpkeepPlan
-from transforms.lake.ledger import append_outcomes
-from transforms.lake.location import Lake
-from transforms.lake.tables import LEDGER
-from transforms.outcomes import PositionOutcomes
 
 coders.registry.register_coder(PositionOutcomes, coders.FastPrimitivesCoder)
 

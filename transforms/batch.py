@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 from apache_beam import coders
 
-from transforms.ipc import decode_rows, encode_rows
+from lake.tables.ipc import decode_rows, encode_rows
 
 
 @dataclass(frozen=True, eq=False)

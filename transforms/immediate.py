@@ -21,7 +21,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from contracts.compiler.rows import canonical_rows
 from contracts.errors import ComponentDownError
-from contracts.model import Contract
+from contracts.spec.model import Contract
 from transforms.batch import RowBatch
 from transforms.kafka.connection import KafkaConnection, silent_logger
 

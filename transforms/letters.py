@@ -11,10 +11,10 @@ import xxhash
 
 from contracts.codes import Code, Violation
 from contracts.compiler.timestamps import datetime_to_us
-from contracts.model import Contract
-from transforms.converge.fold import GRID_S
+from contracts.spec.model import Contract
+from lake.tables.fold import GRID_S
+from lake.tables.iceberg import DEAD_LETTER_SCHEMA, WITHDRAWN, violations_column
 from transforms.cut import Cut, cut_batches
-from transforms.lake.tables import DEAD_LETTER_SCHEMA, WITHDRAWN, violations_column
 
 _MICROS = 1_000_000
 

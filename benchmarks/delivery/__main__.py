@@ -17,7 +17,7 @@ from benchmarks.delivery.topic import topic_of
 from benchmarks.ingest.measure import RunFailedError
 from benchmarks.stream.bed import RunFailedError as ChildFailedError
 from contracts.errors import HeadraceError
-from runners.stack.cdp.component import check_installed
+from devstack.cdp.component import check_installed
 
 OUTPUT = Path(__file__).parents[2] / ".cache/bench/delivery.json"
 

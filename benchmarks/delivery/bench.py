@@ -76,7 +76,7 @@ def _command(*, topic: bool) -> Callable[[Bed, Running], Timed]:
         source = ("--input", bed.topic, "--until", "now") if topic and bed.topic else ("--start", RANGE[0], "--end", RANGE[1])
         verb = ("deliver", DESTINATION, *source, "--project", str(bed.sample.project), "--json")
         began_s, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        with Child("pipelines.cli.main", *verb) as child:
+        with Child("cli.main", *verb) as child:
             manifest = json.loads(child.end())
         whole_s, after = time.perf_counter() - began_s, resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

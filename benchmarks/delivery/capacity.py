@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.ingest.measure import RunFailedError
-from runners.stack.cdp.component import WRITE_KEY
+from devstack.cdp.component import WRITE_KEY
 from transforms.deliver.http.dialects.segment import Segment
 
 _LEVEL = 2  # of gzip, as ours

@@ -72,7 +72,7 @@ def _counted(url: str) -> Arrivals:
 LEDGER = Endpoint(
     "ledger",
     "the endpoint of the local stack, which judges every event and commits it to a ledger",
-    lambda folder: ("runners.stack.cdp", "--port", "0", "--data", str(folder)),
+    lambda folder: ("devstack.cdp", "--port", "0", "--data", str(folder)),
     _in_ledger,
 )
 BARE = Endpoint(

@@ -13,21 +13,21 @@ from pathlib import Path
 from benchmarks.delivery.sample import DESTINATION, RANGE, TABLE
 from contracts.compiler.schemas import row_schema
 from contracts.compiler.timestamps import parse_timestamp
-from contracts.destination import Destination
-from contracts.model import Contract
-from contracts.project import Project
-from contracts.suppressions import NOTHING
-from pipelines.deliver_options import DeliverOptions
-from pipelines.topics import connected, kafka_source, plan_partitions
+from contracts.spec.destination import Destination
+from contracts.spec.model import Contract
+from contracts.spec.project import Project
+from contracts.spec.suppressions import NOTHING
+from lake.location import Lake
+from lake.tables.iceberg import published_files
+from pipelines.deliver.options import DeliverOptions
+from pipelines.ingest.topics import connected, kafka_source, plan_partitions
 from transforms.collector import collector_paused
 from transforms.deliver.desk import Delivery, Desk
 from transforms.deliver.source import Lanes
 from transforms.deliver.table import SPAN_BITS, TableLanes, spans
 from transforms.deliver.topic import TopicLanes
 from transforms.kafka.connection import KafkaCluster
-from transforms.kafka.progress import PartitionProgress, ReaderProgress
-from transforms.lake.location import Lake
-from transforms.lake.tables import published_files
+from transforms.readers.progress import PartitionProgress, ReaderProgress
 
 _RUN = "bench"
 _COLLECT_S, _PATIENCE_S = 0.05, 30.0

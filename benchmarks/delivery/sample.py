@@ -14,14 +14,14 @@ import yaml
 
 from benchmarks.ingest import sample as web
 from benchmarks.ingest.measure import run_measured
-from contracts.compiler.events import EventEncoder
-from contracts.project import BUILT_IN_DESTINATIONS, Project
-from contracts.suppressions import NOTHING
-from runners.stack.cdp.component import WRITE_KEY
-from transforms.converge.publish import read_rows
+from contracts.encode.events import EventEncoder
+from contracts.spec.project import BUILT_IN_DESTINATIONS, Project
+from contracts.spec.suppressions import NOTHING
+from devstack.cdp.component import WRITE_KEY
+from lake.location import Lake
+from lake.tables.iceberg import published_files
+from lake.tables.publish import read_rows
 from transforms.deliver.http.dialects.segment import Segment
-from transforms.lake.location import Lake
-from transforms.lake.tables import published_files
 
 DESTINATION, TABLE = "segment", "validated.customer_event"
 RANGE = ("2026-10-01T00:00:00Z", "2027-01-01T00:00:00Z")
@@ -72,7 +72,7 @@ def make_sample(events: int, seed: int, folder: Path) -> Sample:
         copy = given / path.name
         copy.write_bytes(b"".join(_consenting(path)))
         os.utime(copy, ns=(path.stat().st_mtime_ns, path.stat().st_mtime_ns))  # when it was received
-    command = ["-m", "pipelines.cli.main", "ingest", "web", "--input", str(given), "--window", "1h", "--project", str(project)]
+    command = ["-m", "cli.main", "ingest", "web", "--input", str(given), "--window", "1h", "--project", str(project)]
     run_measured(command, sorted(os.sched_getaffinity(0)), folder / "ingest.log")
     return _described(project, folder / "events.jsonl")
 

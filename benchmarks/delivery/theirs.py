@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.delivery.sample import read_events
-from runners.stack.cdp.component import WRITE_KEY
+from devstack.cdp.component import WRITE_KEY
 
 BATCH_EVENTS = 2_500
 _INTERVAL_S = 0.1  # that a batch waits for more: less than the default of 0.5, so that the last one does not count

@@ -12,9 +12,9 @@ from benchmarks.delivery.sample import DESTINATION, Sample, table_rows
 from benchmarks.ingest.measure import RunFailedError
 from benchmarks.stream.bed import free_ports, make_topic
 from contracts.compiler.rows import canonical_rows
-from contracts.project import Project
-from runners.stack.layout import Layout, Settings
-from runners.stack.stack import Stack
+from contracts.spec.project import Project
+from devstack.layout import Layout, Settings
+from devstack.stack import Stack
 
 _TOPIC = "headrace.validated.customer_event"
 _FLUSH_S = 60.0

@@ -39,8 +39,8 @@ from contracts.compiler.checker import RecordChecker
 from contracts.compiler.rows import MAX_AHEAD_US, MAX_BEHIND_US, RowFinisher
 from contracts.compiler.schemas import row_schema, to_arrow
 from contracts.compiler.timestamps import parse_column
-from contracts.project import Project
-from transforms.formats.jsonl import parse_payloads
+from contracts.spec.project import Project
+from lake.formats.jsonl import parse_payloads
 
 PROJECT = Path(__file__).parents[2] / "examples/webshop"
 SPEC, CONTRACT = Project.load(PROJECT).source("web")

@@ -36,7 +36,7 @@ class Contestant:
 
 def _job(workers: int) -> Callable[[Path, Path], list[str]]:
     def arguments(sample: Path, output: Path) -> list[str]:
-        verb = ["-m", "pipelines.cli.main", "ingest", "web", "--input", str(sample), "--lake", str(output)]
+        verb = ["-m", "cli.main", "ingest", "web", "--input", str(sample), "--lake", str(output)]
         return [*verb, "--project", "examples/webshop", "--window", "1h", "--workers", str(workers)]
 
     return arguments

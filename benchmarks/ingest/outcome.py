@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import xxhash
 from pyiceberg.expressions import And, EqualTo, NotEqualTo
 
-from transforms.converge.fold import content_hash
-from transforms.lake.location import Lake
-from transforms.lake.tables import DEAD_LETTERS, LEDGER, WITHDRAWN
-from transforms.outcomes import positions_of
+from lake.ledger.outcomes import positions_of
+from lake.location import Lake
+from lake.tables.fold import content_hash
+from lake.tables.iceberg import DEAD_LETTERS, LEDGER, WITHDRAWN
 
 TABLE, SOURCE = "validated.customer_event", "web"
 

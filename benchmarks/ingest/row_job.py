@@ -29,9 +29,9 @@ from contracts.compiler.judge import RecordJudge
 from contracts.compiler.rows import MAX_AHEAD_US, MAX_BEHIND_US
 from contracts.compiler.schemas import TIMESTAMP, row_schema
 from contracts.compiler.values import CANONICAL_JSON
-from contracts.project import Project
+from contracts.spec.project import Project
+from lake.formats.jsonl import parse_payloads
 from runners.direct import run_bounded
-from transforms.formats.jsonl import parse_payloads
 
 PROJECT = Path(__file__).parents[2] / "examples/webshop"
 SPEC, CONTRACT = Project.load(PROJECT).source("web")

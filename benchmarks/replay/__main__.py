@@ -17,9 +17,9 @@ from pathlib import Path
 
 from benchmarks.ingest.measure import Measured, RunFailedError, run_measured
 from benchmarks.ingest.sample import CACHE, Sample, make_sample
-from transforms.converge.publish import table_totals
-from transforms.lake.location import Lake
-from transforms.lake.tables import published_files
+from lake.location import Lake
+from lake.tables.iceberg import published_files
+from lake.tables.publish import table_totals
 
 _TABLE, _NAME = "validated.customer_event", "all-again"
 _CORES = sorted(os.sched_getaffinity(0))[-1:]  # one worker, as both verbs have by default
@@ -58,7 +58,7 @@ def compare(sample: Sample, work: Path) -> Compared:
     """
     lake = Lake.at(str(work / "lake"))
     where = ["--lake", lake.root, "--project", "examples/webshop", "--json"]
-    headrace = ["-m", "pipelines.cli.main"]
+    headrace = ["-m", "cli.main"]
     landing = [*headrace, "ingest", "web", "--input", str(sample.folder), "--window", "1h", *where]
     ingest = run_measured(landing, _CORES, work / "ingest.log")
     files = published_files(lake.load(_TABLE))

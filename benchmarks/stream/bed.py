@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from runners.stack.layout import Layout, Ports, Settings
-from runners.stack.stack import Stack
+from devstack.layout import Layout, Ports, Settings
+from devstack.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS, SLOTS = 4, 2

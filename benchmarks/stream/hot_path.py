@@ -29,18 +29,18 @@ from benchmarks.stream.payloads import iso, templates
 from contracts.compiler.checker import RecordChecker
 from contracts.compiler.rows import RowFinisher
 from contracts.compiler.schemas import row_schema, to_arrow
-from contracts.project import Project
+from contracts.spec.project import Project
+from lake.location import Lake
+from lake.raw.segments import LogId, PartitionLog
 from transforms.batch import RowBatch, RowBatchCoder
 from transforms.cut import Cut, cut_batches
-from transforms.decode import RecordDecoder
+from transforms.decode.decode import RecordDecoder
 from transforms.immediate import RecentIds, RowsTopic, _PublishFn
 from transforms.kafka.connection import KafkaConnection
-from transforms.kafka.messages import MessageBatch
-from transforms.kafka.poll import PartitionsReader
-from transforms.kafka.progress import PartitionProgress, ReaderProgress
-from transforms.kafka.read import KafkaSource, _ReadFn
-from transforms.lake.location import Lake
-from transforms.lake.segments import LogId, PartitionLog
+from transforms.read.kafka import KafkaSource, _ReadFn
+from transforms.read.messages import MessageBatch
+from transforms.read.poll import PartitionsReader
+from transforms.readers.progress import PartitionProgress, ReaderProgress
 
 PROJECT = Path(__file__).parents[2] / "examples/webshop"
 _LOG = LogId("web-events", "hot-path", 0)
@@ -87,7 +87,7 @@ class HotPath:
         made = _messages(self.messages, now_ms)
         self._payload_bytes = sum(len(message.value() or b"") for message in made)
         polls = [made[i : i + poll] for i in range(0, self.messages, poll)]
-        with patch("transforms.kafka.poll.open_consumer", return_value=_Consumer(polls)):
+        with patch("transforms.read.poll.open_consumer", return_value=_Consumer(polls)):
             self._reader = PartitionsReader(_NOBODY, "hot-path", "fail")
         progress = PartitionProgress(_LOG.topic, _LOG.topic_id, _LOG.partition, next=0)
         self._progress = ReaderProgress((progress,))

@@ -10,14 +10,14 @@ from pyiceberg.table import Table
 
 from benchmarks.stream.bed import PARTITIONS, SLOTS, RunFailedError, Sent, require_once, run_json
 from benchmarks.stream.figures import Visible
-from contracts.project import Project
-from runners.stack.stack import Stack
-from transforms.converge.publish import ROWS_PROPERTY, table_totals
+from contracts.spec.project import Project
+from devstack.stack import Stack
+from lake.ledger.ledger import LedgerEntry, frontier, log_ledger
+from lake.location import Lake
+from lake.raw.segments import LogId, landed_up_to
+from lake.tables.iceberg import DEAD_LETTERS, LEDGER, files_of, manifests_of
+from lake.tables.publish import ROWS_PROPERTY, table_totals
 from transforms.kafka.connection import KafkaCluster, KafkaConnection
-from transforms.lake.ledger import LedgerEntry, frontier, log_ledger
-from transforms.lake.location import Lake
-from transforms.lake.segments import LogId, landed_up_to
-from transforms.lake.tables import DEAD_LETTERS, LEDGER, files_of, manifests_of
 
 PROJECT = Path(__file__).parents[2] / "examples/webshop"
 SOURCE, TABLE, LATE_TABLE = "web", "validated.customer_event", "late.customer_event"
@@ -52,7 +52,7 @@ class OurJob:
         """Submit it; Flink's id of the job."""
         address = f"kafka://{self.stack.kafka_bootstrap}/{self.topic}"
         submitted = run_json(
-            "pipelines.cli.main", "ingest", SOURCE, "--input", address, "--lake", self.lake.root, "--project", str(PROJECT),
+            "cli.main", "ingest", SOURCE, "--input", address, "--lake", self.lake.root, "--project", str(PROJECT),
             "--runner", "flink", "--flink", self.stack.flink_rest, "--workers", str(SLOTS),
             "--immediate", self.immediate or "off", "--json",
         )  # fmt: skip

@@ -55,9 +55,9 @@ from benchmarks.stream.bed import PARTITIONS, ROOT, SLOTS, Sent, require_once, r
 from benchmarks.stream.figures import Visible
 from contracts.codes import Violation
 from contracts.compiler.judge import RecordJudge
-from runners.flink import FlinkJob, salts_for, submit
-from runners.stack.stack import Stack
-from transforms.formats.jsonl import parse_payloads
+from devstack.stack import Stack
+from lake.formats.jsonl import parse_payloads
+from runners.flink.submit import FlinkJob, salts_for, submit
 
 WINDOW_S, SHARDS = 60, 4
 _END = 2**62

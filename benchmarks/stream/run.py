@@ -33,8 +33,8 @@ from benchmarks.stream.figures import (
 from benchmarks.stream.ours import TABLE, OurJob, Written
 from benchmarks.stream.processes import CpuMeter, command_line
 from benchmarks.stream.row_job import RowJob
-from runners.flink_rest import FlinkRest
-from runners.stack.stack import Stack
+from devstack.stack import Stack
+from runners.flink.rest import FlinkRest
 
 OURS, OURS_WITHOUT, ROW = "headrace", "headrace, immediate off", "row job"
 JOBS = {"ours": (OURS, OURS_WITHOUT), "row": (ROW,), "both": (OURS, OURS_WITHOUT, ROW)}

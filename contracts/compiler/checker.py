@@ -11,8 +11,8 @@ from contracts.codes import Violation
 from contracts.compiler.columns import Values, read_column
 from contracts.compiler.judge import EMPTY, RecordJudge, text_form
 from contracts.compiler.values import CANONICAL_JSON
-from contracts.model import Contract
-from contracts.source import PayloadPath, SourceSpec, plain_text
+from contracts.spec.model import Contract
+from contracts.spec.source import PayloadPath, SourceSpec, plain_text
 
 
 @dataclass

@@ -15,7 +15,7 @@ from typing import Any
 
 from contracts.compiler.timestamps import parse_column
 from contracts.compiler.values import CANONICAL_JSON, INT64_MAX, INT64_MIN, TextForm, convert
-from contracts.model import Column, ColumnType
+from contracts.spec.model import Column, ColumnType
 
 NoneType = type(None)
 Values = list[Any]

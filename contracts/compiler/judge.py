@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 from contracts.codes import Violation
 from contracts.compiler.values import CANONICAL_JSON, TextForm, convert
-from contracts.model import Contract
-from contracts.source import PayloadPath, SourceSpec, plain_text
+from contracts.spec.model import Contract
+from contracts.spec.source import PayloadPath, SourceSpec, plain_text
 
 EMPTY: Mapping[str, Any] = {}
 RECORD_PATH = "$"

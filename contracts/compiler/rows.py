@@ -17,7 +17,7 @@ import xxhash
 from contracts.compiler.columns import Values
 from contracts.compiler.timestamps import MAX_US, MIN_US
 from contracts.compiler.values import CANONICAL_JSON
-from contracts.model import Contract
+from contracts.spec.model import Contract
 
 # How far a client's clock may be from the collector's before window_time is taken from the collector's.
 MAX_BEHIND_US = 30 * 86_400 * 1_000_000

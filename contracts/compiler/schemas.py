@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from contracts.model import FORMATS, Column, ColumnType, Contract
-from contracts.rules import RequireAny, RequireWhen
-from contracts.source import SourceSpec
+from contracts.spec.model import FORMATS, Column, ColumnType, Contract
+from contracts.spec.rules import RequireAny, RequireWhen
+from contracts.spec.source import SourceSpec
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 

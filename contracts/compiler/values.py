@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from contracts.compiler.timestamps import MAX_US, MIN_US, datetime_to_us, epoch_to_us, parse_timestamp
-from contracts.model import Column, ColumnType
+from contracts.spec.model import Column, ColumnType
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 CANONICAL_JSON = msgspec.json.Encoder(order="sorted")

@@ -10,15 +10,15 @@ import sys
 import time
 from pathlib import Path
 
-from contracts.project import Project
+from cli.console import LEDGER_COLUMNS, balance, ledger_cells, progress, stdout, table
+from cli.deadletter import find_letters, first_violation, short_position, where
+from contracts.spec.project import Project
 from examples.webshop.generate import main as generate
-from pipelines.cli.console import LEDGER_COLUMNS, balance, ledger_cells, progress, stdout, table
-from pipelines.cli.deadletter import find_letters, first_violation, short_position, where
-from pipelines.files import ingest_files
-from pipelines.ingest_options import IngestOptions
-from pipelines.run import IngestReport
-from transforms.lake.ledger import LedgerEntry
-from transforms.lake.location import Lake
+from lake.ledger.ledger import LedgerEntry
+from lake.location import Lake
+from pipelines.ingest.files import ingest_files
+from pipelines.ingest.options import IngestOptions
+from pipelines.ingest.run import IngestReport
 
 HERE = Path(__file__).parent
 SOURCES = ("web", "mobile", "crm", "orders")

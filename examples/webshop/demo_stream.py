@@ -13,15 +13,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipelines.cli.console import stdout
-from runners.stack.layout import Layout
-from runners.stack.stack import Stack
+from cli.console import stdout
+from devstack.layout import Layout
+from devstack.stack import Stack
 
 HERE = Path(__file__).parent
 TOPIC = "webshop-live"
 _POLL_S = 2.0
 _COMMAND_S = 600.0
-_HEADRACE = (sys.executable, "-m", "pipelines.cli.main")
+_HEADRACE = (sys.executable, "-m", "cli.main")
 
 
 def main() -> int:

@@ -31,7 +31,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from examples.webshop.generate import RECORDS_MIN
 from examples.webshop.generate import main as generate
 from examples.webshop.people import iso
-from transforms.formats.compression import DamagedInputError, read_pieces
+from lake.formats.compression import DamagedInputError, read_pieces
 
 HERE = Path(__file__).parent
 _CALL_S = 30.0

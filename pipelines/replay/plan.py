@@ -8,14 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from contracts.errors import ConfigurationError
-from contracts.model import Contract
-from contracts.project import Project
-from contracts.source import SourceSpec
-from pipelines.manifest import recent_runs
-from pipelines.options import duration
-from pipelines.replay_options import ReplayOptions
-from transforms.lake.location import Lake
-from transforms.replay.select import (
+from contracts.spec.model import Contract
+from contracts.spec.project import Project
+from contracts.spec.source import SourceSpec
+from lake.location import Lake
+from lake.runs.manifest import recent_runs
+from pipelines.replay.options import ReplayOptions
+from pipelines.replay.select import (
     Range,
     Selection,
     at_offsets,
@@ -26,6 +25,7 @@ from transforms.replay.select import (
     whole_windows,
     windows_of_rows,
 )
+from runners.option_fields import duration
 
 _DEFAULT_LIMITS = {"maxRows": 10_000_000, "maxWindows": 744, "maxAge": "90d"}
 _RECORDS_PER_S = 25_000  # where no run has been yet: one core, 38 columns

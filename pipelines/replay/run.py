@@ -13,32 +13,32 @@ import numpy as np
 from pyiceberg.table import Table
 
 from contracts.errors import ConfigurationError
-from contracts.model import Contract
-from contracts.project import Project
-from pipelines.files import plan_slices
-from pipelines.ingest import IngestGraph
-from pipelines.manifest import write_manifest, write_started
+from contracts.spec.model import Contract
+from contracts.spec.project import Project
+from contracts.version import VERSION
+from lake.ledger.ledger import LedgerEntry, ledger_of, outcomes_of
+from lake.location import Lake
+from lake.raw.positions import Landed, Positions, parcels
+from lake.runs.manifest import write_manifest, write_started
+from lake.runs.replays import Replay, Step, add_event, replay_of, replays
+from lake.tables.iceberg import committed, published_files
+from lake.tables.publish import table_totals
+from lake.tables.swap import Marks, Swap, swap_ranges
+from lake.upkeep import key_of
+from pipelines.ingest.files import plan_slices
+from pipelines.ingest.graph import IngestGraph
+from pipelines.ingest.run import Progress, Report, RunClock, new_run_id
+from pipelines.replay.options import ReplayOptions
 from pipelines.replay.plan import ReplayPlan, dataset_of, make_plan
-from pipelines.replay.record import Replay, Step, add_event, replay_of, replays
-from pipelines.replay_options import ReplayOptions
-from pipelines.run import Progress, Report, RunClock, new_run_id
-from pipelines.submit import flink_job
-from pipelines.version import VERSION
+from pipelines.replay.select import Selection, positions_in, select_raw
 from runners.direct import run_bounded
-from runners.flink import submit, wait
-from runners.flink_rest import FlinkRest
-from transforms.converge.publish import table_totals
-from transforms.converge.swap import Marks, Swap, swap_ranges
+from runners.flink.rest import FlinkRest
+from runners.flink.submit import submit, wait
+from runners.jobs.submit import flink_job
 from transforms.cut import Cut
 from transforms.immediate import RowsTopic
 from transforms.kafka.connection import KafkaAddress, KafkaCluster, KafkaConnection
-from transforms.lake.landed import Landed, Positions, parcels
-from transforms.lake.ledger import LedgerEntry, ledger_of, outcomes_of
-from transforms.lake.location import Lake
-from transforms.lake.tables import committed, published_files
-from transforms.lake.upkeep import key_of
-from transforms.replay.read import RawPiece, ReadRaw
-from transforms.replay.select import Selection, positions_in, select_raw
+from transforms.read.raw import RawPiece, ReadRaw
 
 _SLICE_BYTES = 512 << 20
 _LOOK_EVERY_S = 1.0

@@ -1,1 +1,1 @@
-"""The Python side of Beam's PROCESS environment on Flink: the command that a TaskManager starts for every SDK worker."""
+"""Where launchers that development versions have written look for the boot script; goes with 0.2.0."""

@@ -2,7 +2,7 @@
 
 import sys
 
-from pipelines.templates.launch import main
+from cli.launch import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -36,7 +36,7 @@ from benchmarks.stream.figures import (
 from benchmarks.stream.processes import CpuMeter
 from benchmarks.stream.report import document_of, lines_of
 from benchmarks.stream.run import OURS, OURS_WITHOUT, ROW, Figures
-from runners.stack.layout import Ports
+from devstack.layout import Ports
 
 START_S = 1_795_400_000.0
 LOAD = Load(rate=1_000, start_s=START_S, seconds=300, late_ms_max=12.0)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from benchmarks.stream.payloads import id_of, iso, templates
-from contracts.project import Project
+from contracts.spec.project import Project
 from tests.support.processes import PROJECT
-from transforms.decode import RecordDecoder
-from transforms.kafka.messages import MessageBatch
+from transforms.decode.decode import RecordDecoder
+from transforms.read.messages import MessageBatch
 
 ID = b"ajs-0123456789abcdef0123456789abcdef"
 NOW_MS = 1_795_417_933_643

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from contracts.destination import (
+from contracts.errors import ConfigurationError
+from contracts.spec.destination import (
     DIALECTS,
     Condition,
     Destination,
@@ -19,10 +20,9 @@ from contracts.destination import (
     check_destination,
     load_destination,
 )
-from contracts.errors import ConfigurationError
-from contracts.model import Column, ColumnType, Contract
-from contracts.project import BUILT_IN_DESTINATIONS, Project
-from contracts.source import PayloadPath
+from contracts.spec.model import Column, ColumnType, Contract
+from contracts.spec.project import BUILT_IN_DESTINATIONS, Project
+from contracts.spec.source import PayloadPath
 from tests.support.documents import everything_contract
 
 KEY = "wk-4f1d0c-secret"

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from contracts.errors import ConfigurationError
-from contracts.model import ColumnType, Contract
-from contracts.odcs import load_contract
-from contracts.project import BUILT_IN_DATASETS
+from contracts.spec.model import ColumnType, Contract
+from contracts.spec.odcs import load_contract
+from contracts.spec.project import BUILT_IN_DATASETS
 
 COLUMN: dict[str, Any] = {"name": "id", "logicalType": "string", "required": True}
 DOCUMENT: dict[str, Any] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ConfigurationError
-from contracts.project import BUILT_IN_DATASETS, Project
+from contracts.spec.project import BUILT_IN_DATASETS, Project
 
 SPEC = "source: web\ndataset: contact\nformat: jsonl\ncolumns: {contact_id: id, updated_at: at}\n"
 

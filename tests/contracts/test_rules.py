@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.codes import RULE_CODES, Code
-from contracts.rules import Compare, RequireAny, RequireWhen, Rule, parse_rule
+from contracts.spec.rules import Compare, RequireAny, RequireWhen, Rule, parse_rule
 
 PATHS = {"kind": "type", "a": "ctx.a", "b": "ctx.b"}
 RULES: tuple[Rule, ...] = (

@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import ConfigurationError
-from contracts.source import CsvDialect, DropRule, PayloadPath, SchemaVersionRule, SourceSpec, check_source, load_source, plain_text
+from contracts.spec.source import (
+    CsvDialect,
+    DropRule,
+    PayloadPath,
+    SchemaVersionRule,
+    SourceSpec,
+    check_source,
+    load_source,
+    plain_text,
+)
 from tests.support.documents import everything_contract, everything_spec
 
 DOCUMENT: dict[str, Any] = {"source": "web", "dataset": "events", "format": "jsonl", "columns": {"id": "messageId"}}

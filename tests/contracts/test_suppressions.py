@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from contracts.errors import ConfigurationError
-from contracts.project import Project
-from contracts.suppressions import Suppressions, load_suppressions
+from contracts.spec.project import Project
+from contracts.spec.suppressions import Suppressions, load_suppressions
 
 
 def digest(text: str) -> str:

@@ -7,15 +7,15 @@ import re
 import click
 import yaml
 
-from contracts.project import Project
-from pipelines.cli.deliver import deliver
-from pipelines.cli.reconcile import reconcile
-from pipelines.cli.status import status
-from pipelines.deliver import _GIVE_UP_S
+from cli.deliver import deliver
+from cli.reconcile import reconcile
+from cli.status import status
+from contracts.spec.project import Project
+from lake.receipts.receipts import MERGE_AT, MERGED_BYTES, SCHEMA
+from lake.receipts.state import SILENT_S
+from pipelines.deliver.run import _GIVE_UP_S
 from tests.docs.test_docs import GUIDES, REFERENCE, ROOT, WEBSHOP, keys_of, table_of
 from transforms.deliver.desk import _DESK_BYTES, _LANE_BYTES
-from transforms.deliver.receipts import MERGE_AT, MERGED_BYTES, SCHEMA
-from transforms.deliver.state import SILENT_S
 from transforms.deliver.table import SPAN_BITS
 
 GUIDE = GUIDES / "delivery.md"

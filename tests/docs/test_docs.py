@@ -17,20 +17,20 @@ import pytest
 import yaml
 
 from contracts.codes import RULE_CODES, Code
-from contracts.destination import DIALECTS, Limits, load_destination
 from contracts.errors import ConfigurationError
-from contracts.model import ColumnType
-from contracts.odcs import load_contract
-from contracts.project import Project
-from contracts.source import FORMAT_NAMES, load_source
-from pipelines.deliveries import SILENT, STARTING
-from pipelines.files import ingest_files
-from pipelines.ingest_options import IngestOptions
+from contracts.spec.destination import DIALECTS, Limits, load_destination
+from contracts.spec.model import ColumnType
+from contracts.spec.odcs import load_contract
+from contracts.spec.project import Project
+from contracts.spec.source import FORMAT_NAMES, load_source
+from lake.receipts.state import DOWN, ENDED, OK, THROTTLED
+from operations.deliveries import SILENT, STARTING
+from pipelines.ingest.files import ingest_files
+from pipelines.ingest.options import IngestOptions
 from tests.support.cli_reference import reference
 from tests.support.warm_headrace import CLIENT
 from transforms.deliver.http.answers import Fate, fate_of
 from transforms.deliver.http.dialects import dialect_of
-from transforms.deliver.state import DOWN, ENDED, OK, THROTTLED
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"

@@ -12,13 +12,13 @@ import click
 import pytest
 import yaml
 
-from pipelines.cli.ingest import ingest
-from pipelines.cli.main import main
-from pipelines.ingest_options import IngestOptions
-from pipelines.options import parse
-from runners.flink import FlinkJob, _arguments
-from runners.stack.flink import _configuration
-from runners.stack.layout import Layout, Settings
+from cli.ingest import ingest
+from cli.main import main
+from devstack.flink import _configuration
+from devstack.layout import Layout, Settings
+from pipelines.ingest.options import IngestOptions
+from runners.flink.submit import FlinkJob, _arguments
+from runners.option_fields import parse
 from transforms.kafka import connection
 
 ROOT = Path(__file__).parents[2]

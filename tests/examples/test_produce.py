@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from devstack.stack import Stack
 from examples.webshop.generate import generate
 from examples.webshop.produce import Event, live, main, read_sample
-from runners.stack.stack import Stack
 from tests.support.kafka import Broker
 
 RECORDS = 5_000

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from contracts.project import Project
-from pipelines.files import ingest_files
-from pipelines.ingest_options import IngestOptions
+from contracts.spec.project import Project
+from lake.location import Lake
+from lake.upkeep import compact, folded_tables
+from pipelines.ingest.files import ingest_files
+from pipelines.ingest.options import IngestOptions
 from tests.support.lake_state import LakeState, claimed, difference, read_state
 from tests.support.population import records, write_files
 from tests.support.processes import PROJECT, finish, start_ingest, wait_until
-from transforms.lake.location import Lake
-from transforms.lake.upkeep import compact, folded_tables
 
 TABLE = "validated.customer_event"
 

@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from contracts.project import Project
-from pipelines.cli.main import main
-from pipelines.files import ingest_files
-from pipelines.ingest_options import IngestOptions
+from cli.main import main
+from contracts.spec.project import Project
+from lake.location import Lake
+from lake.upkeep import folded_tables
+from pipelines.ingest.files import ingest_files
+from pipelines.ingest.options import IngestOptions
 from tests.support.lake_state import LakeState, claimed, content_hash, difference, read_state, scan
 from tests.support.population import records, write_files
 from tests.support.processes import PROJECT, finish, start_ingest, wait_until
-from transforms.lake.location import Lake
-from transforms.lake.upkeep import folded_tables
 
 TABLE = "validated.customer_event"
 FILES = 4

@@ -24,19 +24,19 @@ import pytest
 import yaml
 
 from contracts.errors import ConfigurationError
-from contracts.project import Project
+from contracts.spec.project import Project
 from examples.webshop import generate as webshop
-from pipelines.files import ingest_files
-from pipelines.ingest_options import IngestOptions
+from lake.ledger.ledger import LedgerEntry, source_ledger
+from lake.location import Lake
+from lake.runs.replays import Step, replay_of, replays
+from operations.replay.promote import promote, rollback
+from pipelines.ingest.files import ingest_files
+from pipelines.ingest.options import IngestOptions
 from pipelines.replay import run as run_module
-from pipelines.replay.promote import promote, rollback
-from pipelines.replay.record import Step, replay_of, replays
+from pipelines.replay.options import ReplayOptions
 from pipelines.replay.run import run_replay
-from pipelines.replay_options import ReplayOptions
 from tests.support.lake_state import claimed, content_hash, scan, table_rows
 from tests.support.replay_points import VERBS, run_told
-from transforms.lake.ledger import LedgerEntry, source_ledger
-from transforms.lake.location import Lake
 
 TABLE, LETTERS, LEDGER = "validated.customer_event", "ops.dead_letter", "ops.ledger"
 NAME = "mend"

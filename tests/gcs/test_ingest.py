@@ -13,24 +13,24 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from cli.main import main
 from contracts.errors import ConfigurationError
-from contracts.project import Project
+from contracts.spec.project import Project
 from examples.webshop import generate as webshop
-from pipelines.cli.main import main
-from pipelines.files import ingest_files
-from pipelines.ingest_options import IngestOptions
-from pipelines.run import IngestReport
-from pipelines.submission import Attempt, read_submission, record_ending, record_submission, submissions
+from lake.location import Lake
+from lake.raw.files import expand_inputs, open_raw, raw_files
+from lake.raw.segments import LogId, PartitionLog, RawMessage, log_segments, logs_of, read_messages
+from lake.runs.submission import Attempt, read_submission, record_ending, record_submission, submissions
+from lake.storage.gcs import gcs_storage
+from lake.tables.expire import expire_snapshots, orphans
+from lake.upkeep import compact, list_tables
+from pipelines.ingest.files import ingest_files
+from pipelines.ingest.options import IngestOptions
+from pipelines.ingest.run import IngestReport
 from tests.support.gcs import FAULTS, FaultyProxy, faulty
 from tests.support.lake_state import LakeState, claimed, difference, read_state
 from tests.support.population import FILE_TIME_S, records, write_files
 from tests.support.small_tables import NAME, make, put, row
-from transforms.lake.expire import expire_snapshots, orphans
-from transforms.lake.location import Lake
-from transforms.lake.raw import expand_inputs, open_raw, raw_files
-from transforms.lake.segments import LogId, PartitionLog, RawMessage, log_segments, logs_of, read_messages
-from transforms.lake.storage.gcs import gcs_storage
-from transforms.lake.upkeep import compact, list_tables
 
 TABLE = "validated.customer_event"
 WEBSHOP = Path(webshop.__file__).parent
@@ -160,7 +160,7 @@ def test_an_input_that_was_replaced_while_it_was_listed_is_landed_as_it_is(
     for name in ("gone", "kept"):
         storage.write(f"{bucket}/in/{name}.jsonl", line + name.encode() + b"\n")
     listed = expand_inputs((f"{bucket}/in",))
-    monkeypatch.setattr("pipelines.files.expand_inputs", lambda _patterns: listed)
+    monkeypatch.setattr("pipelines.ingest.files.expand_inputs", lambda _patterns: listed)
     storage.delete(f"{bucket}/in/gone.jsonl")
     storage.write(f"{bucket}/in/kept.jsonl", line)
     report = ingest(lake, [f"{bucket}/in"])

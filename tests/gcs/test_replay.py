@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.files import ingest_files
-from pipelines.ingest_options import IngestOptions
-from pipelines.replay.promote import promote, rollback
+from lake.location import Lake
+from lake.tables.publish import table_totals
+from lake.upkeep import list_tables
+from operations.replay.promote import promote, rollback
+from pipelines.ingest.files import ingest_files
+from pipelines.ingest.options import IngestOptions
 from pipelines.replay.run import run_replay
 from tests.support.gcs import FaultyProxy, faulty
 from tests.support.shop import LINES, TABLE, Shop, strict
-from transforms.converge.publish import table_totals
-from transforms.lake.location import Lake
-from transforms.lake.upkeep import list_tables
 
 
 def scenario(shop: Shop, lake: Lake) -> list[tuple[int, int]]:

@@ -10,15 +10,15 @@ from random import Random
 
 import pytest
 
-from contracts.project import Project
+from contracts.spec.project import Project
 from examples.webshop import generate as webshop
-from pipelines.files import ingest_files
-from pipelines.ingest_options import IngestOptions
-from pipelines.run import IngestReport
+from lake.location import Lake
+from lake.upkeep import compact, folded_tables
+from pipelines.ingest.files import ingest_files
+from pipelines.ingest.options import IngestOptions
+from pipelines.ingest.run import IngestReport
 from tests.support.lake_state import LakeState, claimed, difference, read_state
 from tests.support.population import records, write_files
-from transforms.lake.location import Lake
-from transforms.lake.upkeep import compact, folded_tables
 
 TABLE = "validated.customer_event"
 PROJECT = Project.load(Path(webshop.__file__).parent)

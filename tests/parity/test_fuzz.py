@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from contracts.compiler.schemas import json_schema
-from contracts.model import Contract
-from contracts.project import Project
-from contracts.source import SourceSpec
+from contracts.spec.model import Contract
+from contracts.spec.project import Project
+from contracts.spec.source import SourceSpec
+from lake.raw.files import RawChunk
 from tests.support.mutate import mutate_line
 from tests.support.reference import UndecodableError, decode_strictly, validator
 from tests.support.web_events import BASE_EVENTS
-from transforms.decode import RecordDecoder
-from transforms.lake.raw import RawChunk
+from transforms.decode.decode import RecordDecoder
 
 LINES = 25_000
 RECEIVED_AT_US = 1_762_077_600_000_000

@@ -11,20 +11,20 @@ from pathlib import Path
 import psutil
 import pytest
 
-from contracts.project import Project
+from contracts.spec.project import Project
+from devstack.stack import Stack
 from examples.webshop import generate as webshop
-from pipelines.files import ingest_files
-from pipelines.ingest_options import IngestOptions
-from pipelines.run import IngestReport
-from pipelines.topics import ingest_topics
-from runners.stack.stack import Stack
+from lake.ledger.ledger import LedgerEntry
+from lake.location import Lake
+from lake.tables.fold import fold_rows
+from pipelines.ingest.files import ingest_files
+from pipelines.ingest.options import IngestOptions
+from pipelines.ingest.run import IngestReport
+from pipelines.ingest.topics import ingest_topics
 from tests.support import stream_population as population
 from tests.support.kafka import Broker, Record
 from tests.support.lake_state import claimed, content_hash, scan
 from tests.support.stream_population import START, Sent, track, write_lines
-from transforms.converge.fold import fold_rows
-from transforms.lake.ledger import LedgerEntry
-from transforms.lake.location import Lake
 
 PROJECT = Project.load(Path(webshop.__file__).parent)
 TABLE, LATE_TABLE = "validated.customer_event", "late.customer_event"

@@ -12,15 +12,15 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from contracts.project import Project
+from contracts.spec.project import Project
 from examples.webshop import generate as webshop
 from examples.webshop.truth import OUT_OR_CONFLICT, OUT_OR_DUPLICATE
-from pipelines.files import ingest_files
-from pipelines.ingest_options import IngestOptions
-from pipelines.run import IngestReport
+from lake.location import Lake
+from lake.tables.iceberg import WITHDRAWN
+from pipelines.ingest.files import ingest_files
+from pipelines.ingest.options import IngestOptions
+from pipelines.ingest.run import IngestReport
 from tests.support.lake_state import CONFLICT, Position, Verdict, claimed, content_hash, scan, verdicts
-from transforms.lake.location import Lake
-from transforms.lake.tables import WITHDRAWN
 
 RECORDS = 50_000
 TABLES = {

@@ -21,15 +21,15 @@ import pytest
 import zstandard
 
 from contracts.codes import Code
-from contracts.project import Project
-from pipelines.files import ingest_files
-from pipelines.ingest_options import IngestOptions
-from pipelines.run import IngestReport
+from contracts.spec.project import Project
+from lake.ledger.ledger import LedgerEntry
+from lake.location import Lake
+from lake.tables.iceberg import WITHDRAWN
+from pipelines.ingest.files import ingest_files
+from pipelines.ingest.options import IngestOptions
+from pipelines.ingest.run import IngestReport
 from tests.support.compressed import gz
 from tests.support.lake_state import scan, verdicts
-from transforms.lake.ledger import LedgerEntry
-from transforms.lake.location import Lake
-from transforms.lake.tables import WITHDRAWN
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "examples" / "webshop" / "sources"
@@ -909,7 +909,7 @@ def _opening(monkeypatch: pytest.MonkeyPatch, path: Path, first: Callable[[], No
             first()
         return open(name, *args, **options)
 
-    monkeypatch.setattr("transforms.lake.raw.open", opened, raising=False)
+    monkeypatch.setattr("lake.raw.files.open", opened, raising=False)
 
 
 def test_a_file_that_grows_while_it_is_read_is_not_landed_until_it_is_still(

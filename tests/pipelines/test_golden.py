@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from contracts.project import Project
-from pipelines.files import ingest_files
-from pipelines.ingest_options import IngestOptions
-from transforms.lake.location import Lake
+from contracts.spec.project import Project
+from lake.location import Lake
+from pipelines.ingest.files import ingest_files
+from pipelines.ingest.options import IngestOptions
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden"
 PROJECT = Path(__file__).parents[2] / "examples" / "webshop"

@@ -11,17 +11,17 @@ import yaml
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from contracts.errors import ConfigurationError
-from contracts.project import Project
-from pipelines.files import ingest_files
-from pipelines.ingest import IngestGraph, Panes
-from pipelines.ingest_options import IngestOptions
-from pipelines.run import IngestReport
+from contracts.spec.project import Project
+from lake.location import Lake
+from lake.raw.files import RawChunk
+from lake.tables.iceberg import published_files
+from pipelines.ingest.files import ingest_files
+from pipelines.ingest.graph import IngestGraph, Panes
+from pipelines.ingest.options import IngestOptions
+from pipelines.ingest.run import IngestReport
 from runners.direct import run_bounded
 from transforms.cut import Cut
-from transforms.kafka.messages import MessageBatch
-from transforms.lake.location import Lake
-from transforms.lake.raw import RawChunk
-from transforms.lake.tables import published_files
+from transforms.read.messages import MessageBatch
 
 WEBSHOP = Path(__file__).parents[2] / "examples" / "webshop"
 LINES = (

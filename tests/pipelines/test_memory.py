@@ -57,7 +57,7 @@ def test_five_million_records_stay_under_two_gigabytes(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "pipelines.cli.main",
+        "cli.main",
         "ingest",
         "web",
         "--input",

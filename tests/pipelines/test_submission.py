@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ConfigurationError
-from pipelines.submission import (
+from lake.location import Lake
+from lake.runs.submission import (
     RESUMED_RUN,
     Attempt,
     Submission,
@@ -21,7 +22,6 @@ from pipelines.submission import (
     with_savepoint,
 )
 from tests.support.flink_stub import A, B, C
-from transforms.lake.location import Lake
 
 RUN = "20261123T042512483350Z-web-shop-5c9be0"
 NOW = datetime(2026, 11, 23, 4, 25, 12, 483000, tzinfo=UTC)

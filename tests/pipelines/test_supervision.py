@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from contracts.errors import ComponentDownError, ConfigurationError
-from pipelines.submission import Attempt, Ending, read_submission, record_ending, record_submission
-from pipelines.supervision import Event, GaveUpError, Supervisor
+from lake.location import Lake
+from lake.runs.submission import Attempt, Ending, read_submission, record_ending, record_submission
+from runners.jobs.supervise import Event, GaveUpError, Supervisor
 from tests.support.flink_stub import A, B, C, StubCluster, StubJob, checkpoint, serving
-from transforms.lake.location import Lake
 
 RUN = "20261123T042512483350Z-web-5c9be0"
 DEADLINE_S = 30.0

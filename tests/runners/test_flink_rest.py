@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ComponentDownError, ConfigurationError
-from runners.flink_failures import plain_failure
-from runners.flink_rest import FlinkRest, SavepointError, UnknownJobError, newest_checkpoint
+from runners.flink.failures import plain_failure
+from runners.flink.rest import FlinkRest, SavepointError, UnknownJobError, newest_checkpoint
 from tests.support.flink_stub import A, B, StubCluster, StubJob, checkpoint, serving
 from tests.support.processes import ROOT
 
@@ -205,7 +205,7 @@ def test_an_address_that_cannot_be_is_refused(address: str) -> None:
 
 
 def test_a_proxy_of_the_environment_is_not_asked(cluster: StubCluster) -> None:
-    look = f"from runners.flink_rest import FlinkRest; print(len(FlinkRest({cluster.address!r}).jobs()))"
+    look = f"from runners.flink.rest import FlinkRest; print(len(FlinkRest({cluster.address!r}).jobs()))"
     proxies = {"http_proxy": f"http://127.0.0.1:{closed_port()}", "no_proxy": "", "NO_PROXY": "", "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", look], env={**os.environ, **proxies}, capture_output=True, text=True, check=False)
     assert done.stdout == "1\n", done.stderr

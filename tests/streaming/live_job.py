@@ -13,11 +13,11 @@ from pathlib import Path
 
 from pyiceberg.exceptions import NoSuchTableError
 
+from lake.location import Lake
+from lake.raw.segments import LogId, log_segments, logs_of
 from tests.support.lake_state import scan
 from tests.support.processes import PROJECT, ROOT
 from tests.support.stack import wait_for
-from transforms.lake.location import Lake
-from transforms.lake.segments import LogId, log_segments, logs_of
 
 TABLE = "validated.customer_event"
 _END_S = 60.0
@@ -33,7 +33,7 @@ class LiveJob:
             "--commit-every", "1s", "--late-panes", "1s", *options,
         ]  # fmt: skip
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.cli.main", *arguments],
+            [sys.executable, "-m", "cli.main", *arguments],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from pipelines.cli.main import main
-from runners.stack.stack import Stack
+from cli.main import main
+from devstack.stack import Stack
+from lake.location import Lake
+from lake.raw.segments import LogId, log_segments, logs_of, read_messages
 from tests.support.kafka import Broker, Record
 from tests.support.lake_state import scan
 from tests.support.processes import PROJECT
 from tests.support.stack import free_ports
 from tests.support.stream_population import START, track
 from transforms.kafka.connection import KafkaCluster
-from transforms.lake.location import Lake
-from transforms.lake.segments import LogId, log_segments, logs_of, read_messages
 
 NOWHERE = "kafka://localhost:1/t"
 FIRST_MS = int(START.timestamp() * 1000)

@@ -13,13 +13,13 @@ from random import Random
 import pytest
 import xxhash
 
-from runners.stack.stack import Stack
+from devstack.stack import Stack
+from lake.location import Lake
+from lake.raw.segments import LogId
 from tests.streaming.live_job import live_job
 from tests.support.kafka import Broker, Received, Record
 from tests.support.lake_state import row_digest, scan
 from tests.support.stream_population import track
-from transforms.lake.location import Lake
-from transforms.lake.segments import LogId
 
 NOW = ("--immediate", "off", "--early-panes", "1s")
 

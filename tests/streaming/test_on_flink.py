@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from contracts.project import Project
-from pipelines.ingest_options import IngestOptions
-from pipelines.topics import Submitted, ingest_topics
-from runners.stack.stack import Stack
+from contracts.spec.project import Project
+from devstack.stack import Stack
+from pipelines.ingest.options import IngestOptions
+from pipelines.ingest.topics import Submitted, ingest_topics
 from tests.streaming.live_job import landed, published_ids
 from tests.support.kafka import Broker, Record
 from tests.support.processes import PROJECT

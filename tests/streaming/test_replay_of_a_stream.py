@@ -13,14 +13,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from contracts.project import Project
-from pipelines.ingest_options import IngestOptions
-from pipelines.replay.promote import promote, rollback
+from contracts.spec.project import Project
+from devstack.stack import Stack
+from lake.ledger.ledger import LedgerEntry, source_ledger
+from lake.location import Lake
+from lake.tables.fold import GRID_S, fold_rows
+from operations.replay.promote import promote, rollback
+from pipelines.ingest.options import IngestOptions
+from pipelines.ingest.run import IngestReport
+from pipelines.ingest.topics import ingest_topics
+from pipelines.replay.options import ReplayOptions
 from pipelines.replay.run import run_replay
-from pipelines.replay_options import ReplayOptions
-from pipelines.run import IngestReport
-from pipelines.topics import ingest_topics
-from runners.stack.stack import Stack
 from tests.streaming.live_job import live_job, published_ids
 from tests.support import stream_population as population
 from tests.support.kafka import Broker, Record
@@ -28,9 +31,6 @@ from tests.support.lake_state import claimed, content_hash, scan
 from tests.support.processes import PROJECT
 from tests.support.stack import cancel_jobs, wait_for
 from tests.support.stream_population import START, Sent, track
-from transforms.converge.fold import GRID_S, fold_rows
-from transforms.lake.ledger import LedgerEntry, source_ledger
-from transforms.lake.location import Lake
 
 TABLE, LATE_TABLE = "validated.customer_event", "late.customer_event"
 PARTITIONS = 3

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import requests
 
-from runners.stack.cdp.component import DEFAULT_KEY_NAME, WRITE_KEY, missing_packages
+from devstack.cdp.component import DEFAULT_KEY_NAME, WRITE_KEY, missing_packages
 
 ROOT = Path(__file__).parents[2]
 _STOP_S = 15
@@ -145,7 +145,7 @@ class CdpEndpoint:
 
 
 def _start(data: Path, keys: Sequence[str], port: int) -> tuple[subprocess.Popen[str], str]:
-    command = [sys.executable, "-m", "runners.stack.cdp", "--port", str(port), "--data", str(data)]
+    command = [sys.executable, "-m", "devstack.cdp", "--port", str(port), "--data", str(data)]
     command += [part for key in keys for part in ("--write-key", key)]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import click
 
-from pipelines.cli.main import main
+from cli.main import main
 
 _HEAD = """\
 # Command line

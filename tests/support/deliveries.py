@@ -20,19 +20,19 @@ import yaml
 from click.testing import CliRunner
 from confluent_kafka import Producer
 
+from cli.main import main
 from contracts.compiler.rows import canonical_rows
-from contracts.project import BUILT_IN_DESTINATIONS, Project
-from pipelines.cli.main import main
-from pipelines.files import ingest_files
-from pipelines.ingest_options import IngestOptions
-from runners.stack.cdp.component import WRITE_KEY
+from contracts.spec.project import BUILT_IN_DESTINATIONS, Project
+from devstack.cdp.component import WRITE_KEY
+from lake.location import Lake
+from lake.tables.iceberg import published_files
+from lake.tables.publish import read_rows
+from pipelines.ingest.files import ingest_files
+from pipelines.ingest.options import IngestOptions
 from tests.support.cdp import CdpEndpoint
 from tests.support.processes import ROOT
 from tests.support.shop import WEBSHOP
-from transforms.converge.publish import read_rows
 from transforms.kafka.connection import KafkaCluster, KafkaConnection
-from transforms.lake.location import Lake
-from transforms.lake.tables import published_files
 
 BEGIN = datetime(2026, 11, 2, 8, tzinfo=UTC)
 RANGE = ("--start", "2026-11-02T00:00:00Z", "--end", "2026-11-03T00:00:00Z")
@@ -185,7 +185,7 @@ class DeliveryProject:
         )  # fmt: skip
 
     def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "pipelines.cli.main", *arguments, "--project", str(self.folder), "--json"]
+        return [sys.executable, "-m", "cli.main", *arguments, "--project", str(self.folder), "--json"]
 
     def deliver(self, cdp: CdpEndpoint, *options: str, code: int = 0) -> dict[str, Any]:
         """``headrace deliver`` to its end; its manifest."""

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from contracts.compiler.judge import text_form
 from contracts.compiler.values import convert
-from contracts.model import Column, ColumnType, Contract, EventTimeRule
-from contracts.rules import Compare, RequireAny, RequireWhen
-from contracts.source import DropRule, PayloadPath, SchemaVersionRule, SourceSpec
+from contracts.spec.model import Column, ColumnType, Contract, EventTimeRule
+from contracts.spec.rules import Compare, RequireAny, RequireWhen
+from contracts.spec.source import DropRule, PayloadPath, SchemaVersionRule, SourceSpec
 
 UnknownPolicy = Literal["keep", "drop", "reject"]
 EPOCH_TOKEN = "0001-01-01T00:00:00Z"  # what .NET writes for "no time": a timestamp in the common form that means nothing

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import strategies as st
 
 from contracts.codes import Violation
-from contracts.source import CsvDialect, FormatName, PayloadPath, SourceSpec
+from contracts.spec.source import CsvDialect, FormatName, PayloadPath, SourceSpec
+from lake.formats import Bookmark, ParsedRecords, avro_blocks, compression, format_for, json_array, lines, parquet_groups
+from lake.raw.files import scan_chunks
 from tests.support.compressed import gzip_members, zstd_frames
-from transforms.formats import Bookmark, ParsedRecords, avro_blocks, compression, format_for, json_array, lines, parquet_groups
-from transforms.lake.raw import scan_chunks
 
 CHUNK_BYTES = 64 << 20
 
@@ -178,8 +178,8 @@ _MEASURE = """
 import io, resource
 from tests.support.compressed import gzip_repeated, zstd_repeated
 from tests.support.format_laws import Repeated, spec_of
-from transforms.formats import Bookmark, format_for
-from transforms.lake.raw import scan_chunks
+from lake.formats import Bookmark, format_for
+from lake.raw.files import scan_chunks
 spec = spec_of({format!r})
 file = {make}
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -21,9 +21,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from runners.stack import pieces
-from runners.stack.gcs import answers, command
-from runners.stack.layout import Layout
+from devstack import pieces
+from devstack.gcs import answers, command
+from devstack.layout import Layout
 from tests.support.stack import wait_for
 
 _numbers = itertools.count()

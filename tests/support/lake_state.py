@@ -14,9 +14,9 @@ import pyarrow as pa
 import xxhash
 from pyiceberg.exceptions import NoSuchTableError
 
-from transforms.lake.ledger import LedgerEntry, compute_ledger
-from transforms.lake.location import Lake
-from transforms.lake.raw import raw_files
+from lake.ledger.ledger import LedgerEntry, compute_ledger
+from lake.location import Lake
+from lake.raw.files import raw_files
 
 Position = tuple[str, str, int]  # source, raw file, ordinal
 Verdict = tuple[str, str | None]  # outcome and, of dead letters, the code

@@ -31,7 +31,7 @@ def start_ingest(
     arguments = ["ingest", source, *inputs, "--lake", str(lake), "--project", str(PROJECT), "--max-rejected", "100%", *options]
     limit = file_limit_bytes
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.cli.main", *arguments],
+        [sys.executable, "-m", "cli.main", *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

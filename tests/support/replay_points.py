@@ -10,11 +10,11 @@ from unittest import mock
 
 from pyiceberg.catalog.sql import SqlCatalog
 
-from contracts.project import Project
-from pipelines.replay import promote as module
-from pipelines.replay.promote import Promotion, promote, rollback
-from transforms.lake.location import Lake
-from transforms.lake.storage.local import LocalStorage
+from contracts.spec.project import Project
+from lake.location import Lake
+from lake.storage.local import LocalStorage
+from operations.replay import promote as module
+from operations.replay.promote import Promotion, promote, rollback
 
 At = Callable[[str], None]
 VERBS: dict[str, Callable[[str, Project, Lake, At], Promotion]] = {"promote": promote, "rollback": rollback}

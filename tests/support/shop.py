@@ -9,15 +9,15 @@ from typing import Any
 
 import yaml
 
-from contracts.project import Project
-from pipelines.files import ingest_files
-from pipelines.ingest_options import IngestOptions
-from pipelines.replay.promote import Promotion, promote
+from contracts.spec.project import Project
+from lake.ledger.ledger import LedgerEntry, source_ledger
+from lake.location import Lake
+from lake.tables.publish import table_totals
+from operations.replay.promote import Promotion, promote
+from pipelines.ingest.files import ingest_files
+from pipelines.ingest.options import IngestOptions
+from pipelines.replay.options import ReplayOptions
 from pipelines.replay.run import ReplayReport, run_replay
-from pipelines.replay_options import ReplayOptions
-from transforms.converge.publish import table_totals
-from transforms.lake.ledger import LedgerEntry, source_ledger
-from transforms.lake.location import Lake
 
 WEBSHOP = Path(__file__).parents[2] / "examples" / "webshop"
 HOUR_US = 3_600_000_000

@@ -10,11 +10,11 @@ import pyarrow as pa
 import xxhash
 
 from contracts.compiler.schemas import PROVENANCE
+from lake.location import Lake
+from lake.tables.iceberg import Layout, ensure_table, published_files
+from lake.tables.publish import RangeFold, fold_range, publish
 from tests.support.lake_state import row_digest
-from transforms.converge.publish import RangeFold, fold_range, publish
 from transforms.cut import shards_of
-from transforms.lake.location import Lake
-from transforms.lake.tables import Layout, ensure_table, published_files
 
 NAME = "validated.thing"
 NUM_SHARDS = 2

@@ -27,8 +27,8 @@ from typing import Any
 
 import pytest
 
-from runners.stack.layout import Layout, Ports, Settings
-from runners.stack.stack import Stack
+from devstack.layout import Layout, Ports, Settings
+from devstack.stack import Stack
 
 DEADLINE_S = 120.0
 _POLL_S = 0.1

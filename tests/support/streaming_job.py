@@ -25,9 +25,9 @@ from apache_beam.transforms.combiners import CountCombineFn
 from apache_beam.transforms.periodicsequence import PeriodicImpulse
 from apache_beam.transforms.userstate import CombiningValueStateSpec
 
-from pipelines.submission import Attempt, record_submission, resumed_run_id
-from runners.flink_rest import FlinkRest
-from transforms.lake.location import Lake
+from lake.location import Lake
+from lake.runs.submission import Attempt, record_submission, resumed_run_id
+from runners.flink.rest import FlinkRest
 
 IMPULSE_S = 0.5
 _DEADLINE_S = 120.0

@@ -30,7 +30,7 @@ sys.exit(answer[0] if answer else 70)
 
 def serve(path: str) -> None:
     """Fork a child per call, until stdin ends."""
-    from pipelines.cli.main import main
+    from cli.main import main
 
     context = click.Context(main)
     for verb in main.list_commands(context):  # what takes long
@@ -69,7 +69,7 @@ def _answer(call: socket.socket) -> None:
 
 
 def _run() -> int:
-    from pipelines.cli.main import run
+    from cli.main import run
 
     try:
         run()

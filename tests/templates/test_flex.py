@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from cli.template import template as template_command
 from contracts.errors import ConfigurationError
-from contracts.project import Project
-from pipelines.cli.template import template as template_command
-from pipelines.ingest import IngestGraph
-from pipelines.templates.catalog import TEMPLATES, Template
-from pipelines.templates.flex import Target, as_text, check_spec, container_spec_of, flex_parameters, metadata_of
+from contracts.spec.project import Project
+from lake.location import Lake
+from pipelines.ingest.graph import IngestGraph
 from runners.dataflow import run_on_dataflow
-from transforms.lake.location import Lake
+from templates.build.catalog import TEMPLATES, Template
+from templates.build.flex import Target, as_text, check_spec, container_spec_of, flex_parameters, metadata_of
 
 ROOT = Path(__file__).parents[2]
 FLEX = ROOT / "templates" / "flex"

@@ -17,15 +17,15 @@ import yaml
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
+from cli.ingest import ingest
+from cli.job import supervise
+from cli.template import template
 from contracts.errors import ConfigurationError
-from contracts.project import Project
-from pipelines.cli.ingest import ingest
-from pipelines.cli.job import supervise
-from pipelines.cli.template import template
-from pipelines.ingest_options import IngestOptions
-from pipelines.options import parse
-from pipelines.templates.catalog import TEMPLATES as PIPELINES
-from pipelines.templates.kubernetes import Cluster, submission
+from contracts.spec.project import Project
+from pipelines.ingest.options import IngestOptions
+from runners.option_fields import parse
+from templates.build.catalog import TEMPLATES as PIPELINES
+from templates.build.kubernetes import Cluster, submission
 from transforms.kafka.connection import KafkaConnection
 
 ROOT = Path(__file__).parents[2]
@@ -254,4 +254,4 @@ def test_the_image_holds_what_the_manifests_run() -> None:
     assert packages == {"contracts", "transforms", "runners", "pipelines"}
     pool = CLUSTER["spec"]["taskManager"]["podTemplate"]["spec"]["containers"][1]
     assert "--container_executable=/opt/headrace/bin/flink-worker" in pool["args"]
-    assert "WORKDIR /opt/headrace" in image and "runners.flink_worker.launcher bin" in image
+    assert "WORKDIR /opt/headrace" in image and "runners.flink.worker.launcher bin" in image

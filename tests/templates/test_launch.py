@@ -14,15 +14,15 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from cli.launch import main, read_launch
+from cli.template import template as template_command
 from contracts.errors import ConfigurationError
-from pipelines.cli.template import template as template_command
-from pipelines.templates.catalog import TEMPLATES
-from pipelines.templates.flex import flex_parameters, metadata_of
-from pipelines.templates.launch import main, read_launch
-from pipelines.templates.parameters import arguments_of, check_parameters
+from lake.storage import storage_of
+from templates.build.catalog import TEMPLATES
+from templates.build.flex import flex_parameters, metadata_of
+from templates.build.parameters import arguments_of, check_parameters
 from tests.support.cdp import CdpEndpoint
 from tests.support.web_events import BASE_EVENTS
-from transforms.lake.storage import storage_of
 
 ROOT = Path(__file__).parents[2]
 WEBSHOP = ROOT / "examples" / "webshop"
@@ -59,7 +59,7 @@ def test_ingest_is_launched_from_its_own_metadata(tmp_path: Path, drop: Path) ->
     file.write_text(json.dumps({**given, "source": "web", "input": f"{drop}/events-0.jsonl {drop}/events-1.jsonl"}))
     lake = tmp_path / "lake"
     result = subprocess.run(
-        [sys.executable, "-m", "pipelines.cli.main", "template", "run", "ingest", "--local", "--parameters-file", file,
+        [sys.executable, "-m", "cli.main", "template", "run", "ingest", "--local", "--parameters-file", file,
          "-p", f"lake={lake}", "--project", WEBSHOP],
         capture_output=True, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
@@ -145,7 +145,7 @@ def test_a_launch_lands_files_and_leaves_a_job_for_the_launcher(
     tmp_path: Path, drop: Path, bucket: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What the launcher of a Flex Template then submits lies at ``--template_location``; the ledger is that of the next run."""
-    monkeypatch.setattr("pipelines.files.check_reachable", lambda lake: None)  # no workers here that would miss the catalog
+    monkeypatch.setattr("pipelines.ingest.files.check_reachable", lambda lake: None)  # no workers here that would miss the catalog
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "acme-cdp")
     (tmp_path / "headrace.yaml").write_text(f"catalog: sqlite:///catalog.db\nsources: [{WEBSHOP / 'sources'}]\n")
     given = ["--pipeline=ingest", "--source=web", f"--input={drop}", f"--lake={bucket}/lake", f"--project_folder={tmp_path}"]

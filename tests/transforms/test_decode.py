@@ -15,12 +15,12 @@ from apache_beam import coders
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
-from contracts.project import Project
+from contracts.spec.project import Project
+from lake.formats import ParsedRecords
 from transforms.batch import RowBatch
 from transforms.cut import Cut, cut_batches, shards_of
-from transforms.decode import DecodeRecords, RecordDecoder
-from transforms.formats import ParsedRecords
-from transforms.kafka.messages import MessageBatch
+from transforms.decode.decode import DecodeRecords, RecordDecoder
+from transforms.read.messages import MessageBatch
 
 PROJECT = Project.load(Path(__file__).parents[2] / "examples" / "webshop")
 HOUR_US = 3_600_000_000

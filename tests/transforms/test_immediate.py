@@ -11,15 +11,15 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from contracts.errors import ComponentDownError
-from contracts.project import Project
+from contracts.spec.project import Project
 from examples.webshop import generate as webshop
 from tests.support.stream_population import START, track
 from transforms import immediate
 from transforms.batch import RowBatch
-from transforms.decode import RecordDecoder
+from transforms.decode.decode import RecordDecoder
 from transforms.immediate import RecentIds, RowsTopic
 from transforms.kafka.connection import KafkaConnection
-from transforms.kafka.messages import MessageBatch
+from transforms.read.messages import MessageBatch
 
 SPEC, CONTRACT = Project.load(Path(webshop.__file__).parent).source("web")
 TOO_LARGE, TIMED_OUT = KafkaError.MSG_SIZE_TOO_LARGE, KafkaError._MSG_TIMED_OUT

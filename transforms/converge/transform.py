@@ -14,13 +14,13 @@ from apache_beam.transforms.trigger import AccumulationMode, AfterProcessingTime
 from apache_beam.transforms.window import GlobalWindows
 from pyiceberg.table import Table
 
+from lake.ledger.outcomes import Outcome, PositionOutcomes, runs_of
+from lake.location import Lake
+from lake.tables.iceberg import DEAD_LETTERS, PublishedFile, published_files
+from lake.tables.ipc import decode_rows
+from lake.tables.publish import RangeFold, fold_range, publish, read_positions
 from transforms.batch import RowBatch
-from transforms.converge.publish import RangeFold, fold_range, publish, read_positions
 from transforms.converge.upkeep import UpkeepPlan
-from transforms.ipc import decode_rows
-from transforms.lake.location import Lake
-from transforms.lake.tables import DEAD_LETTERS, PublishedFile, published_files
-from transforms.outcomes import Outcome, PositionOutcomes, runs_of
 
 coders.registry.register_coder(RangeFold, coders.FastPrimitivesCoder)
 Letters = Callable[[pa.Table, pa.Table], Iterable[tuple[int, int, int, pa.Table]]]

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass, field
 
 from contracts.errors import HeadraceError
-from transforms.lake.location import Lake
-from transforms.lake.upkeep import maintain
+from lake.location import Lake
+from lake.upkeep import maintain
 
 _EVERY_S = 20.0
 _MICROS = 1_000_000

@@ -11,11 +11,11 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.timestamp import Duration
 
+from lake.receipts.receipts import Counts
 from transforms.collector import collector_paused
 from transforms.deliver.desk import Delivery, Desk
-from transforms.deliver.receipts import Counts
-from transforms.garage import GARAGE
-from transforms.kafka.read import ReaderRestrictions, reader_names
+from transforms.read.kafka import ReaderRestrictions, reader_names
+from transforms.readers.pool import GARAGE
 
 _DOWN_S = 2  # until a reader whose destination is down is asked again by the runner
 _COLLECT_S = 0.05

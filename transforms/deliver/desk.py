@@ -10,20 +10,20 @@ from dataclasses import dataclass
 
 import msgspec
 
-from contracts.compiler.events import EventEncoder
-from contracts.destination import Destination
+from contracts.encode.events import EventEncoder
 from contracts.errors import ComponentDownError
-from contracts.model import Contract
-from contracts.suppressions import Suppressions
+from contracts.spec.destination import Destination
+from contracts.spec.model import Contract
+from contracts.spec.suppressions import Suppressions
+from lake.location import Lake
+from lake.raw.segments import LogId
+from lake.receipts.receipts import DELIVERED, Counts, LaneReceipts
+from lake.receipts.state import DOWN, ENDED, ReaderState, write_state
 from transforms.deliver.http.sink import HttpSink
 from transforms.deliver.lane import Lane, Sent, send_items
 from transforms.deliver.letters import settle_letters
-from transforms.deliver.receipts import DELIVERED, Counts, LaneReceipts
 from transforms.deliver.source import Lanes
-from transforms.deliver.state import DOWN, ENDED, ReaderState, write_state
-from transforms.kafka.progress import END_OF_TIME_US, PartitionProgress, ReaderProgress
-from transforms.lake.location import Lake
-from transforms.lake.segments import LogId
+from transforms.readers.progress import END_OF_TIME_US, PartitionProgress, ReaderProgress
 
 _LANE_BYTES = 4 << 20  # that may wait in a lane: several requests
 _DESK_BYTES = 64 << 20

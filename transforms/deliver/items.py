@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from contracts.compiler.events import Columns, EventEncoder
+from contracts.encode.events import Columns, EventEncoder
 
 MALFORMED = "malformed"  # reason of what came by a topic and is no row
 EVENT_OVERHEAD_BYTES = 400  # of an item beside its event: ids, tuples, list slots

@@ -7,13 +7,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from contracts.compiler.events import FILTERED, event_digest
+from contracts.encode.events import FILTERED, event_digest
+from lake.raw.segments import LogId
+from lake.receipts.receipts import BEFORE, DELIVERED, REFUSED, WITHHELD, Counts, DeliveredReceipts, LaneReceipts, Receipt
 from transforms.deliver.http.events import Outgoing, Result
 from transforms.deliver.http.limits import BatchLimits
 from transforms.deliver.http.sink import HttpSink
 from transforms.deliver.items import EVENT_OVERHEAD_BYTES, MALFORMED, Item
-from transforms.deliver.receipts import BEFORE, DELIVERED, REFUSED, WITHHELD, Counts, DeliveredReceipts, LaneReceipts, Receipt
-from transforms.lake.segments import LogId
 
 _MICROS = 1_000_000
 

@@ -20,11 +20,11 @@ from pyiceberg.expressions import And, EqualTo
 
 from contracts.codes import Code, Violation
 from contracts.compiler.timestamps import datetime_to_us
-from contracts.destination import Destination
-from contracts.model import Contract
-from transforms.converge.transform import fold_in_letters
-from transforms.cut import Cut
-from transforms.deliver.receipts import (
+from contracts.spec.destination import Destination
+from contracts.spec.model import Contract
+from lake.location import Lake
+from lake.raw.segments import LogId
+from lake.receipts.receipts import (
     DELIVERED,
     REFUSED,
     all_receipts,
@@ -35,10 +35,10 @@ from transforms.deliver.receipts import (
     list_receipts,
     read_receipts,
 )
+from lake.tables.iceberg import DEAD_LETTERS, WITHDRAWN
+from transforms.converge.transform import fold_in_letters
+from transforms.cut import Cut
 from transforms.deliver.table import digests
-from transforms.lake.location import Lake
-from transforms.lake.segments import LogId
-from transforms.lake.tables import DEAD_LETTERS, WITHDRAWN
 from transforms.letters import by_range, dead_letter_id_of, dead_letter_rows
 
 STAGE = "deliver"

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from contracts.compiler.events import EventEncoder
+from contracts.encode.events import EventEncoder
+from lake.raw.segments import LogId
 from transforms.deliver.items import Item
-from transforms.kafka.progress import ReaderProgress
-from transforms.lake.segments import LogId
+from transforms.readers.progress import ReaderProgress
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from contracts.compiler.events import EventEncoder
 from contracts.compiler.schemas import TIMESTAMP
-from transforms.converge.publish import read_columns, with_schema
+from contracts.encode.events import EventEncoder
+from lake.location import Lake
+from lake.raw.segments import LogId
+from lake.receipts.receipts import BEFORE, DELIVERED, REFUSED, all_receipts
+from lake.tables.iceberg import PublishedFile, published_files
+from lake.tables.publish import read_columns, with_schema
 from transforms.deliver.items import Item, items_of
-from transforms.deliver.receipts import BEFORE, DELIVERED, REFUSED, all_receipts
 from transforms.deliver.source import Read
-from transforms.kafka.progress import ReaderProgress
-from transforms.lake.location import Lake
-from transforms.lake.segments import LogId
-from transforms.lake.tables import PublishedFile, published_files
+from transforms.readers.progress import ReaderProgress
 
 SPAN_BITS = 32
 Which = Literal["unsettled", "refused", "all"]

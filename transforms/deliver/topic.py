@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from contracts.compiler.events import FILTERED, EventEncoder, Row
+from contracts.encode.events import FILTERED, EventEncoder, Row
+from lake.raw.segments import LogId
 from transforms.deliver.items import MALFORMED, Item, items_of
 from transforms.deliver.source import Read
-from transforms.kafka.poll import PartitionsReader
-from transforms.kafka.progress import ReaderProgress
-from transforms.kafka.read import KafkaSource, with_new_partitions
-from transforms.lake.segments import LogId
+from transforms.read.kafka import KafkaSource, with_new_partitions
+from transforms.read.poll import PartitionsReader
+from transforms.readers.progress import ReaderProgress
 
 _POLL_MESSAGES = 2_000
 

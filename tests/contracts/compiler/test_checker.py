@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from contracts.codes import Violation
 from contracts.compiler.checker import Checked, RecordChecker
-from contracts.model import Contract
-from contracts.project import Project
-from contracts.source import SourceSpec
+from contracts.spec.model import Contract
+from contracts.spec.project import Project
+from contracts.spec.source import SourceSpec
 from examples.webshop.generate import generate
+from lake.formats import Bookmark, format_for
 from tests.support.documents import (
     EPOCH_TOKEN,
     JSON_VALUES,
@@ -32,7 +33,6 @@ from tests.support.documents import (
     exactly,
 )  # fmt: skip
 from tests.support.mutate import STRINGS, TIMESTAMPS, mutate_record
-from transforms.formats import Bookmark, format_for
 
 WEBSHOP = Path(__file__).parents[3] / "examples" / "webshop"
 SOURCES = ("web", "mobile", "crm", "orders")

@@ -9,7 +9,7 @@ import pytest
 
 from contracts.compiler.columns import read_column
 from contracts.compiler.values import TextForm, convert
-from contracts.model import Column
+from contracts.spec.model import Column
 from tests.support.documents import JSON_VALUES, TEXT_VALUES, TYPED_VALUES, everything_contract
 
 COLUMNS = everything_contract().columns

@@ -18,15 +18,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contracts.compiler.events import Columns, EventEncoder, canonical_event, event_digest, timestamp_texts
 from contracts.compiler.rows import canonical_rows
-from contracts.destination import Condition, Destination, Placement, Secret, check_destination
-from contracts.model import Column, ColumnType
-from contracts.source import PayloadPath, plain_text
-from contracts.suppressions import NOTHING, Suppressions
+from contracts.encode.events import Columns, EventEncoder, canonical_event, event_digest, timestamp_texts
+from contracts.spec.destination import Condition, Destination, Placement, Secret, check_destination
+from contracts.spec.model import Column, ColumnType
+from contracts.spec.source import PayloadPath, plain_text
+from contracts.spec.suppressions import NOTHING, Suppressions
 from tests.support.documents import documents, everything_contract, everything_spec
-from transforms.decode import RecordDecoder
-from transforms.kafka.messages import MessageBatch
+from transforms.decode.decode import RecordDecoder
+from transforms.read.messages import MessageBatch
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CONTRACT = replace(

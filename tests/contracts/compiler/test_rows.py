@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from contracts.compiler.checker import RecordChecker
 from contracts.compiler.rows import MAX_AHEAD_US, MAX_BEHIND_US, FinishedColumns, RowFinisher
 from contracts.compiler.timestamps import MAX_US, MIN_US
-from contracts.model import Column, ColumnType, Contract, EventTimeRule
-from contracts.source import PayloadPath, SourceSpec
+from contracts.spec.model import Column, ColumnType, Contract, EventTimeRule
+from contracts.spec.source import PayloadPath, SourceSpec
 
 NOW = 1_793_613_600_000_000
 DAY = 86_400_000_000

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from contracts.compiler.checker import RecordChecker
 from contracts.compiler.schemas import PROVENANCE, arrow_type, json_schema, row_schema, to_arrow
-from contracts.model import Column, ColumnType
-from contracts.rules import RequireWhen
-from contracts.source import PayloadPath, SchemaVersionRule
+from contracts.spec.model import Column, ColumnType
+from contracts.spec.rules import RequireWhen
+from contracts.spec.source import PayloadPath, SchemaVersionRule
 from tests.support.documents import documents, everything_contract, everything_spec
 from tests.support.reference import validator
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from contracts.compiler.timestamps import MAX_US, MIN_US
 from contracts.compiler.values import Broken, TextForm, convert
-from contracts.model import Column, ColumnType
+from contracts.spec.model import Column, ColumnType
 from tests.support.documents import JSON_VALUES, TEXT_VALUES, TYPED_VALUES, everything_contract
 
 JSON, TEXT, COMMA = TextForm(), TextForm(text=True), TextForm(text=True, decimal=",")

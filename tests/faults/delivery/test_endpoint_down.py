@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runners.stack.stack import Stack
+from devstack.stack import Stack
 from tests.support.cdp import CdpEndpoint
 from tests.support.deliveries import DESTINATION, DeliveryProject, Sample, arrived
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runners.stack.stack import Stack
+from devstack.stack import Stack
 from tests.faults.delivery.test_bounded import EVENTS, FAULTS, IN_FLIGHT, RATE
 from tests.support.cdp import CdpEndpoint
 from tests.support.deliveries import RANGE, DeliveryProject, Sample, arrived, calm_requests

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from runners.stack.layout import Layout, Settings
-from runners.stack.stack import Stack
+from devstack.layout import Layout, Settings
+from devstack.stack import Stack
 from tests.faults.streaming.live_job import RATE, LiveJob
 from tests.support.processes import ROOT
 from tests.support.stack import free_ports, require_tools

@@ -15,15 +15,15 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from contracts.project import Project
-from runners.flink_rest import FlinkRest
-from runners.stack.stack import Stack
+from contracts.spec.project import Project
+from devstack.stack import Stack
+from lake.ledger.ledger import frontier
+from lake.ledger.logs import newest_window_time
+from lake.location import Lake
+from lake.raw.segments import LogId
+from runners.flink.rest import FlinkRest
 from tests.support.processes import PROJECT, ROOT
 from transforms.kafka.connection import KafkaCluster, KafkaConnection
-from transforms.lake.ledger import frontier
-from transforms.lake.location import Lake
-from transforms.lake.segments import LogId
-from transforms.lake.streams import newest_window_time
 
 SOURCE, DATASET = "web", "customer_event"
 TABLE, LATE_TABLE = f"validated.{DATASET}", f"late.{DATASET}"
@@ -154,7 +154,7 @@ class LiveJob:
 
     def _command(self, *arguments: str) -> list[str]:
         options = ("--lake", self.lake.root, "--project", str(PROJECT), "--json")
-        return [sys.executable, "-m", "pipelines.cli.main", *arguments, *options]
+        return [sys.executable, "-m", "cli.main", *arguments, *options]
 
     # --- what is published
 

@@ -12,11 +12,11 @@ import pyarrow.csv
 import xxhash
 from confluent_kafka import Consumer, TopicPartition
 
-from contracts.project import Project
+from contracts.spec.project import Project
+from lake.ledger.ledger import LedgerEntry, log_ledger
+from lake.raw.segments import LogId, log_segments, read_messages
 from tests.faults.streaming.live_job import IMMEDIATE, LATE_TABLE, SOURCE, TABLE, LiveJob
 from tests.support.processes import PROJECT
-from transforms.lake.ledger import LedgerEntry, log_ledger
-from transforms.lake.segments import LogId, log_segments, read_messages
 
 _COLUMNS = ("id", "kind", "time_ms", "partition", "offset")
 _SHOWN = 5

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from transforms.lake import segments
-from transforms.lake.location import Lake
-from transforms.lake.segments import MERGE_AT, LogId, PartitionLog, RawMessage, log_segments, read_messages
+from lake.location import Lake
+from lake.raw import segments
+from lake.raw.segments import MERGE_AT, LogId, PartitionLog, RawMessage, log_segments, read_messages
 
 LOG = LogId("events", "z_Ex5crURMSLZZ8D2EMHNQ", 0)
 

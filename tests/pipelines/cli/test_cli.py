@@ -21,7 +21,7 @@ BAD = _EVENT % (2, "secret-value")
 
 def headrace(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own."""
-    command = [sys.executable, "-m", "pipelines.cli.main", *arguments]
+    command = [sys.executable, "-m", "cli.main", *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=None, check=False)
 
 
@@ -159,12 +159,12 @@ def test_payload_keys_are_no_markup_and_ids_are_hidden(tmp_path: Path) -> None:
 
 
 def test_revealed_bytes_cannot_steer_the_terminal() -> None:
-    from pipelines.cli.deadletter import printable
+    from cli.deadletter import printable
 
     assert printable(b"a\x1b[2J\r\xff\n\xc3\xbc\xe2\x80\xae") == "a\\x1b[2J\\r\\xff\nü\\u202e"
 
 
 def test_a_reader_that_goes_away_is_no_error(lake: Path) -> None:
-    command = f"{sys.executable} -m pipelines.cli.main status --lake {lake} --project {PROJECT} --json | head -c 1"
+    command = f"{sys.executable} -m cli.main status --lake {lake} --project {PROJECT} --json | head -c 1"
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.stderr == ""

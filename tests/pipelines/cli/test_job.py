@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from pipelines.cli.job import job
-from pipelines.submission import Attempt, read_submission, record_ending, record_submission
+from cli.job import job
+from lake.location import Lake
+from lake.runs.submission import Attempt, read_submission, record_ending, record_submission
 from tests.support.flink_stub import A, B, C, StubCluster, StubJob, checkpoint, serving
 from tests.support.processes import ROOT
-from transforms.lake.location import Lake
 
 RUN = "20261123T042512483350Z-web-5c9be0"
 OTHER = "20261123T051500000000Z-orders-0aa1f2"
@@ -284,7 +284,7 @@ def test_a_lost_run_can_be_given_up_so_that_nothing_starts_it_again(scene: Scene
 
 
 def supervise(scene: Scene, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "pipelines.cli.main", "job", "supervise", RUN, "--every", "1s", *arguments]
+    command = [sys.executable, "-m", "cli.main", "job", "supervise", RUN, "--every", "1s", *arguments]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, cwd=scene.folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

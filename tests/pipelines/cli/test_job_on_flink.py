@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipelines.submission import Ending, read_submission
-from pipelines.supervision import Event, Supervisor
-from runners.flink_rest import FlinkRest, newest_checkpoint
-from runners.stack.stack import Stack
+from devstack.stack import Stack
+from lake.location import Lake
+from lake.runs.submission import Ending, read_submission
+from runners.flink.rest import FlinkRest, newest_checkpoint
+from runners.jobs.supervise import Event, Supervisor
 from tests.support.processes import ROOT
 from tests.support.stack import wait_for
-from transforms.lake.location import Lake
 
 STREAMING_JOB = (sys.executable, "-m", "tests.support.streaming_job")
 DEADLINE_S = 120.0
@@ -67,7 +67,7 @@ class Ticks:
 
     def headrace(self, *arguments: str) -> Any:
         """``headrace job …``'s document."""
-        command = [sys.executable, "-m", "pipelines.cli.main", "job", *arguments, "--lake", self.lake.root, "--json"]
+        command = [sys.executable, "-m", "cli.main", "job", *arguments, "--lake", self.lake.root, "--json"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

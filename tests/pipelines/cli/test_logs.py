@@ -17,22 +17,22 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from contracts.project import Project
-from pipelines.cli.deadletter import deadletter, short_position
-from pipelines.cli.lake import lake as lake_verbs
-from pipelines.cli.status import status
-from pipelines.ingest import IngestGraph
-from pipelines.manifest import STARTED, write_document, write_started
-from pipelines.submission import Attempt, record_ending, record_submission
-from transforms.converge.publish import fold_range, publish
-from transforms.decode import RecordDecoder
-from transforms.kafka.messages import MessageBatch
-from transforms.lake import expire
-from transforms.lake.ledger import append_outcomes
-from transforms.lake.location import Lake
-from transforms.lake.segments import LogId, PartitionLog, RawMessage
-from transforms.lake.tables import DEAD_LETTERS, published_files
-from transforms.outcomes import Outcome, PositionOutcomes, runs_of
+from cli.deadletter import deadletter, short_position
+from cli.lake import lake as lake_verbs
+from cli.status import status
+from contracts.spec.project import Project
+from lake.ledger.ledger import append_outcomes
+from lake.ledger.outcomes import Outcome, PositionOutcomes, runs_of
+from lake.location import Lake
+from lake.raw.segments import LogId, PartitionLog, RawMessage
+from lake.runs.manifest import STARTED, write_document, write_started
+from lake.runs.submission import Attempt, record_ending, record_submission
+from lake.tables import expire
+from lake.tables.iceberg import DEAD_LETTERS, published_files
+from lake.tables.publish import fold_range, publish
+from pipelines.ingest.graph import IngestGraph
+from transforms.decode.decode import RecordDecoder
+from transforms.read.messages import MessageBatch
 
 PROJECT = Path(__file__).parents[3] / "examples" / "webshop"
 LOG = LogId("web-events", "AAAA", 2)

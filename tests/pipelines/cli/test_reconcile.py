@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from pipelines.cli.main import main
-from pipelines.reconcile.classes import CLASSES
-from pipelines.reconcile.document import moment
+from cli.main import main
+from operations.reconcile.classes import CLASSES
+from operations.reconcile.document import moment
 from tests.pipelines.reconcile.planted import DESTINATION, END_US, START_US, Plot
 from tests.support.cdp import CdpEndpoint
 

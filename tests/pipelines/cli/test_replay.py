@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from cli.main import main
 from examples.webshop import generate as webshop
-from pipelines.cli.main import main
+from lake.location import Lake
+from lake.runs.replays import Step, add_event, replay_of
 from pipelines.replay import run as module
-from pipelines.replay.record import Step, add_event, replay_of
 from tests.support.lake_state import scan
-from transforms.lake.location import Lake
 
 TABLE = "validated.customer_event"
 RANGE = ("--dataset", "customer_event", "--start", "2026-11-02T10:00:00Z", "--end", "2026-11-02T12:00:00Z")

@@ -18,13 +18,13 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from pipelines.cli.status import status
-from pipelines.deliveries import DeliveryState, deliveries
-from pipelines.manifest import STARTED, recent_runs, write_document, write_manifest, write_started
-from pipelines.submission import Attempt, record_ending, record_submission
+from cli.status import status
+from lake.location import Lake
+from lake.receipts.state import ReaderState, read_states, write_state
+from lake.runs.manifest import STARTED, recent_runs, write_document, write_manifest, write_started
+from lake.runs.submission import Attempt, record_ending, record_submission
+from operations.deliveries import DeliveryState, deliveries
 from tests.support.shop import Shop, event
-from transforms.deliver.state import ReaderState, read_states, write_state
-from transforms.lake.location import Lake
 
 ROOT = Path(__file__).parents[3]
 NOW = 1_795_000_000_000_000
@@ -311,7 +311,7 @@ def delivering(shop: Shop) -> Iterator[subprocess.Popen[str]]:
         endpoint = f"http://127.0.0.1:{free.getsockname()[1]}/v1/batch"
         command = ["deliver", "cdp", "--start", "2026-11-02T00:00:00Z", "--end", "2026-11-03T00:00:00Z"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.cli.main", *command, "--lake", shop.lake().root, "--project", str(shop.folder)],
+            [sys.executable, "-m", "cli.main", *command, "--lake", shop.lake().root, "--project", str(shop.folder)],
             cwd=ROOT, env={**os.environ, "CDP_ENDPOINT": endpoint, "CDP_KEY": "k"}, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:

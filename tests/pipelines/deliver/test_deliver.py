@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from lake.location import Lake
 from tests.support.cdp import CdpEndpoint
 from tests.support.deliveries import RANGE, DeliveryProject, Sample, arrived
 from transforms.deliver.letters import refused_letters
-from transforms.lake.location import Lake
 
 
 @pytest.fixture(scope="module")

@@ -14,20 +14,20 @@ from typing import Any
 
 import pyarrow as pa
 
-from contracts.compiler.events import EventEncoder, event_digest
 from contracts.compiler.values import CANONICAL_JSON
-from contracts.project import Project
-from pipelines.files import ingest_files
-from pipelines.ingest_options import IngestOptions
-from pipelines.reconcile.document import moment
-from pipelines.reconcile.options import ReconcileOptions
-from pipelines.reconcile.reconcile import reconcile
+from contracts.encode.events import EventEncoder, event_digest
+from contracts.spec.project import Project
+from lake.location import Lake
+from lake.raw.segments import LogId
+from lake.receipts.receipts import DELIVERED, REFUSED, WITHHELD, LaneReceipts, Receipt
+from lake.tables.iceberg import RANGE_COLUMNS, published_files
+from lake.tables.publish import fold_range, publish, read_rows
+from operations.reconcile.document import moment
+from operations.reconcile.options import ReconcileOptions
+from operations.reconcile.reconcile import reconcile
+from pipelines.ingest.files import ingest_files
+from pipelines.ingest.options import IngestOptions
 from tests.support.cdp import CdpEndpoint
-from transforms.converge.publish import fold_range, publish, read_rows
-from transforms.deliver.receipts import DELIVERED, REFUSED, WITHHELD, LaneReceipts, Receipt
-from transforms.lake.location import Lake
-from transforms.lake.segments import LogId
-from transforms.lake.tables import RANGE_COLUMNS, published_files
 
 HOUR_US = 3_600_000_000
 NOW_US = time.time_ns() // 1_000

@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from contracts.errors import ComponentDownError, ConfigurationError
-from pipelines.reconcile import url_export
-from pipelines.reconcile.document import moment
-from pipelines.reconcile.rows import HOUR_US
-from pipelines.reconcile.url_export import spans_of
+from operations.reconcile import url_export
+from operations.reconcile.document import moment
+from operations.reconcile.rows import HOUR_US
+from operations.reconcile.url_export import spans_of
 from tests.pipelines.reconcile.planted import DESTINATION, NOW_US, OLD_US, START_US, Plant, found_in, line
 from tests.support.cdp import CdpEndpoint
 

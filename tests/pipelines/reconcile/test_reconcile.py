@@ -11,20 +11,20 @@ from typing import Any
 
 import pytest
 
-from contracts.compiler.events import event_digest
 from contracts.compiler.timestamps import parse_timestamp
+from contracts.encode.events import event_digest
 from contracts.errors import ConfigurationError
-from pipelines.files import ingest_files
-from pipelines.ingest_options import IngestOptions
-from pipelines.reconcile import classes, url_export
-from pipelines.reconcile.causes import Commands
-from pipelines.reconcile.classes import CLASSES
-from pipelines.reconcile.document import moment
-from pipelines.reconcile.page import page
-from pipelines.reconcile.reconcile import reconcile
+from lake.receipts.receipts import DELIVERED
+from operations.reconcile import classes, url_export
+from operations.reconcile.causes import Commands
+from operations.reconcile.classes import CLASSES
+from operations.reconcile.document import moment
+from operations.reconcile.page import page
+from operations.reconcile.reconcile import reconcile
+from pipelines.ingest.files import ingest_files
+from pipelines.ingest.options import IngestOptions
 from tests.pipelines.reconcile.planted import BEGIN_US, END_US, HOUR_US, OLD_US, START_US, YOUNG_US, Plant, Plot, found_in, line
 from tests.support.cdp import CdpEndpoint
-from transforms.deliver.receipts import DELIVERED
 
 QUIET = ("delivered", "withheld", "filtered")
 MINUTE_US = 60_000_000

@@ -11,23 +11,23 @@ from typing import Any
 import pytest
 import yaml
 
+from cli.replay_view import show_difference
 from contracts.errors import ConfigurationError
-from contracts.project import Project
-from pipelines.cli.replay_view import show_difference
-from pipelines.files import ingest_files
-from pipelines.ingest_options import IngestOptions
-from pipelines.replay.difference import difference
-from pipelines.replay.page import page, write_page
-from pipelines.replay.promote import discard, promote, rollback
-from pipelines.replay.record import Step, add_event
+from contracts.spec.project import Project
+from lake.ledger.ledger import append_outcomes
+from lake.ledger.outcomes import Outcome, PositionOutcomes
+from lake.location import Lake
+from lake.raw.files import raw_files
+from lake.runs.replays import Step, add_event
+from lake.tables.iceberg import LEDGER
+from lake.tables.publish import table_totals
+from operations.replay.difference import difference
+from operations.replay.page import page, write_page
+from operations.replay.promote import discard, promote, rollback
+from pipelines.ingest.files import ingest_files
+from pipelines.ingest.options import IngestOptions
+from pipelines.replay.options import ReplayOptions
 from pipelines.replay.run import run_replay
-from pipelines.replay_options import ReplayOptions
-from transforms.converge.publish import table_totals
-from transforms.lake.ledger import append_outcomes
-from transforms.lake.location import Lake
-from transforms.lake.raw import raw_files
-from transforms.lake.tables import LEDGER
-from transforms.outcomes import Outcome, PositionOutcomes
 
 WEBSHOP = Path(__file__).parents[3] / "examples" / "webshop"
 HOUR_US = 3_600_000_000

@@ -10,14 +10,14 @@ import pytest
 import yaml
 
 from contracts.errors import ConfigurationError
+from lake.runs.replays import Step, add_event, replay_of
+from lake.tables.iceberg import published_files
+from lake.tables.publish import fold_range, publish, read_rows
+from lake.upkeep import list_tables
+from operations.replay.promote import discard, promote, rollback
 from pipelines.replay.plan import make_plan
-from pipelines.replay.promote import discard, promote, rollback
-from pipelines.replay.record import Step, add_event, replay_of
 from pipelines.replay.run import resume_replay, run_replay
 from tests.support.shop import DAY, HOUR_US, LINES, TABLE, Shop, event, strict
-from transforms.converge.publish import fold_range, publish, read_rows
-from transforms.lake.tables import published_files
-from transforms.lake.upkeep import list_tables
 
 
 @pytest.fixture

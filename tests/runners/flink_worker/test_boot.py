@@ -19,8 +19,8 @@ import grpc
 import pytest
 from apache_beam.portability.api import beam_fn_api_pb2_grpc, beam_provision_api_pb2, beam_provision_api_pb2_grpc
 
-from runners.flink_worker.launcher import MALLOC, write_launcher
-from runners.stack.processes import ProcessIdentity
+from devstack.processes import ProcessIdentity
+from runners.flink.worker.launcher import MALLOC, write_launcher
 from tests.support.stack import wait_for
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from runners.stack.processes import ProcessIdentity
-from runners.stack.stack import Stack
+from devstack.processes import ProcessIdentity
+from devstack.stack import Stack
 from tests.support.stack import DEADLINE_S, flink, free_ports, jobs, wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -157,7 +157,7 @@ def test_metrics_of_both_flink_processes_are_served(stack: Stack) -> None:
 
 def test_memory_that_flink_cannot_divide_is_refused_in_a_sentence(private_stack: Stack) -> None:
     from contracts.errors import ConfigurationError
-    from runners.stack.layout import Settings
+    from devstack.layout import Settings
 
     small = Stack(private_stack.layout, Settings(ports=free_ports(), taskmanager_memory="800m"))
     with pytest.raises(ConfigurationError, match="give more with --taskmanager-memory"):

@@ -7,10 +7,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from pipelines.cli.main import main
-from runners.stack.gcs import BUCKET
-from runners.stack.stack import EXTRA, USUAL, Stack
-from transforms.lake.storage.gcs import gcs_storage
+from cli.main import main
+from devstack.gcs import BUCKET
+from devstack.stack import EXTRA, USUAL, Stack
+from lake.storage.gcs import gcs_storage
 
 
 def test_the_emulator_keeps_its_objects_when_it_is_killed(private_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

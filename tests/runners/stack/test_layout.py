@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ConfigurationError
-from runners.stack.layout import Layout, Ports, Settings
+from devstack.layout import Layout, Ports, Settings
 
 ROOT = Path(__file__).parents[3]
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ComponentDownError, ConfigurationError
-from runners.stack import pieces, recipes
-from runners.stack.lock import held
-from runners.stack.manifest import damage, write_manifest
-from runners.stack.pieces import Piece, fetch_pieces
-from runners.stack.toolbox import Toolbox
+from devstack import pieces, recipes
+from devstack.lock import held
+from devstack.manifest import damage, write_manifest
+from devstack.pieces import Piece, fetch_pieces
+from devstack.toolbox import Toolbox
 from tests.support.stack import wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -79,7 +79,7 @@ def test_a_killed_download_leaves_nothing_in_place_and_is_done_again(tmp_path: P
     script = f"""
 import signal, sys
 from pathlib import Path
-from runners.stack.pieces import Piece, fetch_pieces
+from devstack.pieces import Piece, fetch_pieces
 def make(folder, toolbox):
     (folder / "half.jar").write_bytes(b"ab")
     print("half", flush=True)
@@ -170,7 +170,7 @@ def test_ctrl_c_ends_the_tool_too(tmp_path: Path, fake_maven: Callable[[str], No
     fake_maven(f"echo $$ > {tmp_path}/pid; exec sleep 600")
     script = f"""
 from pathlib import Path
-from runners.stack import pieces
+from devstack import pieces
 pieces.fetch_pieces([pieces.KAFKA], Path({str(tmp_path)!r}) / "downloads", lambda line: None)
 """
     pid = tmp_path / "pid"

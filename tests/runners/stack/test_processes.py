@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runners.stack.processes import ProcessIdentity, command_of, listener, marked, port_is_free, spawn, stop
+from devstack.processes import ProcessIdentity, command_of, listener, marked, port_is_free, spawn, stop
 from tests.support.stack import wait_for
 
 _IDLE = "import signal; signal.pause()"

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from cli.main import main
 from contracts.errors import ComponentDownError, ConfigurationError
-from pipelines.cli.main import main
-from runners.stack.kafka import answers
-from runners.stack.layout import Ports, Settings
-from runners.stack.lock import held
-from runners.stack.processes import ProcessIdentity
-from runners.stack.stack import Stack
+from devstack.kafka import answers
+from devstack.layout import Ports, Settings
+from devstack.lock import held
+from devstack.processes import ProcessIdentity
+from devstack.stack import Stack
 from tests.support.stack import free_ports, wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -177,7 +177,7 @@ def test_up_status_down_on_the_command_line(cli: CliRunner, private_stack: Stack
 
 
 def test_ctrl_c_during_up_leaves_nothing_running(cli: CliRunner, private_stack: Stack) -> None:
-    command = [sys.executable, "-m", "pipelines.cli.main", "stack", "up", "--only", "kafka"]
+    command = [sys.executable, "-m", "cli.main", "stack", "up", "--only", "kafka"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as up:
         wait_for(lambda: private_stack.pid("kafka") is not None, "the broker's process")
         up.send_signal(signal.SIGINT)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.compiler.schemas import PROVENANCE
-from transforms.converge.fold import GRID_S, add_hashes, content_hash, fold_rows, identity_of
+from lake.tables.fold import GRID_S, add_hashes, content_hash, fold_rows, identity_of
 
 SCHEMA = pa.schema([pa.field("event_id", pa.string()), pa.field("content", pa.string()), *PROVENANCE])
 ORDER = ("_rank", "_fingerprint", "_row_hash", "_source", "_raw_file", "_position")

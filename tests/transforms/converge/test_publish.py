@@ -15,13 +15,13 @@ import pyarrow as pa
 import pytest
 
 from contracts.errors import ConfigurationError, LayoutMismatchError
+from lake.location import Lake
+from lake.tables.iceberg import Layout, ensure_table, published_files
+from lake.tables.publish import RangeFold, publish, read_columns, read_positions, read_rows, with_schema
+from lake.upkeep import compact
 from tests.support.lake_state import claimed, content_hash, scan
 from tests.support.small_tables import DAY_S, NAME, NUM_SHARDS, SCHEMA, WIDER, folds_of, make, put, put_many, row
-from transforms.converge.publish import RangeFold, publish, read_columns, read_positions, read_rows, with_schema
 from transforms.cut import shards_of
-from transforms.lake.location import Lake
-from transforms.lake.tables import Layout, ensure_table, published_files
-from transforms.lake.upkeep import compact
 
 Rows = list[dict[str, Any]]
 

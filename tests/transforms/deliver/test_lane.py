@@ -13,13 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contracts.compiler.events import FILTERED, event_digest
-from tests.transforms.deliver.http.scripted import rig
-from transforms.deliver.http.events import Outgoing, Result, delivered
-from transforms.deliver.http.sink import HttpSink
-from transforms.deliver.items import MALFORMED, Item
-from transforms.deliver.lane import Lane, Sent, send_items
-from transforms.deliver.receipts import (
+from contracts.encode.events import FILTERED, event_digest
+from lake.location import Lake
+from lake.raw.segments import LogId
+from lake.receipts.receipts import (
     BEFORE,
     DELIVERED,
     REFUSED,
@@ -28,8 +25,11 @@ from transforms.deliver.receipts import (
     Receipt,
     lane_receipts,
 )
-from transforms.lake.location import Lake
-from transforms.lake.segments import LogId
+from tests.transforms.deliver.http.scripted import rig
+from transforms.deliver.http.events import Outgoing, Result, delivered
+from transforms.deliver.http.sink import HttpSink
+from transforms.deliver.items import MALFORMED, Item
+from transforms.deliver.lane import Lane, Sent, send_items
 
 LOG = LogId("rows", "t1", 0)
 PLACES = 24

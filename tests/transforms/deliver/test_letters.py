@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from lake.raw.segments import LogId
+from lake.receipts.receipts import DELIVERED, MERGE_AT, REFUSED, LaneReceipts, Receipt, lane_folder
+from lake.tables.iceberg import DEAD_LETTERS
 from tests.support.shop import Shop, event
 from transforms.deliver.letters import refused_letters, settle_letters, withdraw_letters
-from transforms.deliver.receipts import DELIVERED, MERGE_AT, REFUSED, LaneReceipts, Receipt, lane_folder
-from transforms.lake.segments import LogId
-from transforms.lake.tables import DEAD_LETTERS
 
 TIME_US = 1_793_620_800_000_000  # 2026-11-02T12:00:00Z
 

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from transforms.deliver import receipts as module
-from transforms.deliver.receipts import (
+from lake.location import Lake
+from lake.raw.segments import LogId
+from lake.receipts import receipts as module
+from lake.receipts.receipts import (
     BEFORE,
     DELIVERED,
     FILTERED,
@@ -29,8 +31,6 @@ from transforms.deliver.receipts import (
     lanes_of,
     list_receipts,
 )
-from transforms.lake.location import Lake
-from transforms.lake.segments import LogId
 
 LOG = LogId("rows", "t1", 0)
 _LANES = itertools.count(1)

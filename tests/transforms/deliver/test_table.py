@@ -16,20 +16,20 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.compiler.events import FILTERED, EventEncoder
 from contracts.compiler.schemas import row_schema
-from contracts.destination import Destination
-from contracts.model import Contract
-from contracts.suppressions import NOTHING
+from contracts.encode.events import FILTERED, EventEncoder
+from contracts.spec.destination import Destination
+from contracts.spec.model import Contract
+from contracts.spec.suppressions import NOTHING
+from lake.raw.segments import LogId
+from lake.receipts.receipts import BEFORE, DELIVERED, REFUSED, WITHHELD, LaneReceipts, Receipt
+from lake.tables.iceberg import PublishedFile, published_files
+from lake.tables.publish import read_columns
 from tests.support.shop import DAY, HOUR_US, TABLE, Shop
-from transforms.converge.publish import read_columns
 from transforms.deliver import table as module
 from transforms.deliver.items import Item
-from transforms.deliver.receipts import BEFORE, DELIVERED, REFUSED, WITHHELD, LaneReceipts, Receipt
 from transforms.deliver.table import SPAN_BITS, TableLanes, TableReader, digests, lanes_of_keys, spans
-from transforms.kafka.progress import PartitionProgress, ReaderProgress
-from transforms.lake.segments import LogId
-from transforms.lake.tables import PublishedFile, published_files
+from transforms.readers.progress import PartitionProgress, ReaderProgress
 
 DESTINATION = {
     "destination": "cdp", "dataset": "customer_event", "type": "segment", "endpoint": "http://127.0.0.1:9/v1/batch",

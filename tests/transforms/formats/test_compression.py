@@ -8,8 +8,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lake.formats.compression import DamagedInputError, compression_of, read_pieces
 from tests.support.compressed import gz, gzip_members, gzip_prefix, noise, zstd_frames
-from transforms.formats.compression import DamagedInputError, compression_of, read_pieces
 
 TEXT = b"".join(b'{"id":%d,"x":%d}\n' % (i, Random(i).randrange(10**9)) for i in range(60_000))
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.source import CsvDialect, SourceSpec
+from contracts.spec.source import CsvDialect, SourceSpec
 from tests.support.compressed import gz, gzip_members, zstd_frames
 from tests.support.format_laws import Seen, agree, is_damaged, packings, peak_megabytes, read_whole, small_pieces, spec_of
 

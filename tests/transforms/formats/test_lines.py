@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lake.formats.lines import TextPiece, read_text_pieces, text_encoding
 from tests.support.compressed import gz, gzip_members
 from tests.support.format_laws import packings, small_pieces
-from transforms.formats.lines import TextPiece, read_text_pieces, text_encoding
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.project import Project
-from contracts.source import SourceSpec
+from contracts.spec.project import Project
+from contracts.spec.source import SourceSpec
 from examples.webshop import generate as webshop
-from transforms.kafka.messages import MessageBatch, MessageBatchCoder
-from transforms.lake.segments import BATCH_BITS
+from lake.raw.segments import BATCH_BITS
+from transforms.read.messages import MessageBatch, MessageBatchCoder
 
 PROJECT = Project.load(Path(webshop.__file__).parent)
 

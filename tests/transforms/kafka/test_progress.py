@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.kafka.progress import (
+from transforms.late import NEVER_LATE_US
+from transforms.readers.progress import (
     END_OF_TIME_US,
     FUTURE_US,
     PartitionProgress,
@@ -17,7 +18,6 @@ from transforms.kafka.progress import (
     ReaderProgressTracker,
     watermarks,
 )
-from transforms.late import NEVER_LATE_US
 
 BOUND = 5
 NOW = 10_000_000_000

@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from runners.flink import salts_for, subtask_of
+from runners.flink.submit import salts_for, subtask_of
 from transforms.kafka.connection import Partitions
-from transforms.kafka.poll import OffsetGapError
-from transforms.kafka.progress import PartitionProgress, ReaderProgress
-from transforms.kafka.read import merge_partitions, owner_of, reader_name
+from transforms.read.kafka import merge_partitions, owner_of, reader_name
+from transforms.read.poll import OffsetGapError
+from transforms.readers.progress import PartitionProgress, ReaderProgress
 
 READ = ReaderProgress((PartitionProgress("t", "id", 0, next=7, max_us=5), PartitionProgress("t", "id", 2, next=4, max_us=9)), 3)
 

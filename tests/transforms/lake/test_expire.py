@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from pyiceberg.table.update.snapshot import ExpireSnapshots
 
+from lake.location import Lake
+from lake.tables.expire import expire_snapshots, orphans
+from lake.tables.publish import publish
+from lake.upkeep import compact
 from tests.support.lake_state import claimed, content_hash, scan, table_rows
 from tests.support.small_tables import DAY_S, NAME, folds_of, make, put, row
-from transforms.converge.publish import publish
-from transforms.lake.expire import expire_snapshots, orphans
-from transforms.lake.location import Lake
-from transforms.lake.upkeep import compact
 
 
 def filled(path: Path) -> Lake:

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.lake import landed
-from transforms.lake.landed import Landed, Positions, landed_log, merged_runs, parcels
-from transforms.lake.location import Lake
-from transforms.lake.segments import LogId, PartitionLog, RawMessage, position_of
-from transforms.outcomes import positions_of
+from lake.ledger.outcomes import positions_of
+from lake.location import Lake
+from lake.raw import positions as landed
+from lake.raw.positions import Landed, Positions, landed_log, merged_runs, parcels
+from lake.raw.segments import LogId, PartitionLog, RawMessage, position_of
 
 LOG = LogId("events", "tid", 3)
 RUNS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 8)), max_size=12).map(

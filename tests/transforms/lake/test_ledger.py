@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.lake import ledger
-from transforms.lake.landed import Positions, Stretch
-from transforms.lake.ledger import FileOutcomes, LedgerEntry, append_outcomes, compute_ledger, outcomes_of, unfinished
-from transforms.lake.location import Lake
-from transforms.lake.raw import RawFile
-from transforms.lake.tables import LEDGER, LEDGER_SCHEMA, ensure_table
-from transforms.outcomes import Outcome, PositionOutcomes, positions_of, runs_of
+from lake.ledger import ledger
+from lake.ledger.ledger import FileOutcomes, LedgerEntry, append_outcomes, compute_ledger, outcomes_of, unfinished
+from lake.ledger.outcomes import Outcome, PositionOutcomes, positions_of, runs_of
+from lake.location import Lake
+from lake.raw.files import RawFile
+from lake.raw.positions import Positions, Stretch
+from lake.tables.iceberg import LEDGER, LEDGER_SCHEMA, ensure_table
 
 
 def lake_at(path: Path) -> Lake:

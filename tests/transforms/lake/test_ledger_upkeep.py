@@ -10,13 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from lake.ledger import upkeep as ledger_upkeep
+from lake.ledger.ledger import append_outcomes
+from lake.ledger.outcomes import Outcome, PositionOutcomes, positions_of
+from lake.ledger.upkeep import merge_ledger, merged_rows
+from lake.location import Lake
+from lake.tables.iceberg import LEDGER, LEDGER_SCHEMA, ensure_table
 from tests.support.lake_state import scan
-from transforms.lake import ledger_upkeep
-from transforms.lake.ledger import append_outcomes
-from transforms.lake.ledger_upkeep import merge_ledger, merged_rows
-from transforms.lake.location import Lake
-from transforms.lake.tables import LEDGER, LEDGER_SCHEMA, ensure_table
-from transforms.outcomes import Outcome, PositionOutcomes, positions_of
 
 Said = dict[tuple[str, str, str], set[int]]
 

@@ -11,15 +11,15 @@ import pyarrow as pa
 import pytest
 
 from contracts.codes import Code, Violation
-from contracts.source import PayloadPath, SourceSpec
-from tests.support.small_tables import DAY_S, NAME, make, put, row
-from transforms.converge.publish import fold_range, publish
-from transforms.lake import landed, ledger
-from transforms.lake.ledger import LedgerEntry, append_outcomes, frontier, log_ledger, source_ledger
-from transforms.lake.location import Lake
-from transforms.lake.raw import InputFile, land_file
-from transforms.lake.segments import LogId, PartitionLog, RawMessage, position_of
-from transforms.lake.tables import (
+from contracts.spec.source import PayloadPath, SourceSpec
+from lake.ledger import ledger
+from lake.ledger.ledger import LedgerEntry, append_outcomes, frontier, log_ledger, source_ledger
+from lake.ledger.outcomes import Outcome, PositionOutcomes, runs_of
+from lake.location import Lake
+from lake.raw import positions as landed
+from lake.raw.files import InputFile, land_file
+from lake.raw.segments import LogId, PartitionLog, RawMessage, position_of
+from lake.tables.iceberg import (
     DEAD_LETTER_SCHEMA,
     DEAD_LETTERS,
     LEDGER,
@@ -29,8 +29,9 @@ from transforms.lake.tables import (
     ensure_table,
     published_files,
 )
+from lake.tables.publish import fold_range, publish
+from tests.support.small_tables import DAY_S, NAME, make, put, row
 from transforms.letters import dead_letter_rows
-from transforms.outcomes import Outcome, PositionOutcomes, runs_of
 
 LOG, OTHER = LogId("events", "tid", 0), LogId("events", "tid", 1)
 

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ConfigurationError
-from contracts.source import CsvDialect, PayloadPath
-from tests.support.format_laws import small_pieces, spec_of
-from transforms.lake.location import Lake
-from transforms.lake.raw import (
+from contracts.spec.source import CsvDialect, PayloadPath
+from lake.location import Lake
+from lake.raw.files import (
     InputFile,
     Landing,
     RawFile,
@@ -24,7 +23,8 @@ from transforms.lake.raw import (
     raw_files,
     reader_id,
 )
-from transforms.lake.records import read_record
+from lake.raw.records import read_record
+from tests.support.format_laws import small_pieces, spec_of
 
 SPEC = spec_of("jsonl")
 TEN_O_CLOCK_S = 1_793_613_600

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from contracts.errors import ConfigurationError
-from contracts.source import PayloadPath, SourceSpec
-from transforms.kafka.messages import MessageBatch
-from transforms.lake.location import Lake
-from transforms.lake.raw import InputFile, land_file
-from transforms.lake.records import read_record
-from transforms.lake.segments import LogId, PartitionLog, RawMessage, position_of
+from contracts.spec.source import PayloadPath, SourceSpec
+from lake.location import Lake
+from lake.raw.files import InputFile, land_file
+from lake.raw.records import read_record
+from lake.raw.segments import LogId, PartitionLog, RawMessage, position_of
+from transforms.read.messages import MessageBatch
 
 LOG = LogId("events", "tid", 0)
 PAYLOADS = [b'{"batch": [{"a": 1}, {"a":  2}]}', b'{"batch": 7}', b"", b'{"batch": [{"a": 3}]}', b"{broken"]

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.errors import ConfigurationError
-from transforms.lake import segments
-from transforms.lake.landed import Positions, landed_log
-from transforms.lake.location import Lake
-from transforms.lake.segments import (
+from lake.location import Lake
+from lake.raw import segments
+from lake.raw.positions import Positions, landed_log
+from lake.raw.segments import (
     BATCH_BITS,
     LogId,
     PartitionLog,

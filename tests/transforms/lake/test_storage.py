@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ComponentDownError, ConfigurationError
+from lake.location import Lake
+from lake.objects import put_if_absent
+from lake.raw.files import expand_inputs
+from lake.storage import Storage, storage_of
+from lake.storage.gcs import READ_BYTES, GcsStorage, gcs_storage
+from lake.storage.iceberg import GcsFileIO
 from tests.support.gcs import FAULTS, STATUSES, FaultyProxy, faulty, make_bucket
-from transforms.lake.location import Lake
-from transforms.lake.objects import put_if_absent
-from transforms.lake.raw import expand_inputs
-from transforms.lake.storage import Storage, storage_of
-from transforms.lake.storage.gcs import READ_BYTES, GcsStorage, gcs_storage
-from transforms.lake.storage.iceberg import GcsFileIO
 
 ODD = "a b/ü#?%&=+.txt"
 
@@ -263,7 +263,7 @@ def test_pyiceberg_writes_whole_objects_or_none(bucket: str) -> None:
 def test_without_the_client_library_it_is_said_how_to_install_it() -> None:
     code = (
         "import sys; sys.modules['google.cloud.storage'] = None\n"
-        "from transforms.lake.storage import storage_of\n"
+        "from lake.storage import storage_of\n"
         "from contracts.errors import ConfigurationError\n"
         "try: storage_of('gs://b/x')\n"
         "except ConfigurationError as error: print(error)\n"

@@ -11,9 +11,9 @@ import pytest
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.manifest import ManifestFile
 
+from lake.location import NAMESPACES, Lake
+from lake.tables.iceberg import UPKEEP_PROPERTIES, Layout, _ReadOnce, committed, ensure_table, published_files
 from tests.support.small_tables import DAY_S, NAME, NUM_SHARDS, SCHEMA, WIDER, make, put, row
-from transforms.lake.location import NAMESPACES, Lake
-from transforms.lake.tables import UPKEEP_PROPERTIES, Layout, _ReadOnce, committed, ensure_table, published_files
 
 
 def test_lake_and_table_are_made_once_by_many_at_once(tmp_path: Path) -> None:

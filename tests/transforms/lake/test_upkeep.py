@@ -10,15 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lake import upkeep
+from lake.ledger.ledger import append_outcomes
+from lake.ledger.outcomes import Outcome, PositionOutcomes, positions_of
+from lake.location import Lake
+from lake.tables.iceberg import LEDGER, LEDGER_SCHEMA, ensure_table, published_files
+from lake.upkeep import compact, folded_tables, list_tables, maintain
 from tests.support.lake_state import claimed, content_hash, scan, table_rows
 from tests.support.small_tables import DAY_S, NAME, NUM_SHARDS, make, put, row
 from transforms.cut import shards_of
-from transforms.lake import upkeep
-from transforms.lake.ledger import append_outcomes
-from transforms.lake.location import Lake
-from transforms.lake.tables import LEDGER, LEDGER_SCHEMA, ensure_table, published_files
-from transforms.lake.upkeep import compact, folded_tables, list_tables, maintain
-from transforms.outcomes import Outcome, PositionOutcomes, positions_of
 
 
 def filled(path: Path) -> Lake:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import httpx
 
-from contracts.destination import Destination
 from contracts.errors import ConfigurationError
+from contracts.spec.destination import Destination
 from transforms.deliver.http import events as outcomes
 from transforms.deliver.http.answers import Answer, Fate, Verdict, fate_of
 from transforms.deliver.http.client import Client, TransportFailure

@@ -13,11 +13,11 @@ import pytest
 import requests
 from click.testing import CliRunner
 
+from cli.main import main
 from contracts.errors import ConfigurationError
-from pipelines.cli.main import main
-from runners.stack.cdp.component import WRITE_KEY, answers, check_installed
-from runners.stack.layout import Layout
-from runners.stack.stack import EXTRA, USUAL, Stack
+from devstack.cdp.component import WRITE_KEY, answers, check_installed
+from devstack.layout import Layout
+from devstack.stack import EXTRA, USUAL, Stack
 from tests.support.cdp import CdpEndpoint
 
 ROOT = Path(__file__).parents[4]
@@ -91,7 +91,7 @@ def test_what_is_not_installed_is_named_with_the_command(tmp_path: Path, monkeyp
 
 
 def test_the_stack_is_imported_without_the_extra() -> None:
-    code = "import sys; sys.modules['starlette'] = sys.modules['uvicorn'] = None; import runners.stack.stack, pipelines.cli.stack"
+    code = "import sys; sys.modules['starlette'] = sys.modules['uvicorn'] = None; import devstack.stack, cli.stack"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -104,7 +104,7 @@ def test_the_stack_is_imported_without_the_extra() -> None:
     ],
 )
 def test_a_wrong_write_key_is_exit_2(tmp_path: Path, given: str, message: str) -> None:
-    command = [sys.executable, "-m", "runners.stack.cdp", "--port", "0", "--data", str(tmp_path), "--write-key", given]
+    command = [sys.executable, "-m", "devstack.cdp", "--port", "0", "--data", str(tmp_path), "--write-key", given]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, f"headrace: {message}\n")
 
@@ -112,7 +112,7 @@ def test_a_wrong_write_key_is_exit_2(tmp_path: Path, given: str, message: str) -
 def test_a_taken_port_and_a_taken_folder_are_exit_3(tmp_path: Path) -> None:
     with CdpEndpoint.started() as cdp:
         for port, data, message in ((cdp.port, tmp_path, f"port {cdp.port}: "), (0, cdp.data, "ledger.db: database is locked")):
-            command = [sys.executable, "-m", "runners.stack.cdp", "--port", str(port), "--data", str(data)]
+            command = [sys.executable, "-m", "devstack.cdp", "--port", str(port), "--data", str(data)]
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
             assert done.returncode == 3
             assert message in done.stderr

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runners.stack.cdp.dialects import EVENT_BYTES, RUDDERSTACK, SEGMENT, Dialect, RefusedError, judge, micros
+from devstack.cdp.dialects import EVENT_BYTES, RUDDERSTACK, SEGMENT, Dialect, RefusedError, judge, micros
 
 Event = dict[str, Any]
 

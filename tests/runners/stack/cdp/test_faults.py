@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from runners.stack.cdp.faults import KINDS, FaultPlan, Faults
+from devstack.cdp.faults import KINDS, FaultPlan, Faults
 
 OTHERS = [f"u-{number}" for number in range(1_000)]  # each event another user's
 

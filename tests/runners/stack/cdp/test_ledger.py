@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ComponentDownError
-from runners.stack.cdp.counters import Counters
-from runners.stack.cdp.dialects import Received
-from runners.stack.cdp.ledger import Ledger, Request
+from devstack.cdp.counters import Counters
+from devstack.cdp.dialects import Received
+from devstack.cdp.ledger import Ledger, Request
 
 
 @pytest.fixture

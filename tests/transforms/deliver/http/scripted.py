@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from contracts.destination import Destination, DialectName, Limits, Secret
+from contracts.spec.destination import Destination, DialectName, Limits, Secret
 from transforms.deliver.http.events import Outgoing
 from transforms.deliver.http.sink import HttpSink
 

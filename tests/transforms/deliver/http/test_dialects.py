@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contracts.destination import DialectName
+from contracts.spec.destination import DialectName
 from transforms.deliver.http.answers import Answer, Fate, fate_of
 from transforms.deliver.http.dialects import dialect_of
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.destination import Limits
 from contracts.errors import ConfigurationError
+from contracts.spec.destination import Limits
 from tests.transforms.deliver.http.scripted import destination
 from transforms.deliver.http.dialects import batch_limits, dialect_of
 from transforms.deliver.http.events import Outgoing

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from contracts.destination import Limits, Secret
 from contracts.errors import ConfigurationError
+from contracts.spec.destination import Limits, Secret
 from tests.transforms.deliver.http.scripted import EPOCH_S, SUCCESS, WRITE_KEY, Seen, Step, destination, event, events, rig
 from transforms.deliver.http.events import Outgoing, Result
 from transforms.deliver.http.sink import HttpSink

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.destination import Limits
+from contracts.spec.destination import Limits
 from tests.transforms.deliver.http.scripted import FakeClock, Scripted, Seen, destination, event
 from transforms.deliver.http.sink import HttpSink
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from contracts.destination import Limits
+from contracts.spec.destination import Limits
 from tests.support.cdp import CdpEndpoint
 from tests.transforms.deliver.http.scripted import destination, event
 from transforms.deliver.http.events import Outgoing, Result

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import httpx
 import pytest
 
-from contracts.destination import Limits
+from contracts.spec.destination import Limits
 from tests.transforms.deliver.http.scripted import SUCCESS, destination, event
 from transforms.deliver.http.events import Result
 from transforms.deliver.http.sink import HttpSink

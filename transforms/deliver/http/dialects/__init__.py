@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contracts.destination import Destination, DialectName
 from contracts.errors import ConfigurationError
+from contracts.spec.destination import Destination, DialectName
 from transforms.deliver.http.dialects.base import Dialect
 from transforms.deliver.http.dialects.rudderstack import RudderStack
 from transforms.deliver.http.dialects.segment import Segment

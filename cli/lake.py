@@ -1,0 +1,137 @@
+"""``headrace lake``: what lies in a lake, and its upkeep."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import click
+
+from cli.console import fail, json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
+from lake.ledger.logs import log_files
+from lake.raw.files import raw_files
+from lake.tables.expire import expire_snapshots, orphans
+from lake.tables.iceberg import LEDGER
+from lake.upkeep import all_tables, compact, folded_tables, list_tables
+from runners.option_fields import duration
+
+
+class _Duration(click.ParamType[int]):
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return value if isinstance(value, int) else duration(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r}: expected {error}", param, ctx)
+
+
+@click.group()
+def lake() -> None:
+    """Files and tables of a lake: list, compact, expire, clean."""
+
+
+@lake.command("files", epilog="\b\nExample:\n  headrace lake files --verify")
+@click.option("--verify", is_flag=True, help="Add up every row's hash again and compare; exit 1 if one differs.")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def files(verify: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Raw files per source, raw segments per log, and data files, rows and content hash per table."""
+    opened, _ = open_lake(lake, project)
+    tables = list(list_tables(opened, verify=verify))
+    logs = log_files(opened)
+    sources: dict[str, list[int]] = {}
+    for file in raw_files(opened):
+        totals = sources.setdefault(file.source, [0, 0, 0, 0])
+        for i, number in enumerate((1, file.records, file.size_bytes, int(file.damaged))):
+            totals[i] += number
+    if as_json:
+        raw = {name: dict(zip(("files", "records", "bytes", "damaged"), t, strict=True)) for name, t in sources.items()}
+        print_json({"raw": raw, "logs": logs, "tables": tables})
+    else:
+        if sources or not logs:
+            stdout.print(table(("raw", "files", "records", "bytes", "damaged"), [(n, *t) for n, t in sorted(sources.items())]))
+        if logs:
+            cells = [
+                (x.source, f"{x.topic}[{x.partition}]", x.segments, x.first_offset, x.end_offset, x.messages, x.size_bytes)
+                for x in logs
+            ]
+            stdout.print(table(("raw", "log", "segments", "from", "to", "messages", "bytes"), cells))
+        rows = [(t.table, t.files, t.rows, t.size_bytes, t.content_hash or "", _verdict(t.verified)) for t in tables]
+        stdout.print(table(("table", "files", "rows", "bytes", "content_hash", ""), rows))
+    if any(t.verified is False for t in tables):
+        fail("a table's files do not give the content hash that its snapshot claims", 1)
+
+
+def _verdict(verified: bool | None) -> str:
+    return "" if verified is None else "verified" if verified else "DIFFERS"
+
+
+@lake.command("compact", epilog="\b\nExample:\n  headrace lake compact --to 1d")
+@click.option("--to", "to_s", type=_Duration(), default="1d", show_default=True, help="Length of the merged ranges.")
+@click.option("--table", "only", metavar="NAME", help="Only this table, such as validated.customer_event.")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def compact_tables(to_s: int, only: str | None, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Merge small data files. Rows and content hashes stay as they are; safe beside running jobs. Of the ledger all small files."""
+    opened, _ = open_lake(lake, project)
+    done = []
+    for name in _chosen([*folded_tables(opened), *({LEDGER} & {*all_tables(opened)})], only):
+        before, after = compact(opened, name, to_s=to_s, run_id=f"compact-{secrets.token_hex(3)}")
+        done.append((name, before, after))
+    if as_json:
+        print_json([{"table": name, "files_before": before, "files_after": after} for name, before, after in done])
+    else:
+        stdout.print(table(("table", "files before", "files after"), done))
+
+
+@lake.command("expire", epilog="\b\nExample:\n  headrace lake expire --older-than 7d")
+@click.option("--older-than", "older_than_s", type=_Duration(), default="7d", show_default=True, help="Keep younger snapshots.")
+@click.option("--table", "only", metavar="NAME", help="Only this table, such as validated.customer_event.")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def expire(older_than_s: int, only: str | None, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Forget old snapshots of the tables, and delete the files that only they named. The current state stays, and so do raw files.
+
+    Keep more than the longest query takes, and more than the time from a checkpoint or savepoint to the job that starts from it.
+    """
+    opened, _ = open_lake(lake, project)
+    done = [(name, expire_snapshots(opened, name, keep_s=older_than_s)) for name in _chosen(all_tables(opened), only)]
+    if as_json:
+        print_json([{"table": name, "snapshots": e.snapshots, "files": e.files, "bytes": e.size_bytes} for name, e in done])
+    else:
+        cells = [(name, e.snapshots, e.files, e.size_bytes) for name, e in done]
+        stdout.print(table(("table", "snapshots expired", "files deleted", "bytes"), cells))
+
+
+def _chosen(names: list[str], only: str | None) -> list[str]:
+    if only and only not in names:
+        fail(f"no table {only!r}; there is: {', '.join(names)}", 2)
+    return [only] if only else names
+
+
+@lake.command("clean", epilog="\b\nExample:\n  headrace lake clean --older-than 1d --dry-run")
+@click.option("--older-than", "older_than_s", type=_Duration(), default="1d", show_default=True, help="Spare younger files.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def clean(older_than_s: int, dry_run: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Delete files that crashed or overtaken runs left behind and that no snapshot names. Raw files are never touched."""
+    opened, _ = open_lake(lake, project)
+    found = list(orphans(opened, older_than_s))
+    size = sum(file.size_bytes for file in found)
+    if not dry_run:
+        opened.storage.map(opened.storage.delete, [file.location for file in found])
+    if as_json:
+        names = [file.location.removeprefix(f"{opened.root}/") for file in found]
+        print_json({"files": names, "bytes": size, "deleted": not dry_run})
+        return
+    stdout.print(f"{len(found):,} files, {size:,} bytes {'would be' if dry_run else 'were'} deleted")

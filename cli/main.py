@@ -1,0 +1,75 @@
+"""``headrace``: the verbs."""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+import click
+
+from contracts.version import VERSION
+
+_EPILOG = """\b
+Exit codes: 0 the ledger adds up; 1 the data said no (all good output is written all the same);
+2 wrong use; 3 a component is down.
+"""
+
+
+# Verb, and what it does in a few words. Its module is loaded when it is asked for: Beam takes a second to import.
+_VERBS = {
+    "contract": "Contracts and source specs: check, export.",
+    "deadletter": "Rejected records: list them, explain one, count them.",
+    "deliver": "Rows to a destination: in order, within its limits, each accounted for.",
+    "ingest": "Land files, check every record, fold the good ones into tables.",
+    "job": "Streaming jobs on Flink: list, look, stop, cancel, supervise.",
+    "lake": "Files and tables of a lake: list, compact, expire, clean.",
+    "reconcile": "What should be at a destination against what it has, id by id.",
+    "replay": "Rebuild windows from raw on a branch: plan, run, diff, promote, roll back.",
+    "stack": "A local Kafka and Flink for development and tests: start, look, stop.",
+    "status": "The last runs, and what became of their records.",
+    "template": "Pipelines as templates for Dataflow and Kubernetes: list, build, validate, run.",
+}
+
+
+class _Verbs(click.Group):
+    """Loads a verb's module only when that verb is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        command = getattr(importlib.import_module(f"cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_VERBS.items()))
+
+
+@click.group(cls=_Verbs, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(VERSION, prog_name="headrace")
+def main() -> None:
+    """The data pipeline layer of a Customer Data Platform: raw events in, validated tables and explained dead letters out."""
+
+
+def run() -> None:
+    """The console script. Ctrl-C ends with 130 and one line; everything that was committed stays, and a second run goes on."""
+    try:
+        code = main(standalone_mode=False)
+    except click.Abort:
+        click.echo("headrace: stopped. What was committed stays; run the same command again to go on.", err=True)
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except BrokenPipeError:  # the reader of our output went away, as ``head`` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 0
+    raise SystemExit(code or 0)
+
+
+if __name__ == "__main__":
+    run()

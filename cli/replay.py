@@ -1,0 +1,276 @@
+"""``headrace replay``: rebuild windows from raw on a branch, look, and only then publish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.console import (
+    LEDGER_COLUMNS,
+    json_option,
+    lake_option,
+    ledger_cells,
+    open_lake,
+    plain_errors,
+    print_json,
+    progress,
+    project_option,
+    stdout,
+    table,
+)
+from cli.replay_view import show_difference
+from contracts.errors import ConfigurationError
+from lake.location import Lake
+from lake.runs.replays import Replay, Step, add_event, replay_of, replays
+from operations.replay.difference import difference
+from operations.replay.page import write_page
+from operations.replay.promote import Promotion, discard, promote, rollback
+from pipelines.replay.options import ReplayOptions
+from pipelines.replay.plan import ReplayPlan, make_plan, moment
+from pipelines.replay.run import ReplayReport, resume_replay, run_replay
+from runners.option_fields import click_options, parse
+
+_EPILOG = """\b
+The usual way:
+  headrace replay plan   mend-utm --dataset customer_event --start 2026-11-20T00:00:00Z --end 2026-11-21T00:00:00Z
+  headrace replay run    mend-utm --dataset customer_event --start 2026-11-20T00:00:00Z --end 2026-11-21T00:00:00Z
+  headrace replay diff   mend-utm --page mend-utm.html
+  headrace replay promote mend-utm
+  headrace replay rollback mend-utm        if it was a mistake after all
+
+A replay reads raw/ through the same graph as ingest, onto the Iceberg branch replay_NAME; the live tables change with promote only,
+in one commit. Every step that was killed is done by giving the same command again. Everything is on record: headrace replay list.
+"""
+
+
+@click.group(epilog=_EPILOG)
+def replay() -> None:
+    """Rebuild windows from raw on a branch, compare, promote, roll back."""
+
+
+def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click_options(ReplayOptions)(command)
+
+
+@replay.command("plan")
+@click.argument("name")
+@click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
+@_with_options
+@project_option
+@json_option
+@plain_errors
+def plan_(project: Path | None, as_json: bool, **given: Any) -> None:
+    """Show what a replay would read and rebuild; changes nothing."""
+    options = parse(ReplayOptions, given)
+    options.check()
+    lake, loaded = open_lake(options.lake, project)
+    plan = make_plan(options, loaded, lake)
+    if as_json:
+        print_json(plan.document())
+    else:
+        _show_plan(plan)
+
+
+@replay.command("run")
+@click.argument("name")
+@click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
+@_with_options
+@project_option
+@json_option
+@plain_errors
+def run(project: Path | None, as_json: bool, **given: Any) -> None:
+    """Rebuild the windows on the branch replay_NAME. By the name alone: go on with a replay that was begun."""
+    if given.get("dataset") is None and given.get("start") is None and given.get("end") is None:
+        lake, loaded = open_lake(given.get("lake"), project)
+        how = _how(given)
+        with progress() as show:
+            report = resume_replay(given["name"], how, loaded, lake, show)
+    else:
+        options = parse(ReplayOptions, given)
+        options.check()
+        lake, loaded = open_lake(options.lake, project)
+        with progress() as show:
+            report = run_replay(options, loaded, lake, show)
+    if as_json:
+        print_json(report)
+    else:
+        _show_run(report)
+    raise SystemExit(report.exit_code)
+
+
+def _how(given: dict[str, Any]) -> dict[str, Any]:
+    """What was given of how a replay runs, read as ``parse`` does."""
+    filler = {"name": given["name"], "dataset": "-", "start": "1970-01-01T00:00:00Z", "end": "1970-01-02T00:00:00Z"}
+    options = parse(ReplayOptions, {**{k: v for k, v in given.items() if v is not None}, **filler})
+    return {k: getattr(options, k) for k, v in given.items() if v not in (None, ()) and k not in ("name", "lake")}
+
+
+@replay.command("pause")
+@click.argument("name")
+@lake_option
+@project_option
+@plain_errors
+def pause(name: str, lake: str | None, project: Path | None) -> None:
+    """Let a running replay stop after its slice; headrace replay run NAME goes on."""
+
+    def check(known: dict[str, Replay]) -> None:
+        if known[name].step not in (Step.BEGUN, Step.RESUMED):
+            raise ConfigurationError(f"replay {name}: is {known[name].step}, not running")
+
+    opened, _ = open_lake(lake, project)
+    replay_of(opened, name)
+    add_event(opened, name, Step.PAUSE_ASKED, {}, check)
+    stdout.print(f"replay {name} pauses after its slice; headrace replay run {name} goes on")
+
+
+@replay.command("diff")
+@click.argument("name")
+@click.option("--page", metavar="FILE", type=click.Path(path_type=Path), help="Write one HTML page that needs nothing else.")
+@click.option("--samples", metavar="N", type=click.IntRange(0, 1000), default=5, help="Rows to show of each kind.  [default: 5]")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def diff(name: str, page: Path | None, samples: int, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Compare the branch with what is live: rows, hashes, columns, reasons, ledgers."""
+    opened, loaded = open_lake(lake, project)
+    with progress() as show:
+        document = difference(opened, loaded, name, samples=samples, report=show)
+    if page:
+        write_page(document, page)
+    if as_json:
+        print_json(document)
+    else:
+        show_difference(document)
+        if page:
+            stdout.print(f"page: {page}")
+
+
+@replay.command("promote")
+@click.argument("name")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def promote_(name: str, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Publish a finished replay in one commit; what live jobs published since is kept."""
+    opened, loaded = open_lake(lake, project)
+    _show_promotion(promote(name, loaded, opened), "promoted", as_json)
+
+
+@replay.command("rollback")
+@click.argument("name")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def rollback_(name: str, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Take a promotion back; what live jobs published since is kept."""
+    opened, loaded = open_lake(lake, project)
+    _show_promotion(rollback(name, loaded, opened), "rolled back", as_json)
+
+
+@replay.command("discard")
+@click.argument("name")
+@lake_option
+@project_option
+@plain_errors
+def discard_(name: str, lake: str | None, project: Path | None) -> None:
+    """Give a replay up; one that was promoted stays published, and can no longer be rolled back."""
+    opened, _ = open_lake(lake, project)
+    discard(name, opened)
+    stdout.print(f"replay {name} is discarded; headrace lake expire and lake clean take its files away")
+
+
+@replay.command("list")
+@click.argument("name", required=False)
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def list_(name: str | None, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """All replays of the lake; of one, everything that happened to it."""
+    opened, _ = open_lake(lake, project)
+    if name:
+        _show_events(replay_of(opened, name), as_json)
+        return
+    known = list(replays(opened).values())
+    if as_json:
+        print_json([_entry(item, opened) for item in known])
+        return
+    rows = [
+        [r.name, str(r.step), r.dataset, _span(r), r.events[0].at, r.events[0].by, r.spec.get("reason") or ""]
+        for r in reversed(known)
+    ]
+    stdout.print(table(["replay", "state", "dataset", "windows", "begun", "by", "reason"], rows) if rows else "no replays")
+
+
+def _span(item: Replay) -> str:
+    low, high = item.ranges[0][0], item.ranges[-1][1]
+    return f"{moment(low)} to {moment(high)}" + (f" ({len(item.ranges)} ranges)" if len(item.ranges) > 1 else "")
+
+
+def _entry(item: Replay, lake: Lake) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "state": item.step,
+        "branch": item.branch,
+        "lake": lake.root,
+        "spec": item.spec,
+        "events": item.events,
+    }
+
+
+def _show_events(item: Replay, as_json: bool) -> None:
+    if as_json:
+        print_json({"name": item.name, "state": item.step, "spec": item.spec, "events": item.events})
+        return
+    rows = [[e.number, e.at, str(e.step), e.by, _told(e.details)] for e in item.events]
+    stdout.print(table(["no", "at", "what", "by", "details"], rows, title=f"{item.name}: {item.dataset}, {_span(item)}"))
+
+
+def _told(details: dict[str, Any]) -> str:
+    shown = ("approved_by", "reason", "snapshot_id", "rows", "content_hash", "added", "removed", "changed", "run_id")
+    return ", ".join(f"{key} {details[key]}" for key in shown if details.get(key) is not None)
+
+
+def _show_plan(plan: ReplayPlan) -> None:
+    stdout.print(f"dataset {plan.dataset}, contract {plan.contract.version}")
+    stdout.print(f"asked:   {moment(plan.asked[0])} to {moment(plan.asked[1])}")
+    for low, high in plan.ranges[:20]:
+        stdout.print(f"rebuilt: {moment(low)} to {moment(high)}")
+    if len(plan.ranges) > 20:
+        stdout.print(f"         and {len(plan.ranges) - 20} more ranges")
+    rows = [
+        [s.source, len(s.pieces), s.records, s.size_bytes, s.skipped, ", ".join(f"{n} {why}" for why, n in s.why.items())]
+        for s in plan.selections
+    ]
+    stdout.print(table(["source", "pieces of raw", "records", "bytes", "not read", "why"], rows))
+    stdout.print(f"{plan.windows:,} windows, {plan.records:,} records, about {plan.seconds:,.0f} s (from {plan.rate_from})")
+    stdout.print("read by: " + (", ".join(plan.consumers) or "nobody is named in headrace.yaml (replay.consumers)"))
+    if plan.exceeded:
+        stdout.print("needs --approved-by and --reason: " + "; ".join(plan.exceeded), style="yellow")
+
+
+def _show_run(report: ReplayReport) -> None:
+    rows = [[source, *ledger_cells(entry), entry.outside, entry.pending] for source, entry in report.ledger.items()]
+    stdout.print(table(["source", *LEDGER_COLUMNS, "other windows", "pending"], rows))
+    for reason in report.reasons:
+        stdout.print(reason, style="red")
+    if report.paused:
+        stdout.print(f"paused; headrace replay run {report.name} goes on")
+    elif not report.reasons:
+        stdout.print(f"branch {report.branch} is ready; headrace replay diff {report.name} shows what would change")
+
+
+def _show_promotion(done: Promotion, word: str, as_json: bool) -> None:
+    if as_json:
+        print_json(done)
+        return
+    counts = f"{done.added:,} rows added, {done.removed:,} removed, {done.changed:,} changed"
+    stdout.print(f"{done.name} is {word}: {counts} in {done.dataset}")
+    stdout.print(f"rows {done.rows:,}, content_hash {done.content_hash}, snapshot {done.snapshot_id}")
+    stdout.print(f"changed rows for those who read the dataset: {done.changes}/")

@@ -1,0 +1,97 @@
+"""How ``headrace replay diff`` shows what a replay would change, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cli.console import stdout, table
+
+_MOST_WINDOWS = 30
+_WINDOW_COLUMNS = ("window", "live rows", "replay rows", "added", "removed", "changed", "since")
+_LEDGER = ("records_in", "out", "duplicate", "late", "filtered", "dead_letter", "outside", "pending")
+_ENTRY = ("in", "validated", "duplicate", "late", "filtered", "dead letter", "other windows", "pending")
+
+
+def show_difference(document: Mapping[str, Any]) -> None:
+    """Print what ``operations.replay.difference.difference`` found: a headline, tables of what differs, and the next command."""
+    stdout.print(headline(document))
+    if not document["equal"]:
+        _show_windows(document)
+        _show_reasons(document)
+        if document["columns"]:
+            stdout.print(table(("column", "changed rows"), list(document["columns"].items()), title="\ncolumns that differ"))
+    _show_ledgers(document)
+    if not document["equal"]:
+        _show_samples(document)
+    if document["next"]:
+        stdout.print(f"\nnext: {document['next']}")
+
+
+def headline(document: Mapping[str, Any]) -> str:
+    """The result in a sentence or two."""
+    totals = document["totals"]
+    name = f"replay {document['replay']} of {document['dataset']} ({document['state']})"
+    windows = _counted(document["windows_in_all"], "window")
+    if document["equal"]:
+        return f"{name}: {windows}, {totals['live_rows']:,} rows, nothing differs; content hash {totals['live_hash']}"
+    since = f", {totals['since']:,} published live since" if totals["since"] else ""
+    return (
+        f"{name}: {windows}, {len(document['windows']):,} differ; {totals['live_rows']:,} rows live, {totals['replay_rows']:,} "
+        f"in the replay: {totals['added']:,} added, {totals['removed']:,} removed, {totals['changed']:,} changed{since}\n"
+        f"content hash {totals['live_hash']} live, {totals['replay_hash']} in the replay"
+    )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _show_windows(document: Mapping[str, Any]) -> None:
+    windows = document["windows"]
+    rows = [
+        (w["from"], w["live_rows"], w["replay_rows"], w["added"], w["removed"], w["changed"], w["since"])
+        for w in windows[:_MOST_WINDOWS]
+    ]
+    stdout.print(table(_WINDOW_COLUMNS, rows, title="\nwindows that differ"))
+    if len(windows) > _MOST_WINDOWS:
+        stdout.print(f"… and {_counted(len(windows) - _MOST_WINDOWS, 'more window')}; --json and the page have them all")
+
+
+def _show_reasons(document: Mapping[str, Any]) -> None:
+    rows = [(kind, why, count) for kind, reasons in document["why"].items() for why, count in reasons.items()]
+    if rows:
+        stdout.print(table(("", "why", "rows"), rows, title="\nreasons"))
+
+
+def _show_ledgers(document: Mapping[str, Any]) -> None:
+    rows, codes = [], []
+    for source, sides in document["ledger"].items():
+        rows += [(source, side, *(entry[name] for name in _LEDGER)) for side, entry in sides.items()]
+        for code in sorted({*sides["live"]["codes"], *sides["replay"]["codes"]}):
+            codes.append((source, code, *(sides[side]["codes"].get(code, 0) for side in ("live", "replay"))))
+    if rows:
+        stdout.print(table(("source", "ledger", *_ENTRY), rows, title="\nwhat became of the raw that the replay read"))
+    if codes:
+        stdout.print(table(("source", "dead letters", "live", "replay"), codes))
+
+
+def _show_samples(document: Mapping[str, Any]) -> None:
+    for kind, samples in document["samples"].items():
+        for number, sample in enumerate(samples):
+            if number == 0:
+                stdout.print(f"\n{kind}, {len(samples)} of {document['totals'][kind]:,}", style="bold")
+            where = f"{printable(sample['source'])} {printable(sample['raw_file'])[:24]}:{sample['position']}"
+            stdout.print(f"  {printable(sample['event_id'])} at {sample['window_time']}, {where}: {sample['why']}")
+            for cell in sample.get("columns", ()):
+                values = [printable("no value" if cell[side] is None else str(cell[side])) for side in ("live", "replay")]
+                stdout.print(f"      {cell['column']}: {_short(values[0])} → {_short(values[1])}")
+
+
+def _short(text: str, most: int = 120) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """Text of a stranger on one line of a terminal: whatever could steer it is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

@@ -1,0 +1,171 @@
+"""``headrace status``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.console import (
+    LEDGER_COLUMNS,
+    json_option,
+    lake_option,
+    ledger_cells,
+    open_lake,
+    plain_errors,
+    print_json,
+    project_option,
+    stdout,
+    table,
+)
+from cli.status_deliveries import show_delivery, show_delivery_runs
+from contracts.errors import ConfigurationError
+from contracts.spec.project import Project
+from lake.ledger.ledger import LedgerEntry
+from lake.ledger.logs import LogState, log_states, newest_window_time
+from lake.location import Lake
+from lake.raw.segments import logs_of
+from lake.runs.manifest import RunSummary, read_run, recent_runs
+from lake.runs.submission import read_submission
+from operations.deliveries import DeliveryState, deliveries
+from pipelines.deliver.options import PIPELINE
+
+SUBMITTED = "submitted"  # to a cluster, which knows more: headrace job status
+_LOG_COLUMNS = ("log", "landed to", "frontier", *LEDGER_COLUMNS, "pending")
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """Where a run stands that reads logs and goes on. newest_row_age_s: now less the latest ``_window_time`` of its source."""
+
+    run_id: str
+    source: str
+    table: str
+    logs: list[LogState]
+    newest_row_age_s: float | None
+
+
+_EPILOG = """\b
+Examples:
+  headrace status --lake lake --limit 5
+  headrace status --lake lake --check || page-somebody
+
+--check is for probes: exit code 1 when a queue is older than its destination's limits.queue_age_s, or a worker of a delivery has
+given no sign for 30 s.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--limit", default=10, show_default=True, metavar="N", type=click.IntRange(1, 10_000), help="How many runs.")
+@click.option("--check", is_flag=True, help="Exit 1 when a delivery is late or a worker of one is silent.")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def status(limit: int, check: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """The last runs: what came in, what became of it, and the verdict; where each log of a stream stands, and each delivery."""
+    opened, loaded = open_lake(lake, project)
+    latest = list(recent_runs(opened, limit))
+    found = {state.run_id: state for state in deliveries(opened, loaded, latest)}
+    named = {run.run_id for run in latest}
+    older = (read_run(opened, run_id) for run_id in sorted(found.keys() - named, reverse=True))
+    runs = [_as_submitted(opened, run) for run in (*latest, *filter(None, older))]
+    streams = {run.run_id: _stream(opened, loaded, run) for run in _streaming(opened, runs)}
+    if as_json:
+        print_json([asdict(run) | _more(run.run_id, streams, found) for run in runs])
+    else:
+        _show(runs, streams, list(found.values()))
+    if check and any(state.problems for state in found.values()):
+        sys.exit(1)
+
+
+def _more(run_id: str, streams: dict[str, StreamState | str], found: dict[str, DeliveryState]) -> dict[str, Any]:
+    """What a document says of a run beside its manifest."""
+    more: dict[str, Any] = {"stream": streams[run_id]} if run_id in streams else {}
+    return more | ({"delivery": found[run_id]} if run_id in found else {})
+
+
+def _show(runs: Sequence[RunSummary], streams: dict[str, StreamState | str], found: Sequence[DeliveryState]) -> None:
+    if not runs:
+        stdout.print("no runs yet")
+        return
+    delivering = [run for run in runs if _delivers(run)]
+    later: set[str] = set()
+    rows = []
+    for run in runs:  # the newest first
+        if not _delivers(run):
+            rows.append(_row(run, advise=run.manifest["source"] not in later))
+            later |= {run.manifest["source"]} if run.state == "finished" else set()
+    if rows:
+        stdout.print(table(("run", "state", "seconds", *LEDGER_COLUMNS, "verdict"), rows))
+    for run_id, stream in streams.items():
+        stdout.print()
+        _print_stream(run_id, stream)
+    if delivering:
+        if rows:
+            stdout.print()
+        show_delivery_runs(delivering)
+    for state in found:
+        stdout.print()
+        show_delivery(state)
+
+
+def _delivers(run: RunSummary) -> bool:
+    return run.manifest.get("pipeline") == PIPELINE
+
+
+def _as_submitted(lake: Lake, run: RunSummary) -> RunSummary:
+    """With the state of a run that goes on on a cluster: the process that submitted it has long ended."""
+    submission = read_submission(lake, run.run_id) if run.state != "finished" else None
+    if submission is None:
+        return run
+    return replace(run, state=submission.ended.how if submission.ended else SUBMITTED)
+
+
+def _streaming(lake: Lake, runs: list[RunSummary]) -> list[RunSummary]:
+    """Runs without an end whose source has logs; of each source the newest, since logs are a source's, not a run's."""
+    found: dict[str, RunSummary] = {}
+    for run in runs:
+        source = run.manifest["source"]
+        if "ledger" not in run.manifest and not _delivers(run) and source not in found and logs_of(lake, source):
+            found[source] = run
+    return list(found.values())
+
+
+def _stream(lake: Lake, project: Project, run: RunSummary) -> StreamState | str:
+    """Where it stands, or why that cannot be told."""
+    source = run.manifest["source"]
+    try:
+        spec, contract = project.source(source)
+    except ConfigurationError as error:
+        return str(error)
+    name = f"validated.{contract.name}"
+    newest = newest_window_time(lake, source, name)
+    age = None if newest is None else round(time.time() - newest / 1_000_000, 3)
+    return StreamState(run.run_id, source, name, log_states(lake, spec, name), age)
+
+
+def _print_stream(run_id: str, stream: StreamState | str) -> None:
+    if isinstance(stream, str):
+        stdout.print(f"run {run_id}: its logs cannot be shown: {stream}")
+        return
+    age = "no rows yet" if stream.newest_row_age_s is None else f"newest row {stream.newest_row_age_s:,.0f} s old"
+    cells = [(f"{s.topic}[{s.partition}]", s.landed_to, s.frontier, *ledger_cells(s.ledger), s.ledger.pending) for s in stream.logs]
+    stdout.print(table(_LOG_COLUMNS, cells, title=f"run {run_id}: logs of {stream.source}; {stream.table}: {age}"))
+
+
+def _row(run: RunSummary, *, advise: bool) -> list[Any]:
+    if "ledger" not in run.manifest:
+        advice = "run the same command again" if run.state == "stopped" and advise else ""
+        if run.state == SUBMITTED:
+            advice = f"headrace job status {run.run_id}"
+        return [run.run_id, run.state, None, *([None] * len(LEDGER_COLUMNS)), advice]
+    entry = sum((LedgerEntry(**e) for e in run.manifest["ledger"].values()), LedgerEntry())
+    verdict = run.manifest["verdict"]
+    seconds = round(run.manifest["timings"]["total_s"])
+    return [run.run_id, run.state, seconds, *ledger_cells(entry), "; ".join(verdict["reasons"]) or "ok"]

@@ -1,0 +1,1 @@
+"""What users write: contracts, sources, destinations, suppressions, the project; read and checked."""

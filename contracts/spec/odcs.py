@@ -1,0 +1,272 @@
+"""Read a contract from an Open Data Contract Standard (ODCS 3.x) file.
+
+What ODCS has no word for sits in ``customProperties``: of the contract (kind, eventId, windowTime, receivedAt, eventTime, order,
+partitionKey, unknownFields, rules) and of a column (nullTokens, accept, transport). Reference: docs/reference/contracts.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from open_data_contract_standard.model import CustomProperty, OpenDataContractStandard, SchemaProperty
+from pydantic import ValidationError
+
+from contracts.errors import ConfigurationError
+from contracts.spec.model import FORMATS, Column, ColumnType, Contract, EventTimeRule
+from contracts.spec.rules import Compare, RequireWhen, Rule, parse_rule
+
+_CONTRACT_KEYS = {"kind", "eventId", "windowTime", "receivedAt", "eventTime", "order", "partitionKey", "unknownFields", "rules"}
+_COLUMN_KEYS = {"nullTokens", "accept", "transport"}
+_ACCEPT = {"text", "epoch", "no_zone"}
+_TYPES = {
+    ("string", "string"): ColumnType.STRING,
+    ("integer", "int64"): ColumnType.INTEGER,
+    ("number", "double"): ColumnType.NUMBER,
+    ("boolean", "boolean"): ColumnType.BOOLEAN,
+    ("timestamp", "timestamp"): ColumnType.TIMESTAMP,
+    ("date", "date"): ColumnType.DATE,
+    ("object", "json"): ColumnType.JSON,
+    ("array", "json"): ColumnType.JSON,
+    ("object", "map<string,boolean>"): ColumnType.BOOLEAN_MAP,
+}
+_LISTABLE = {ColumnType.STRING, ColumnType.INTEGER, ColumnType.BOOLEAN}  # whose values a rule can list
+_DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
+
+
+def load_contract(path: Path) -> Contract:
+    """Read and compile one contract.
+
+    Raises:
+        ConfigurationError: the file is not valid ODCS, or not a contract that Headrace can hold; lists every problem.
+    """
+    try:
+        document = OpenDataContractStandard.from_file(str(path))
+    except FileNotFoundError:
+        raise ConfigurationError(f"contract {path}: no such file") from None
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigurationError(f"contract {path}: not valid ODCS: {problems}") from None
+    except Exception as error:  # the YAML reader of the library raises its own kinds
+        raise ConfigurationError(f"contract {path}: cannot be read as YAML: {type(error).__name__}") from None
+    problems_found: list[str] = []
+    contract = _compile(document, problems_found)
+    if problems_found or contract is None:
+        raise ConfigurationError(f"contract {path}:\n  - " + "\n  - ".join(problems_found))
+    return contract
+
+
+def _compile(document: OpenDataContractStandard, problems: list[str]) -> Contract | None:
+    extra = _custom(document.customProperties, _CONTRACT_KEYS, "contract", problems)
+    tables = document.schema_ or []
+    if len(tables) != 1 or not tables[0].properties:
+        problems.append("schema: exactly one table with properties is expected")
+        return None
+    columns = tuple(_column(prop, problems) for prop in tables[0].properties)
+    names = [column.name for column in columns]
+    problems += [f"column {name}: defined twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    problems += [f"column {name}: names with a leading _ are Headrace's own" for name in names if name.startswith("_")]
+    event_id = _mapping(extra, "eventId", {"column"}, {"from"}, problems)
+    unknown = _mapping(extra, "unknownFields", {"policy"}, {"column"}, problems) or {"policy": "drop"}
+    times = _mapping(extra, "eventTime", {"column", "original", "sent"}, set(), problems)
+    event_time = EventTimeRule(**times) if times else None
+    rules: list[Rule] = []
+    for definition in _list(extra, "rules", "contract", problems):
+        try:
+            rules.append(parse_rule(definition))
+        except (ValueError, TypeError, AttributeError) as error:
+            problems.append(f"rules: {error}")
+    contract = Contract(
+        name=document.name or "",
+        version=document.version or "0",
+        kind=extra.get("kind", "event"),
+        columns=columns,
+        event_id=event_id.get("column", ""),
+        event_id_from=tuple(_list(event_id, "from", "eventId", problems)),
+        window_time=tuple(_list(extra, "windowTime", "contract", problems)),
+        received_at=extra.get("receivedAt"),
+        event_time=event_time,
+        order=tuple(_list(extra, "order", "contract", problems)),
+        partition_key=tuple(_list(extra, "partitionKey", "contract", problems)),
+        unknown_policy=unknown["policy"],
+        unknown_column=unknown.get("column"),
+        rules=tuple(rules),
+        description=(document.description.purpose or "") if document.description else "",
+    )
+    problems += _check(contract)
+    problems += _check_computed(contract)
+    return contract
+
+
+def _check_computed(contract: Contract) -> Iterable[str]:
+    """What may not be computed, and what must be there."""
+    named = {"receivedAt": (contract.received_at,), "windowTime": contract.window_time, "order": contract.order}
+    named["rules"] = tuple(name for rule in contract.rules for name in rule.columns)
+    for where, names in named.items():
+        yield from (f"{where}: {name} is computed, after the rules are checked" for name in names if name in contract.computed)
+    event_id = contract.by_name.get(contract.event_id)
+    if event_id and not contract.event_id_from and not event_id.required:
+        yield f"eventId.column: {event_id.name} must be required, or be computed from other columns (eventId.from)"
+
+
+def _check(contract: Contract) -> Iterable[str]:  # noqa: PLR0912 - one per part
+    """Whether the parts fit together."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", contract.name):
+        yield f"name: {contract.name!r} is not lower snake_case"
+    if not re.fullmatch(r"[1-9]\d*(\.\d+){0,2}", contract.version):
+        yield f"version: {contract.version!r} is not MAJOR.MINOR.PATCH with a major of at least 1"
+    if contract.kind not in ("event", "entity"):
+        yield f"kind: {contract.kind!r}; expected event or entity"
+    if contract.unknown_policy not in ("keep", "drop", "reject"):
+        yield f"unknownFields.policy: {contract.unknown_policy!r}; expected keep, drop or reject"
+    if (contract.unknown_policy == "keep") != bool(contract.unknown_column):
+        yield "unknownFields: the policy keep needs a column, the others have none"
+    used: dict[str, tuple[str | None, ...]] = {
+        "eventId.column": (contract.event_id,),
+        "eventId.from": contract.event_id_from,
+        "windowTime": contract.window_time,
+        "receivedAt": (contract.received_at,),
+        "order": contract.order,
+        "partitionKey": contract.partition_key,
+        "unknownFields.column": (contract.unknown_column,),
+        "rules": tuple(name for rule in contract.rules for name in rule.columns),
+    }
+    if contract.event_time:
+        used["eventTime"] = (contract.event_time.column, contract.event_time.original, contract.event_time.sent)
+    for where, names in used.items():
+        yield from (f"{where}: no column {n!r}" for n in names if n is not None and n not in contract.by_name)
+    times = contract.event_time
+    typed: tuple[tuple[str, tuple[str | None, ...], set[ColumnType]], ...] = (
+        ("windowTime", contract.window_time, {ColumnType.TIMESTAMP}),
+        ("receivedAt", (contract.received_at,), {ColumnType.TIMESTAMP}),
+        ("eventTime", (times.column, times.original, times.sent) if times else (), {ColumnType.TIMESTAMP}),
+        ("unknownFields.column", (contract.unknown_column,), {ColumnType.JSON}),
+        ("rules: when", tuple(r.when for r in contract.rules if isinstance(r, RequireWhen)), _LISTABLE),
+        ("order", contract.order, {ColumnType.TIMESTAMP, ColumnType.INTEGER}),
+        ("partitionKey", contract.partition_key, {ColumnType.STRING, ColumnType.INTEGER}),
+        ("eventId.column", (contract.event_id,), {ColumnType.STRING}),
+    )
+    for where, names, types in typed:
+        for name in names:
+            if name in contract.by_name and contract.by_name[name].type not in types:
+                yield f"{where}: column {name} must be of type {' or '.join(sorted(types))}"
+    for rule in contract.rules:
+        if isinstance(rule, Compare) and set(rule.columns) <= contract.by_name.keys():
+            left, right = (_kind_of(contract.by_name[name].type) for name in rule.columns)
+            if left is None or left != right:
+                yield f"rules: compare: {rule.left} and {rule.right} cannot be compared"
+
+
+def _column(prop: SchemaProperty, problems: list[str]) -> Column:
+    name = prop.name or "?"
+    extra = _custom(prop.customProperties, _COLUMN_KEYS, f"column {name}", problems)
+    options: dict[str, Any] = dict(prop.logicalTypeOptions or {})
+    logical = prop.logicalType or "string"
+    default_physical = {"integer": "int64", "number": "double", "object": "json", "array": "json"}.get(logical, logical)
+    physical = (prop.physicalType or default_physical).replace(" ", "")
+    precision, scale = 0, 0
+    decimal = _DECIMAL.fullmatch(physical)
+    column_type = _TYPES.get((logical, physical))
+    if logical == "number" and decimal:
+        column_type, precision, scale = ColumnType.DECIMAL, int(decimal[1]), int(decimal[2])
+    if column_type is None:
+        known = ", ".join(f"{a} as {b}" for a, b in _TYPES) + ", number as decimal(p,s)"
+        problems.append(f"column {name}: no type {logical} as {physical}; known: {known}")
+        column_type = ColumnType.STRING
+    allowed = {"minLength", "maxLength", "pattern", "format", "minimum", "maximum"}
+    problems += [f"column {name}: logicalTypeOptions.{key} is not supported" for key in options if key not in allowed]
+    if options.get("format") and options["format"] not in FORMATS:
+        problems.append(f"column {name}: no format {options['format']!r}; known: {', '.join(FORMATS)}")
+        del options["format"]
+    accept = _list(extra, "accept", f"column {name}", problems)
+    for accepted in accept:
+        if accepted not in _ACCEPT:
+            problems.append(f"column {name}: accept {accepted!r}; known: {', '.join(sorted(_ACCEPT))}")
+    try:
+        minimum, maximum = (_bound(column_type, options.get(key)) for key in ("minimum", "maximum"))
+        re.compile(options.get("pattern") or "")
+    except (ValueError, ArithmeticError, TypeError, re.error):
+        problems.append(f"column {name}: minimum, maximum or pattern cannot be read")
+        minimum = maximum = None
+        options.pop("pattern", None)
+    if column_type is not ColumnType.STRING:
+        odd = [key for key in ("minLength", "maxLength", "pattern", "format") if options.pop(key, None) is not None]
+        odd += ["enum"] if prop.enum else []
+        problems += [f"column {name}: {key} is for strings, not for {column_type}" for key in odd]
+    if options.get("pattern") and options.get("format"):
+        problems.append(f"column {name}: pattern and format: give one of them")
+    for key in ("minLength", "maxLength"):
+        if options.get(key) is not None and (type(options[key]) is not int or options[key] < 0):
+            problems.append(f"column {name}: {key}: {options[key]!r} is not a length")
+            del options[key]
+    if column_type is ColumnType.DECIMAL and not (1 <= precision <= 38 and scale <= precision):
+        problems.append(f"column {name}: decimal({precision},{scale}): at most 38 digits, and no more after the point")
+    tokens = _list(extra, "nullTokens", f"column {name}", problems)
+    problems += [f"column {name}: nullTokens: {token!r} is not a text" for token in tokens if not isinstance(token, str)]
+    return Column(
+        name=name,
+        type=column_type,
+        required=bool(prop.required),
+        enum=tuple(str(item.value) for item in prop.enum or ()) if column_type is ColumnType.STRING else (),
+        pattern=options.get("pattern"),
+        format=options.get("format"),
+        min_length=options.get("minLength"),
+        max_length=options.get("maxLength"),
+        minimum=minimum,
+        maximum=maximum,
+        precision=precision,
+        scale=scale,
+        json_container="array" if logical == "array" else "object",
+        null_tokens=frozenset(token for token in tokens if isinstance(token, str)),
+        accept=frozenset(accept),
+        transport=bool(extra.get("transport", False)),
+        classification=prop.classification,
+        description=prop.description or "",
+    )
+
+
+def _bound(column_type: ColumnType, value: Any) -> int | float | Decimal | date | None:
+    if value is None:
+        return None
+    if column_type is ColumnType.DATE:
+        return date.fromisoformat(str(value))
+    if column_type is ColumnType.DECIMAL:
+        return Decimal(str(value))
+    if column_type in (ColumnType.INTEGER, ColumnType.NUMBER) and type(value) in (int, float):
+        number: int | float = value
+        return number
+    raise ValueError("bounds need a number or a date")
+
+
+def _list(values: dict[str, Any], key: str, where: str, problems: list[str]) -> list[Any]:
+    value = values.get(key)
+    if value is None or isinstance(value, list):
+        return value or []
+    problems.append(f"{where}: {key}: expected a list, not {value!r}")
+    return []
+
+
+def _mapping(values: dict[str, Any], key: str, needed: set[str], more: set[str], problems: list[str]) -> dict[str, Any]:
+    value = values.get(key)
+    if value is None or (isinstance(value, dict) and needed <= value.keys() <= needed | more):
+        return value or {}
+    optional = f" and perhaps {', '.join(sorted(more))}" if more else ""
+    problems.append(f"{key}: expected a mapping with {', '.join(sorted(needed))}{optional}")
+    return {}
+
+
+def _kind_of(column_type: ColumnType) -> str | None:
+    """Types of one kind can be compared; None for those that cannot."""
+    if column_type in (ColumnType.JSON, ColumnType.BOOLEAN_MAP):
+        return None
+    return "number" if column_type in (ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.DECIMAL) else str(column_type)
+
+
+def _custom(properties: list[CustomProperty] | None, known: set[str], where: str, problems: list[str]) -> dict[str, Any]:
+    found = {str(item.property): item.value for item in properties or []}
+    problems += [f"{where}: no custom property {key!r}; known: {', '.join(sorted(known))}" for key in found if key not in known]
+    return found

@@ -1,0 +1,192 @@
+"""The project file: where a user's lake, contracts and sources lie, outside this code base."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from contracts.errors import ConfigurationError
+from contracts.spec.destination import Destination, check_destination, load_destination
+from contracts.spec.model import Contract
+from contracts.spec.odcs import load_contract
+from contracts.spec.source import SourceSpec, check_source, load_source
+from contracts.spec.suppressions import Suppressions, load_suppressions
+
+PROJECT_FILE = "headrace.yaml"
+LOCAL_FLINK = "localhost:28081"
+BUILT_IN_DATASETS = Path(__file__).parents[1] / "datasets"
+BUILT_IN_DESTINATIONS = Path(__file__).parents[1] / "destinations"
+
+
+@dataclass(frozen=True)
+class Project:
+    """What ``headrace.yaml`` says, with absolute paths. Without such a file: the built-in datasets and the given folder.
+
+    lake: URI or path of the lake; catalog: SQLAlchemy URL of the Iceberg catalog, None for SQLite inside the lake.
+    flink: REST address of the Flink cluster, HOST:PORT. destinations: folders with destinations. policies: folders with
+    ``suppressions/*.yaml``. replay: limits above which a replay needs an approval, see docs/guides/replay.md.
+    """
+
+    root: Path
+    lake: str | None = None
+    catalog: str | None = None
+    flink: str | None = None
+    datasets: tuple[Path, ...] = ()
+    sources: tuple[Path, ...] = ()
+    destinations: tuple[Path, ...] = ()
+    policies: tuple[Path, ...] = ()
+    replay: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path | None = None) -> Project:
+        """Read ``headrace.yaml`` of this folder; without one, look from the working directory upwards.
+
+        Raises:
+            ConfigurationError: the given folder has no project file, or it cannot be read.
+        """
+        if folder is None:
+            here = Path.cwd()
+            found = next((p for p in (here, *here.parents) if (p / PROJECT_FILE).is_file()), None)
+            if found is None:
+                return cls(root=here, sources=(here / "sources", here), destinations=(here / "destinations", here))
+            folder = found
+        path = folder / PROJECT_FILE if folder.is_dir() else folder
+        try:
+            document = yaml.safe_load(path.read_text("utf-8")) or {}
+        except FileNotFoundError:
+            raise ConfigurationError(f"no project file {path}; create it or give another --project") from None
+        except (yaml.YAMLError, UnicodeDecodeError):
+            raise ConfigurationError(f"project file {path}: not valid YAML") from None
+        known = {"lake", "catalog", "flink", "datasets", "sources", "destinations", "policies", "replay"}
+        if not isinstance(document, dict) or not set(document) <= known:
+            raise ConfigurationError(f"project file {path}: expected a mapping with some of {', '.join(sorted(known))}")
+        problems = [
+            f"{key}: expected a list of folders"
+            for key in ("datasets", "sources", "destinations", "policies")
+            if not isinstance(document.get(key) or [], list)
+        ]
+        texts = ("lake", "catalog", "flink")
+        problems += [f"{key}: expected a text" for key in texts if not isinstance(document.get(key) or "", str)]
+        problems += [] if isinstance(document.get("replay") or {}, dict) else ["replay: expected a mapping"]
+        if problems:
+            raise ConfigurationError(f"project file {path}:\n  - " + "\n  - ".join(problems))
+        root = path.parent.absolute()
+        lake = document.get("lake")
+        return cls(
+            root=root,
+            lake=str(root / lake) if lake and "://" not in lake else lake,
+            catalog=_catalog_url(root, document.get("catalog")),
+            flink=document.get("flink"),
+            datasets=tuple(root / entry for entry in document.get("datasets") or ()),
+            sources=tuple(root / entry for entry in document.get("sources") or ("sources",)),
+            destinations=tuple(root / entry for entry in document.get("destinations") or ("destinations",)),
+            policies=tuple(root / entry for entry in document.get("policies") or ("policies",)),
+            replay=document.get("replay") or {},
+        )
+
+    def lake_location(self, given: str | None) -> str:
+        """The lake that was asked for, or the project's.
+
+        Raises:
+            ConfigurationError: neither names one.
+        """
+        location = given or self.lake
+        if location is None:
+            raise ConfigurationError("no lake: give --lake URI, or a project whose headrace.yaml names one (--project DIR)")
+        return location
+
+    def flink_address(self, given: str | None = None) -> str:
+        """REST address of the Flink cluster: as asked for, else the project's, else FLINK_REST, else that of the local stack."""
+        return given or self.flink or os.environ.get("FLINK_REST") or LOCAL_FLINK
+
+    def suppressions(self, contract: Contract) -> Suppressions:
+        """Ids of a dataset that must never come back.
+
+        Raises:
+            ConfigurationError: a file cannot be read; nothing may run without knowing them.
+        """
+        return load_suppressions(self.policies, contract)
+
+    def sources_of(self, dataset: str) -> list[str]:
+        """Names of the project's sources that feed a dataset."""
+        return [name for name in _names(self.sources) if load_source(self._source_path(name)).dataset == dataset]
+
+    def contract(self, name: str, major: int) -> Contract:
+        """The contract of a dataset; a user's own file wins over a built-in one.
+
+        Raises:
+            ConfigurationError: there is none; names what there is.
+        """
+        folders = (*self.datasets, BUILT_IN_DATASETS)
+        for folder in folders:
+            path = folder / f"{name}.v{major}.yaml"
+            if path.is_file():
+                return load_contract(path)
+        known = sorted({p.stem for folder in folders for p in folder.glob("*.v*.yaml")})
+        looked = ", ".join(map(str, folders))
+        raise ConfigurationError(f"no contract {name}.v{major}.yaml in {looked}; there is: {', '.join(known)}")
+
+    def source(self, name_or_path: str) -> tuple[SourceSpec, Contract]:
+        """A source spec, by name or as a path, with its contract, checked against each other.
+
+        Raises:
+            ConfigurationError: it is not there (names the nearest), or does not fit its contract.
+        """
+        path = self._source_path(name_or_path)
+        spec = load_source(path)
+        contract = self.contract(spec.dataset, spec.version)
+        problems = check_source(spec, contract)
+        if problems:
+            raise ConfigurationError(f"source spec {path}:\n  - " + "\n  - ".join(problems))
+        return spec, contract
+
+    def destination(self, name_or_path: str) -> tuple[Destination, Contract]:
+        """A destination, by name or as a path, with its contract, checked against each other.
+
+        Raises:
+            ConfigurationError: it is not there (names the nearest), or does not fit its contract.
+        """
+        path = _named("destination", name_or_path, (*self.destinations, BUILT_IN_DESTINATIONS))
+        destination = load_destination(path)
+        contract = self.contract(destination.dataset, destination.version)
+        problems = check_destination(destination, contract)
+        if problems:
+            raise ConfigurationError(f"destination {path}:\n  - " + "\n  - ".join(problems))
+        return destination, contract
+
+    def destination_names(self) -> list[str]:
+        """Names of the project's own destinations and of those that ship with the code."""
+        return _names((*self.destinations, BUILT_IN_DESTINATIONS))
+
+    def _source_path(self, name_or_path: str) -> Path:
+        return _named("source", name_or_path, self.sources)
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    return sorted({p.stem for folder in folders for p in folder.glob("*.yaml")} - {"headrace"})
+
+
+def _named(kind: str, name_or_path: str, folders: Sequence[Path]) -> Path:
+    """The file of a source or destination; the first folder that has one wins."""
+    if name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path:
+        return Path(name_or_path)
+    for folder in folders:
+        if (path := folder / f"{name_or_path}.yaml").is_file():
+            return path
+    known = _names(folders)
+    near = difflib.get_close_matches(name_or_path, known, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there is: {', '.join(known) or 'none'}."
+    looked = ", ".join(map(str, folders))
+    raise ConfigurationError(f"no {kind} {name_or_path!r} in {looked}; {hint} Choose a project with --project DIR.")
+
+
+def _catalog_url(root: Path, url: str | None) -> str | None:
+    """The catalog's URL; the relative path of a SQLite file is relative to the project, as all its paths."""
+    prefix, relative = "sqlite:///", (url or "").removeprefix("sqlite:///")
+    return f"{prefix}{root / relative}" if url and url.startswith(prefix) and not relative.startswith("/") else url

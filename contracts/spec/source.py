@@ -1,0 +1,274 @@
+"""Source specs: how one source's payload maps to a dataset. YAML that users write; a new source needs no Python."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+
+from contracts.errors import ConfigurationError
+from contracts.spec.model import Contract
+
+FormatName = Literal["jsonl", "json_array", "csv", "avro", "parquet"]
+_PLAIN_INTEGER_LIMIT = 10**18
+FORMAT_NAMES: tuple[FormatName, ...] = ("jsonl", "json_array", "csv", "avro", "parquet")
+
+
+@dataclass(frozen=True)
+class PayloadPath:
+    """Where a value stands in a record. ``steps`` are keys of nested objects; with ``envelope`` they start at the SDK batch."""
+
+    steps: tuple[str, ...]
+    envelope: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> PayloadPath:
+        r"""Read ``a.b.c``; ``^.a`` is the envelope's; a dot inside a key is written ``\.``."""
+        envelope = text.startswith("^.")
+        steps = tuple(step.replace("\\.", ".") for step in re.split(r"(?<!\\)\.", text[2:] if envelope else text))
+        if not all(steps):
+            raise ValueError(f"{text!r} is not a path such as context.page.url")
+        return cls(steps, envelope)
+
+    def __str__(self) -> str:
+        return ("^." if self.envelope else "") + ".".join(self.steps)
+
+
+@dataclass(frozen=True)
+class CsvDialect:
+    """How a CSV source is written. null_values: cell texts that mean "no value"."""
+
+    delimiter: str = ","
+    quote: str = '"'
+    encoding: str = "utf-8"
+    decimal: str = "."
+    null_values: frozenset[str] = frozenset({""})
+
+
+@dataclass(frozen=True)
+class SchemaVersionRule:
+    """The payload's version of its own schema: where it stands, which are known, and which one holds where it is missing."""
+
+    path: PayloadPath
+    accepted: frozenset[str]
+    default: str | None = None
+
+
+@dataclass(frozen=True)
+class DropRule:
+    """Records whose value at ``path`` is one of ``among`` are filtered: counted, never published."""
+
+    path: PayloadPath
+    among: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSpec:
+    """One source. ``columns`` maps each contract column to the payload paths that may fill it; the first with a value does.
+
+    record_bytes, max_depth: larger or deeper records are dead letters (too_large, too_deep).
+    records: path of the list of records inside each payload (SDK batches); None where a payload is one record.
+    timezone: zone of timestamps without one, for columns whose contract accepts ``no_zone``.
+    """
+
+    name: str
+    dataset: str
+    version: int
+    format: FormatName
+    columns: Mapping[str, tuple[PayloadPath, ...]]
+    records: PayloadPath | None = None
+    missing_event_id: Literal["derive", "reject"] = "reject"
+    schema_version: SchemaVersionRule | None = None
+    filters: tuple[DropRule, ...] = ()
+    ignore: frozenset[str] = frozenset()
+    csv: CsvDialect = field(default_factory=CsvDialect)
+    timezone: str = "UTC"
+    record_bytes: int = 1_048_576
+    max_depth: int = 64
+    description: str = ""
+
+    @cached_property
+    def known_fields(self) -> frozenset[str]:
+        """Top-level payload fields that the spec names, and so are not unknown."""
+        paths = [path for paths in self.columns.values() for path in paths]
+        paths += [rule.path for rule in self.filters]
+        if self.schema_version:
+            paths.append(self.schema_version.path)
+        return self.ignore | {path.steps[0] for path in paths if not path.envelope}
+
+    @property
+    def text(self) -> bool:
+        """Whether all values are text, so that numbers and booleans are read from text."""
+        return self.format == "csv"
+
+
+_KEYS = {
+    "source", "description", "dataset", "version", "format", "records", "missing_event_id", "schema_version", "filter", "ignore",
+    "csv", "timezone", "record_bytes", "max_depth", "columns",
+}  # fmt: skip
+
+
+def load_source(path: Path) -> SourceSpec:
+    """Read one source spec.
+
+    Raises:
+        ConfigurationError: lists every problem of the file.
+    """
+    try:
+        document = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(f"source spec {path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise ConfigurationError(f"source spec {path}: not valid YAML{where}") from None
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"source spec {path}: expected a mapping with source, dataset, format and columns")
+    problems: list[str] = []
+    spec = _compile(document, problems)
+    if problems or spec is None:
+        raise ConfigurationError(f"source spec {path}:\n  - " + "\n  - ".join(problems))
+    return spec
+
+
+def check_source(spec: SourceSpec, contract: Contract) -> list[str]:
+    """What does not fit between a source spec and its contract; one sentence each."""
+    problems = [f"columns: {contract.name} has no column {name!r}" for name in spec.columns if name not in contract.by_name]
+    problems += [f"columns: {name} is computed, no source maps it" for name in spec.columns if name in contract.computed]
+    for column in contract.columns:
+        derived = column.name == contract.event_id and spec.missing_event_id == "derive"
+        if column.required and column.name not in spec.columns and column.name not in contract.computed and not derived:
+            problems.append(f"columns: {column.name} is required by {contract.name} and not mapped")
+    if spec.records and spec.format not in ("jsonl", "json_array"):
+        problems.append(f"records: payloads of format {spec.format} are records themselves; only JSON has batches")
+    if spec.records is None:
+        others = [rule.path for rule in spec.filters] + ([spec.schema_version.path] if spec.schema_version else [])
+        problems += [
+            f"filter or schema_version: {path} needs an envelope, but there is no records:" for path in others if path.envelope
+        ]
+        for name, paths in spec.columns.items():
+            problems += [f"columns: {name}: {p} needs an envelope, but there is no records:" for p in paths if p.envelope]
+    if spec.version != contract.major:
+        problems.append(f"version: {spec.version}, but the contract found is {contract.version}")
+    return problems
+
+
+def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None:
+    problems += [f"no key {key!r}; known: {', '.join(sorted(_KEYS))}" for key in document if key not in _KEYS]
+    problems += [f"{key}: missing" for key in ("source", "dataset", "format", "columns") if not document.get(key)]
+    if problems:
+        return None
+    name = str(document["source"])
+    if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
+        problems.append(f"source: {name!r} is not lower case letters, digits, _ and -")
+    if document["format"] not in FORMAT_NAMES:
+        problems.append(f"format: {document['format']!r}; known: {', '.join(FORMAT_NAMES)}")
+    if document.get("missing_event_id", "reject") not in ("derive", "reject"):
+        problems.append(f"missing_event_id: {document['missing_event_id']!r}; expected derive or reject")
+    timezone = str(document.get("timezone", "UTC"))
+    try:
+        ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder of zones, such as Europe
+        problems.append(f"timezone: {timezone!r} is not an IANA name such as Europe/Berlin")
+    limits = {key: document.get(key, default) for key, default in (("record_bytes", 1_048_576), ("max_depth", 64))}
+    problems += [f"{k}: {v!r} is not a positive number" for k, v in limits.items() if type(v) is not int or v < 1]
+    version = document.get("version", 1)
+    if type(version) is not int or version < 1:
+        problems.append(f"version: {version!r} is not a major version such as 1")
+        version = 1
+    for key in ("filter", "ignore"):
+        if not isinstance(document.get(key) or [], list):
+            problems.append(f"{key}: expected a list")
+            document = {**document, key: []}
+    if not isinstance(document["columns"], dict):
+        problems.append("columns: expected a mapping of contract columns to payload paths")
+        return None
+    columns = {
+        str(k): tuple(p for t in _listed(v) if (p := _path(t, f"columns.{k}", problems))) for k, v in document["columns"].items()
+    }
+    return SourceSpec(
+        name=name,
+        description=str(document.get("description", "")),
+        dataset=str(document["dataset"]),
+        version=version,
+        format=cast(FormatName, document["format"]),
+        columns=columns,
+        records=_path(document["records"], "records", problems) if document.get("records") else None,
+        missing_event_id=document.get("missing_event_id", "reject"),
+        schema_version=_schema_version(document.get("schema_version"), problems),
+        filters=_filters(document.get("filter") or (), problems),
+        ignore=frozenset(map(str, document.get("ignore") or ())),
+        csv=_csv(document.get("csv") or {}, problems),
+        timezone=timezone,
+        record_bytes=limits["record_bytes"],
+        max_depth=limits["max_depth"],
+    )
+
+
+def plain_text(value: Any) -> str | None:
+    """A scalar as a filter or version list writes it: true, 7, beta; None for anything that is not one."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON: 2.0 is 2
+    return str(value) if isinstance(value, int) and abs(value) < _PLAIN_INTEGER_LIMIT else None
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _path(text: Any, where: str, problems: list[str]) -> PayloadPath | None:
+    try:
+        return PayloadPath.parse(text)
+    except (ValueError, AttributeError, TypeError) as error:
+        problems.append(f"{where}: {error if isinstance(error, ValueError) else 'expected a path such as context.page.url'}")
+        return None
+
+
+def _schema_version(definition: Any, problems: list[str]) -> SchemaVersionRule | None:
+    if definition is None:
+        return None
+    if not isinstance(definition, dict) or not {"path", "accepted"} <= set(definition) <= {"path", "accepted", "default"}:
+        problems.append("schema_version: expected {path: …, accepted: [1, 2], default: 1}")
+        return None
+    path = _path(definition["path"], "schema_version.path", problems)
+    default = definition.get("default")
+    accepted = frozenset(t for v in _listed(definition["accepted"]) if (t := plain_text(v)))
+    return SchemaVersionRule(path, accepted, plain_text(default)) if path else None
+
+
+def _filters(definitions: Any, problems: list[str]) -> tuple[DropRule, ...]:
+    rules = []
+    for number, definition in enumerate(definitions):
+        if not isinstance(definition, dict) or set(definition) != {"path", "in"}:
+            problems.append(f"filter[{number}]: expected {{path: context.traffic, in: [bot]}}")
+        elif path := _path(definition["path"], f"filter[{number}].path", problems):
+            rules.append(DropRule(path, frozenset(t for v in _listed(definition["in"]) if (t := plain_text(v)))))
+    return tuple(rules)
+
+
+def _csv(definition: Any, problems: list[str]) -> CsvDialect:
+    known = {"delimiter", "quote", "encoding", "decimal", "null_values"}
+    if not isinstance(definition, dict) or not set(definition) <= known:
+        problems.append(f"csv: expected a mapping with some of {', '.join(sorted(known))}")
+        return CsvDialect()
+    dialect = CsvDialect(**{**definition, "null_values": frozenset(map(str, _listed(definition.get("null_values", ""))))})
+    for key, value in (("delimiter", dialect.delimiter), ("quote", dialect.quote), ("decimal", dialect.decimal)):
+        if not isinstance(value, str) or len(value) != 1 or not value.isascii():
+            problems.append(f"csv.{key}: {value!r} is not one ASCII character")
+    if len({dialect.delimiter, dialect.quote, "\n", "\r"}) < 4:
+        problems.append("csv: delimiter, quote and line end must differ")
+    try:
+        b"ab".decode(dialect.encoding, "replace")
+    except (LookupError, TypeError):
+        problems.append(f"csv.encoding: {dialect.encoding!r} is not a text encoding that Python knows")
+    return dialect

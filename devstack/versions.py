@@ -1,0 +1,34 @@
+"""What the local stack is made of: the one place with its versions and checksums.
+
+How each piece is held to these:
+
+- Flink comes as PyPI's source distribution; pip refuses another SHA-256.
+- Maven artifacts have exact versions and are checked against the repository's checksums (``mvn --strict-checksums``); Kafka's jars
+  as a whole also against the digest below. The job server jar is packaged here of such artifacts: its bytes differ from build to
+  build, since they hold the time of packaging.
+- Prism and fake-gcs-server are compiled here; Go checks their sources against the public checksum database.
+
+The job server is put together of what mirrors of Maven Central commonly carry: Beam's runner for Flink 1.19 at 2.70.0, with its job
+service held at 2.65.0. Who has a ready-made ``beam-runners-flink-1.19-job-server`` names it in ``HEADRACE_JOB_SERVER_JAR``.
+"""
+
+FLINK = "1.19.3"
+FLINK_SDIST_SHA256 = "4a58e3a1fb7d83340bc96b6c080624c6d792d69fae5d294b96224775204a9c60"
+FLINK_SDIST_BYTES = 230_366_372
+
+KAFKA = "4.1.2"
+KAFKA_SCALA = "2.13"
+SLF4J_SIMPLE = "1.7.36"
+KAFKA_JARS_SHA256 = "92aab136fc20e69cafef8b2a988eb95336f78e97da4bc92e2099c9abb26d98d7"  # devstack.recipes.jars_digest
+
+FLINK_MINOR = FLINK.rsplit(".", 1)[0]
+BEAM_FLINK_RUNNER = "2.70.0"
+BEAM_JOB_SERVICE = "2.65.0"
+
+PRISM = "2.77.0"
+
+FAKE_GCS_SERVER = "1.56.1"
+
+MAVEN_SHADE_PLUGIN = "3.5.0"
+MAVEN_DEPENDENCY_PLUGIN = "3.6.1"
+JDK_AT_LEAST = 17

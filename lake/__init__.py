@@ -1,0 +1,1 @@
+"""Everything at rest: files of a lake, raw layer, tables, ledger, runs, receipts. No PTransforms."""

@@ -1,0 +1,166 @@
+"""JSON lines: one JSON object a line; or, with ``records:``, one SDK batch of records a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
+
+import msgspec
+
+from contracts.codes import Violation
+from contracts.spec.source import PayloadPath, SourceSpec
+from lake.formats.base import DAMAGE, Bookmark, ParsedRecords, RecordBlock
+from lake.formats.lines import read_text_pieces
+
+_decode = msgspec.json.Decoder().decode
+_raw_value = msgspec.json.Decoder(msgspec.Raw).decode
+_raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_raw_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|([\]}])', re.DOTALL)
+
+
+class JsonLines:
+    """See the module. Blank lines, CRLF, a missing last line end and a byte-order mark are accepted without complaint."""
+
+    def __init__(self, spec: SourceSpec) -> None:
+        self._spec = spec
+
+    def blocks(self, file: BinaryIO, start: Bookmark) -> Iterator[RecordBlock]:
+        """See Format."""
+        ordinal = start.ordinal
+        for piece in read_text_pieces(file, start.offset, self._spec.record_bytes):
+            lines = piece.text.split(b"\n")
+            torn = lines.pop() if piece.damaged else b""
+            lines = [line for line in lines if line and not line.isspace()]
+            block = json_block(self._spec, Bookmark(ordinal, piece.offset), lines, len(piece.text))
+            if piece.damaged:
+                block = _with_damage(block, torn[: self._spec.record_bytes])
+            if block.count:
+                yield block
+            ordinal += block.count
+
+
+def json_block(spec: SourceSpec, start: Bookmark, payloads: list[bytes], size_bytes: int) -> RecordBlock:
+    """A block of JSON payloads, one record each, or several with ``records:``."""
+    if spec.records is None:
+        return RecordBlock(start, len(payloads), size_bytes, lambda: parse_payloads(spec, payloads))
+    records = spec.records
+    decoded = parse_payloads(spec, payloads)
+    count = sum(_batch_size(decoded, i, records) for i in range(len(payloads)))
+    return RecordBlock(start, count, size_bytes, lambda: parse_messages(spec, payloads))
+
+
+def parse_messages(spec: SourceSpec, payloads: list[bytes]) -> ParsedRecords:
+    """The records of JSON payloads, one each, or several with ``records:``."""
+    decoded = parse_payloads(spec, payloads)
+    return decoded if spec.records is None else _explode(decoded, payloads, spec.records)
+
+
+def parse_payloads(spec: SourceSpec, payloads: list[bytes]) -> ParsedRecords:
+    """Decode JSON texts; what cannot be decoded fails with the reason."""
+    records: list[Any] = []
+    failed: dict[int, list[Violation]] = {}
+    max_depth, limit = spec.max_depth, spec.record_bytes
+    append = records.append
+    for payload in payloads:
+        if payload.count(b"{") + payload.count(b"[") > max_depth or len(payload) > limit:
+            violation = _oversized(payload, max_depth, limit)
+            if violation:
+                failed[len(records)] = [violation]
+                append(None)
+                continue
+        try:
+            append(_decode(payload))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            failed[len(records)] = [_why_undecodable(payload)]
+            append(None)
+    return ParsedRecords(records, lambda i: payloads[i][:limit], failed)
+
+
+def _oversized(payload: bytes, max_depth: int, limit: int) -> Violation | None:
+    if len(payload) > limit:
+        return Violation("$", "record_bytes", f"at most {limit} bytes")
+    depth = deepest = 0
+    for match in _BRACKETS.finditer(payload):
+        if match[1]:
+            depth += 1
+            deepest = max(deepest, depth)
+        elif match[2]:
+            depth -= 1
+    return Violation("$", "depth", f"at most {max_depth} levels") if deepest > max_depth else None
+
+
+def _why_undecodable(payload: bytes) -> Violation:
+    try:
+        payload.decode("utf-8")
+    except UnicodeDecodeError:
+        return Violation("$", "encoding", "UTF-8")
+    try:
+        _raw_value(payload)
+        _decode(payload)
+    except msgspec.ValidationError:  # well-formed, but a number that no double and no sensible integer can hold
+        return Violation("$", "range", "numbers that a double can hold")
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    return Violation("$", "syntax", "well-formed JSON")
+
+
+def _items(payload: Any, path: PayloadPath) -> list[Any] | None:
+    for step in path.steps:
+        if not isinstance(payload, dict):
+            return None
+        payload = payload.get(step)
+    return payload if isinstance(payload, list) else None
+
+
+def _batch_size(decoded: ParsedRecords, index: int, path: PayloadPath) -> int:
+    """How many records a payload counts for; one where its list cannot be found."""
+    items = _items(decoded.records[index], path) if index not in decoded.failed else None
+    return 1 if items is None else len(items)
+
+
+def _explode(decoded: ParsedRecords, payloads: Sequence[bytes], path: PayloadPath) -> ParsedRecords:
+    records: list[Any] = []
+    envelopes: list[Mapping[str, Any]] = []
+    failed: dict[int, list[Violation]] = {}
+    origin: list[tuple[int, int | None]] = []
+    for number, payload in enumerate(decoded.records):
+        items = _items(payload, path) if number not in decoded.failed else None
+        if items is None:
+            failed[len(records)] = decoded.failed.get(number, [Violation(str(path), "syntax", "a list of records")])
+            records.append(None)
+            envelopes.append({})
+            origin.append((number, None))
+            continue
+        records += items
+        envelopes += [payload] * len(items)
+        origin += [(number, i) for i in range(len(items))]
+
+    def raw(index: int) -> bytes:
+        number, item = origin[index]
+        if item is None:
+            return decoded.raw(number)
+        value = msgspec.Raw(payloads[number])
+        for step in path.steps:
+            value = _raw_fields(value)[step]
+        return bytes(_raw_items(value)[item]).strip()
+
+    return ParsedRecords(records, raw, failed, envelopes, [number for number, _ in origin])
+
+
+def _with_damage(block: RecordBlock, torn: bytes) -> RecordBlock:
+    """The same block, and after it one more record for what could not be read."""
+    inner, count = block.parse, block.count
+
+    def parse() -> ParsedRecords:
+        parsed = inner()
+        raw = parsed.raw
+        return ParsedRecords(
+            [*parsed.records, None],
+            lambda i: torn if i == count else raw(i),
+            {**parsed.failed, count: [DAMAGE]},
+            None if parsed.envelopes is None else [*parsed.envelopes, {}],
+        )
+
+    return RecordBlock(block.start, count + 1, block.size_bytes, parse, damaged=True)

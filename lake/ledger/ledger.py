@@ -1,0 +1,375 @@
+"""The ledger: what became of every source position, from what was committed. Beam's counters count attempts; this does not.
+
+in = out + duplicate + late + filtered + dead_letter. ``in`` are the records that ``raw/`` holds, in files and in logs; the rest
+are sidecars that were written after the rows behind them (``PositionOutcomes``): accepted, filtered, dead_letter, late. Of the
+accepted, those whose row is published are ``out``, those with a dead letter ``conflicting_duplicate`` count there, the others are
+``duplicate``. Positions without an outcome are ``pending``: of bounded input nothing more can come, so they are lost; of a stream
+they wait for their window, above the ``frontier`` of their log.
+
+Everything is worked out parcel by parcel (``landed.py``), so memory does not grow with the length of a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.expressions import (
+    And,
+    BooleanExpression,
+    EqualTo,
+    GreaterThan,
+    GreaterThanOrEqual,
+    In,
+    IsNull,
+    LessThan,
+    NotEqualTo,
+    Or,
+)
+from pyiceberg.table import Table
+from pyiceberg.table.refs import MAIN_BRANCH
+
+from contracts.codes import Code
+from contracts.spec.source import SourceSpec
+from lake.ledger.outcomes import Outcome, PositionOutcomes
+from lake.location import Lake
+from lake.raw.files import RawFile, raw_files
+from lake.raw.positions import Ints, Landed, Positions, Stretch, landed_file, landed_log, parcels
+from lake.raw.segments import LogId, logs_of, offset_of
+from lake.tables.iceberg import DEAD_LETTERS, LEDGER, LEDGER_SCHEMA, WITHDRAWN, committed
+
+ROW_RUNS = 1 << 14  # a row of the ledger table has no more, so that reading a part of a log reads little else
+_NUMBER = {outcome: number for number, outcome in enumerate(Outcome, 1)}
+
+
+@dataclass
+class LedgerEntry:
+    """Counts of one source, file or log. ``codes`` splits ``dead_letter``. ``outside`` is of replays only: of other windows."""
+
+    records_in: int = 0
+    out: int = 0
+    duplicate: int = 0
+    late: int = 0
+    filtered: int = 0
+    dead_letter: int = 0
+    pending: int = 0
+    outside: int = 0
+    codes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every record is accounted for, once."""
+        return self.pending == 0 and self.records_in == (
+            self.out + self.duplicate + self.late + self.filtered + self.dead_letter + self.outside
+        )
+
+    def __add__(self, other: LedgerEntry) -> LedgerEntry:
+        """Entries of disjoint positions add up."""
+        codes = {code: self.codes.get(code, 0) + other.codes.get(code, 0) for code in {*self.codes, *other.codes}}
+        numbers = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self) if f.name != "codes"}
+        return LedgerEntry(**numbers, codes=codes)
+
+
+def append_outcomes(lake: Lake, outcomes: Sequence[PositionOutcomes], run_id: str, epoch: int = 0) -> None:
+    """Append outcomes to the ledger table, in a fixed order. epoch: see ``FileOutcomes``."""
+    rows = pa.Table.from_pylist([row for o in outcomes for row in ledger_rows(o, run_id, epoch)], schema=LEDGER_SCHEMA)
+    if len(rows):
+        ordered = in_ledger_order(rows)
+        committed(LEDGER, lambda: lake.load(LEDGER).append(ordered, branch=lake.branch or MAIN_BRANCH))
+
+
+def in_ledger_order(rows: pa.Table) -> pa.Table:
+    """Rows of the ledger table in the order in which a file keeps them: reading a part of a log then skips most of a file."""
+    return rows.sort_by([(name, "ascending") for name in ("source", "raw_file", "outcome", "first", "last")])
+
+
+def ledger_rows(outcome: PositionOutcomes, run_id: str, epoch: int = 0) -> Iterator[dict[str, object]]:
+    """Rows of at most ROW_RUNS runs, each with the smallest and largest position."""
+    for start in range(0, len(outcome.runs), 2 * ROW_RUNS):
+        runs = outcome.runs[start : start + 2 * ROW_RUNS]
+        yield {
+            "source": outcome.source,
+            "raw_file": outcome.raw_file,
+            "outcome": str(outcome.outcome),
+            "runs": runs,
+            "window_from": outcome.window_from,
+            "window_to": outcome.window_to,
+            "run_id": run_id,
+            "first": runs[0],
+            "last": runs[-2] + runs[-1] - 1,
+            "epoch": epoch,
+        }
+
+
+@dataclass
+class FileOutcomes:
+    """What the sidecars say of one raw file or log, or a part of it.
+
+    runs: flat runs per epoch and outcome, as they were written; they may overlap. Epoch 0 is what jobs wrote; a promoted replay has
+    the number of its promotion, and what it says of a position holds against what was said before. window_from, window_to: what the
+    accepted ones reach, microseconds.
+    """
+
+    runs: dict[tuple[int, Outcome], list[Ints]] = field(default_factory=dict)
+    window_from: int | None = None
+    window_to: int | None = None
+
+    def states(self, positions: Positions) -> npt.NDArray[np.uint8]:
+        """Per place the outcome that holds: its place in ``Outcome`` from 1; 0 where there is none."""
+        states = np.zeros(len(positions), dtype=np.uint8)
+        for epoch in sorted({epoch for epoch, _ in self.runs}):
+            for outcome, number in reversed(_NUMBER.items()):  # the first in the list holds, so it is written last
+                if runs := self.runs.get((epoch, outcome)):
+                    states[positions.covered(np.concatenate(runs))] = number
+        return states
+
+    def all_runs(self) -> Ints:
+        """Runs of every position that has an outcome, in any order."""
+        parts = [runs for listed in self.runs.values() for runs in listed]
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+
+
+def outcomes_of(lake: Lake, source: str, parcel: Sequence[Stretch], before_epoch: int | None = None) -> dict[str, FileOutcomes]:
+    """The union of all sidecars of these stretches of one source, by raw file; two sources may hold the same bytes.
+
+    before_epoch: sidecars of this promotion and later ones do not count; None for all.
+    """
+    table = lake.load(LEDGER)
+    low, high = _bounds(parcel)
+    condition: BooleanExpression = And(EqualTo("source", source), In("raw_file", {s.raw_file for s in parcel}))
+    if "first" in table.schema().column_names:  # a lake that only older versions wrote to has none
+        condition = And(condition, Or(IsNull("first"), And(LessThan("first", high), GreaterThanOrEqual("last", low))))
+    fields_read: tuple[str, ...] = ("raw_file", "outcome", "runs", "window_from", "window_to")
+    fields_read += ("epoch",) if "epoch" in table.schema().column_names else ()
+    found: dict[str, FileOutcomes] = {}
+    for batch in table.scan(row_filter=condition, selected_fields=fields_read).to_arrow_batch_reader():
+        for raw_file, name, runs, window_from, window_to, epoch in _sidecars(batch):
+            if before_epoch is not None and epoch >= before_epoch:
+                continue
+            outcome = Outcome(name)
+            file = found.setdefault(raw_file, FileOutcomes())
+            file.runs.setdefault((epoch, outcome), []).append(runs)
+            if outcome is Outcome.ACCEPTED and window_from is not None and window_to is not None:
+                file.window_from = min(window_from, file.window_from if file.window_from is not None else window_from)
+                file.window_to = max(window_to, file.window_to if file.window_to is not None else window_to)
+    return found
+
+
+def _sidecars(batch: pa.RecordBatch) -> Iterator[tuple[str, str, Ints, int | None, int | None, int]]:
+    runs = batch.column("runs")
+    values, offsets = runs.values.to_numpy(), runs.offsets.to_numpy()
+    columns = [batch.column(name).to_pylist() for name in ("raw_file", "outcome", "window_from", "window_to")]
+    epochs = batch.column("epoch").to_pylist() if "epoch" in batch.schema.names else [None] * len(batch)
+    for i, (raw_file, outcome, window_from, window_to) in enumerate(zip(*columns, strict=True)):
+        yield raw_file, outcome, values[offsets[i] : offsets[i + 1]], window_from, window_to, epochs[i] or 0
+
+
+def unfinished(lake: Lake, files: Sequence[RawFile]) -> list[RawFile]:
+    """Raw files with positions that have no outcome yet."""
+    missing: set[tuple[str, str]] = set()
+    for source in sorted({f.source for f in files}):
+        for parcel in parcels(landed_file(f) for f in files if f.source == source):
+            outcomes = outcomes_of(lake, source, parcel)
+            missing |= {(source, s.raw_file) for s in parcel if _first_without(s, outcomes) is not None}
+    return [f for f in files if (f.source, f.raw_file) in missing]
+
+
+def frontier(lake: Lake, spec: SourceSpec, log: LogId, start: int = 0) -> int | None:
+    """The smallest landed offset with a record that has no committed outcome, else the offset after what is landed.
+
+    Everything landed below is accounted for, and stays so: the frontier never falls.
+
+    Args:
+        lake: where.
+        spec: the source.
+        log: which of its logs.
+        start: offsets below are not looked at, such as an earlier frontier.
+
+    Returns:
+        The offset; None where nothing is landed from ``start`` on.
+    """
+    batched = spec.records is not None
+    landed = landed_log(lake, spec.name, log, batched=batched, start=start)
+    for parcel in parcels([landed]):
+        outcomes = outcomes_of(lake, spec.name, parcel)
+        for stretch in parcel:
+            missing = _first_without(stretch, outcomes)
+            if missing is not None:
+                return offset_of(missing, batched)
+    return landed.end if landed.pieces else None
+
+
+def _first_without(stretch: Stretch, outcomes: Mapping[str, FileOutcomes]) -> int | None:
+    return stretch.positions.first_outside(outcomes.get(stretch.raw_file, FileOutcomes()).all_runs())
+
+
+def compute_ledger(lake: Lake, dataset_tables: Mapping[str, str], files: Sequence[RawFile]) -> dict[str, LedgerEntry]:
+    """The ledger of these raw files, per source.
+
+    Args:
+        lake: where.
+        dataset_tables: source to the table that its rows are published in.
+        files: which raw files.
+    """
+    return {
+        source: sum(ledger_of(lake, source, name, [landed_file(f) for f in files if f.source == source]).values(), LedgerEntry())
+        for source, name in dataset_tables.items()
+    }
+
+
+def log_ledger(lake: Lake, spec: SourceSpec, table: str, log: LogId, start: int = 0, end: int | None = None) -> LedgerEntry:
+    """The ledger of a log, or of its offsets [start, end).
+
+    Args:
+        lake: where.
+        spec: the source.
+        table: the table that its rows are published in.
+        log: which of its logs.
+        start: first offset.
+        end: the offset after the last; None for all that is landed.
+    """
+    landed = landed_log(lake, spec.name, log, batched=spec.records is not None, start=start, end=end)
+    return ledger_of(lake, spec.name, table, [landed])[landed.raw_file]
+
+
+def source_ledger(lake: Lake, spec: SourceSpec, table: str) -> dict[str, LedgerEntry]:
+    """The ledger of everything that was landed of a source, by raw file and log."""
+    batched = spec.records is not None
+    logs = [landed_log(lake, spec.name, log, batched=batched) for log in logs_of(lake, spec.name)]
+    return ledger_of(lake, spec.name, table, [*map(landed_file, raw_files(lake, spec.name)), *logs])
+
+
+def ledger_of(
+    lake: Lake, source: str, table: str, landed: Sequence[Landed], before_epoch: int | None = None
+) -> dict[str, LedgerEntry]:
+    """The ledger of raw files and logs, by name.
+
+    Args:
+        lake: where.
+        source: whose they are.
+        table: the table that the source's rows are published in.
+        landed: which; all of this source.
+        before_epoch: what the ledger was before this promotion; None for what it is.
+    """
+    entries = {unit.raw_file: LedgerEntry() for unit in landed}
+    for parcel in parcels(landed):
+        outcomes = outcomes_of(lake, source, parcel, before_epoch)  # before the rows: what is accepted there is published here
+        published = _published(lake, source, table, parcel, outcomes)
+        letters = _dead_letters(lake, source, parcel)
+        for stretch in parcel:
+            name = stretch.raw_file
+            states = outcomes.get(name, FileOutcomes()).states(stretch.positions)
+            entries[name] += _entry(stretch.positions, states, published.get(name), letters.get(name, {}))
+    return entries
+
+
+def _entry(
+    positions: Positions, states: npt.NDArray[np.uint8], published: Ints | None, letters: Mapping[Code, Ints]
+) -> LedgerEntry:
+    """The ledger of some positions, from their outcomes, the positions of published rows, and those of dead letters by code."""
+    counts = np.bincount(states, minlength=len(_NUMBER) + 1).tolist()
+    accepted = states == _NUMBER[Outcome.ACCEPTED]
+    is_out = _at(positions, published) & accepted
+    is_conflict = _at(positions, letters.get(Code.CONFLICTING_DUPLICATE)) & accepted & ~is_out
+    rejected = states == _NUMBER[Outcome.DEAD_LETTER]
+    out, conflicts = int(is_out.sum()), int(is_conflict.sum())
+    codes = {str(c): int((_at(positions, p) & rejected).sum()) for c, p in letters.items() if c != Code.CONFLICTING_DUPLICATE}
+    codes[str(Code.CONFLICTING_DUPLICATE)] = conflicts
+    return LedgerEntry(
+        records_in=len(positions),
+        out=out,
+        duplicate=counts[_NUMBER[Outcome.ACCEPTED]] - out - conflicts,
+        late=counts[_NUMBER[Outcome.LATE]],
+        filtered=counts[_NUMBER[Outcome.FILTERED]],
+        dead_letter=counts[_NUMBER[Outcome.DEAD_LETTER]] + conflicts,
+        pending=counts[0],
+        outside=counts[_NUMBER[Outcome.OUTSIDE]],
+        codes={code: count for code, count in codes.items() if count},
+    )
+
+
+def _at(positions: Positions, chosen: Ints | None) -> npt.NDArray[np.bool_]:
+    """By place, whether a position is among the chosen."""
+    mask = np.zeros(len(positions), dtype=bool)
+    if chosen is not None:
+        mask[positions.places(chosen)] = True
+    return mask
+
+
+def _published(
+    lake: Lake, source: str, table_name: str, parcel: Sequence[Stretch], outcomes: Mapping[str, FileOutcomes]
+) -> dict[str, Ints]:
+    """Published positions per raw file, from the data files whose range and positions can hold them."""
+    table = _load(lake, table_name)
+    low = min((o.window_from for o in outcomes.values() if o.window_from is not None), default=0)
+    high = max((o.window_to for o in outcomes.values() if o.window_to is not None), default=0)
+    if table is None or low >= high:
+        return {}
+    condition = And(_provenance(source, parcel), And(LessThan("_from", high), GreaterThan("_to", low)))
+    return {name: found[""] for name, found in _positions_by(table, condition, None, parcel).items()}
+
+
+def _dead_letters(lake: Lake, source: str, parcel: Sequence[Stretch]) -> dict[str, dict[Code, Ints]]:
+    """Positions with a dead letter, per raw file and code."""
+    table = _load(lake, DEAD_LETTERS)
+    if table is None:
+        return {}
+    condition = And(_provenance(source, parcel), NotEqualTo("code", WITHDRAWN))
+    found = _positions_by(table, condition, "code", parcel)
+    return {name: {Code(code): positions for code, positions in codes.items()} for name, codes in found.items()}
+
+
+def _provenance(source: str, parcel: Sequence[Stretch]) -> BooleanExpression:
+    """Rows of these positions, and perhaps of others; what a data file's statistics can tell."""
+    low, high = _bounds(parcel)
+    condition = And(EqualTo("_source", source), And(GreaterThanOrEqual("_position", low), LessThan("_position", high)))
+    names = {stretch.raw_file for stretch in parcel}
+    return And(condition, EqualTo("_raw_file", parcel[0].raw_file)) if len(names) == 1 else condition
+
+
+def _bounds(parcel: Sequence[Stretch]) -> tuple[int, int]:
+    bounds = [stretch.positions.bounds for stretch in parcel]
+    return min(low for low, _ in bounds), max(high for _, high in bounds)
+
+
+def _positions_by(
+    table: Table, condition: BooleanExpression, column: str | None, parcel: Sequence[Stretch]
+) -> dict[str, dict[str, Ints]]:
+    """Positions of the rows that fit, per raw file and per value of a column ("" without one)."""
+    wanted = pa.array(sorted({stretch.raw_file for stretch in parcel}))
+    names = ["_raw_file", "_position", *([column] if column else [])]
+    parts: dict[tuple[str, str], list[Ints]] = {}
+    for batch in table.scan(row_filter=condition, selected_fields=tuple(names)).to_arrow_batch_reader():
+        files = pc.index_in(batch.column("_raw_file").cast(pa.string()), value_set=wanted).cast(pa.int64())
+        rows = pa.table([files, *(batch.column(n) for n in names[1:])], names=names).filter(files.is_valid())
+        values = rows.column(column).unique().to_pylist() if column else [""]
+        for value in values:
+            own = rows.filter(pc.equal(rows.column(column), value)) if column else rows
+            for file, positions in _grouped(own.column("_raw_file").to_numpy(), own.column("_position").to_numpy()):
+                parts.setdefault((wanted[file].as_py(), value), []).append(positions)
+    found: dict[str, dict[str, Ints]] = {}
+    for (name, value), pieces in parts.items():
+        found.setdefault(name, {})[value] = np.concatenate(pieces)
+    return found
+
+
+def _grouped(keys: Ints, values: Ints) -> Iterator[tuple[int, Ints]]:
+    """Values by key; keys are not negative."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    edges = [*np.flatnonzero(np.diff(ordered, prepend=-1)).tolist(), len(keys)]
+    for start, end in pairwise(edges):
+        yield int(ordered[start]), values[order[start:end]]
+
+
+def _load(lake: Lake, name: str) -> Table | None:
+    try:
+        return lake.load(name)
+    except NoSuchTableError:
+        return None

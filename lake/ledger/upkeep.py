@@ -1,0 +1,95 @@
+"""The ledger table kept small: many little appends become few rows with merged runs. The ledger is a union, so nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+from pyiceberg.io.pyarrow import _dataframe_to_data_files
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+
+from lake.ledger.ledger import in_ledger_order, ledger_rows
+from lake.ledger.outcomes import PositionOutcomes
+from lake.location import Lake
+from lake.raw.positions import Ints, merged_runs
+from lake.storage import read_parquet
+from lake.tables.iceberg import LEDGER, LEDGER_SCHEMA, committed
+
+MERGE_AT = 16  # files of one size class
+_CLASSES = (256 << 10, 4 << 20)  # bytes; larger files stay as they are, so that memory and work per merge are bounded
+_TOTAL_BYTES = 64 << 20
+
+
+def merge_ledger(lake: Lake, run_id: str, *, at_least: int = MERGE_AT) -> tuple[int, int]:
+    """Merge small files of the ledger table into one, in one transaction. What rivals append meanwhile stays.
+
+    Args:
+        lake: where.
+        run_id: goes into the merged rows.
+        at_least: do nothing where no size class has so many files.
+
+    Returns:
+        Data files before and after.
+
+    Raises:
+        ComponentDownError: no commit succeeded before the deadline.
+    """
+
+    def commit() -> tuple[int, int]:
+        table = lake.catalog().load_table(LEDGER)
+        files = [task.file for task in table.scan().plan_files()]
+        chosen = _small_files(files, at_least)
+        if chosen:
+            # Refused where somebody committed meanwhile: isolation is serializable. Then it begins again with what there is.
+            _replace(table, chosen, merged_rows(_read(chosen), run_id))
+        return len(files), len(files) - len(chosen) + bool(chosen)
+
+    return committed(LEDGER, commit)
+
+
+def _small_files(files: Sequence[DataFile], at_least: int) -> list[DataFile]:
+    """Files of the smallest size class that has enough of them."""
+    below = 0
+    for limit in _CLASSES:
+        own = sorted((f for f in files if below <= f.file_size_in_bytes < limit), key=lambda f: f.file_size_in_bytes)
+        if len(own) >= max(at_least, 2):
+            sizes = np.cumsum([f.file_size_in_bytes for f in own])
+            return own[: int(np.searchsorted(sizes, _TOTAL_BYTES, side="right"))]
+        below = limit
+    return []
+
+
+def _read(files: Sequence[DataFile]) -> Iterator[pa.Table]:
+    for file in files:
+        yield read_parquet(file.file_path)
+
+
+def merged_rows(tables: Iterator[pa.Table], run_id: str) -> pa.Table:
+    """Rows of the ledger table as few rows that say the same."""
+    runs: dict[tuple[str, str, str, int], list[Ints]] = {}
+    windows: dict[tuple[str, str, str, int], list[int]] = {}
+    for rows in tables:
+        epochs = [n or 0 for n in rows.column("epoch").to_pylist()] if "epoch" in rows.column_names else [0] * len(rows)
+        keys = zip(*(rows.column(name).to_pylist() for name in ("source", "raw_file", "outcome")), epochs, strict=True)
+        reaches = zip(*(rows.column(name).to_pylist() for name in ("window_from", "window_to")), strict=True)
+        for key, reach, own in zip(keys, reaches, rows.column("runs"), strict=True):
+            runs.setdefault(key, []).append(own.values.to_numpy())
+            windows.setdefault(key, []).extend(us for us in reach if us is not None)
+    merged: list[dict[str, object]] = []
+    for (source, raw_file, outcome, epoch), parts in runs.items():
+        reached = windows[source, raw_file, outcome, epoch]
+        flat = tuple(merged_runs(np.concatenate(parts)).tolist())
+        said = PositionOutcomes(source, raw_file, outcome, flat, min(reached, default=None), max(reached, default=None))
+        merged += ledger_rows(said, run_id, epoch)
+    return in_ledger_order(pa.Table.from_pylist(merged, schema=LEDGER_SCHEMA))
+
+
+def _replace(table: Table, old: Sequence[DataFile], rows: pa.Table) -> None:
+    with table.transaction() as transaction, transaction.update_snapshot().overwrite() as overwrite:
+        for file in old:
+            overwrite.delete_data_file(file)
+        for file in _dataframe_to_data_files(table.metadata, rows, table.io, write_uuid=uuid4()):
+            overwrite.append_data_file(file)

@@ -1,0 +1,179 @@
+"""Where a lake lies and how its catalog is opened."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table import Table
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+
+from contracts.errors import ComponentDownError, ConfigurationError
+from lake.storage import Storage, is_object, local_path, location_of, storage_of
+
+NAMESPACES = ("validated", "late", "ops")
+CATALOG_FILE = "catalog.db"
+_MADE = "_runs/lake"  # in a bucket, where there are no folders: says that there is a lake
+_FILE_IO = "lake.storage.iceberg.GcsFileIO"
+_SQLITE_BUSY_S = 120
+logging.getLogger("pyiceberg").setLevel(logging.ERROR)  # it warns of every delete that finds nothing, which is normal here
+
+
+def data_path(uri: str) -> str:
+    """The location behind the URI of a file that Iceberg's metadata names."""
+    return location_of(uri, "data file")
+
+
+@dataclass(frozen=True)
+class Lake:
+    """A lake. Small and picklable; opens what it needs where it is needed.
+
+    root: absolute folder, or ``gs://bucket/prefix``. catalog_url: SQLAlchemy URL of the Iceberg catalog; by default SQLite in
+    the lake. branch: the Iceberg branch that tables are read from and committed to; None for main, which is what everybody reads.
+    """
+
+    root: str
+    catalog_url: str
+    branch: str | None = None
+
+    @classmethod
+    def at(cls, location: str, catalog_url: str | None = None) -> Lake:
+        """The lake at a path, a ``file://`` or a ``gs://`` URI.
+
+        Raises:
+            ConfigurationError: another kind of URI; or one in a bucket without a catalog.
+        """
+        if is_object(location):
+            return cls._in_bucket(location_of(location, "lake").rstrip("/"), catalog_url)
+        root = Path(local_path(location, "lake")).expanduser().absolute()
+        if bad := {"?", "#", "%"}.intersection(str(root)):
+            raise ConfigurationError(
+                f"lake {root}: a path with {' '.join(sorted(bad))} cannot be part of the URLs in Iceberg's metadata"
+            )
+        return cls(str(root), catalog_url or f"sqlite:///{root / CATALOG_FILE}?timeout={_SQLITE_BUSY_S}")
+
+    @classmethod
+    def _in_bucket(cls, root: str, catalog_url: str | None) -> Lake:
+        if bad := {"?", "#", "%", "*", "["}.intersection(root):
+            raise ConfigurationError(
+                f"lake {root}: a name with {' '.join(sorted(bad))} cannot be part of the URLs in Iceberg's metadata"
+            )
+        if catalog_url is None:
+            raise ConfigurationError(
+                f"lake {root}: a lake in a bucket needs a catalog elsewhere; name it in headrace.yaml, such as "
+                "catalog: postgresql+psycopg2://HOST/DATABASE (or sqlite:///FILE for one machine)"
+            )
+        return cls(root, catalog_url)
+
+    @property
+    def storage(self) -> Storage:
+        """What reads and writes its files."""
+        return storage_of(self.root, None if is_object(self.root) else self.temporary)
+
+    def at_key(self, key: str) -> str:
+        """The location of a file or folder in the lake, such as ``raw/source=web``."""
+        return f"{self.root}/{key}"
+
+    @property
+    def path(self) -> Path:
+        """The root as a path.
+
+        Raises:
+            ConfigurationError: the lake is in a bucket.
+        """
+        if is_object(self.root):
+            raise ConfigurationError(f"lake {self.root}: is in a bucket; this needs a local lake")
+        return Path(self.root)
+
+    @property
+    def raw(self) -> Path:
+        """Raw files: ``raw/source=S/dt=…/hour=…``."""
+        return self.path / "raw"
+
+    @property
+    def runs(self) -> Path:
+        """Manifests: ``_runs/<run_id>/manifest.json``."""
+        return self.path / "_runs"
+
+    @property
+    def temporary(self) -> Path:
+        """Files that are not complete yet, on the same file system; ``lake clean`` sweeps it."""
+        return self.path / "_tmp"
+
+    def exists(self) -> bool:
+        """Whether a job ever made a lake here."""
+        if not is_object(self.root):
+            return self.runs.is_dir()
+        try:
+            self.storage.stat(self.at_key(_MADE))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def create(self) -> None:
+        """Make the folders and the catalog; does nothing where they are.
+
+        Raises:
+            ConfigurationError: the place cannot be written.
+            ComponentDownError: the catalog, or the store of a bucket, does not answer.
+        """
+        self._make_place()
+        catalog = self.catalog()
+        for namespace in NAMESPACES:
+            with contextlib.suppress(IntegrityError):  # another process made it between look and leap
+                catalog.create_namespace_if_not_exists(namespace)
+
+    def _make_place(self) -> None:
+        if is_object(self.root):
+            try:
+                self.storage.put_if_absent(self.at_key(_MADE), b"")
+            except FileNotFoundError:
+                raise ConfigurationError(f"lake {self.root}: there is no such bucket; make it, or name another") from None
+            return
+        try:
+            for folder in (self.path, self.raw, self.runs, self.temporary):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"lake {self.root}: cannot be written: {error.strerror}") from None
+
+    def load(self, name: str) -> Table:
+        """A table as this lake's branch has it: its current snapshot is the branch's, none where there is no such branch.
+
+        Raises:
+            NoSuchTableError: there is none.
+        """
+        table = self.catalog().load_table(name)
+        if self.branch is not None:
+            head = table.metadata.snapshot_by_name(self.branch)
+            table.metadata = table.metadata.model_copy(update={"current_snapshot_id": head.snapshot_id if head else None})
+        return table
+
+    @property
+    def warehouse(self) -> str:
+        """URI of the folder that its tables lie in."""
+        return f"{self.root}/warehouse" if is_object(self.root) else f"file://{self.root}/warehouse"
+
+    def catalog(self) -> SqlCatalog:
+        """The Iceberg catalog.
+
+        Raises:
+            ComponentDownError: it does not answer.
+        """
+        options = {"uri": self.catalog_url, "warehouse": self.warehouse}
+        if is_object(self.root):
+            options["py-io-impl"] = _FILE_IO
+        for attempt in range(3):  # two processes that create the same SQLite tables at once: one is told so, and tries again
+            try:
+                return SqlCatalog("headrace", **options)
+            except (OperationalError, SQLAlchemyError) as error:
+                failure = error
+                if attempt < 2 and "already exists" in str(error):
+                    continue
+                break
+        shown = urlsplit(self.catalog_url)
+        where = f"{shown.scheme}://{shown.hostname or ''}{shown.path}"  # never user or password
+        raise ComponentDownError(f"catalog {where}: no answer ({type(failure).__name__}); is it running, and the URL right?")

@@ -1,0 +1,1 @@
+"""The raw layer: files as received, landing logs, and what lies where in them."""

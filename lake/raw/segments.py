@@ -1,0 +1,404 @@
+"""The raw layer for message logs: what was read from a Kafka partition, landed in order, each position once.
+
+A *log* is one partition of one topic, by the topic's id, so that a topic that was deleted and made again is another log. Its
+segments lie in ``raw/source=S/kafka/<topic>/<topic id>/<partition>/<from>-<to>.avro``: Avro files named by the offsets that they
+cover, [from, to), 20 digits each. A segment appears whole, once, and never changes, so its name says all that others must know of
+it. Of two workers that read the same offsets (a frozen one and its replacement) the second lands what the first left. Where they
+overlap all the same, whoever reads a log takes of each segment the offsets that no earlier one covers (``LogSegment.start``): each
+position is seen once, also after crashes.
+
+Small segments are merged as they come, by copying their blocks: at most ``MERGE_AT`` small ones lie in a partition's folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import fastavro
+import msgspec
+import xxhash
+
+from contracts.errors import ConfigurationError
+from lake.location import Lake
+from lake.objects import put_if_absent
+from lake.storage import storage_of
+
+MERGE_AT = 64
+MERGED_BYTES = 64 << 20
+BATCH_BITS = 20  # records of a message that holds several: position = offset << BATCH_BITS | index in the message
+_HEADER_BYTES = 1 << 16
+_PREFIX = "headrace."
+_SUFFIX = ".avro"
+
+_SCHEMA = fastavro.parse_schema(
+    {
+        "type": "record",
+        "name": "RawMessage",
+        "namespace": "headrace",
+        "fields": [
+            {"name": "offset", "type": "long"},
+            {"name": "timestamp_ms", "type": "long", "doc": "the record time, milliseconds since 1970"},
+            {"name": "timestamp_type", "type": "int", "doc": "0 none, 1 set by the producer, 2 set by the broker"},
+            {"name": "key", "type": ["null", "bytes"]},
+            {"name": "value", "type": ["null", "bytes"]},
+            {
+                "name": "headers",
+                "type": {
+                    "type": "array",
+                    "items": {
+                        "type": "record",
+                        "name": "Header",
+                        "fields": [{"name": "key", "type": "string"}, {"name": "value", "type": ["null", "bytes"]}],
+                    },
+                },
+            },
+        ],
+    }
+)
+
+
+class LogId(NamedTuple):
+    """One partition of one topic. topic_id: Kafka's own; a topic of the same name that was made again has another."""
+
+    topic: str
+    topic_id: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"kafka:{self.topic}:{self.topic_id}:{self.partition}"
+
+    @classmethod
+    def parse(cls, text: str) -> LogId:
+        """The inverse of ``str``."""
+        _, topic, topic_id, partition = text.split(":")
+        return cls(topic, topic_id, int(partition))
+
+
+def is_log(raw_file: str) -> bool:
+    """Whether a row's ``_raw_file`` names a log; else it is the SHA-256 of a file."""
+    return raw_file.startswith("kafka:")
+
+
+def position_of(offset: int, index: int, batched: bool) -> int:
+    """The position of a record: its message's offset, or offset and index where messages hold several (``records:``)."""
+    return offset << BATCH_BITS | index if batched else offset
+
+
+def offset_of(position: int, batched: bool) -> int:
+    """The offset of the message that holds a position."""
+    return position >> BATCH_BITS if batched else position
+
+
+class RawMessage(NamedTuple):
+    """A message as received. timestamp_ms: record time. records: how many records it holds."""
+
+    offset: int
+    timestamp_ms: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    records: int = 1
+
+
+class _Header(msgspec.Struct):
+    """What a segment says of itself. covers: offsets [from, to). runs: positions, flat: first, length, and so on."""
+
+    source: str
+    log: str
+    covers: tuple[int, int]
+    runs: list[int]
+    messages: int
+    first_ms: int | None
+    last_ms: int | None
+
+
+@dataclass(frozen=True)
+class LogSegment:
+    """One segment as a reader sees it.
+
+    start, end: the offsets that are to be taken from it. runs: positions of the whole segment. first_ms, last_ms: smallest and
+    largest record time, None where it holds no message.
+    """
+
+    path: str
+    source: str
+    log: LogId
+    start: int
+    end: int
+    runs: tuple[int, ...]
+    messages: int
+    first_ms: int | None
+    last_ms: int | None
+    size_bytes: int
+
+
+class PartitionLog:
+    """The landing log of one partition, as one worker writes it. Not for several threads."""
+
+    def __init__(self, lake: Lake, source: str, log: LogId, *, batched: bool) -> None:
+        self._lake, self._source, self._log, self._batched = lake, source, log, batched
+        self._folder = log_folder(lake, source, log)
+        self._merge_at = MERGE_AT  # when so many segments lie here, small ones are merged
+
+    def land(self, start: int, end: int, messages: Sequence[RawMessage]) -> int:
+        """Land what was read of [start, end), but for what is landed already.
+
+        Args:
+            start: first offset that this worker covers.
+            end: the offset after the last.
+            messages: those that the broker had in there, by offset.
+
+        Returns:
+            How many messages were landed.
+        """
+        landed = 0
+        covered = [_covers(path) for path in _listed(self._lake, self._folder)]
+        pieces = _uncovered(covered, start, end)
+        for piece in pieces:
+            part = [m for m in messages if piece[0] <= m.offset < piece[1]]
+            if put_if_absent(self._lake, f"{self._folder}/{_name(piece)}", self._encode(piece, part)):
+                landed += len(part)
+        if len(covered) + len(pieces) >= self._merge_at:
+            self._merge()
+        return landed
+
+    def _encode(self, covers: tuple[int, int], messages: Sequence[RawMessage]) -> bytes:
+        times = [m.timestamp_ms for m in messages]
+        header = _Header(
+            source=self._source,
+            log=str(self._log),
+            covers=covers,
+            runs=_runs(messages, self._batched),
+            messages=len(messages),
+            first_ms=min(times, default=None),
+            last_ms=max(times, default=None),
+        )
+        rows = (
+            {
+                "offset": m.offset,
+                "timestamp_ms": m.timestamp_ms,
+                "timestamp_type": m.timestamp_type,
+                "key": None if m.key is None else ("bytes", m.key),
+                "value": None if m.value is None else ("bytes", m.value),
+                "headers": [{"key": key, "value": value} for key, value in m.headers],
+            }
+            for m in messages
+        )
+        out = io.BytesIO()
+        fastavro.writer(
+            out,
+            _SCHEMA,
+            rows,
+            codec="zstandard",
+            codec_compression_level=1,
+            sync_interval=1 << 18,
+            sync_marker=_sync_marker(header.log),
+            metadata=_metadata(header),
+        )
+        return out.getvalue()
+
+    def _merge(self) -> None:
+        """Put neighbouring small segments together.
+
+        The whole is there under a name of its own before its parts go, so neither a crash nor somebody else who does the same at
+        any moment changes what is read.
+        """
+        group: list[str] = []
+        size = reached = 0
+        storage = self._lake.storage
+        listed = _listed(self._lake, self._folder)
+        sizes = {file.location: file.size_bytes for file in storage.files(self._folder)}
+        for path in listed:
+            covers = _covers(path)
+            if covers[1] <= reached:  # a part whose merger was killed before it went, or what two workers landed
+                storage.delete(path)
+                continue
+            if path not in sizes:  # somebody else is merging
+                return
+            own = sizes[path]
+            if own > MERGED_BYTES // 2 or size + own > MERGED_BYTES or covers[0] != reached:
+                group, size = [], 0
+            reached = covers[1]
+            if own <= MERGED_BYTES // 2:
+                group.append(path)
+                size += own
+        if len(group) >= MERGE_AT:
+            with contextlib.suppress(FileNotFoundError):
+                self._join(group)
+        self._merge_at = len(_listed(self._lake, self._folder)) + MERGE_AT - 1
+
+    def _join(self, paths: Sequence[str]) -> None:
+        parts = self._lake.storage.map(self._lake.storage.read, paths)
+        headers = [_parse_header(part) for part in parts]
+        runs: list[int] = []
+        for header, _ in headers:
+            if runs and header.runs and runs[-2] + runs[-1] == header.runs[0]:
+                runs[-1] += header.runs[1]
+                runs += header.runs[2:]
+            else:
+                runs += header.runs
+        firsts = [h.first_ms for h, _ in headers if h.first_ms is not None]
+        lasts = [h.last_ms for h, _ in headers if h.last_ms is not None]
+        joined = _Header(
+            source=self._source,
+            log=str(self._log),
+            covers=(headers[0][0].covers[0], headers[-1][0].covers[1]),
+            runs=runs,
+            messages=sum(h.messages for h, _ in headers),
+            first_ms=min(firsts, default=None),
+            last_ms=max(lasts, default=None),
+        )
+        out = io.BytesIO()
+        fastavro.writer(out, _SCHEMA, [], codec="zstandard", sync_marker=_sync_marker(joined.log), metadata=_metadata(joined))
+        for part, (_, begin) in zip(parts, headers, strict=True):
+            out.write(part[begin:])
+        put_if_absent(self._lake, f"{self._folder}/{_name(joined.covers)}", out.getvalue())
+        self._lake.storage.map(self._lake.storage.delete, paths)
+
+
+def _name(covers: tuple[int, int]) -> str:
+    return f"{covers[0]:020d}-{covers[1]:020d}{_SUFFIX}"
+
+
+def _covers(path: str) -> tuple[int, int]:
+    first, end = path.rsplit("/", 1)[-1].removesuffix(_SUFFIX).split("-")
+    return int(first), int(end)
+
+
+def _uncovered(covered: Sequence[tuple[int, int]], start: int, end: int) -> list[tuple[int, int]]:
+    """What is left of [start, end). covered: sorted by where they begin."""
+    left = []
+    for low, high in covered:
+        if low >= end:
+            break
+        if low > start:
+            left.append((start, low))
+        start = max(start, high)
+    return [*left, (start, end)] if start < end else left
+
+
+def log_folder(lake: Lake, source: str, log: LogId) -> str:
+    """Where a log's segments lie."""
+    return lake.at_key(f"raw/source={source}/kafka/{log.topic}/{log.topic_id}/{log.partition}")
+
+
+def logs_of(lake: Lake, source: str) -> list[LogId]:
+    """The logs of a source that were ever landed."""
+    storage, root = lake.storage, lake.at_key(f"raw/source={source}/kafka")
+    ids = [(topic, topic_id) for topic in storage.folders(root) for topic_id in storage.folders(f"{root}/{topic}")]
+    return sorted(LogId(*ids_, int(number)) for ids_ in ids for number in storage.folders("/".join((root, *ids_))))
+
+
+def log_segments(lake: Lake, source: str, log: LogId) -> list[LogSegment]:
+    """The segments of a log in order; of each what no earlier one covers."""
+    folder = log_folder(lake, source, log)
+    while True:
+        found: list[LogSegment] = []
+        covered = 0
+        try:
+            listed = _listed(lake, folder)
+            sizes = {file.location: file.size_bytes for file in lake.storage.files(folder)}
+            headers = lake.storage.map(lambda path: _read_header(lake, path), listed)
+            for path, header in zip(listed, headers, strict=True):
+                start, end = max(header.covers[0], covered), header.covers[1]
+                covered = max(covered, end)
+                if start < end:
+                    found.append(
+                        LogSegment(
+                            path, header.source, log, start, end, tuple(header.runs), header.messages,
+                            header.first_ms, header.last_ms, sizes[path],
+                        )
+                    )  # fmt: skip
+        except (FileNotFoundError, KeyError):  # a merge came between: list again
+            continue
+        return found
+
+
+def _listed(lake: Lake, folder: str) -> list[str]:
+    """The segments of a folder by where they begin, the longest first.
+
+    One listing may miss a merged segment, and its parts that went meanwhile; not two listings alike.
+    """
+    found = _names(lake, folder)
+    while (again := _names(lake, folder)) != found:
+        found = again
+    return sorted(found, key=lambda path: (_covers(path)[0], -_covers(path)[1]))
+
+
+def _names(lake: Lake, folder: str) -> set[str]:
+    return {path for path in lake.storage.names(folder) if path.endswith(_SUFFIX)}
+
+
+def landed_up_to(lake: Lake, source: str, log: LogId, start: int) -> int:
+    """The offset after the last that was landed; ``start`` where nothing was."""
+    return max((_covers(path)[1] for path in _listed(lake, log_folder(lake, source, log))), default=start)
+
+
+def read_messages(segment: LogSegment) -> Iterator[RawMessage]:
+    """The messages of a segment within [start, end)."""
+    with storage_of(segment.path).open(segment.path) as file:
+        for row in fastavro.reader(file):
+            found: Any = row
+            if segment.start <= found["offset"] < segment.end:
+                headers = tuple((h["key"], h["value"]) for h in found["headers"])
+                yield RawMessage(
+                    found["offset"], found["timestamp_ms"], found["timestamp_type"], found["key"], found["value"], headers
+                )
+
+
+def read_message(lake: Lake, source: str, log: LogId, offset: int) -> RawMessage:
+    """One message.
+
+    Raises:
+        ConfigurationError: it is not there.
+    """
+    for segment in log_segments(lake, source, log):
+        if segment.start <= offset < segment.end:
+            for message in read_messages(segment):
+                if message.offset == offset:
+                    return message
+    raise ConfigurationError(f"source {source}: no message {offset} of {log} in raw/; was a raw segment removed?")
+
+
+def _runs(messages: Sequence[RawMessage], batched: bool) -> list[int]:
+    runs: list[int] = []
+    for message in messages:
+        first = position_of(message.offset, 0, batched)
+        if runs and runs[-2] + runs[-1] == first:
+            runs[-1] += message.records
+        elif message.records:
+            runs += [first, message.records]
+    return runs
+
+
+def _sync_marker(log: str) -> bytes:
+    """The same for all segments of a log, so that their blocks can be put together by copying."""
+    return xxhash.xxh3_128_digest(log.encode())
+
+
+def _metadata(header: _Header) -> dict[str, str]:
+    return {_PREFIX + "segment": msgspec.json.encode(header).decode()}
+
+
+def _read_header(lake: Lake, path: str) -> _Header:
+    size = _HEADER_BYTES
+    while True:
+        head = lake.storage.read(path, first=size)
+        try:
+            return _parse_header(head)[0]
+        except (EOFError, IndexError, ValueError):
+            if len(head) < size:
+                raise OSError(f"raw segment {path}: its header cannot be read; was it changed?") from None
+            size *= 4
+
+
+def _parse_header(data: bytes) -> tuple[_Header, int]:
+    """The header, and where the first block begins."""
+    source = io.BytesIO(data)
+    reader: Any = fastavro.block_reader(source)
+    return msgspec.json.decode(reader.metadata[_PREFIX + "segment"], type=_Header), source.tell()

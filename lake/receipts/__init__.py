@@ -1,0 +1,1 @@
+"""What destinations have answered."""

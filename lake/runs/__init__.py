@@ -1,0 +1,1 @@
+"""What runs leave behind: manifests, submissions, records of replays."""

@@ -1,0 +1,17 @@
+"""Where a lake's files lie: on a local or mounted disk, or in a bucket."""
+
+from lake.storage.base import Storage, StoredFile
+from lake.storage.parquet import read_parquet, read_parquet_schema
+from lake.storage.places import GCS, is_object, local_path, location_of, storage_of
+
+__all__ = [
+    "GCS",
+    "Storage",
+    "StoredFile",
+    "is_object",
+    "local_path",
+    "location_of",
+    "read_parquet",
+    "read_parquet_schema",
+    "storage_of",
+]

@@ -1,0 +1,1 @@
+"""Iceberg tables: their rows, the fold, and the transactions that publish it."""

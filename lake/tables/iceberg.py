@@ -1,0 +1,282 @@
+"""Iceberg tables of the lake: made from schemas, with a fixed layout, listed by range and shard.
+
+Every table that the pipeline folds into has three constant columns per data file: ``_from``, ``_to`` (microseconds, half open) and
+``_shard``. So a delete by predicate drops whole files, and listing them needs no file but the manifests.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import pyarrow as pa
+from pyiceberg.conversions import from_bytes
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError, ValidationException
+from pyiceberg.manifest import ManifestFile
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.types import IntegerType, LongType
+from sqlalchemy.exc import OperationalError
+
+from contracts.codes import Violation
+from contracts.compiler.schemas import PROVENANCE, TIMESTAMP
+from contracts.errors import ComponentDownError, ConfigurationError, LayoutMismatchError
+from lake.location import Lake
+
+T = TypeVar("T")
+_COMMIT_DEADLINE_S = 300.0
+# How pyiceberg tells that a commit to another branch was faster: the branch itself has not moved, so no requirement fails.
+_OUTRUN = re.compile(r"Cannot add snapshot with sequence number \d+ older than last sequence number")
+DEAD_LETTERS = "ops.dead_letter"
+WITHDRAWN = "withdrawn"  # in place of a code: a conflict that was none in the end; nothing to show
+LEDGER = "ops.ledger"
+# Of every table. Each commit writes a manifest and the whole metadata file anew: without bounds a stream's commits grow slower.
+UPKEEP_PROPERTIES = {
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+    "commit.manifest-merge.enabled": "true",
+    "commit.manifest.min-count-to-merge": "20",
+}
+RANGE_COLUMNS = pa.schema(
+    [
+        pa.field("_from", pa.int64(), nullable=False),
+        pa.field("_to", pa.int64(), nullable=False),
+        pa.field("_shard", pa.int32(), nullable=False),
+    ]
+)
+_VIOLATION = pa.struct([pa.field("path", pa.string()), pa.field("rule", pa.string()), pa.field("expected", pa.string())])
+DEAD_LETTER_SCHEMA = pa.schema(
+    [
+        pa.field("dead_letter_id", pa.string(), nullable=False),
+        pa.field("code", pa.string(), nullable=False),
+        pa.field("violations", pa.list_(_VIOLATION)),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("contract_version", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("position", pa.string(), nullable=False),  # <raw file>:<ordinal>
+        pa.field("event_id", pa.string()),
+        pa.field("received_at", TIMESTAMP, nullable=False),
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("attempt", pa.int32(), nullable=False),
+        pa.field("raw", pa.binary()),
+        *PROVENANCE,
+    ]
+)
+LEDGER_SCHEMA = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("raw_file", pa.string(), nullable=False),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("runs", pa.list_(pa.int64()), nullable=False),  # first, length, first, length, …
+        pa.field("window_from", pa.int64()),  # the event-time windows that these positions reach, microseconds
+        pa.field("window_to", pa.int64()),
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("first", pa.int64()),  # smallest and largest position of the runs; null in rows of versions before these columns
+        pa.field("last", pa.int64()),
+        pa.field("epoch", pa.int64()),  # 0 or null: said by a job; else by the promotion of a replay, which holds against earlier
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a table is cut. Fixed at its creation; another one means replay and promote.
+
+    grid_s: every range begins and ends on a multiple of it. num_shards: ``xxh3_128(event_id) % num_shards``.
+    """
+
+    grid_s: int = 60
+    num_shards: int = 4
+
+    def properties(self) -> dict[str, str]:
+        """As table properties."""
+        # A commit on a stale view must come back to us: rows it replaces may have changed (converge/publish.py).
+        retries = {"commit.retry.num-retries": "0"}
+        return retries | {"headrace.layout.grid-s": str(self.grid_s), "headrace.layout.num-shards": str(self.num_shards)}
+
+
+@dataclass(frozen=True, order=True)
+class PublishedFile:
+    """A data file that the table's current snapshot holds: rows of [from_us, to_us) and one shard."""
+
+    from_us: int
+    to_us: int
+    shard: int
+    path: str
+    rows: int
+
+    def overlaps(self, from_us: int, to_us: int, shard: int) -> bool:
+        """Whether it holds rows of this range and shard."""
+        return self.shard == shard and self.from_us < to_us and self.to_us > from_us
+
+
+def ensure_table(lake: Lake, name: str, schema: pa.Schema, layout: Layout | None) -> Table:
+    """The table, made where it is missing and widened by new columns where the schema has some.
+
+    Args:
+        lake: where.
+        name: ``namespace.table``.
+        schema: Arrow schema of its rows, without range columns.
+        layout: None for plain append tables.
+
+    Raises:
+        LayoutMismatchError: it exists with another layout.
+        ConfigurationError: it has a column of another type, or lies in another lake.
+    """
+    catalog = lake.catalog()
+    full = pa.schema([*schema, *RANGE_COLUMNS]) if layout else schema
+    wanted = layout.properties() if layout else {}
+    try:
+        table = catalog.load_table(name)
+    except NoSuchTableError:
+        properties = {"format-version": "2", **UPKEEP_PROPERTIES, **wanted}
+        try:
+            return catalog.create_table(name, schema=full, properties=properties)
+        except TableAlreadyExistsError:  # another run was faster
+            table = catalog.load_table(name)
+    if not table.location().startswith(f"{lake.warehouse}/"):
+        raise ConfigurationError(
+            f"table {name} of this catalog lies at {table.location()}, not in the lake {lake.root}: one catalog serves one lake; "
+            "name another database in headrace.yaml"
+        )
+    have = {key: table.properties.get(key) for key in wanted}
+    if have != wanted:
+
+        def told(layout: dict[str, str | None] | dict[str, str]) -> str:
+            return ", ".join(f"{key.rsplit('.', 1)[-1]} = {value}" for key, value in layout.items() if ".layout." in key)
+
+        raise LayoutMismatchError(
+            f"table {name} has the layout {told(have)}, the job asks for {told(wanted)}. A layout is fixed when a table is made: "
+            "give the table's, or ingest raw/ again into another lake."
+        )
+    _check_types(name, table, full)
+    return committed(name, lambda: _widened(catalog.load_table(name), full))
+
+
+def _check_types(name: str, table: Table, schema: pa.Schema) -> None:
+    """A column keeps its type: rows that are published already cannot be read as another."""
+    have = table.schema().as_arrow()
+    changed = [
+        f"{field.name} is {_plain_type(have.field(field.name).type)}, the contract says {_plain_type(field.type)}"
+        for field in schema
+        if field.name in have.names
+        and not pa.types.is_nested(field.type)
+        and _plain_type(have.field(field.name).type) != _plain_type(field.type)
+    ]
+    if changed:
+        raise ConfigurationError(
+            f"table {name}: {'; '.join(changed)}. A column's type cannot change: give the column another name, or use another lake."
+        )
+
+
+def _plain_type(arrow_type: pa.DataType) -> str:
+    return str(arrow_type).removeprefix("large_")
+
+
+def _widened(table: Table, schema: pa.Schema) -> Table:
+    """With the columns and upkeep properties that it lacks: an older version may have made it."""
+    if missing_properties := {key: value for key, value in UPKEEP_PROPERTIES.items() if key not in table.properties}:
+        with table.transaction() as transaction:
+            transaction.set_properties(missing_properties)
+    missing = [field for field in schema if field.name not in table.schema().column_names]
+    if missing:
+        with table.update_schema() as update:
+            update.union_by_name(pa.schema(missing))
+    return table
+
+
+def committed(name: str, commit: Callable[[], T]) -> T:
+    """Commit to a table among rivals: again and again, until the commit is not refused because another was faster.
+
+    Args:
+        name: the table's.
+        commit: loads the table and commits.
+
+    Raises:
+        ComponentDownError: no commit succeeded before the deadline.
+    """
+    deadline = time.monotonic() + _COMMIT_DEADLINE_S
+    attempt = 0
+    while True:
+        try:
+            return commit()
+        except (CommitFailedException, ValidationException, OperationalError, ValueError) as error:
+            if isinstance(error, ValueError) and not _OUTRUN.match(str(error)):
+                raise
+            attempt += 1
+            if time.monotonic() > deadline:
+                raise ComponentDownError(
+                    f"table {name}: no commit in {_COMMIT_DEADLINE_S:.0f} s and {attempt} attempts ({type(error).__name__}); "
+                    "is the catalog reachable, and are not too many runs writing at once?"
+                ) from None
+            time.sleep(random.uniform(0.02, 0.2) * min(attempt, 10))  # spreads rivals; no result depends on it
+
+
+def published_files(table: Table, snapshot: Snapshot | None = None) -> list[PublishedFile]:
+    """The data files of a snapshot, or of the current one, with the range and shard that their constant columns tell."""
+    snapshot = snapshot or table.current_snapshot()
+    if snapshot is None:
+        return []
+    return sorted(file for manifest in manifests_of(table, snapshot) for file in files_of(table, manifest))
+
+
+def manifests_of(table: Table, snapshot: Snapshot) -> tuple[ManifestFile, ...]:
+    """The manifests of a snapshot."""
+    return _manifests.get(snapshot.manifest_list, lambda: tuple(snapshot.manifests(table.io)))
+
+
+def files_of(table: Table, manifest: ManifestFile) -> tuple[PublishedFile, ...]:
+    """The data files that a manifest holds; of tables without range columns the range is empty."""
+    return _files.get(manifest.manifest_path, lambda: tuple(_read_manifest(table, manifest)))
+
+
+def _read_manifest(table: Table, manifest: ManifestFile) -> Iterator[PublishedFile]:
+    ids = {field.name: field.field_id for field in table.schema().fields}
+    types = zip(RANGE_COLUMNS.names, (LongType(), LongType(), IntegerType()), strict=True)
+    columns = [(ids[name], kind) for name, kind in types if name in ids]
+    for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
+        file = entry.data_file
+        from_us, to_us, shard = [int(from_bytes(kind, file.lower_bounds[id_])) for id_, kind in columns] or [0, 0, 0]
+        yield PublishedFile(from_us, to_us, shard, file.file_path, file.record_count)
+
+
+class _ReadOnce(Generic[T]):
+    """What was read of files that never change, by path; as many tuple items as fit, those used last. For several threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._size, self._lock = most, 0, threading.Lock()
+        self._known: OrderedDict[str, tuple[T, ...]] = OrderedDict()
+
+    def get(self, path: str, read: Callable[[], tuple[T, ...]]) -> tuple[T, ...]:
+        """What is in the file at a path."""
+        with self._lock:
+            if path in self._known:
+                self._known.move_to_end(path)
+                return self._known[path]
+        items = read()
+        with self._lock:
+            if path not in self._known:
+                self._known[path] = items
+                self._size += len(items) + 1
+            while self._size > self._most:
+                self._size -= len(self._known.popitem(last=False)[1]) + 1
+        return items
+
+
+_manifests: _ReadOnce[ManifestFile] = _ReadOnce(20_000)
+_files: _ReadOnce[PublishedFile] = _ReadOnce(100_000)
+
+
+def violations_column(violations: Iterable[list[Violation]]) -> pa.Array:
+    """Violations as the dead-letter column."""
+    return pa.array(
+        [[{"path": v.path, "rule": v.rule, "expected": v.expected} for v in listed] for listed in violations],
+        DEAD_LETTER_SCHEMA.field("violations").type,
+    )

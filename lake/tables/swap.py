@@ -1,0 +1,290 @@
+"""Putting other rows in the place of whole ranges of a table, in one commit: what promoting a replay and a rollback share.
+
+In the fold rows only grow. Here they are replaced: of some ranges by the rows of another snapshot. What came into those ranges
+since that snapshot's rows were worked out is folded in, so that nothing is lost that a live job published meanwhile. Rows outside
+the ranges stay as they are; a data file that reaches over a bound is cut there.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.expressions import And, BooleanExpression, GreaterThan, LessThan
+from pyiceberg.table import Table
+from pyiceberg.table.refs import MAIN_BRANCH
+from pyiceberg.table.update.snapshot import ManageSnapshots
+
+from lake.location import Lake
+from lake.raw.positions import Positions
+from lake.tables.fold import add_hashes, content_hash
+from lake.tables.iceberg import PublishedFile, committed, published_files
+from lake.tables.publish import (
+    HASH_PROPERTY,
+    ROWS_PROPERTY,
+    RUN_PROPERTY,
+    RangeFold,
+    any_of,
+    fold_range,
+    read_columns,
+    read_rows,
+    rebase,
+    table_totals,
+    write_rows,
+)
+
+Range = tuple[int, int]
+Judged = Mapping[tuple[str, str], Positions]  # by source and raw file or log
+PROVENANCE_KEY = ("_source", "_raw_file", "_position")
+Keep = Callable[[pa.Table], npt.NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Swap:
+    """What takes the place of some ranges.
+
+    ranges: [from, to) in microseconds, sorted and disjoint, on the table's grid. replacement: the files whose rows go there. base:
+    the files that were published when the replacement was worked out; rows that are in neither came later. judged: positions that
+    the replacement speaks for, wherever they were published since. keep: which rows may be published at all; None for every row.
+    """
+
+    ranges: Sequence[Range]
+    replacement: Sequence[PublishedFile] = ()
+    base: Sequence[PublishedFile] = ()
+    judged: Judged = field(default_factory=dict)
+    keep: Keep | None = None
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What a commit is known by. properties: of the snapshot. before, after: tags of the state before and after; None for none."""
+
+    run_id: str
+    properties: dict[str, str] = field(default_factory=dict)
+    before: str | None = None
+    after: str | None = None
+
+
+def swap_ranges(
+    lake: Lake,
+    name: str,
+    swap: Swap,
+    marks: Marks,
+    *,
+    key: str,
+    before_commit: Callable[[Sequence[RangeFold]], None] | None = None,
+) -> int | None:
+    """Swap ranges of a table in one commit. Does nothing where the tag ``marks.after`` says that it was done.
+
+    Args:
+        lake: where; its branch is what is changed.
+        name: the table's.
+        swap: what for what.
+        marks: what it is known by.
+        key: the table's key column.
+        before_commit: is given the folds of rows that came since, with what lost in them.
+
+    Returns:
+        The id of the snapshot afterwards; None where the table has none.
+
+    Raises:
+        ComponentDownError: no commit succeeded before the deadline.
+    """
+
+    def attempt() -> int | None:
+        table = lake.load(name)
+        if marks.after and marks.after in table.metadata.refs:
+            return table.metadata.refs[marks.after].snapshot_id
+        current = published_files(table)
+        gone = [file for file in current if overlaps(file, swap.ranges)]
+        within = list(_clipped(table, swap.replacement, swap.ranges, swap.keep))
+        folds = rebase(table, within, list(_newer(table, gone, within, swap, key)), key)
+        if before_commit:
+            before_commit(folds)
+        taken = {path for fold in folds if fold.path for path in fold.read}
+        new = [file.path for file in within if file.path not in taken]
+        new += [fold.path for fold in folds if fold.path]
+        new += list(_cut_off(table, gone, swap.ranges))
+        if not gone and not new and not marks.after:
+            snapshot = table.current_snapshot()
+            return snapshot.snapshot_id if snapshot else None
+        return replace_files(table, gone, new, ranges_predicate(swap.ranges), marks, lake.branch or MAIN_BRANCH)
+
+    return committed(name, attempt)
+
+
+def overlaps(file: PublishedFile, ranges: Sequence[Range]) -> bool:
+    """Whether a file may hold rows of one of the ranges."""
+    return any(file.from_us < high and file.to_us > low for low, high in ranges)
+
+
+def provenance_keys(rows: pa.Table) -> set[tuple[str, str, int]]:
+    """Where each row comes from."""
+    return set(zip(*(rows.column(name).to_pylist() for name in PROVENANCE_KEY), strict=True))
+
+
+def newer_rows(rows: pa.Table, known: Collection[tuple[str, str, int]]) -> npt.NDArray[np.bool_]:
+    """Which rows do not come from a known place."""
+    keys = zip(*(rows.column(name).to_pylist() for name in PROVENANCE_KEY), strict=True)
+    return np.fromiter((key not in known for key in keys), dtype=bool, count=len(rows))
+
+
+def at_positions(rows: pa.Table, judged: Judged) -> npt.NDArray[np.bool_]:
+    """Which rows come from these positions."""
+    mask = np.zeros(len(rows), dtype=bool)
+    if not judged:
+        return mask
+    positions = rows.column("_position").to_numpy()
+    by_name: dict[tuple[str, str], list[int]] = {}
+    for index, name in enumerate(zip(*(rows.column(n).to_pylist() for n in ("_source", "_raw_file")), strict=True)):
+        if name in judged:
+            by_name.setdefault(name, []).append(index)
+    for name, indexes in by_name.items():
+        at = positions[indexes]
+        mask[indexes] = judged[name].ranks(at + 1) > judged[name].ranks(at)
+    return mask
+
+
+def in_ranges(rows: pa.Table, ranges: Sequence[Range]) -> npt.NDArray[np.bool_]:
+    """Which rows lie in one of the ranges, by their window time."""
+    times = rows.column("_window_time").cast(pa.int64()).to_numpy()
+    inside: npt.NDArray[np.bool_] = np.searchsorted(np.array(ranges, dtype=np.int64).ravel(), times, side="right") % 2 == 1
+    return inside
+
+
+def _clipped(table: Table, files: Sequence[PublishedFile], ranges: Sequence[Range], keep: Keep | None) -> Iterator[PublishedFile]:
+    """Files with the rows that lie in the ranges and may be kept; written again only where some do not."""
+    for file in files:
+        for low, high in ranges:
+            from_us, to_us = max(file.from_us, low), min(file.to_us, high)
+            if from_us >= to_us:
+                continue
+            whole = (from_us, to_us) == (file.from_us, file.to_us)
+            if whole and keep is None:
+                yield file
+                continue
+            rows = read_rows(file.path)
+            chosen = in_ranges(rows, [(from_us, to_us)])
+            if keep is not None:
+                chosen &= keep(rows)
+            if whole and chosen.all():
+                yield file
+            elif chosen.any():
+                part = rows.filter(pa.array(chosen))
+                yield PublishedFile(from_us, to_us, file.shard, write_rows(table, part, from_us, to_us, file.shard), len(part))
+
+
+def _newer(
+    table: Table, gone: Sequence[PublishedFile], within: Sequence[PublishedFile], swap: Swap, key: str
+) -> Iterator[RangeFold]:
+    """Folds of the rows that came into the ranges since the base, with the replacement."""
+    known_paths = {file.path for file in swap.base}
+    for file in gone:
+        if file.path in known_paths:
+            continue
+        base = [f for f in swap.base if f.overlaps(file.from_us, file.to_us, file.shard)]
+        known = {place for f in base for place in provenance_keys(read_columns(f.path, PROVENANCE_KEY))}
+        rows = read_rows(file.path)
+        rows = rows.filter(pa.array(newer_rows(rows, known) & ~at_positions(rows, swap.judged) & in_ranges(rows, swap.ranges)))
+        if swap.keep is not None and len(rows):
+            rows = rows.filter(pa.array(swap.keep(rows)))
+        for low, high in swap.ranges:
+            from_us, to_us = max(file.from_us, low), min(file.to_us, high)
+            part = rows.filter(pa.array(in_ranges(rows, [(from_us, to_us)]))) if from_us < to_us else rows.slice(0, 0)
+            if len(part):
+                yield fold_range(table, within, part, key=key, from_us=from_us, to_us=to_us, shard=file.shard)
+
+
+def _cut_off(table: Table, gone: Sequence[PublishedFile], ranges: Sequence[Range]) -> Iterator[str]:
+    """Files with what the replaced files hold outside the ranges."""
+    for file in gone:
+        pieces = list(_outside(file, ranges))
+        rows = read_rows(file.path) if pieces else None
+        for from_us, to_us in pieces:
+            assert rows is not None
+            part = rows.filter(pa.array(in_ranges(rows, [(from_us, to_us)])))
+            if len(part):
+                yield write_rows(table, part, from_us, to_us, file.shard)
+
+
+def _outside(file: PublishedFile, ranges: Sequence[Range]) -> Iterator[Range]:
+    start = file.from_us
+    for low, high in ranges:
+        if low >= file.to_us:
+            break
+        if low > start:
+            yield start, low
+        start = max(start, high)
+    if start < file.to_us:
+        yield start, file.to_us
+
+
+def replace_files(
+    table: Table, gone: Sequence[PublishedFile], new: Sequence[str], predicate: BooleanExpression, marks: Marks, branch: str
+) -> int:
+    """Replace data files by others in one commit, which is refused if the table has moved on.
+
+    Args:
+        table: as the branch has it.
+        gone: what goes; these and no others fit the
+        predicate: on range columns.
+        new: what comes.
+        marks: what the commit is known by.
+        branch: which is changed.
+
+    Returns:
+        The id of the snapshot.
+    """
+    rows, digest = table_totals(table)
+    gone_rows, gone_hash = files_totals([file.path for file in gone])
+    new_rows, new_hash = files_totals(new)
+    properties = {
+        RUN_PROPERTY: marks.run_id,
+        ROWS_PROPERTY: str(rows - gone_rows + new_rows),
+        HASH_PROPERTY: f"{add_hashes(digest, -gone_hash, new_hash):032x}",
+        **marks.properties,
+    }
+    head = table.current_snapshot()
+    with _refused_if_stale(), warnings.catch_warnings(), table.transaction() as transaction:
+        warnings.simplefilter("ignore")
+        if marks.before and head and marks.before not in table.metadata.refs:
+            ManageSnapshots(transaction).create_tag(head.snapshot_id, marks.before).commit()
+        transaction.delete(predicate, snapshot_properties={RUN_PROPERTY: marks.run_id}, branch=branch)
+        transaction.add_files(list(new), snapshot_properties=properties, branch=branch, check_duplicate_files=False)
+        snapshot = transaction.table_metadata.snapshot_by_name(branch)
+        assert snapshot is not None
+        if marks.after:
+            ManageSnapshots(transaction).create_tag(snapshot.snapshot_id, marks.after).commit()
+    return snapshot.snapshot_id
+
+
+@contextmanager
+def _refused_if_stale() -> Iterator[None]:
+    """A transaction with tags that a rival's commit went before ends, in pyiceberg 0.12, with a bare ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        if "sequence number" not in str(error):
+            raise
+        raise CommitFailedException("the table has moved on") from error
+
+
+def files_totals(paths: Sequence[str]) -> tuple[int, int]:
+    """Rows and content hash of data files."""
+    rows, digest = 0, 0
+    for path in paths:
+        own = read_columns(path, ("_row_hash",))
+        rows, digest = rows + len(own), add_hashes(digest, content_hash(own))
+    return rows, digest
+
+
+def ranges_predicate(ranges: Sequence[Range]) -> BooleanExpression:
+    """Every file that may hold rows of the ranges."""
+    terms: list[BooleanExpression] = [And(LessThan("_from", high), GreaterThan("_to", low)) for low, high in ranges]
+    return any_of(terms)

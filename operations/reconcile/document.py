@@ -1,0 +1,149 @@
+"""The result as one JSON-ready document: classes, causes, windows, samples."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from contracts.compiler.timestamps import us_to_datetime
+from contracts.encode.events import FILTERED
+from contracts.spec.destination import Destination
+from contracts.spec.model import Contract
+from operations.reconcile.causes import Commands
+from operations.reconcile.classes import ALARMS, CLASSES, DELIVERED, DIFFERENT, EXTRA, WITHHELD
+from operations.reconcile.compare import NO_TIME
+from operations.reconcile.judge import Group, Judgement
+from operations.reconcile.rows import MINUTE_US, RangeRows, RowIndex
+
+_STEPS = (1, 5, 15, 60, 360, 1440)  # minutes
+_MOST_WINDOWS = 200
+_QUIET = (DELIVERED, WITHHELD, FILTERED)
+
+
+def moment(us: int) -> str:
+    """A time as people read it."""
+    return us_to_datetime(us).isoformat(timespec="auto").replace("+00:00", "Z")
+
+
+def classes_of(judgement: Judgement) -> dict[str, int]:
+    """How many ids are in each class."""
+    return {name: sum(group.count for group in judgement.groups if group.kind == name) for name in CLASSES}
+
+
+def causes_of(judgement: Judgement, commands: Commands, samples: Samples) -> dict[str, list[dict[str, Any]]]:
+    """By class, the causes with most ids first. ``delivered`` and ``filtered`` have none."""
+    causes: dict[str, list[dict[str, Any]]] = {}
+    for group in sorted(judgement.groups, key=lambda g: (CLASSES.index(g.kind), -g.count, g.cause)):
+        if group.cause:
+            told, do = commands.told(group.kind, group.cause)
+            causes.setdefault(group.kind, []).append(
+                {
+                    "cause": group.cause,
+                    "ids": group.count,
+                    "delivered_by_us": group.sent,
+                    "told": told,
+                    "do": do,
+                    "samples": [] if group.kind in _QUIET else samples.of(group),
+                }
+            )
+    return causes
+
+
+def alarms_of(causes: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Why it is no success; a sentence each."""
+    return [f"{cause['ids']:,} {kind} ({cause['cause']}): {cause['told']}" for kind in ALARMS for cause in causes.get(kind, [])]
+
+
+class Samples:
+    """Shows events without telling more than who looks may see.
+
+    Args:
+        rows: reads the table.
+        index: its rows.
+        judgement: whose groups are shown.
+        destination: says which column is the type.
+        contract: of its dataset.
+        most: of each group.
+        reveal: show ids; else a hash of them.
+    """
+
+    def __init__(
+        self,
+        rows: RangeRows,
+        index: RowIndex,
+        judgement: Judgement,
+        destination: Destination,
+        contract: Contract,
+        most: int,
+        reveal: bool,
+    ) -> None:
+        self._rows, self._index, self._strangers = rows, index, judgement.strangers
+        self._key, self._most, self._reveal = contract.event_id, most, reveal
+        self._type = next((p.column for p in destination.placements if p.path.steps == ("type",) and p.when is None), None)
+
+    def of(self, group: Group) -> list[dict[str, Any]]:
+        """Some of a group: ``id``, ``window_time`` and ``event_type``; of a stranger the time and type that its event tells."""
+        found = [self._row(row) for row in group.rows[: self._most].tolist()]
+        return found + [self._stranger(place) for place in group.strangers[: self._most - len(found)].tolist()]
+
+    def _row(self, row: int) -> dict[str, Any]:
+        file, number = self._index.file_of(row)
+        columns = [self._key, "_window_time", *([self._type] if self._type else [])]
+        found = self._rows.read(file, columns).slice(number, 1).to_pylist()[0]
+        kind = found[self._type] if self._type else None
+        return self._shown(str(found[self._key]), moment_of(found["_window_time"]), kind)
+
+    def _stranger(self, place: int) -> dict[str, Any]:
+        strangers = self._strangers
+        us = int(strangers.times[place])
+        return self._shown(strangers.ids[place].as_py(), None if us == NO_TIME else moment(us), strangers.types[place])
+
+    def _shown(self, event_id: str, time: str | None, kind: Any) -> dict[str, Any]:
+        shown = event_id if self._reveal else hashlib.sha256(event_id.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        return {"id": shown, "window_time": time, "event_type": None if kind is None else str(kind)}
+
+
+def moment_of(time: Any) -> str:
+    """An aware time as people read it."""
+    return str(time.isoformat()).replace("+00:00", "Z")
+
+
+def windows_of(judgement: Judgement, index: RowIndex, start_us: int, end_us: int) -> tuple[int, list[dict[str, Any]]]:
+    """How many minutes a window has, and the windows in which something is to be looked at, with all their classes."""
+    minutes = -((start_us - end_us) // MINUTE_US)
+    step = next((step for step in _STEPS if minutes <= step * _MOST_WINDOWS), 1440)
+    number = -(-minutes // step)
+    counts = {name: np.zeros(number, dtype=np.int64) for name in CLASSES}
+    for group in judgement.groups:
+        known = judgement.strangers.times[group.strangers]
+        places = [index.minutes[group.rows] // step, (known[known != NO_TIME] - start_us) // (step * MINUTE_US)]
+        for place in places:
+            counts[group.kind] += np.bincount(_within(place, number), minlength=number)
+    shown = np.flatnonzero(sum(counts[name] for name in CLASSES if name not in _QUIET))
+    return step, [
+        {"from": moment(start_us + int(at) * step * MINUTE_US), **{name: int(counts[name][at]) for name in CLASSES}} for at in shown
+    ]
+
+
+def _within(places: npt.NDArray[Any], number: int) -> npt.NDArray[np.int64]:
+    clipped: npt.NDArray[np.int64] = np.clip(places, 0, number - 1).astype(np.int64)
+    return clipped
+
+
+def header(destination: Destination, start_us: int, end_us: int, index: RowIndex, judgement: Judgement) -> dict[str, Any]:
+    """What was compared."""
+    return {
+        "destination": destination.name,
+        "dataset": destination.dataset,
+        "range": {"start": moment(start_us), "end": moment(end_us)},
+        "rows": len(index),
+        "ids": judgement.ids,
+        "ids_at_destination": _there(judgement),
+    }
+
+
+def _there(judgement: Judgement) -> int:
+    return sum(group.count for group in judgement.groups if group.kind in (DELIVERED, DIFFERENT, EXTRA))

@@ -1,0 +1,235 @@
+"""What became of each id: exactly one class, and a cause."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from contracts.encode.events import FILTERED
+from contracts.spec.model import Contract
+from lake.location import Lake
+from operations.reconcile.classes import (
+    AFTER_EXPORT,
+    ALTERED,
+    DELIVERED,
+    DIFFERENT,
+    EXTRA,
+    FIRST_SEEN,
+    LATE,
+    MISSING,
+    NEVER_SENT,
+    NOT_VALIDATED,
+    NOT_YET,
+    PENDING,
+    REFUSED,
+    REJECTED,
+    SENT,
+    SENT_OTHER,
+    UNKNOWN_ID,
+    WITHHELD,
+    WITHHELD_BEFORE,
+)
+from operations.reconcile.compare import Comparison, Strangers
+from operations.reconcile.evidence import Receipts, ReceiptsQuestion, in_late, in_other_ranges, pairs_of, rejected
+from operations.reconcile.rows import GOES, Bools, Ints, RangeRows, RowIndex
+from transforms.deliver.table import Digests
+
+_AHEAD = "ahead"
+_NEAR_US = 86_400_000_000  # rows of one id and cell of time are much closer (see lake/tables/fold.py)
+_NONE: Ints = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Ids of one class and cause. rows: their first rows; strangers: of those that have none, places among the strangers.
+
+    sent: how many of them were delivered by this project, as receipts say; None where that was not asked.
+    """
+
+    kind: str
+    cause: str
+    rows: Ints = field(default_factory=lambda: _NONE)
+    strangers: Ints = field(default_factory=lambda: _NONE)
+    sent: int | None = None
+
+    @property
+    def count(self) -> int:
+        """How many."""
+        return len(self.rows) + len(self.strangers)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All groups.
+
+    strangers: ids without a row that belong here. ids: how many the range's rows have. elsewhere: ids whose row is of another
+    range. ahead: ids that were delivered a moment ago, and whose rows will be validated soon.
+    """
+
+    groups: list[Group]
+    strangers: Strangers
+    ids: int
+    elsewhere: int
+    ahead: int
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether every id of the range's rows, and every stranger that belongs here, is in exactly one group."""
+        rows = [group.rows for group in self.groups]
+        strangers = [group.strangers for group in self.groups]
+        return _once(rows) == self.ids and _once(strangers) == len(self.strangers) - self.ahead
+
+
+def _once(groups: Sequence[Ints]) -> int | None:
+    """How many places these are; None where one is there twice."""
+    met = np.zeros(max((int(group.max()) + 1 for group in groups if len(group)), default=0), dtype=bool)
+    for group in groups:
+        met[group] = True
+    count = int(met.sum())
+    return count if count == sum(map(len, groups)) else None
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What is asked. young_us: delivered since then, an id may be ahead of its row. as_of_us: when the export was made."""
+
+    lake: Lake
+    table: str
+    contract: Contract
+    destination: str
+    as_of_us: int
+    young_us: int
+
+    def judge(self, rows: RangeRows, index: RowIndex, comparison: Comparison) -> Judgement:
+        """Put every id into its class."""
+        firsts = index.firsts
+        goes = np.logical_or.reduceat(index.reasons == GOES, firsts) if len(firsts) else np.zeros(0, dtype=bool)
+        there, differs = comparison.there[firsts], comparison.differs[firsts]
+        strangers, elsewhere = self._belonging(rows, index, comparison.strangers())
+        receipts = self._receipts(rows, index, comparison, firsts[(goes != there) | differs], strangers)
+        without_row, ahead = self._without_row(receipts, strangers)
+        groups = [
+            Group(DELIVERED, "", firsts[goes & there & ~differs]),
+            *self._not_there(index, receipts, firsts[goes & ~there]),
+            *self._different(index, comparison, receipts, firsts[goes & there & differs]),
+            *self._withheld(index, firsts[~goes & ~there]),
+            *self._left_anyway(index, receipts, firsts[~goes & there]),
+            *without_row,
+        ]
+        return Judgement([g for g in groups if g.count], strangers, len(firsts), elsewhere, ahead)
+
+    def _belonging(self, rows: RangeRows, index: RowIndex, strangers: Strangers) -> tuple[Strangers, int]:
+        """Strangers without a row in another range, and how many have one."""
+        if not len(strangers):
+            return strangers, 0
+        away = in_other_ranges(self.lake, self.table, rows, index, self.contract.event_id, strangers.ids)
+        return strangers.where(~away), int(away.sum())
+
+    def _receipts(self, rows: RangeRows, index: RowIndex, comparison: Comparison, asked: Ints, strangers: Strangers) -> Receipts:
+        """Receipts of ids that are not simply there, and of what they were sent as.
+
+        Those of a row have its window time, or nearly. Of an event that no row explains they may have any.
+        """
+        own, _ = index.with_rows(asked)
+        at, contents = comparison.contents()
+        contested = pairs_of(index.ids[at], contents)
+        question = ReceiptsQuestion(
+            lake=self.lake,
+            destination=self.destination,
+            ids=np.unique(np.concatenate([index.ids[asked], strangers.hashes])),
+            pairs=np.unique(np.concatenate([pairs_of(index.ids[own], index.sent[own]), contested])),
+            as_of_us=self.as_of_us,
+            recent_us=self.young_us,
+        )
+        found = Receipts(question.ids)
+        question.ask(found, (rows.start_us - _NEAR_US, rows.end_us + _NEAR_US))
+        unexplained = np.setdiff1d(index.ids[at], index.ids[at[np.isin(contested, found.sent)]])
+        unknown = strangers.hashes[~found.delivered[found.places(strangers.hashes)]]
+        question.ask(found, None, np.concatenate([unexplained, unknown]))
+        return found
+
+    def _not_there(self, index: RowIndex, receipts: Receipts, at: Ints) -> list[Group]:
+        places = receipts.places(index.ids[at])
+        rows, which = index.with_rows(at)
+        was_sent = np.isin(pairs_of(index.ids[rows], index.sent[rows]), receipts.sent)
+        own = np.bincount(which, was_sent, len(at)) > 0
+        young = _any(index, at, index.young & (index.reasons == GOES))
+        after, delivered = receipts.after[places], receipts.delivered[places]
+        refused = receipts.refused[places] & ~delivered & ~after
+        rest = ~(after | delivered | refused)
+        withheld = receipts.withheld[places]
+        reasons = receipts.reasons[places]
+        return [
+            Group(PENDING, AFTER_EXPORT, at[after & ~delivered]),
+            Group(PENDING, NOT_YET, at[rest & young]),
+            *(Group(REFUSED, why, at[refused & (reasons == n)]) for n, why in enumerate(receipts.told)),
+            Group(MISSING, SENT, at[delivered & own], sent=int((delivered & own).sum())),
+            Group(MISSING, SENT_OTHER, at[delivered & ~own], sent=int((delivered & ~own).sum())),
+            Group(MISSING, WITHHELD_BEFORE, at[rest & ~young & withheld], sent=0),
+            Group(MISSING, NEVER_SENT, at[rest & ~young & ~withheld], sent=0),
+        ]
+
+    def _different(self, index: RowIndex, comparison: Comparison, receipts: Receipts, at: Ints) -> list[Group]:
+        rows, contents = comparison.contents()
+        sent = np.unique(rows[np.isin(pairs_of(index.ids[rows], contents), receipts.sent)])
+        first_seen = np.isin(at, sent)
+        return [
+            Group(DIFFERENT, FIRST_SEEN, at[first_seen], sent=int(first_seen.sum())),
+            Group(DIFFERENT, ALTERED, at[~first_seen], sent=_delivered(receipts, index.ids[at[~first_seen]])),
+        ]
+
+    def _withheld(self, index: RowIndex, at: Ints) -> list[Group]:
+        reasons = index.reasons[at]
+        return [
+            Group(FILTERED, "", at[reasons == n]) if why == FILTERED else Group(WITHHELD, why, at[reasons == n])
+            for n, why in enumerate(index.told)
+        ]
+
+    def _left_anyway(self, index: RowIndex, receipts: Receipts, at: Ints) -> list[Group]:
+        reasons = index.reasons[at]
+        return [
+            Group(EXTRA, why if why == FILTERED else f"{WITHHELD}:{why}", own, sent=_delivered(receipts, index.ids[own]))
+            for n, why in enumerate(index.told)
+            if len(own := at[reasons == n])
+        ]
+
+    def _without_row(self, receipts: Receipts, strangers: Strangers) -> tuple[list[Group], int]:
+        """Groups of strangers, and how many are just ahead of their rows."""
+        if not len(strangers):
+            return [], 0
+        places = receipts.places(strangers.hashes)
+        late = in_late(self.lake, self.contract, strangers.ids)
+        codes = rejected(self.lake, self.contract, strangers.ids)
+        sent = receipts.delivered[places]
+        recent = receipts.recent[places] | receipts.after[places]
+        of_cause: dict[str, list[int]] = {}
+        for i, (is_late, code, was_sent, is_recent) in enumerate(
+            zip(late.tolist(), codes, sent.tolist(), recent.tolist(), strict=True)
+        ):
+            told = (
+                LATE
+                if is_late
+                else f"{REJECTED}:{code}"
+                if code
+                else _AHEAD
+                if is_recent
+                else NOT_VALIDATED
+                if was_sent
+                else UNKNOWN_ID
+            )
+            of_cause.setdefault(told, []).append(i)
+        ahead = of_cause.pop(_AHEAD, [])
+        found = {cause: np.array(own, dtype=np.int64) for cause, own in of_cause.items()}
+        return [Group(EXTRA, cause, strangers=own, sent=int(sent[own].sum())) for cause, own in found.items()], len(ahead)
+
+
+def _any(index: RowIndex, firsts: Ints, marked: Bools) -> Bools:
+    """Whether any row of these ids is marked."""
+    rows, which = index.with_rows(firsts)
+    return np.bincount(which, marked[rows], len(firsts)) > 0
+
+
+def _delivered(receipts: Receipts, ids: Digests) -> int:
+    return int(receipts.delivered[receipts.places(ids)].sum())

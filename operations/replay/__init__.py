@@ -1,0 +1,1 @@
+"""What follows a replay: the difference, promotion, rollback."""

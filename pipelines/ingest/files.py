@@ -1,0 +1,193 @@
+"""The ingest graph over files: land them, run the graph, and prove by the ledger what became of every record.
+
+FnApiRunner holds every shuffle in memory, so there bounded input is taken in slices of ``--slice-bytes``, one graph run each; the
+fold makes that equal to one run. Everything can be killed at any point and run again: raw files and tables only ever change whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
+
+import apache_beam as beam
+
+from contracts.errors import ConfigurationError
+from contracts.spec.project import Project
+from contracts.spec.source import SourceSpec
+from lake.ledger.ledger import compute_ledger, unfinished
+from lake.location import Lake
+from lake.raw.files import InputFile, Landing, RawChunk, expand_inputs, land_file
+from pipelines.ingest.graph import IngestGraph
+from pipelines.ingest.options import IngestOptions
+from pipelines.ingest.run import IngestReport, Progress, Report, RunClock, begin, finish, new_run_id
+from runners.dataflow import run_on_dataflow
+from runners.direct import run_bounded
+from runners.flink.rest import FlinkRest
+from runners.flink.submit import submit, wait
+from runners.jobs.submit import flink_job
+from transforms.cut import Cut
+
+_SMALL_RUN_BYTES = 1 << 30
+_SLICE_BYTES = 512 << 20
+
+
+class HandedOver(Exception):
+    """The input is landed and the job described for a launcher, which submits it; nobody here waits for it. Says the run id."""
+
+
+def ingest_files(options: IngestOptions, project: Project, report: Report) -> IngestReport:
+    """Run ``headrace ingest`` over files.
+
+    Args:
+        options: what the user asked for.
+        project: where contracts and sources lie.
+        report: is told of progress.
+
+    Raises:
+        ConfigurationError: options, contract, source or layout do not fit; nothing was written.
+        ComponentDownError: the catalog or the cluster does not answer; may be run again.
+        HandedOver: a launcher submits the job.
+    """
+    spec, contract = project.source(options.source)
+    inputs = expand_inputs(options.input)
+    lake = Lake.at(project.lake_location(options.lake), project.catalog)
+    if options.runner == "dataflow":
+        check_reachable(lake)
+    clock = RunClock()
+    cut = Cut(num_shards=options.num_shards)
+    graph = IngestGraph(
+        lake=lake,
+        contract=contract,
+        spec=spec,
+        run_id=new_run_id(spec.name, clock),
+        cut=cut,
+        suppressions=project.suppressions(contract),
+    )
+    begin(graph, clock)
+    landings = list(_land(lake, spec, inputs, report))
+    clock.done("land")
+    files = list({landing.file.raw_file: landing.file for landing in landings if landing.file}.values())
+    todo = unfinished(lake, files)
+    total_bytes = sum(size for file in todo for *_, size in file.chunks)
+    window_s = options.window or (86_400 if total_bytes <= _SMALL_RUN_BYTES else 3_600)
+    graph = replace(graph, cut=replace(cut, window_s=window_s))
+    chunks = [chunk for file in todo for chunk in file.as_chunks(lake)]
+    if options.runner == "flink":
+        _run_on_flink(graph, chunks, options, project)
+    elif options.runner == "dataflow":
+        _run_on_dataflow(graph, chunks, options)
+    else:
+        _run_slices(graph, chunks, options, report)
+    clock.done("ingest")
+    report(Progress("account", 0, 1))
+    entry = compute_ledger(lake, {spec.name: graph.table}, files)[spec.name]
+    counts: dict[str, int] = {}
+    for landing in landings:
+        counts[landing.status] = counts.get(landing.status, 0) + 1
+    return finish(
+        graph,
+        options,
+        clock,
+        entry,
+        _input_reasons(landings, options),
+        inputs=[_input_entry(landing) for landing in landings],
+        summary="files: " + ", ".join(f"{count} {status}" for status, count in counts.items()),
+        more={"ingested_files": len(todo)},
+    )
+
+
+def _land(lake: Lake, spec: SourceSpec, inputs: Sequence[InputFile], report: Report) -> Iterator[Landing]:
+    """One by one, the oldest first: of equal files the earliest gives the time at which they were received."""
+    for number, file in enumerate(inputs, 1):
+        yield land_file(lake, spec, file)
+        report(Progress("land", number, len(inputs), file.uri.rsplit("/", 1)[-1]))
+
+
+def _run_on_flink(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions, project: Project) -> None:
+    """One job over everything: a cluster shuffles on disk."""
+    if not chunks:
+        return
+    job = replace(flink_job(options, project), streaming=False)
+
+    def build(pipeline: beam.Pipeline) -> None:
+        graph.build(pipeline | "Chunks" >> beam.Create(chunks, reshuffle=True))
+
+    wait(submit(build, job, graph.run_id, options.beam_options), FlinkRest(job.rest))
+
+
+def check_reachable(lake: Lake) -> None:
+    """Whether workers on Dataflow can reach a lake.
+
+    Raises:
+        ConfigurationError: it, or its catalog, lies on this machine.
+    """
+    if not lake.root.startswith("gs://") or lake.catalog_url.startswith("sqlite"):
+        raise ConfigurationError("--runner dataflow: its workers need a gs:// lake, and a catalog on PostgreSQL (headrace.yaml)")
+
+
+def _run_on_dataflow(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions) -> None:
+    """One job over everything, even over nothing: a launcher takes a missing job for a failure."""
+
+    def build(pipeline: beam.Pipeline) -> None:
+        graph.build(pipeline | "Chunks" >> beam.Create(chunks, reshuffle=True))
+
+    if not run_on_dataflow(build, "headrace-" + graph.run_id.lower(), list(options.beam_options)):
+        raise HandedOver(graph.run_id)
+
+
+def _run_slices(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions, report: Report) -> None:
+    workers = options.workers or 1
+    total, done = sum(chunk.size_bytes for chunk in chunks), 0
+    slices = list(plan_slices(chunks, options.slice_bytes or _SLICE_BYTES))
+    for number, part in enumerate(slices, 1):
+        report(Progress("ingest", done, total, f"slice {number} of {len(slices)}"))
+
+        def build(pipeline: beam.Pipeline, chunks: list[RawChunk] = part) -> None:
+            graph.build(pipeline | "Chunks" >> beam.Create(chunks, reshuffle=workers > 1))
+
+        run_bounded(build, workers=workers, extra=options.beam_options)
+        done += sum(chunk.size_bytes for chunk in part)
+    report(Progress("ingest", done, total))
+
+
+class Sized(Protocol):
+    """A piece of input."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Decompressed bytes."""
+
+
+Piece = TypeVar("Piece", bound=Sized)
+
+
+def plan_slices(chunks: Sequence[Piece], slice_bytes: int) -> Iterator[list[Piece]]:
+    """Chunks in order, cut into slices of at most this many decompressed bytes (or one chunk)."""
+    part: list[Piece] = []
+    size = 0
+    for chunk in chunks:
+        if part and size + chunk.size_bytes > slice_bytes:
+            yield part
+            part, size = [], 0
+        part.append(chunk)
+        size += chunk.size_bytes
+    if part:
+        yield part
+
+
+def _input_reasons(landings: Sequence[Landing], options: IngestOptions) -> list[str]:
+    if options.allow_damaged:
+        return []
+    reasons = [f"{landing.uri}: a part of it cannot be read" for landing in landings if landing.file and landing.file.damaged]
+    bad = ("vanished", "unreadable", "changing")
+    return reasons + [f"{landing.uri}: {landing.status}: {landing.detail}" for landing in landings if landing.status in bad]
+
+
+def _input_entry(landing: Landing) -> dict[str, Any]:
+    entry: dict[str, Any] = {"uri": landing.uri, "status": landing.status}
+    if landing.detail:
+        entry["detail"] = landing.detail
+    if landing.file:
+        entry |= {"raw_file": landing.file.raw_file, "records": landing.file.records, "damaged": landing.file.damaged}
+    return entry

@@ -1,0 +1,166 @@
+"""The ingest graph: raw records in; validated tables, explained dead letters and a ledger that adds up out.
+
+.. code-block:: text
+
+    files ─┐
+    Kafka ─┴─► Decode ─┬─ rows ─────► window ─► Converge validated.<dataset> ─┐ (losers: to ops.dead_letter, before the rows)
+                       ├─ late ─────► panes ──► Converge late.<dataset> ──────┤ outcomes of positions
+                       ├─ rejected ─► panes ──► Converge ops.dead_letter ─────┼─► CommitLedger
+                       ├─ filtered ───────────────────────────────────────────┘
+                       └─ in order ─► PublishRows headrace.validated.<dataset>     (where asked for: first seen, within the bundle)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import apache_beam as beam
+from apache_beam.transforms.trigger import AccumulationMode, AfterProcessingTime, AfterWatermark, DefaultTrigger
+from apache_beam.transforms.window import FixedWindows
+
+from contracts.compiler.schemas import row_schema
+from contracts.spec.model import Contract
+from contracts.spec.source import SourceSpec
+from contracts.spec.suppressions import NOTHING, Suppressions
+from lake.ledger.outcomes import Outcome
+from lake.location import Lake
+from lake.tables.iceberg import (
+    DEAD_LETTER_SCHEMA,
+    DEAD_LETTERS,
+    LEDGER,
+    LEDGER_SCHEMA,
+    Layout,
+    ensure_table,
+)
+from transforms.account import CommitLedger
+from transforms.converge.transform import ConvergeIntoTable, timed_panes
+from transforms.converge.upkeep import UpkeepPlan
+from transforms.cut import Cut
+from transforms.decode.decode import DecodeRecords, RawRecords
+from transforms.immediate import PublishRows, RowsTopic
+from transforms.letters import ConflictLetters
+
+_LATE_RANGE_S = 3_600  # late rows are few and reach far back: longer ranges than those of windows that are full
+_BEAM_LATENESS_MARGIN_S = 60  # so that Beam can only drop what was already routed as late
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panes:
+    """When things happen in unbounded input, in seconds of processing time.
+
+    early_s: between panes of a window that is still open; None for none. late_s: until what came late for a window, dead letters
+    and late rows are folded. commit_s: between commits of a table. keep_snapshots_s: how far back a table can be read as it was.
+    """
+
+    early_s: int | None = None
+    late_s: int = 30
+    commit_s: int = 10
+    keep_snapshots_s: int = 3_600
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestGraph:
+    """Everything that the graph needs to know.
+
+    lake, contract, spec: where to, what it means, how it comes. cut: windows, shards and lateness. run_id: names the run in what it
+    writes. panes: None for bounded input on FnApiRunner, which knows no processing time: each window fires once and each table is
+    committed at the end, which is the same fold. immediate: where rows go as soon as they are decoded; None for nowhere.
+    suppressions: ids whose records are filtered out, whatever they hold.
+    """
+
+    lake: Lake
+    contract: Contract
+    spec: SourceSpec
+    run_id: str
+    cut: Cut = field(default_factory=Cut)
+    panes: Panes | None = None
+    immediate: RowsTopic | None = None
+    suppressions: Suppressions = NOTHING
+
+    @property
+    def table(self) -> str:
+        """The published table."""
+        return f"validated.{self.contract.name}"
+
+    @property
+    def late_table(self) -> str:
+        """Rows that came too late, in the same shape."""
+        return f"late.{self.contract.name}"
+
+    def prepare(self) -> None:
+        """Make the lake and its tables.
+
+        Raises:
+            LayoutMismatchError: a table has another layout.
+        """
+        self.lake.create()
+        layout = Layout(num_shards=self.cut.num_shards)
+        ensure_table(self.lake, self.table, row_schema(self.contract), layout)
+        ensure_table(self.lake, self.late_table, row_schema(self.contract), layout)
+        ensure_table(self.lake, DEAD_LETTERS, DEAD_LETTER_SCHEMA, layout)
+        ensure_table(self.lake, LEDGER, LEDGER_SCHEMA, None)
+
+    def build(self, raw: beam.PCollection[RawRecords]) -> None:
+        """Add the graph behind raw records, however they are read."""
+        immediate = self.immediate is not None
+        decoded = raw | "DecodeRecords" >> DecodeRecords(
+            self.contract, self.spec, self.cut, self.run_id, immediate, self.suppressions
+        )
+        if self.immediate:
+            _ = decoded.in_order | "PublishRows" >> PublishRows(self.immediate, self.contract)
+        letters = ConflictLetters(self.contract, self.cut, self.run_id)
+        event_id = self.contract.event_id
+        validated = (
+            decoded.rows
+            | "WindowRows" >> self._windows()
+            | "ConvergeRows" >> self._converge(self.table, event_id, Outcome.ACCEPTED, letters)
+        )
+        late = (
+            decoded.late
+            | "LatePanes" >> self._panes()
+            | "ConvergeLate"
+            >> self._converge(self.late_table, event_id, Outcome.LATE, range_s=max(self.cut.window_s, _LATE_RANGE_S))
+        )
+        dead = (
+            decoded.rejected
+            | "DeadLetterPanes" >> self._panes()
+            | "ConvergeDeadLetters" >> self._converge(DEAD_LETTERS, "dead_letter_id", Outcome.DEAD_LETTER)
+        )
+        outcomes = (validated, late, dead, decoded.filtered) | "AllOutcomes" >> beam.Flatten()
+        _ = outcomes | "CommitLedger" >> CommitLedger(
+            self.lake, self.run_id, commit_every_s=self._commit_every_s, upkeep=self._upkeep
+        )
+
+    @property
+    def _commit_every_s(self) -> int | None:
+        return self.panes.commit_s if self.panes else None
+
+    @property
+    def _upkeep(self) -> UpkeepPlan | None:
+        """While input never ends, tables are kept in shape beside it; else the next run or a person does."""
+        if self.panes is None:
+            return None
+        return UpkeepPlan(closed_after_s=self.cut.allowed_lateness_s + 2 * self.cut.window_s, keep_s=self.panes.keep_snapshots_s)
+
+    def _converge(
+        self, table: str, key: str, outcome: Outcome, letters: ConflictLetters | None = None, *, range_s: int | None = None
+    ) -> ConvergeIntoTable:
+        return ConvergeIntoTable(
+            self.lake, table, key, range_s or self.cut.window_s, outcome, self.run_id,
+            commit_every_s=self._commit_every_s, letters=letters, upkeep=self._upkeep,
+        )  # fmt: skip
+
+    def _windows(self) -> beam.WindowInto:
+        """A row's own window, folded when the watermark passes its end."""
+        panes = self.panes
+        early = AfterProcessingTime(panes.early_s) if panes and panes.early_s else None
+        return beam.WindowInto(
+            FixedWindows(self.cut.window_s),
+            trigger=AfterWatermark(early=early, late=AfterProcessingTime(panes.late_s)) if panes else DefaultTrigger(),
+            accumulation_mode=AccumulationMode.DISCARDING,
+            allowed_lateness=self.cut.allowed_lateness_s + _BEAM_LATENESS_MARGIN_S,
+        )
+
+    def _panes(self) -> beam.WindowInto:
+        """Rows of any time, folded every few seconds: whatever the watermark is, none is dropped."""
+        return timed_panes(self.panes.late_s if self.panes else None)

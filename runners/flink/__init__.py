@@ -1,0 +1,1 @@
+"""The Flink runner: submission, REST interface, Python workers."""

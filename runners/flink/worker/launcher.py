@@ -1,0 +1,54 @@
+"""Writes the executable that ``--environment_config={"command": …}`` names.
+
+Beam starts a command without arguments of ours and in any working directory, so all that it must know stands in a small file:
+the interpreter, the boot script, and glibc's allocator settings, which have to be in the environment before Python starts.
+
+On a machine of its own: ``python -m runners.flink.worker.launcher FOLDER`` with the interpreter that shall run the workers.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from runners.flink.worker import boot
+
+NAME = "flink-worker"
+# Buffers of many MB come and go with every batch. By default glibc maps each from the kernel and gives it back: taking and
+# returning 40 MB twenty times costs 204,820 page faults, with these 5,120, and a measured run went from 9.5 s to 6.9 s.
+MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": 1 << 30,
+    "MALLOC_TRIM_THRESHOLD_": 256 << 20,
+    "MALLOC_TOP_PAD_": 64 << 20,
+}
+
+
+def write_launcher(folder: Path, python: str | None = None) -> Path:
+    """Write the launcher, unless it is there already.
+
+    Args:
+        folder: for the file; created.
+        python: interpreter of the workers, None for this one. It must have the packages that the pipeline uses.
+
+    Returns:
+        The absolute path to give as ``command``.
+    """
+    exports = " ".join(f"{name}={value}" for name, value in MALLOC.items())
+    command = " ".join(shlex.quote(str(word)) for word in (python or sys.executable, "-P", Path(boot.__file__).absolute()))
+    text = f'#!/bin/sh\n# Starts one Beam SDK worker; written by headrace.\nexport {exports}\nexec {command} "$@"\n'
+    path = folder.absolute() / NAME
+    if not path.exists() or path.read_text("utf-8") != text or not os.access(path, os.X_OK):
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{NAME}.{os.getpid()}.tmp")
+        temporary.write_text(text, "utf-8")
+        temporary.chmod(0o755)
+        temporary.replace(path)
+    return path
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m runners.flink.worker.launcher FOLDER")
+    print(write_launcher(Path(sys.argv[1])))

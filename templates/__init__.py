@@ -1,0 +1,1 @@
+"""Templates: Dataflow Flex Templates and Kubernetes manifests."""

@@ -1,1 +1,0 @@
-"""The lake: raw files, Iceberg tables, the ledger and the manifests of runs."""

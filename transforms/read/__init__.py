@@ -1,0 +1,1 @@
+"""Sources of raw records: all give batches that the decoder takes."""

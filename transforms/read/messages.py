@@ -1,0 +1,98 @@
+"""The element between reading and decoding: the messages that one poll gave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from apache_beam import coders
+
+from contracts.spec.source import SourceSpec
+from lake.formats import ParsedRecords
+from lake.formats.jsonl import parse_messages
+from lake.raw.segments import BATCH_BITS
+
+
+@dataclass(eq=False)
+class MessageBatch:
+    """Messages of one or several logs; those of one log in the order of their offsets.
+
+    logs: the log's id, the rows' ``_raw_file``; offsets, times_us (record times), watermarks_us (W, see late.py): per message.
+    values: payloads; a null value is empty. Parsed once, however often asked.
+    """
+
+    logs: list[str]
+    offsets: npt.NDArray[np.int64]
+    times_us: npt.NDArray[np.int64]
+    watermarks_us: npt.NDArray[np.int64]
+    values: list[bytes]
+    _parsed: ParsedRecords | None = field(default=None, repr=False)
+
+    def parse(self, spec: SourceSpec) -> ParsedRecords:
+        """The records in them."""
+        if self._parsed is None:
+            self._parsed = parse_messages(spec, self.values)
+        return self._parsed
+
+    @classmethod
+    def joined(cls, batches: Sequence[MessageBatch]) -> MessageBatch:
+        """At least one batch, put behind each other: what they cost once, many small ones would cost each."""
+        if len(batches) == 1:
+            return batches[0]
+        return cls(
+            [log for batch in batches for log in batch.logs],
+            np.concatenate([batch.offsets for batch in batches]),
+            np.concatenate([batch.times_us for batch in batches]),
+            np.concatenate([batch.watermarks_us for batch in batches]),
+            [value for batch in batches for value in batch.values],
+        )
+
+    def message_of_record(self, spec: SourceSpec) -> npt.NDArray[np.int64]:
+        """Per record the index of its message."""
+        messages = self.parse(spec).messages
+        return np.arange(len(self.values)) if messages is None else np.asarray(messages, dtype=np.int64)
+
+    def records_per_message(self, spec: SourceSpec) -> npt.NDArray[np.int64]:
+        """How many records each message holds; one where they cannot be told apart."""
+        counts: npt.NDArray[np.int64] = np.bincount(self.message_of_record(spec), minlength=len(self.values))
+        return counts
+
+    def positions(self, spec: SourceSpec) -> npt.NDArray[np.int64]:
+        """Per record its position in the log, see segments.py."""
+        if spec.records is None:
+            return self.offsets
+        messages = self.message_of_record(spec)
+        starts = np.searchsorted(messages, np.arange(len(self.values)))
+        within = np.arange(len(messages)) - starts[messages] if len(messages) else messages
+        positions: npt.NDArray[np.int64] = (self.offsets[messages] << BATCH_BITS) | within
+        return positions
+
+
+class MessageBatchCoder(coders.Coder):
+    """MessagePack. Runners fuse reading with decoding, so this is for tests and for runners that do not."""
+
+    def encode(self, value: MessageBatch) -> bytes:
+        """To bytes."""
+        columns = [a.astype("<i8").tobytes() for a in (value.offsets, value.times_us, value.watermarks_us)]
+        return msgspec.msgpack.encode((value.logs, *columns, value.values))
+
+    def decode(self, encoded: bytes) -> MessageBatch:
+        """From bytes."""
+        logs, *columns, values = msgspec.msgpack.decode(encoded, type=tuple[list[str], bytes, bytes, bytes, list[bytes]])
+        offsets, times, marks = (np.frombuffer(column, dtype="<i8") for column in columns)
+        return MessageBatch(logs, offsets, times, marks, values)
+
+    def is_deterministic(self) -> bool:
+        """Columns come in a fixed order."""
+        return True
+
+    def to_type_hint(self) -> Any:
+        """The type it codes."""
+        return MessageBatch
+
+
+coders.registry.register_coder(MessageBatch, MessageBatchCoder)

@@ -1,0 +1,106 @@
+"""Raw records that were landed already, as input of the ingest graph: chunks of raw files, and stretches of landing logs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam import coders
+
+from lake.location import Lake
+from lake.raw.files import RawChunk
+from lake.raw.segments import LogId, RawMessage, log_segments, read_messages
+from transforms.decode.decode import RawRecords
+from transforms.late import NEVER_LATE_US
+from transforms.read.messages import MessageBatch
+
+_BATCH_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class LogStretch:
+    """Offsets [start, end) of one log. positions: runs of what is landed of them, flat. size_bytes: as landed, about."""
+
+    source: str
+    log: LogId
+    start: int
+    end: int
+    positions: tuple[int, ...]
+    size_bytes: int
+
+    @property
+    def raw_file(self) -> str:
+        """What rows call it."""
+        return str(self.log)
+
+
+RawPiece = RawChunk | LogStretch
+coders.registry.register_coder(LogStretch, coders.FastPrimitivesCoder)
+
+
+class ReadRaw(beam.PTransform):
+    """Raw records of landed pieces.
+
+    Input: RawChunk or LogStretch. Output: RawChunk as it came, MessageBatch of at most some megabytes; nothing of it can be late.
+    Guarantees: every landed message of a stretch comes once, in the order of its offset, whatever merges its segments meanwhile.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        super().__init__()
+        self._read = _ReadFn(lake)
+
+    def expand(self, pieces: beam.PCollection[RawPiece]) -> beam.PCollection[RawRecords]:
+        """See the class."""
+        return pieces | "Read" >> beam.ParDo(self._read)
+
+
+class _ReadFn(beam.DoFn):
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+
+    def process(self, piece: RawPiece) -> Iterator[Any]:
+        if isinstance(piece, RawChunk):
+            yield piece
+            return
+        held: list[RawMessage] = []
+        size = 0
+        for message in messages_of(self._lake, piece):
+            held.append(message)
+            size += len(message.value or b"")
+            if size >= _BATCH_BYTES:
+                yield message_batch(piece.log, held)
+                held, size = [], 0
+        if held:
+            yield message_batch(piece.log, held)
+
+
+def messages_of(lake: Lake, stretch: LogStretch) -> Iterator[RawMessage]:
+    """The messages of a stretch in order. Where a merge takes a segment away while it is read, what is left is looked up again."""
+    reached = stretch.start
+    while reached < stretch.end:
+        segment = next((s for s in log_segments(lake, stretch.source, stretch.log) if s.end > reached), None)
+        if segment is None:
+            return
+        try:
+            for message in read_messages(segment):
+                if reached <= message.offset < stretch.end:
+                    yield message
+                    reached = message.offset + 1
+        except FileNotFoundError:
+            continue
+        reached = max(reached, segment.end)
+
+
+def message_batch(log: LogId, messages: Sequence[RawMessage]) -> MessageBatch:
+    """Messages of one log as the element that a poll would have given."""
+    count = len(messages)
+    return MessageBatch(
+        logs=[str(log)] * count,
+        offsets=np.array([m.offset for m in messages], dtype=np.int64),
+        times_us=np.array([m.timestamp_ms * 1_000 for m in messages], dtype=np.int64),
+        watermarks_us=np.full(count, NEVER_LATE_US, dtype=np.int64),
+        values=[m.value or b"" for m in messages],
+    )

@@ -1,1 +1,0 @@
-"""Rebuilding windows from raw: which raw reaches them, how it is read, and what came out differently."""
