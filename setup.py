@@ -17,7 +17,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["contracts*", "transforms*", "pipelines*", "runners*"]),
-    package_data={"contracts": ["datasets/*.yaml", "destinations/*.yaml"]},
+    package_data={"contracts": ["datasets/*.yaml", "destinations/*.yaml"], "runners.stack": ["java/*.java"]},
     install_requires=[  # exact versions: requirements/base.lock
         "apache-beam==2.77.*",  # the graph and its runners
         "pyarrow>=25,<26",  # columns, Parquet
