@@ -32,7 +32,7 @@ from pipelines.deliver_options import PIPELINE, DeliverOptions
 from pipelines.manifest import is_gone, write_manifest, write_started
 from pipelines.run import Progress, Report, RunClock, new_run_id
 from pipelines.submission import read_submission, resumed_run_id
-from pipelines.submit import flink_job, run_to_end, submit_endless
+from pipelines.submit import flink_job, prism_binary, run_to_end, submit_endless
 from pipelines.topics import connected, kafka_source, plan_partitions
 from pipelines.version import VERSION
 from runners.direct import run_bounded
@@ -119,6 +119,8 @@ def deliver(options: DeliverOptions, project: Project, report: Report) -> Delive
     run_id = resumed_run_id() or new_run_id(f"{PIPELINE}-{destination.name}", clock)
     _refuse_beside(options, lake, destination, run_id)
     job = replace(flink_job(options, project), endless=options.endless) if options.runner == "flink" else None
+    if job is None and options.reads_topic:
+        prism_binary()  # its lack is told before anything is written
     plan = _topic if options.reads_topic else _table
     lanes, rows_from, rows = plan(options, lake, destination, contract, run_id, job)
     delivery = Delivery(

@@ -22,7 +22,7 @@ from pipelines.ingest import IngestGraph, Panes
 from pipelines.ingest_options import IngestOptions
 from pipelines.run import IngestReport, Progress, Report, RunClock, begin, finish, new_run_id
 from pipelines.submission import resumed_run_id
-from pipelines.submit import flink_job, run_to_end, submit_endless
+from pipelines.submit import flink_job, prism_binary, run_to_end, submit_endless
 from runners.flink import FlinkJob, salts_for
 from transforms.cut import Cut
 from transforms.immediate import RowsTopic
@@ -99,6 +99,8 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
     cluster = KafkaCluster(connection)
     topics = cluster.matching(topic, options.topic_pattern)
     job = replace(flink_job(options, project), endless=options.until is None) if options.runner == "flink" else None
+    if job is None:
+        prism_binary()  # its lack is told before anything is written
     clock = RunClock()
     graph = IngestGraph(
         lake=lake,

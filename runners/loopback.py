@@ -1,7 +1,7 @@
 """gRPC servers of this process listen on loopback, whatever address Beam gives them.
 
-Beam's runners talk to their workers over gRPC without login or encryption, and open the servers on all interfaces (``[::]:0``), while
-every client is told ``localhost``. Rows go through these ports, and one of them hands out any file that the process can read
+Beam's runners talk to their workers over gRPC without login or encryption, and open the servers on all interfaces (``[::]:0``),
+while every client is told ``localhost``. Rows go through these ports, and one of them hands out any file that the process can read
 (``ArtifactRetrievalService.GetArtifact``). No option of Beam binds them elsewhere, so ``grpc.server`` itself is replaced.
 """
 
@@ -68,8 +68,8 @@ def _bind_all(add_port: Any, addresses: list[str], port: int) -> int:
 def loopback_addresses() -> list[str]:
     """The loopback addresses of this machine, as gRPC writes them; at least one.
 
-    Both families where there are both: for ``localhost`` some clients try IPv6 first, whatever ``/etc/hosts`` says, others only what
-    it says. One that cannot be bound, as where IPv6 is switched off, cannot be reached either.
+    Both families where there are both: for ``localhost`` some clients try IPv6 first, whatever ``/etc/hosts`` says, others only
+    what it says. One that cannot be bound, as where IPv6 is switched off, cannot be reached either.
     """
     usable = [written for family, host, written in _LOOPBACK if _can_bind(family, host)]
     return usable or [_LOOPBACK[0][2]]

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from uuid import uuid4
 
-from runners.stack.processes import ProcessIdentity, command_of, marked
+from runners.stack.processes import ProcessIdentity, marked
 
 _PROC = Path("/proc")
 _LISTEN = "0A"
@@ -25,7 +25,7 @@ _VARIABLE = "HEADRACE_TEST_WATCHED"
 
 @dataclass(frozen=True, order=True)
 class Listener:
-    """A socket that somebody listened on. command: the beginning of the process' command line."""
+    """A socket that somebody listened on. command: the process' command line."""
 
     address: str
     port: int
@@ -41,11 +41,11 @@ class Listener:
 
 
 class Watch:
-    """What a set of processes has listened on until now. A process that is started with ``env`` is one of them, and all it starts."""
+    """What a set of processes has listened on until now: those started with ``env`` and all that they start, if none are given."""
 
     def __init__(self, processes: Callable[[], Iterable[ProcessIdentity]] | None = None) -> None:
         self.env = {_VARIABLE: uuid4().hex}
-        self._processes = processes or (lambda: marked(*next(iter(self.env.items()))))
+        self.processes = processes or (lambda: marked(*next(iter(self.env.items()))))
         self._known: dict[str, Listener | None] = {}  # by inode; None for somebody else's
 
     @property
@@ -63,10 +63,10 @@ class Watch:
         new = {inode: where for inode, where in _listening() if inode not in self._known}
         if not new:
             return
-        for process in list(self._processes()):
+        for process in list(self.processes()):
             for inode in _sockets(process.pid) & new.keys():
                 address, port = new[inode]
-                self._known[inode] = Listener(address, port, command_of(process.pid))
+                self._known[inode] = Listener(address, port, _command(process.pid))
         for inode in new.keys() - self._known.keys():
             self._known[inode] = None
 
@@ -111,6 +111,13 @@ def _address(words: str) -> str:
     """An address as the kernel prints it: 32-bit words in the machine's own order."""
     packed = b"".join(struct.pack("=I", int(words[at : at + 8], 16)) for at in range(0, len(words), 8))
     return str(IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed))
+
+
+def _command(pid: int) -> str:
+    try:
+        return (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    except OSError:  # gone
+        return ""
 
 
 def _sockets(pid: int) -> set[str]:
