@@ -41,6 +41,7 @@ def check(components: Collection[str], *, tools: Collection[str], downloads: Pat
         problems.append("the local stack needs Linux (WSL 2 and a Linux container will do)")
     if _NEED_JAVA & set(components) and (problem := _java_problem()):
         problems.append(problem)
+        tools = set(tools) - {"javac"}  # comes with it
     commands = {tool: javac() if tool == "javac" else tool for tool in sorted(tools)}
     absent = {tool: name for tool, name in commands.items() if shutil.which(name) is None}
     problems += [f"{name} is not on PATH; install {_INSTALL[tool]}" for tool, name in absent.items()]
