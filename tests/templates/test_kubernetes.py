@@ -44,7 +44,7 @@ MANIFESTS = manifests()
 CLUSTER = MANIFESTS["FlinkDeployment", "headrace-flink"]
 SUBMIT = MANIFESTS["Job", "headrace-submit-web"]
 SUPERVISE = MANIFESTS["Deployment", "headrace-supervise-web"]
-POLICY = MANIFESTS["NetworkPolicy", "headrace-flink"]
+POLICY, CLIENTS = (MANIFESTS["NetworkPolicy", name] for name in ("headrace-flink", "headrace-clients"))
 
 
 def strict(schema: Any) -> Any:
@@ -277,14 +277,17 @@ _POLICY = {
     "properties": {
         "podSelector": _SELECTOR,
         "policyTypes": {"const": ["Ingress"]},
-        "ingress": {"type": "array", "minItems": 1, "items": _RULE},
+        "ingress": {"type": "array", "items": _RULE},
     },
 }
 
 
-def test_the_network_policy_fits_its_schema_and_is_for_the_clusters_pods() -> None:
-    assert POLICY["apiVersion"] == "networking.k8s.io/v1"
-    assert problems(_POLICY, POLICY["spec"]) == []
+def test_network_policies_fit_their_schema_and_are_for_the_right_pods() -> None:
+    for policy in (POLICY, CLIENTS):
+        assert policy["apiVersion"] == "networking.k8s.io/v1"
+        assert problems(_POLICY, policy["spec"]) == []
+    assert CLIENTS["spec"]["podSelector"] == POLICY["spec"]["ingress"][1]["from"][0]["podSelector"]
+    assert CLIENTS["spec"]["ingress"] == []
     assert POLICY["spec"]["podSelector"]["matchLabels"] == {"app": CLUSTER["metadata"]["name"]}  # the operator labels pods so
 
 
