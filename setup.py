@@ -22,7 +22,7 @@ setup(
             for name in ("contracts", "lake", "transforms", "runners", "pipelines", "operations", "templates", "cli", "devstack")
         ]
     ),
-    package_data={"contracts": ["datasets/*.yaml", "destinations/*.yaml"]},
+    package_data={"contracts": ["datasets/*.yaml", "destinations/*.yaml"], "devstack": ["java/*.java"]},
     install_requires=[  # exact versions: requirements/base.lock
         "apache-beam==2.77.*",  # the graph and its runners
         "pyarrow>=25,<26",  # columns, Parquet

@@ -30,7 +30,7 @@ from templates.build.kubernetes import manifest, submission, with_image
 from templates.build.parameters import SEPARATOR, check_parameters, parameters_of
 
 _ENGINES = ("docker", "podman", "buildah")
-_MANIFESTS = ("cluster.yaml", "project.yaml", "secrets.yaml", "storage.yaml")
+_MANIFESTS = ("cluster.yaml", "network-policy.yaml", "project.yaml", "secrets.yaml", "storage.yaml")
 _parameter_options = (
     click.option("-p", "--parameter", "pairs", metavar="NAME=VALUE", multiple=True, help="A parameter; several times if you like."),
     click.option(

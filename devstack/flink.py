@@ -19,6 +19,7 @@ import yaml
 from contracts.errors import ComponentDownError, ConfigurationError
 from devstack.component import Component, Start
 from devstack.layout import Layout, Settings
+from devstack.recipes import METRICS_REPORTER
 
 _JOBMANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 _TASKMANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
@@ -177,7 +178,8 @@ def _configuration(layout: Layout, settings: Settings) -> dict[str, Any]:
         "slot.request.timeout": 60_000,
         "slot.idle.timeout": 10_000,
         "metrics.reporters": "prom",
-        "metrics.reporter.prom.factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
+        "metrics.reporter.prom.factory.class": METRICS_REPORTER,
+        "web.submit.enable": False,  # no jars by the web page; Beam submits by another way
     }
 
 

@@ -24,7 +24,7 @@ from devstack.toolbox import Toolbox
 
 Report = Callable[[str], None]
 
-JAR_VARIABLE = "HEADRACE_JOB_SERVER_JAR"
+JAR_VARIABLE, PRISM_VARIABLE = "HEADRACE_JOB_SERVER_JAR", "HEADRACE_PRISM"
 _TEMPORARY = ".fetching-"
 _LOCK_WAIT_S = 1800.0
 _SPEAK_EVERY_S = 5.0
@@ -35,7 +35,7 @@ _MB = 1 << 20
 class Piece:
     """Something to fetch.
 
-    component: of ``--only``. folder: its name in downloads, with the version. tool: what fetches it.
+    component: of ``--only``. folder: its name in downloads, with the version. tool: what fetches it. also: what else it takes.
     disk_mb: space that fetching takes, the tool's own caches included. make: puts the files into an empty folder.
     download_mb: what comes into that folder meanwhile, to tell how far it is; None where a tool's cache takes it.
     """
@@ -46,25 +46,34 @@ class Piece:
     disk_mb: int
     make: Callable[[Path, Toolbox], None]
     download_mb: int | None = None
+    also: tuple[str, ...] = ()
 
 
 FLINK = Piece(
     component="flink",
-    folder=f"flink-{versions.FLINK}",
+    folder=f"flink-{versions.FLINK}-{versions.REVISION}",
     tool="pip",
     disk_mb=900,
     make=recipes.flink,
     download_mb=versions.FLINK_SDIST_BYTES // _MB,
+    also=("javac",),
 )
 KAFKA = Piece(component="kafka", folder=f"kafka-{versions.KAFKA}", tool="mvn", disk_mb=200, make=recipes.kafka)
 JOB_SERVER = Piece(
     component="job-server",
-    folder=f"job-server-{versions.FLINK_MINOR}-{versions.BEAM_FLINK_RUNNER}",
+    folder=f"job-server-{versions.FLINK_MINOR}-{versions.BEAM_FLINK_RUNNER}-{versions.REVISION}",
     tool="mvn",
     disk_mb=700,
     make=recipes.job_server,
+    also=("javac",),
 )
-PRISM = Piece(component="prism", folder=f"prism-{versions.PRISM}", tool="go", disk_mb=1500, make=recipes.prism)
+PRISM = Piece(
+    component="prism",
+    folder=f"prism-{versions.PRISM}-{versions.REVISION}",
+    tool="go",
+    disk_mb=1500,
+    make=recipes.prism,
+)
 GCS = Piece(component="gcs", folder=f"fake-gcs-server-{versions.FAKE_GCS_SERVER}", tool="go", disk_mb=1200, make=recipes.gcs)
 
 
@@ -85,8 +94,9 @@ def job_server_jar(downloads: Path) -> Path:
 
 
 def prism(downloads: Path) -> Path:
-    """Beam's Prism binary."""
-    return downloads / PRISM.folder / recipes.PRISM_BINARY
+    """Beam's Prism binary: ``$HEADRACE_PRISM``, else the one compiled here."""
+    given = os.environ.get(PRISM_VARIABLE)
+    return Path(given).absolute() if given else downloads / PRISM.folder / recipes.PRISM_BINARY
 
 
 def gcs(downloads: Path) -> Path:
@@ -98,12 +108,13 @@ def needed(components: Collection[str]) -> list[Piece]:
     """The pieces of these components.
 
     Raises:
-        ConfigurationError: ``HEADRACE_JOB_SERVER_JAR`` names no file.
+        ConfigurationError: ``HEADRACE_JOB_SERVER_JAR`` or ``HEADRACE_PRISM`` names no file.
     """
-    given = os.environ.get(JAR_VARIABLE)
-    if given and "job-server" in components and not Path(given).is_file():
-        raise ConfigurationError(f"{JAR_VARIABLE}={given}: there is no such file; name the jar, or unset it")
-    return [p for p in (FLINK, KAFKA, JOB_SERVER, PRISM, GCS) if p.component in components and not (given and p is JOB_SERVER)]
+    own = {variable: piece for variable, piece in ((JAR_VARIABLE, JOB_SERVER), (PRISM_VARIABLE, PRISM)) if os.environ.get(variable)}
+    for variable, piece in own.items():
+        if piece.component in components and not Path(os.environ[variable]).is_file():
+            raise ConfigurationError(f"{variable}={os.environ[variable]}: there is no such file; name one, or unset it")
+    return [p for p in (FLINK, KAFKA, JOB_SERVER, PRISM, GCS) if p.component in components and p not in own.values()]
 
 
 def fetch(components: Collection[str], downloads: Path, report: Report) -> None:
@@ -115,7 +126,7 @@ def fetch(components: Collection[str], downloads: Path, report: Report) -> None:
     """
     pieces = needed(components)
     missing = [piece for piece in pieces if damage(downloads / piece.folder)]
-    wanted = {piece.tool for piece in missing} - {"pip"}
+    wanted = {tool for piece in missing for tool in (piece.tool, *piece.also)} - {"pip"}
     tools.check(components, tools=wanted, downloads=downloads, need_bytes=sum(p.disk_mb for p in missing) * _MB)
     if missing:
         fetch_pieces(pieces, downloads, report)

@@ -1,4 +1,4 @@
-"""Maven projects that exist only to gather jars."""
+"""Maven projects that exist only to gather jars; that of the job server puts one class of ours in the place of Beam's."""
 
 from devstack import versions
 
@@ -25,6 +25,11 @@ JOB_SERVER = f"""\
   <artifactId>job-server</artifactId>
   <version>1</version>
   <packaging>jar</packaging>
+  <properties>
+    <maven.compiler.source>11</maven.compiler.source>
+    <maven.compiler.target>11</maven.compiler.target>
+    <project.build.sourceEncoding>UTF-8</project.build.sourceEncoding>
+  </properties>
   <dependencyManagement>
     <dependencies>
       <dependency><groupId>org.apache.beam</groupId><artifactId>beam-runners-java-job-service</artifactId><version>{versions.BEAM_JOB_SERVICE}</version></dependency>
@@ -53,6 +58,12 @@ JOB_SERVER = f"""\
                     <exclude>META-INF/*.SF</exclude>
                     <exclude>META-INF/*.DSA</exclude>
                     <exclude>META-INF/*.RSA</exclude>
+                  </excludes>
+                </filter>
+                <filter>
+                  <artifact>org.apache.beam:beam-sdks-java-core</artifact>
+                  <excludes>
+                    <exclude>org/apache/beam/sdk/fn/server/ServerFactory*</exclude>
                   </excludes>
                 </filter>
               </filters>

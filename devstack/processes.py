@@ -142,11 +142,11 @@ def command_of(pid: int) -> str:
 
 
 def port_is_free(port: int) -> bool:
-    """Whether a server could listen there on all addresses of this machine."""
+    """Whether a server could listen there on loopback, as those of a stack do; one on all addresses is in its way too."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: closed connections do not count
         try:
-            probe.bind(("", port))
+            probe.bind(("127.0.0.1", port))
             probe.listen(1)
         except OSError:
             return False

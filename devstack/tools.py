@@ -18,6 +18,7 @@ from devstack.versions import JDK_AT_LEAST
 _TIMEOUT_S = 30
 _NEED_JAVA = {"kafka", "flink", "job-server"}
 _INSTALL = {
+    "javac": f"a JDK {JDK_AT_LEAST} or newer, not the runtime alone: apt-get install openjdk-{JDK_AT_LEAST}-jdk-headless",
     "mvn": "Maven: apt-get install maven",
     "go": "Go 1.21 or newer: apt-get install golang-go, or https://go.dev/dl",
 }
@@ -40,7 +41,10 @@ def check(components: Collection[str], *, tools: Collection[str], downloads: Pat
         problems.append("the local stack needs Linux (WSL 2 and a Linux container will do)")
     if _NEED_JAVA & set(components) and (problem := _java_problem()):
         problems.append(problem)
-    problems += [f"{tool} is not on PATH; install {_INSTALL[tool]}" for tool in sorted(tools) if shutil.which(tool) is None]
+        tools = set(tools) - {"javac"}  # comes with it
+    commands = {tool: javac() if tool == "javac" else tool for tool in sorted(tools)}
+    absent = {tool: name for tool, name in commands.items() if shutil.which(name) is None}
+    problems += [f"{name} is not on PATH; install {_INSTALL[tool]}" for tool, name in absent.items()]
     if "cdp" in components and (problem := missing_packages()):
         problems.append(problem)
     free = shutil.disk_usage(_existing(downloads)).free
@@ -57,6 +61,12 @@ def java() -> str:
     """The java command, as Beam looks for it too: of ``$JAVA_HOME``, else of PATH."""
     home = os.environ.get("JAVA_HOME")
     return str(Path(home) / "bin" / "java") if home else shutil.which("java") or "java"
+
+
+def javac() -> str:
+    """The compiler beside the java command."""
+    home = os.environ.get("JAVA_HOME")
+    return str(Path(home) / "bin" / "javac") if home else shutil.which("javac") or "javac"
 
 
 def _java_problem() -> str | None:

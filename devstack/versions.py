@@ -12,6 +12,8 @@ The job server is put together of what mirrors of Maven Central commonly carry: 
 service held at 2.65.0. Who has a ready-made ``beam-runners-flink-1.19-job-server`` names it in ``HEADRACE_JOB_SERVER_JAR``.
 """
 
+REVISION = "loopback"  # of what is made here of Flink, the job server and Prism; pieces of another one are not used
+
 FLINK = "1.19.3"
 FLINK_SDIST_SHA256 = "4a58e3a1fb7d83340bc96b6c080624c6d792d69fae5d294b96224775204a9c60"
 FLINK_SDIST_BYTES = 230_366_372

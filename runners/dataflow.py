@@ -12,6 +12,7 @@ from apache_beam.runners.runner import PipelineResult
 
 from contracts.errors import ComponentDownError, ConfigurationError, HeadraceError
 from runners.direct import Build, quiet_beam
+from runners.loopback import keep_grpc_on_loopback
 
 _NEEDED = ("project", "region", "temp_location")
 
@@ -57,6 +58,7 @@ def _submit(build: Build, options: PipelineOptions) -> PipelineResult:
             "Dataflow needs packages that are not installed: pip install -r templates/flex/requirements.lock"
         ) from None
     quiet_beam()
+    keep_grpc_on_loopback()
     pipeline = beam.Pipeline(runner=DataflowRunner(), options=options)
     build(pipeline)
     try:

@@ -17,6 +17,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.prism_runner import PrismRunner
 
 from contracts.errors import HeadraceError
+from runners.loopback import keep_grpc_on_loopback
 
 Build = Callable[[beam.Pipeline], None]
 
@@ -38,24 +39,26 @@ def run_bounded(build: Build, *, workers: int = 1, extra: Sequence[str] = ()) ->
         "--direct_running_mode=" + ("in_memory" if workers == 1 else "multi_processing"),
     ]
     quiet_beam()
+    keep_grpc_on_loopback()
     with _plainly(), beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([*arguments, *extra])) as pipeline:
         build(pipeline)
 
 
-def run_unbounded(build: Build, *, prism: str | None, extra: Sequence[str] = ()) -> None:
+def run_unbounded(build: Build, *, prism: str, extra: Sequence[str] = ()) -> None:
     """Run one graph on Prism, with its workers as threads of this process, until its input ends or somebody interrupts.
 
     Args:
         build: adds the graph to a pipeline.
-        prism: path of the Prism binary; None lets Beam download its own.
+        prism: path of the Prism binary.
         extra: further Beam options.
 
     Raises:
         HeadraceError, OSError, KeyboardInterrupt: as the graph raised them, where they can be told.
         Exception: whatever else the graph raised, as Beam wraps it.
     """
-    arguments = ["--streaming", "--environment_type=LOOPBACK", *([f"--prism_location={prism}"] if prism else [])]
+    arguments = ["--streaming", "--environment_type=LOOPBACK", f"--prism_location={prism}"]
     quiet_beam()
+    keep_grpc_on_loopback()
     threading.excepthook = _without_broken_streams
     with _plainly():
         pipeline = beam.Pipeline(runner=PrismRunner(), options=PipelineOptions([*arguments, *extra]))

@@ -41,7 +41,7 @@ from pipelines.ingest.run import Progress, Report, RunClock, new_run_id
 from pipelines.ingest.topics import connected, kafka_source, plan_partitions
 from runners.direct import run_bounded
 from runners.flink.submit import FlinkJob, salts_for
-from runners.jobs.submit import flink_job, run_to_end, submit_endless
+from runners.jobs.submit import flink_job, prism_binary, run_to_end, submit_endless
 from transforms.deliver.deliver import DeliverRows
 from transforms.deliver.desk import Delivery
 from transforms.deliver.http.dialects import batch_limits
@@ -119,6 +119,8 @@ def deliver(options: DeliverOptions, project: Project, report: Report) -> Delive
     run_id = resumed_run_id() or new_run_id(f"{PIPELINE}-{destination.name}", clock)
     _refuse_beside(options, lake, destination, run_id)
     job = replace(flink_job(options, project), endless=options.endless) if options.runner == "flink" else None
+    if job is None and options.reads_topic:
+        prism_binary()  # its lack is told before anything is written
     plan = _topic if options.reads_topic else _table
     lanes, rows_from, rows = plan(options, lake, destination, contract, run_id, job)
     delivery = Delivery(

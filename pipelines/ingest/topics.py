@@ -26,7 +26,7 @@ from pipelines.ingest.graph import IngestGraph, Panes
 from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport, Progress, Report, RunClock, begin, finish, new_run_id
 from runners.flink.submit import FlinkJob, salts_for
-from runners.jobs.submit import flink_job, run_to_end, submit_endless
+from runners.jobs.submit import flink_job, prism_binary, run_to_end, submit_endless
 from transforms.cut import Cut
 from transforms.immediate import RowsTopic
 from transforms.kafka.connection import KafkaAddress, KafkaCluster, KafkaConnection, Partitions
@@ -99,6 +99,8 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
     cluster = KafkaCluster(connection)
     topics = cluster.matching(topic, options.topic_pattern)
     job = replace(flink_job(options, project), endless=options.until is None) if options.runner == "flink" else None
+    if job is None:
+        prism_binary()  # its lack is told before anything is written
     clock = RunClock()
     graph = IngestGraph(
         lake=lake,

@@ -6,7 +6,6 @@ What each option is for was measured; docs/guides/flink-on-machines.md has the t
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from devstack.stack import Stack
 from runners.direct import Build, quiet_beam
 from runners.flink.rest import FlinkRest, Job
 from runners.flink.worker.launcher import write_launcher
+from runners.loopback import keep_grpc_on_loopback
 
 MAX_PARALLELISM = 128  # key groups: fixed, so that a job can start again with another parallelism
 _START_S = 180.0
@@ -38,7 +38,7 @@ class FlinkJob:
     rest: HOST:PORT of the JobManager. parallelism: slots it takes. workers: ``process:COMMAND`` (each TaskManager starts its Python
     workers by the command), ``external:HOST:PORT`` (a worker pool beside it), or None for our own launcher, which is right where
     TaskManagers see this installation. checkpoint_s: seconds between checkpoints. from_savepoint: where state comes from.
-    job_server_jar: None for the local stack's, else Beam downloads its own.
+    job_server_jar: None for ``$HEADRACE_JOB_SERVER_JAR``, else the local stack's.
     """
 
     rest: str
@@ -90,6 +90,7 @@ def submit(build: Build, job: FlinkJob, name: str, extra: Sequence[str] = ()) ->
             "(headrace job list)"
         )
     quiet_beam()
+    keep_grpc_on_loopback()
     runner = _FlinkRunner()
     pipeline = beam.Pipeline(runner=runner, options=PipelineOptions([*_arguments(job, name), *extra]))
     build(pipeline)
@@ -148,9 +149,8 @@ def _arguments(job: FlinkJob, name: str) -> list[str]:
         f"--max_parallelism={MAX_PARALLELISM}",
         f"--sdk_worker_parallelism={job.parallelism}",
         *_environment(job.workers),
+        f"--flink_job_server_jar={_job_server_jar(job.job_server_jar)}",
     ]
-    if jar := _job_server_jar(job.job_server_jar):
-        arguments.append(f"--flink_job_server_jar={jar}")
     if job.streaming:
         arguments += [
             "--streaming",
@@ -179,14 +179,15 @@ def _environment(workers: str | None) -> list[str]:
     raise ConfigurationError(f"Python workers {workers!r}: expected process:COMMAND or external:HOST:PORT")
 
 
-def _job_server_jar(given: str | None) -> str | None:
-    jar = given or os.environ.get("HEADRACE_JOB_SERVER_JAR")
-    if jar:
-        if not Path(jar).is_file():
-            raise ConfigurationError(f"Beam's job server jar {jar}: no such file")
-        return jar
-    own = Stack(Layout.default()).job_server_jar
-    return str(own) if Path(own).is_file() else None
+def _job_server_jar(given: str | None) -> str:
+    """The jar: as given, else ``$HEADRACE_JOB_SERVER_JAR``, else the local stack's; never one that Beam downloads unchecked."""
+    jar = Path(given) if given else Stack(Layout.default()).job_server_jar
+    if not jar.is_file():
+        raise ConfigurationError(
+            f"no Beam job server, which submits to Flink, at {jar}: run headrace stack up --only job-server "
+            "(needs a JDK and Maven), or name a jar of yours in HEADRACE_JOB_SERVER_JAR"
+        )
+    return str(jar)
 
 
 def salts_for(name: Callable[[int, int], bytes], readers: int, parallelism: int) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from devstack.layout import Layout
 from devstack.stack import Stack
@@ -38,10 +39,19 @@ def flink_job(options: IngestOptions | ReplayOptions | DeliverOptions, project: 
     )
 
 
-def prism_binary() -> str | None:
-    """The local stack's Prism; None where it was never fetched, and Beam takes its own."""
-    own = Path(Stack(Layout.default()).prism)
-    return str(own) if own.is_file() else None
+def prism_binary() -> str:
+    """Prism: ``$HEADRACE_PRISM``, else the local stack's.
+
+    Raises:
+        ConfigurationError: there is none. Beam would download one, which nobody has checked and which listens on all interfaces.
+    """
+    binary = Path(Stack(Layout.default()).prism)
+    if not binary.is_file():
+        raise ConfigurationError(
+            f"no Prism, which runs topics on this machine, at {binary}: run headrace stack up --only prism (needs Go), "
+            "or name a binary of yours in HEADRACE_PRISM"
+        )
+    return str(binary)
 
 
 def submit_endless(build: Build, job: FlinkJob, lake: Lake, run_id: str, extra: Sequence[str]) -> str:
@@ -60,6 +70,7 @@ def run_to_end(build: Build, job: FlinkJob | None, lake: Lake, run_id: str, extr
     """Run a graph until its input ends: on a cluster, or here where no job is given.
 
     Raises:
+        ConfigurationError: something that is needed here is missing.
         ComponentDownError: the cluster does not answer, or did not take the job.
         HeadraceError: the job failed.
     """

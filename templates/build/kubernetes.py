@@ -18,6 +18,7 @@ from templates.build.parameters import Parameter, arguments_of, check_parameters
 FOLDER = ROOT / "templates" / "kubernetes"
 PROJECT_MOUNT, KAFKA_MOUNT = "/etc/headrace/project", "/etc/headrace/kafka"
 _FIXED = {"runner", "workers", "max_parallel", "flink", "python_workers"}  # the cluster's manifest says these
+_MAY_ASK_FLINK = {"headrace.flink/client": "true"}  # network-policy.yaml
 _LONGEST_NAME = 63
 _HEAD = """\
 # Submits one job and ends. Never tried again by itself: a second submission would be a second job.
@@ -116,7 +117,7 @@ def _job(name: str, command: list[str], image: str, secrets: tuple[str, ...]) ->
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {"name": name},
-        "spec": {"backoffLimit": 0, "template": {"spec": pod}},
+        "spec": {"backoffLimit": 0, "template": {"metadata": {"labels": _MAY_ASK_FLINK}, "spec": pod}},
     }
 
 

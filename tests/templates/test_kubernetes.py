@@ -44,6 +44,7 @@ MANIFESTS = manifests()
 CLUSTER = MANIFESTS["FlinkDeployment", "headrace-flink"]
 SUBMIT = MANIFESTS["Job", "headrace-submit-web"]
 SUPERVISE = MANIFESTS["Deployment", "headrace-supervise-web"]
+POLICY, CLIENTS = (MANIFESTS["NetworkPolicy", name] for name in ("headrace-flink", "headrace-clients"))
 
 
 def strict(schema: Any) -> Any:
@@ -226,7 +227,7 @@ def test_cluster_and_submission_agree_on_slots_workers_and_the_pool(tmp_path: Pa
     pool = spec["taskManager"]["podTemplate"]["spec"]["containers"][1]
     port = pool["ports"][0]["containerPort"]
     assert options.python_workers == f"external:localhost:{port}"
-    assert f"--service_port={port}" in pool["args"] and pool["readinessProbe"]["tcpSocket"]["port"] == port
+    assert f"--service_port={port}" in pool["args"] and f"('localhost', {port})" in pool["readinessProbe"]["exec"]["command"][-1]
     assert project.flink == f"{CLUSTER['metadata']['name']}-rest:8081"
 
 
@@ -248,10 +249,86 @@ def test_the_supervision_is_a_command_that_headrace_takes() -> None:
     assert (SUPERVISE["spec"]["replicas"], SUPERVISE["spec"]["strategy"]["type"]) == (1, "Recreate")
 
 
+# Of networking.k8s.io/v1 what the policy uses; a field that is not named here is refused.
+_SELECTOR = {"type": "object", "properties": {"matchLabels": {"type": "object", "additionalProperties": {"type": "string"}}}}
+_RULE = {
+    "type": "object",
+    "required": ["from", "ports"],  # without one of them it would allow everybody, or every port
+    "properties": {
+        "from": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "minProperties": 1,
+                "properties": {"podSelector": _SELECTOR, "namespaceSelector": _SELECTOR},
+            },
+        },
+        "ports": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "object", "required": ["port"], "properties": {"port": {"type": "integer"}}},
+        },
+    },
+}
+_POLICY = {
+    "type": "object",
+    "required": ["podSelector", "policyTypes", "ingress"],
+    "properties": {
+        "podSelector": _SELECTOR,
+        "policyTypes": {"const": ["Ingress"]},
+        "ingress": {"type": "array", "items": _RULE},
+    },
+}
+
+
+def test_network_policies_fit_their_schema_and_are_for_the_right_pods() -> None:
+    for policy in (POLICY, CLIENTS):
+        assert policy["apiVersion"] == "networking.k8s.io/v1"
+        assert problems(_POLICY, policy["spec"]) == []
+    assert CLIENTS["spec"]["podSelector"] == POLICY["spec"]["ingress"][1]["from"][0]["podSelector"]
+    assert CLIENTS["spec"]["ingress"] == []
+    assert POLICY["spec"]["podSelector"]["matchLabels"] == {"app": CLUSTER["metadata"]["name"]}  # the operator labels pods so
+
+
+def test_the_network_policy_opens_flinks_ports_and_none_of_beams() -> None:
+    def opened(rule: Any) -> set[int]:
+        return {each["port"] for each in rule["ports"]}
+
+    configuration = CLUSTER["spec"]["flinkConfiguration"]
+    fixed = {int(value) for key, value in configuration.items() if key.endswith(".port") and not key.startswith("metrics.reporter")}
+    cluster, clients, prometheus = POLICY["spec"]["ingress"]
+    assert cluster["from"] == [{"podSelector": POLICY["spec"]["podSelector"]}]
+    assert opened(cluster) == {*fixed, 8081} and len(fixed) == 5
+    assert opened(clients) == {8081}
+    assert opened(prometheus) == {int(configuration["metrics.reporter.prom.port"])}
+    pool = CLUSTER["spec"]["taskManager"]["podTemplate"]["spec"]["containers"][1]
+    assert pool["ports"][0]["containerPort"] not in opened(cluster)
+    assert pool["command"][-1] == "runners.flink.worker.pool"
+
+
+def test_whoever_asks_flink_is_let_in() -> None:
+    (label,) = POLICY["spec"]["ingress"][1]["from"][0]["podSelector"]["matchLabels"].items()
+    for name in PIPELINES:
+        job = yaml.safe_load(submission(PIPELINES[name], SUBMITTED[name], "headrace:0.1.0"))
+        assert label in job["spec"]["template"]["metadata"]["labels"].items()
+    assert label in SUPERVISE["spec"]["template"]["metadata"]["labels"].items()
+
+
 def test_the_image_holds_what_the_manifests_run() -> None:
     image = (TEMPLATES / "Dockerfile").read_text("utf-8")
     packages = {line.split()[1] for line in image.splitlines() if line.startswith("COPY ") and line.split()[1] == line.split()[-1]}
-    assert packages == {"contracts", "transforms", "runners", "pipelines"}
+    assert packages == {
+        "contracts",
+        "lake",
+        "transforms",
+        "runners",
+        "pipelines",
+        "operations",
+        "cli",
+        "devstack",
+        "templates/build",
+    }
     pool = CLUSTER["spec"]["taskManager"]["podTemplate"]["spec"]["containers"][1]
     assert "--container_executable=/opt/headrace/bin/flink-worker" in pool["args"]
     assert "WORKDIR /opt/headrace" in image and "runners.flink.worker.launcher bin" in image

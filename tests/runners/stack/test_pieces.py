@@ -211,3 +211,48 @@ def test_of_flinks_distribution_only_what_is_needed_is_unpacked(tmp_path: Path) 
     recipes._unpack(tmp_path / "sdist.tar.gz", target)
     found = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
     assert found == {"lib/flink-dist-1.jar", "lib/log4j-api.jar", "plugins/metrics-prometheus/p.jar"}
+
+
+LISTENING = 'package p\nfunc f(port int) {\n\tlis, err := net.Listen("tcp", fmt.Sprintf(":%d", port))\n}\n'
+WEB = "package w\nfunc f() {\n\tgo http.ListenAndServe(endpoint, mux)\n}\n"
+
+
+def prism_sources(folder: Path, server: str, web: str = WEB) -> Path:
+    """What of Prism's module opens ports."""
+    for name, text in (("jobservices/server.go", server), ("web/web.go", web)):
+        path = folder / "go" / "pkg" / "beam" / "runners" / "prism" / "internal" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    return folder
+
+
+def test_prism_is_compiled_to_listen_on_localhost(tmp_path: Path) -> None:
+    sources = prism_sources(tmp_path, LISTENING)
+    recipes._keep_prism_on_loopback(sources, "prism 1")
+    changed = (sources / "go/pkg/beam/runners/prism/internal/jobservices/server.go").read_text()
+    assert changed == LISTENING.replace('":%d"', '"localhost:%d"')
+
+
+@pytest.mark.parametrize(
+    ("server", "web", "places"),
+    [
+        (LISTENING.replace("Sprintf", "Sprint"), WEB, "2 places, 0 of them"),
+        (LISTENING + LISTENING, WEB, "3 places, 2 of them"),
+        (LISTENING, WEB + "func g() { (&net.ListenConfig{}).Listen(ctx, network, address) }\n", "4 places, 1 of them"),
+    ],
+)
+def test_prism_that_opens_other_ports_than_the_known_ones_is_not_compiled(
+    server: str, web: str, places: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ComponentDownError, match=places):
+        recipes._keep_prism_on_loopback(prism_sources(tmp_path, server, web), "prism 1")
+
+
+def test_a_prism_of_ones_own_is_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    binary = tmp_path / "prism"
+    monkeypatch.setenv("HEADRACE_PRISM", str(binary))
+    with pytest.raises(ConfigurationError, match="there is no such file"):
+        pieces.needed(["prism"])
+    binary.touch()
+    assert pieces.needed(["prism"]) == []
+    assert pieces.prism(tmp_path) == binary

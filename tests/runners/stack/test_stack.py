@@ -230,3 +230,15 @@ def test_an_old_java_is_named(cli: CliRunner, private_stack: Stack, monkeypatch:
     done = cli.invoke(main, ["stack", "up", "--only", "kafka"])
     assert done.exit_code == 2
     assert f"{java} is Java 11; install a JDK 17 or newer" in done.stderr
+
+
+def test_a_java_without_its_compiler_is_named(cli: CliRunner, private_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    java = private_stack.layout.home / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text("#!/bin/sh\necho 'openjdk version \"17.0.15\" 2025-04-15' >&2\n")
+    java.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(java.parents[1]))
+    monkeypatch.setenv("HEADRACE_STACK_DOWNLOADS", str(private_stack.layout.home / "none"))
+    done = cli.invoke(main, ["stack", "up", "--only", "flink"])
+    assert done.exit_code == 2
+    assert f"{java.with_name('javac')} is not on PATH; install a JDK 17 or newer, not the runtime alone" in done.stderr
