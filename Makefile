@@ -20,7 +20,7 @@ test: dev lint           ## everything that CI needs
 
 test-faults: dev         ## kill, freeze and restart a streaming job under load, rivals of a promotion; half an hour
 	@$(BIN)/python -m tests.support.doctor --check
-	$(BIN)/python -m pytest -m faults -s tests/faults tests/streaming
+	$(BIN)/python -m pytest -m faults -s tests/faults tests/stack
 
 lint: dev                ## ruff, mypy strict, import-linter
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -1,0 +1,90 @@
+"""Batches: cut by window and shard, stamped inside their window, carried by a coder, routed when late."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pytest
+import xxhash
+from apache_beam import coders
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
+
+from contracts.spec.project import Project
+from lake.formats import ParsedRecords
+from transforms.batch import RowBatch
+from transforms.cut import Cut, cut_batches, shards_of
+from transforms.decode.decode import DecodeRecords, RecordDecoder
+from transforms.read.messages import MessageBatch
+
+PROJECT = Project.load(Path(__file__).parents[4] / "examples" / "webshop")
+HOUR_US = 3_600_000_000
+START_US = 1_793_577_600_000_000  # 2026-11-02T00:00:00Z
+
+
+def event(number: int, hour: int) -> dict[str, Any]:
+    time = f"2026-11-02T{hour:02d}:00:00Z"
+    return {"messageId": f"m-{number}", "type": "page", "anonymousId": "a", "originalTimestamp": time, "receivedAt": time}
+
+
+def rows_of(records: list[dict[str, Any]]) -> pa.Table:
+    spec, contract = PROJECT.source("web")
+    return (
+        RecordDecoder(contract, spec, "run")
+        .decode_block(ParsedRecords(records, lambda _i: b""), np.arange(len(records)), ["f"] * len(records), [0] * len(records))
+        .rows
+    )
+
+
+def test_batches_hold_every_row_once_in_its_window_and_shard() -> None:
+    rows = rows_of([event(n, n % 24) for n in range(300)])
+    cut = Cut(window_s=3_600, num_shards=3)
+    seen: list[str] = []
+    for stamped in cut_batches(rows, "event_id", cut):
+        shard, batch = stamped.value
+        ids = batch.rows.column("event_id").to_pylist()
+        seen += ids
+        assert set(shards_of(ids, 3).tolist()) == {shard}
+        windows = {us // HOUR_US for us in batch.rows.column("_window_time").cast(pa.int64()).to_pylist()}
+        assert windows == {stamped.timestamp.micros // HOUR_US}
+    assert sorted(seen) == sorted(f"m-{n}" for n in range(300))
+
+
+def test_a_shard_is_the_documented_hash_of_the_key() -> None:
+    assert shards_of(["m-1", "ü"], 7).tolist() == [xxhash.xxh3_128_intdigest(key.encode()) % 7 for key in ("m-1", "ü")]
+
+
+def test_the_coder_gives_back_the_rows_and_the_same_bytes_for_them() -> None:
+    coder = coders.registry.get_coder(RowBatch)
+    rows = rows_of([event(n, 1) for n in range(50)])
+    encoded = coder.encode(RowBatch(rows))
+    assert coder.is_deterministic()
+    assert coder.decode(encoded).rows.equals(rows)
+    assert coder.encode(RowBatch(pa.concat_tables([rows.slice(0, 20), rows.slice(20)]))) == encoded
+
+
+@pytest.mark.parametrize(("watermark_hour", "late_hours"), [(4, []), (5, [3]), (6, [3, 4])])
+def test_rows_behind_the_watermark_come_out_as_late_rows_and_only_those(watermark_hour: int, late_hours: list[int]) -> None:
+    """Windows of an hour, an hour of allowed lateness: at W = 05:00 the window that ended at 04:00 is closed."""
+    spec, contract = PROJECT.source("web")
+    hours = np.arange(3, 8)
+    values = [json.dumps(event(hour, hour)).encode() for hour in hours.tolist()]
+    marks = np.full(len(hours), START_US + watermark_hour * HOUR_US)
+    batch = MessageBatch(["kafka:t:id:0"] * len(hours), hours, START_US + hours * HOUR_US, marks, values)
+    cut = Cut(window_s=3_600, num_shards=1, allowed_lateness_s=3_600)
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        messages = pipeline | beam.Create([batch])
+        decoded = messages | DecodeRecords(contract, spec, cut, "run")
+        late, on_time = decoded.late | "LateIds" >> beam.FlatMap(_ids), decoded.rows | "Ids" >> beam.FlatMap(_ids)
+        assert_that(late, equal_to([f"m-{h}" for h in late_hours]), label="late")
+        assert_that(on_time, equal_to([f"m-{h}" for h in range(3, 8) if h not in late_hours]), label="on time")
+
+
+def _ids(element: tuple[int, RowBatch]) -> list[str]:
+    ids: list[str] = element[1].rows.column("event_id").to_pylist()
+    return ids
