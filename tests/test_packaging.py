@@ -36,7 +36,7 @@ def test_the_wheel_holds_every_package_and_the_built_in_contracts(tmp_path: Path
     names = zipfile.ZipFile(wheel).namelist()
     modules = {str(p.relative_to(ROOT)) for package in PACKAGES for p in (ROOT / package).rglob("*.py")}
     assert modules <= set(names)
-    assert "contracts/datasets/customer_event.v1.yaml" in names
+    assert {"contracts/datasets/customer_event.v1.yaml", "runners/stack/java/ServerFactory.java"} <= set(names)
     assert not any(name.startswith(("tests/", "benchmarks/", "examples/")) for name in names)
 
 
