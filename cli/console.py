@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import json
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from rich.console import Console
@@ -22,9 +21,8 @@ from contracts.errors import ConfigurationError, HeadraceError
 from contracts.spec.project import Project
 from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
-
-if TYPE_CHECKING:
-    from pipelines.ingest.run import Progress as RunProgress  # brings Beam, which takes a second to import
+from lake.runs.progress import Progress as RunProgress
+from lake.runs.progress import repeated
 
 _LINE_EVERY_S = 5.0
 LEDGER_COLUMNS = ("in", "validated", "duplicate", "late", "filtered", "dead letter")
@@ -158,20 +156,13 @@ def progress() -> Iterator[Callable[[RunProgress], None]]:
             yield show
         return
     latest: list[RunProgress] = []
-    stop = threading.Event()
     started = time.monotonic()
 
-    def speak() -> None:
-        while not stop.wait(_LINE_EVERY_S):
-            if latest:
-                state = latest[-1]
-                share = f" {state.done / state.total:.0%}" if state.total else ""
-                stderr.print(f"{time.monotonic() - started:.0f} s: {_STEPS[state.step]}{share} {state.note}".rstrip())
+    def print_line() -> None:
+        if latest:
+            state = latest[-1]
+            share = f" {state.done / state.total:.0%}" if state.total else ""
+            stderr.print(f"{time.monotonic() - started:.0f} s: {_STEPS[state.step]}{share} {state.note}".rstrip())
 
-    speaker = threading.Thread(target=speak, daemon=True)
-    speaker.start()
-    try:
+    with repeated(print_line, _LINE_EVERY_S):
         yield latest.append
-    finally:
-        stop.set()
-        speaker.join()

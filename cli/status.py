@@ -26,7 +26,6 @@ from cli.console import (
 from cli.status_deliveries import show_delivery, show_delivery_runs
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
-from lake.ledger.ledger import LedgerEntry
 from lake.ledger.logs import LogState, log_states, newest_window_time
 from lake.location import Lake
 from lake.raw.segments import logs_of
@@ -99,8 +98,8 @@ def _show(runs: Sequence[RunSummary], streams: dict[str, StreamState | str], fou
     rows = []
     for run in runs:  # the newest first
         if not _delivers(run):
-            rows.append(_row(run, advise=run.manifest["source"] not in later))
-            later |= {run.manifest["source"]} if run.state == "finished" else set()
+            rows.append(_row(run, advise=run.source not in later))
+            later |= {run.source} if run.state == "finished" else set()
     if rows:
         stdout.print(table(("run", "state", "seconds", *LEDGER_COLUMNS, "verdict"), rows))
     for run_id, stream in streams.items():
@@ -116,7 +115,7 @@ def _show(runs: Sequence[RunSummary], streams: dict[str, StreamState | str], fou
 
 
 def _delivers(run: RunSummary) -> bool:
-    return run.manifest.get("pipeline") == PIPELINE
+    return run.pipeline == PIPELINE
 
 
 def _as_submitted(lake: Lake, run: RunSummary) -> RunSummary:
@@ -131,23 +130,21 @@ def _streaming(lake: Lake, runs: list[RunSummary]) -> list[RunSummary]:
     """Runs without an end whose source has logs; of each source the newest, since logs are a source's, not a run's."""
     found: dict[str, RunSummary] = {}
     for run in runs:
-        source = run.manifest["source"]
-        if "ledger" not in run.manifest and not _delivers(run) and source not in found and logs_of(lake, source):
-            found[source] = run
+        if run.ledger is None and not _delivers(run) and run.source not in found and logs_of(lake, run.source):
+            found[run.source] = run
     return list(found.values())
 
 
 def _stream(lake: Lake, project: Project, run: RunSummary) -> StreamState | str:
     """Where it stands, or why that cannot be told."""
-    source = run.manifest["source"]
     try:
-        spec, contract = project.source(source)
+        spec, contract = project.source(run.source)
     except ConfigurationError as error:
         return str(error)
     name = f"validated.{contract.name}"
-    newest = newest_window_time(lake, source, name)
+    newest = newest_window_time(lake, run.source, name)
     age = None if newest is None else round(time.time() - newest / 1_000_000, 3)
-    return StreamState(run.run_id, source, name, log_states(lake, spec, name), age)
+    return StreamState(run.run_id, run.source, name, log_states(lake, spec, name), age)
 
 
 def _print_stream(run_id: str, stream: StreamState | str) -> None:
@@ -160,12 +157,9 @@ def _print_stream(run_id: str, stream: StreamState | str) -> None:
 
 
 def _row(run: RunSummary, *, advise: bool) -> list[Any]:
-    if "ledger" not in run.manifest:
+    if run.ledger is None:
         advice = "run the same command again" if run.state == "stopped" and advise else ""
         if run.state == SUBMITTED:
             advice = f"headrace job status {run.run_id}"
         return [run.run_id, run.state, None, *([None] * len(LEDGER_COLUMNS)), advice]
-    entry = sum((LedgerEntry(**e) for e in run.manifest["ledger"].values()), LedgerEntry())
-    verdict = run.manifest["verdict"]
-    seconds = round(run.manifest["timings"]["total_s"])
-    return [run.run_id, run.state, seconds, *ledger_cells(entry), "; ".join(verdict["reasons"]) or "ok"]
+    return [run.run_id, run.state, round(run.timings["total_s"]), *ledger_cells(run.ledger), run.verdict]

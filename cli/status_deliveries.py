@@ -22,13 +22,12 @@ def show_delivery_runs(runs: Sequence[RunSummary]) -> None:
     later: set[str] = set()
     for run in runs:
         if "counts" in run.manifest:
-            later.add(run.manifest["source"])
-            seconds = round(run.manifest["timings"]["total_s"])
-            verdict = "; ".join(run.manifest["verdict"]["reasons"]) or "ok"
-            rows.append((run.run_id, run.manifest["source"], run.state, seconds, *_outcomes(run.manifest["counts"]), verdict))
+            later.add(run.source)
+            seconds = round(run.timings["total_s"])
+            rows.append((run.run_id, run.source, run.state, seconds, *_outcomes(run.manifest["counts"]), run.verdict))
         else:
-            advice = "run the same command again" if run.state == "stopped" and run.manifest["source"] not in later else ""
-            rows.append((run.run_id, run.manifest["source"], run.state, None, *([None] * len(_OUTCOMES)), advice))
+            advice = "run the same command again" if run.state == "stopped" and run.source not in later else ""
+            rows.append((run.run_id, run.source, run.state, None, *([None] * len(_OUTCOMES)), advice))
     stdout.print(table(("delivery", "destination", "state", "seconds", *_OUTCOMES, "verdict"), rows))
 
 

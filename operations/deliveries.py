@@ -90,7 +90,7 @@ def deliveries(lake: Lake, project: Project, runs: Iterable[RunSummary], now_us:
             found.append(_put_together(states, now_us, limit_s, note))
     told = {state.run_id for state in found}
     for run in runs:
-        if run.manifest.get("pipeline") == PIPELINE and run.run_id not in told and (state := _begun(lake, project, run, now_us)):
+        if run.pipeline == PIPELINE and run.run_id not in told and (state := _begun(lake, project, run, now_us)):
             found.append(state)
     return sorted(found, key=lambda state: (state.destination, state.run_id))
 
@@ -127,7 +127,7 @@ def _begun(lake: Lake, project: Project, run: RunSummary, now_us: int) -> Delive
     submission = read_submission(lake, run.run_id)
     if run.state == "finished" or (submission.ended if submission else run.state != "running"):
         return None
-    destination = str(run.manifest["source"])
+    destination = run.source
     since = datetime.fromisoformat(run.started_at)
     age_s = (_moment(now_us) - since).total_seconds()
     lost = submission is not None and age_s > _START_S

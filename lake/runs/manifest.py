@@ -5,25 +5,185 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from contracts.version import VERSION
+from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
+from lake.runs.clock import RunClock
 from lake.storage import storage_of
+from lake.tables.publish import table_totals
 
 MANIFEST, STARTED = "manifest.json", "started.json"
 
 
 @dataclass(frozen=True)
+class PublishedTable:
+    """A dataset's table after a run."""
+
+    table: str
+    rows: int
+    content_hash: str
+    snapshot_id: int | None
+
+
+@dataclass(frozen=True)
+class BranchTable:
+    """A dataset's table as a replay left it on its branch."""
+
+    table: str
+    branch: str
+    rows: int
+    content_hash: str
+
+
+@dataclass(frozen=True)
+class IngestDetails:
+    """Of an ingest. inputs: what it read, one mapping each. ingested_files: those that were not done yet; None of topics."""
+
+    inputs: Sequence[Mapping[str, Any]]
+    ingested_files: int | None = None
+
+
+@dataclass(frozen=True)
+class ReplayDetails:
+    """Of a run of a replay. ranges: what it rebuilds, microseconds."""
+
+    replay: str
+    branch: str
+    ranges: Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class PromotionDetails:
+    """Of a promotion or a rollback. ranges: what was replaced, microseconds. changes: what that changed."""
+
+    ranges: Sequence[tuple[int, int]]
+    changes: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DeliveryDetails:
+    """Of a delivery. rows_from: in words. counts: rows by what became of them."""
+
+    destination: str
+    rows_from: str
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """reasons: why a run is no success, one sentence each. paused: whether a replay stopped because it was asked to."""
+
+    reasons: Sequence[str] = ()
+    paused: bool | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 or 1, see the command line's reference."""
+        return 1 if self.reasons else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunManifest:
+    """A run that ended; docs/reference/lake.md has the fields. What is None is not written.
+
+    options: the options dataclass of the pipeline. details: what only this pipeline has to say.
+    """
+
+    run_id: str
+    pipeline: str
+    source: str
+    clock: RunClock
+    details: IngestDetails | ReplayDetails | PromotionDetails | DeliveryDetails
+    options: Any = None
+    contracts: Mapping[str, str] | None = None
+    ledger: Mapping[str, LedgerEntry] | None = None
+    datasets: Mapping[str, PublishedTable | BranchTable] | None = None
+    verdict: Verdict = Verdict()
+
+    def document(self) -> dict[str, Any]:
+        """As it is written; finished now."""
+        document = {
+            "run_id": self.run_id,
+            "pipeline": self.pipeline,
+            "version": VERSION,
+            "started_at": self.clock.started,
+            "finished_at": datetime.now(UTC),
+            "source": self.source,
+            "options": None if self.options is None else given_options(self.options),
+            "contracts": self.contracts,
+            **asdict(self.details),
+            "ledger": None if self.ledger is None else {name: asdict(entry) for name, entry in self.ledger.items()},
+            "datasets": None if self.datasets is None else {name: asdict(table) for name, table in self.datasets.items()},
+            "timings": self.clock.seconds(),
+            "verdict": {"exit_code": self.verdict.exit_code, **_known(asdict(self.verdict))},
+        }
+        return _known(document)
+
+
+@dataclass(frozen=True)
 class RunSummary:
-    """One run, as ``headrace status`` shows it. state: finished, running, or stopped (killed before its end)."""
+    """One run, as ``headrace status`` shows it. state: finished, running, or stopped (killed before its end).
+
+    manifest: the document; of a run that has not finished only source and pipeline.
+    """
 
     run_id: str
     state: str
     started_at: str
     manifest: dict[str, Any]
+
+    @property
+    def source(self) -> str:
+        """What it reads, or the destination that it writes to."""
+        return str(self.manifest["source"])
+
+    @property
+    def pipeline(self) -> str:
+        """Which."""
+        return str(self.manifest["pipeline"])
+
+    @property
+    def contracts(self) -> dict[str, str]:
+        """Version by dataset."""
+        return dict(self.manifest.get("contracts", {}))
+
+    @property
+    def ledger(self) -> LedgerEntry | None:
+        """Of all its sources; None where it has none, or none yet."""
+        entries = self.manifest.get("ledger")
+        return None if entries is None else sum((LedgerEntry(**entry) for entry in entries.values()), LedgerEntry())
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds by step, ``total_s`` in all."""
+        return dict(self.manifest.get("timings", {}))
+
+    @property
+    def verdict(self) -> str:
+        """Of a finished run: why it is no success, or ok."""
+        return "; ".join(self.manifest["verdict"]["reasons"]) or "ok"
+
+
+def published_table(lake: Lake, name: str) -> PublishedTable:
+    """A table as it is now."""
+    table = lake.load(name)
+    rows, digest = table_totals(table)
+    snapshot = table.current_snapshot()
+    return PublishedTable(name, rows, f"{digest:032x}", snapshot.snapshot_id if snapshot else None)
+
+
+def given_options(options: Any) -> dict[str, Any]:
+    """The options that were given, or have a default."""
+    return _known(asdict(options))
+
+
+def _known(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if value is not None}
 
 
 def write_started(lake: Lake, run_id: str, started: datetime, source: str, pipeline: str = "ingest") -> None:
@@ -39,11 +199,11 @@ def write_started(lake: Lake, run_id: str, started: datetime, source: str, pipel
     write_document(run_file(lake, run_id, STARTED), note)
 
 
-def write_manifest(lake: Lake, run_id: str, document: dict[str, Any]) -> str:
-    """Write a run's manifest; it appears whole. Returns where."""
-    location = run_file(lake, run_id, MANIFEST)
-    write_document(location, document)
-    return location
+def write_manifest(lake: Lake, manifest: RunManifest) -> dict[str, Any]:
+    """Write a run's manifest; it appears whole. Returns the document."""
+    document = manifest.document()
+    write_document(run_file(lake, manifest.run_id, MANIFEST), document)
+    return document
 
 
 def run_file(lake: Lake, run_id: str, name: str) -> str:

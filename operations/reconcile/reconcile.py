@@ -13,6 +13,7 @@ from contracts.spec.destination import Destination
 from contracts.spec.model import Contract
 from contracts.spec.project import Project
 from lake.location import Lake
+from lake.runs.progress import Progress, Report
 from lake.tables.iceberg import published_files
 from operations.reconcile.causes import Commands
 from operations.reconcile.compare import Comparison
@@ -23,7 +24,6 @@ from operations.reconcile.judge import Judge
 from operations.reconcile.options import ReconcileOptions
 from operations.reconcile.rows import RangeRows, RowIndex, time_columns
 from operations.reconcile.url_export import UrlExport, spans_of
-from pipelines.ingest.run import Progress, Report
 
 _MICROS = 1_000_000
 

@@ -20,13 +20,13 @@ from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
 from lake.raw.positions import Ints
 from lake.runs.manifest import recent_runs
+from lake.runs.progress import Progress, Report
 from lake.runs.replays import Replay, Step, replay_of
 from lake.tables.diff import compare
 from lake.tables.iceberg import DEAD_LETTERS, LEDGER
 from operations.replay.cells import Masked
 from operations.replay.states import Place, State, files_at, is_published, states_of
 from operations.replay.tally import KEY, Tally
-from pipelines.ingest.run import Progress, Report
 from pipelines.replay.plan import dataset_of, moment
 
 _RUNS_LOOKED_AT = 20
@@ -104,8 +104,8 @@ def _standing(replay: Replay, *, promoted: bool) -> dict[str, str | None]:
 
 def _live_versions(lake: Lake, replay: Replay, live: State) -> list[str]:
     """Contract versions that live dead letters and the manifests of recent runs name."""
-    runs = [run.manifest for run in recent_runs(lake, _RUNS_LOOKED_AT)]
-    named = {m["contracts"][replay.dataset] for m in runs if "replay" not in m and replay.dataset in m.get("contracts", {})}
+    runs = [run for run in recent_runs(lake, _RUNS_LOOKED_AT) if run.pipeline != "replay"]
+    named = {run.contracts[replay.dataset] for run in runs if replay.dataset in run.contracts}
     try:
         scan = live.lake.load(DEAD_LETTERS).scan(
             row_filter=EqualTo("dataset", replay.dataset), selected_fields=("contract_version",)

@@ -10,7 +10,6 @@ import contextlib
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
@@ -25,12 +24,12 @@ from pyiceberg.table import Table
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from contracts.spec.suppressions import Suppressions
-from contracts.version import VERSION
 from lake.ledger.ledger import append_outcomes
 from lake.ledger.outcomes import Outcome, PositionOutcomes
 from lake.location import Lake
 from lake.raw.positions import Ints, Positions
-from lake.runs.manifest import write_manifest, write_started
+from lake.runs.clock import RunClock, new_run_id
+from lake.runs.manifest import PromotionDetails, PublishedTable, RunManifest, write_manifest, write_started
 from lake.runs.replays import FOLDER, Replay, Step, add_event, replay_of
 from lake.tables.diff import compare
 from lake.tables.fold import fold_rows
@@ -39,7 +38,6 @@ from lake.tables.publish import RangeFold, read_rows, table_totals
 from lake.tables.swap import Marks, Swap, overlaps, swap_ranges
 from lake.upkeep import key_of
 from operations.replay.letters import Letters, replace_letters
-from pipelines.ingest.run import RunClock, new_run_id
 from pipelines.replay.plan import dataset_of
 from transforms.converge.transform import commit_letters
 from transforms.cut import Cut
@@ -187,28 +185,16 @@ def _tell(lake: Lake, replay: Replay, step: Step, promotion: Promotion, clock: R
     """
     source = f"replay {replay.name}"
     write_started(lake, run_id, clock.started, source)
-    manifest = {
-        "run_id": run_id,
-        "pipeline": f"replay {step}",
-        "version": VERSION,
-        "started_at": clock.started,
-        "finished_at": datetime.now(UTC),
-        "source": source,
-        "ranges": replay.ranges,
-        "changes": asdict(promotion),
-        "ledger": {},
-        "datasets": {
-            replay.dataset: {
-                "table": replay.table,
-                "rows": promotion.rows,
-                "content_hash": promotion.content_hash,
-                "snapshot_id": promotion.snapshot_id,
-            }
-        },
-        "timings": clock.told(),
-        "verdict": {"exit_code": 0, "reasons": []},
-    }
-    write_manifest(lake, run_id, manifest)
+    manifest = RunManifest(
+        run_id=run_id,
+        pipeline=f"replay {step}",
+        source=source,
+        clock=clock,
+        details=PromotionDetails(replay.ranges, asdict(promotion)),
+        ledger={},
+        datasets={replay.dataset: PublishedTable(replay.table, promotion.rows, promotion.content_hash, promotion.snapshot_id)},
+    )
+    write_manifest(lake, manifest)
     begun = Step.PROMOTING if step is Step.PROMOTED else Step.ROLLING_BACK
     _record_end(lake, replay.name, step, begun, asdict(promotion) | {"run_id": run_id})
 

@@ -11,13 +11,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -28,16 +24,16 @@ from contracts.errors import ConfigurationError
 from contracts.spec.destination import Destination
 from contracts.spec.model import Contract
 from contracts.spec.project import Project
-from contracts.version import VERSION
 from lake.location import Lake
 from lake.raw.segments import LogId
 from lake.receipts.receipts import REFUSED, Counts, lane_folder, lane_receipts, list_receipts
 from lake.receipts.state import DOWN, ENDED, SILENT_S, THROTTLED, forget_states, read_states
-from lake.runs.manifest import is_gone, write_manifest, write_started
+from lake.runs.clock import RunClock, new_run_id
+from lake.runs.manifest import DeliveryDetails, RunManifest, Verdict, is_gone, write_manifest, write_started
+from lake.runs.progress import Progress, Report, repeated
 from lake.runs.submission import read_submission, resumed_run_id
 from lake.tables.iceberg import published_files
 from pipelines.deliver.options import PIPELINE, DeliverOptions
-from pipelines.ingest.run import Progress, Report, RunClock, new_run_id
 from pipelines.ingest.topics import connected, kafka_source, plan_partitions
 from runners.direct import run_bounded
 from runners.flink.submit import FlinkJob, salts_for
@@ -138,7 +134,7 @@ def deliver(options: DeliverOptions, project: Project, report: Report) -> Delive
     if job is not None and options.endless:
         job_id = submit_endless(build, job, lake, run_id, options.beam_options)
         return SubmittedDelivery(run_id, destination.name, job_id, job.rest, logs[0].topic, len(logs))
-    with _watched(lake, destination, run_id, rows, report):
+    with repeated(lambda: _report_settled(lake, destination, run_id, rows, report), _LOOK_EVERY_S):
         try:
             if job is None and not options.reads_topic:
                 run_bounded(build, extra=options.beam_options)
@@ -254,44 +250,25 @@ def _finish(
             f"{destination.name} refused {counts[REFUSED]:,} events: headrace deadletter list --code refused --source "
             f"{destination.name}"
         )
-    seconds = clock.told()
-    manifest = {
-        "run_id": run_id,
-        "pipeline": PIPELINE,
-        "version": VERSION,
-        "started_at": clock.started,
-        "finished_at": datetime.now(UTC),
-        "source": destination.name,
-        "destination": destination.name,
-        "options": {name: value for name, value in asdict(options).items() if value is not None},
-        "contracts": {contract.name: contract.version},
-        "rows_from": rows_from,
-        "counts": dict(sorted(counts.items())),
-        "timings": seconds,
-        "verdict": {"exit_code": 1 if reasons else 0, "reasons": reasons},
-    }
-    write_manifest(lake, run_id, manifest)
-    return DeliveryReport(run_id, destination.name, contract.name, rows_from, counts, seconds["total_s"], manifest, tuple(reasons))
+    manifest = RunManifest(
+        run_id=run_id,
+        pipeline=PIPELINE,
+        source=destination.name,
+        clock=clock,
+        details=DeliveryDetails(destination.name, rows_from, dict(sorted(counts.items()))),
+        options=options,
+        contracts={contract.name: contract.version},
+        verdict=Verdict(reasons),
+    )
+    document = write_manifest(lake, manifest)
+    seconds = document["timings"]["total_s"]
+    return DeliveryReport(run_id, destination.name, contract.name, rows_from, counts, seconds, document, tuple(reasons))
 
 
-@contextmanager
-def _watched(lake: Lake, destination: Destination, run_id: str, rows: int, report: Report) -> Iterator[None]:
-    """Tells every second how many rows are settled, and what the destination does meanwhile."""
-    ended = threading.Event()
-
-    def look() -> None:
-        while not ended.wait(_LOOK_EVERY_S):
-            states = [state for state in read_states(lake, destination.name) if state.run_id == run_id]
-            if not states:
-                continue
-            done = sum(sum(state.counts.values()) for state in states)
-            trouble = [f"{s.state}: {s.last_failure}" for s in states if s.state in (THROTTLED, DOWN)]
-            report(Progress("deliver", done, rows, "; ".join([f"{done:,} rows settled", *trouble[:1]])))
-
-    watcher = threading.Thread(target=look, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
+def _report_settled(lake: Lake, destination: Destination, run_id: str, rows: int, report: Report) -> None:
+    """Report how many rows are settled, and what the destination does meanwhile."""
+    states = [state for state in read_states(lake, destination.name) if state.run_id == run_id]
+    if states:
+        done = sum(sum(state.counts.values()) for state in states)
+        trouble = [f"{s.state}: {s.last_failure}" for s in states if s.state in (THROTTLED, DOWN)]
+        report(Progress("deliver", done, rows, "; ".join([f"{done:,} rows settled", *trouble[:1]])))

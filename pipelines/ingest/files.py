@@ -6,6 +6,7 @@ fold makes that equal to one run. Everything can be killed at any point and run 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
@@ -18,9 +19,12 @@ from contracts.spec.source import SourceSpec
 from lake.ledger.ledger import compute_ledger, unfinished
 from lake.location import Lake
 from lake.raw.files import InputFile, Landing, RawChunk, expand_inputs, land_file
+from lake.runs.clock import RunClock, new_run_id
+from lake.runs.manifest import IngestDetails
+from lake.runs.progress import Progress, Report
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.options import IngestOptions
-from pipelines.ingest.run import IngestReport, Progress, Report, RunClock, begin, finish, new_run_id
+from pipelines.ingest.run import IngestReport, begin, finish
 from runners.dataflow import run_on_dataflow
 from runners.direct import run_bounded
 from runners.flink.rest import FlinkRest
@@ -82,18 +86,15 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
     clock.done("ingest")
     report(Progress("account", 0, 1))
     entry = compute_ledger(lake, {spec.name: graph.table}, files)[spec.name]
-    counts: dict[str, int] = {}
-    for landing in landings:
-        counts[landing.status] = counts.get(landing.status, 0) + 1
+    counts = Counter(landing.status for landing in landings)
     return finish(
         graph,
         options,
         clock,
         entry,
         _input_reasons(landings, options),
-        inputs=[_input_entry(landing) for landing in landings],
+        details=IngestDetails([_input_entry(landing) for landing in landings], ingested_files=len(todo)),
         summary="files: " + ", ".join(f"{count} {status}" for status, count in counts.items()),
-        more={"ingested_files": len(todo)},
     )
 
 

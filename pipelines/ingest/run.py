@@ -1,34 +1,17 @@
-"""What runs of the ingest graph have in common, whatever they read: their names, progress, verdict and manifest."""
+"""What runs of the ingest graph have in common, whatever they read: their verdict and manifest."""
 
 from __future__ import annotations
 
-import secrets
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from contracts.codes import Code
-from contracts.version import VERSION
 from lake.ledger.ledger import LedgerEntry
-from lake.runs.manifest import write_manifest, write_started
-from lake.tables.publish import table_totals
+from lake.runs.clock import RunClock
+from lake.runs.manifest import IngestDetails, RunManifest, Verdict, published_table, write_manifest, write_started
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.options import IngestOptions
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run is. step: what is done now. done, total: bytes, files or messages of that step; total 0 where no end is known."""
-
-    step: Literal["land", "ingest", "read", "account", "compare", "deliver"]
-    done: int
-    total: int
-    note: str = ""
-
-
-Report = Callable[[Progress], None]
 
 
 @dataclass
@@ -49,31 +32,6 @@ class IngestReport:
         return 1 if self.reasons else 0
 
 
-@dataclass
-class RunClock:
-    """When a run began, and how long its steps took."""
-
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    timings: dict[str, float] = field(default_factory=dict)
-    _last: float = field(default_factory=time.monotonic)
-
-    def done(self, step: str) -> None:
-        """A step ended now."""
-        now = time.monotonic()
-        self.timings[step] = now - self._last
-        self._last = now
-
-    def told(self) -> dict[str, float]:
-        """Seconds per step and in all, as a manifest says them."""
-        total = (datetime.now(UTC) - self.started).total_seconds()
-        return {f"{name}_s": round(seconds, 3) for name, seconds in (self.timings | {"total": total}).items()}
-
-
-def new_run_id(source: str, clock: RunClock) -> str:
-    """``<time>-<source>-<random>``; sorts by time."""
-    return f"{clock.started:%Y%m%dT%H%M%S%f}Z-{source}-{secrets.token_hex(3)}"
-
-
 def begin(graph: IngestGraph, clock: RunClock) -> None:
     """Make lake and tables, and note that the run began.
 
@@ -91,43 +49,28 @@ def finish(
     entry: LedgerEntry,
     reasons: Sequence[str],
     *,
-    inputs: list[dict[str, Any]],
+    details: IngestDetails,
     summary: str,
-    more: dict[str, Any],
 ) -> IngestReport:
     """Judge a bounded run by its ledger, and write its manifest."""
-    told = [*_ledger_reasons(entry, options), *reasons]
-    if not told and not options.allow_damaged and (count := entry.codes.get(Code.DAMAGED_INPUT)):
-        told.append(f"{count} records are damaged: headrace deadletter list --code damaged_input tells where")
-    table = graph.lake.catalog().load_table(graph.table)
-    rows, digest = table_totals(table)
-    snapshot = table.current_snapshot()
+    found = [*_ledger_reasons(entry, options), *reasons]
+    if not found and not options.allow_damaged and (count := entry.codes.get(Code.DAMAGED_INPUT)):
+        found.append(f"{count} records are damaged: headrace deadletter list --code damaged_input tells where")
     source, contract = graph.spec.name, graph.contract
-    manifest = {
-        "run_id": graph.run_id,
-        "pipeline": "ingest",
-        "version": VERSION,
-        "started_at": clock.started,
-        "finished_at": datetime.now(UTC),
-        "source": source,
-        "options": {name: value for name, value in asdict(options).items() if value is not None},
-        "contracts": {contract.name: contract.version},
-        "inputs": inputs,
-        **more,
-        "ledger": {source: asdict(entry)},
-        "datasets": {
-            contract.name: {
-                "table": graph.table,
-                "rows": rows,
-                "content_hash": f"{digest:032x}",
-                "snapshot_id": snapshot.snapshot_id if snapshot else None,
-            }
-        },
-        "timings": clock.told(),
-        "verdict": {"exit_code": 1 if told else 0, "reasons": told},
-    }
-    write_manifest(graph.lake, graph.run_id, manifest)
-    return IngestReport(graph.run_id, source, contract.name, summary, entry, manifest, told)
+    manifest = RunManifest(
+        run_id=graph.run_id,
+        pipeline="ingest",
+        source=source,
+        clock=clock,
+        details=details,
+        options=options,
+        contracts={contract.name: contract.version},
+        ledger={source: entry},
+        datasets={contract.name: published_table(graph.lake, graph.table)},
+        verdict=Verdict(found),
+    )
+    document = write_manifest(graph.lake, manifest)
+    return IngestReport(graph.run_id, source, contract.name, summary, entry, document, found)
 
 
 def _ledger_reasons(entry: LedgerEntry, options: IngestOptions) -> list[str]:

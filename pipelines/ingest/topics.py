@@ -6,9 +6,7 @@ after (``headrace job``), or runs here until it is interrupted.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,10 +19,13 @@ from contracts.spec.source import SourceSpec
 from lake.ledger.ledger import LedgerEntry, frontier, log_ledger
 from lake.location import Lake
 from lake.raw.segments import LogId, landed_up_to
+from lake.runs.clock import RunClock, new_run_id
+from lake.runs.manifest import IngestDetails
+from lake.runs.progress import Progress, Report, repeated
 from lake.runs.submission import resumed_run_id
 from pipelines.ingest.graph import IngestGraph, Panes
 from pipelines.ingest.options import IngestOptions
-from pipelines.ingest.run import IngestReport, Progress, Report, RunClock, begin, finish, new_run_id
+from pipelines.ingest.run import IngestReport, begin, finish
 from runners.flink.submit import FlinkJob, salts_for
 from runners.jobs.submit import flink_job, prism_binary, run_to_end, submit_endless
 from transforms.cut import Cut
@@ -139,7 +140,7 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
         job_id = submit_endless(build, job, lake, graph.run_id, options.beam_options)
         partitions_read = sum(there.number for there in topics.values())
         return Submitted(graph.run_id, spec.name, job_id, job.rest, tuple(topics), partitions_read)
-    with _watched(lake, spec, partitions, report):
+    with repeated(lambda: _report_landed(lake, spec, partitions, report), _LOOK_EVERY_S):
         run_to_end(build, job, lake, graph.run_id, options.beam_options)
     clock.done("ingest")
     report(Progress("account", 0, 1))
@@ -151,9 +152,10 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
         clock,
         sum(parts, LedgerEntry()),
         [],
-        inputs=[{"uri": f"{log}", "status": "read", "start": start, "end": end} for log, (start, end) in ranges.items()],
+        details=IngestDetails(
+            [{"uri": f"{log}", "status": "read", "start": start, "end": end} for log, (start, end) in ranges.items()]
+        ),
         summary=f"topics: {', '.join(topics)}, {len(ranges)} partitions",
-        more={},
     )
 
 
@@ -259,21 +261,8 @@ def connected(options: TopicOptions, uri: str) -> tuple[KafkaConnection, str]:
     return connection, address.topic
 
 
-@contextmanager
-def _watched(lake: Lake, spec: SourceSpec, partitions: list[PartitionProgress], report: Report) -> Iterator[None]:
-    """Tells every few seconds how many messages were landed."""
+def _report_landed(lake: Lake, spec: SourceSpec, partitions: Sequence[PartitionProgress], report: Report) -> None:
+    """Report how many messages were landed."""
     total = sum(p.end - p.next for p in partitions if p.end is not None)
-    ended = threading.Event()
-
-    def look() -> None:
-        while not ended.wait(_LOOK_EVERY_S):
-            done = sum(max(landed_up_to(lake, spec.name, p.log, p.next) - p.next, 0) for p in partitions)
-            report(Progress("read", done, total))
-
-    watcher = threading.Thread(target=look, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
+    done = sum(max(landed_up_to(lake, spec.name, p.log, p.next) - p.next, 0) for p in partitions)
+    report(Progress("read", done, total))

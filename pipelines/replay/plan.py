@@ -167,10 +167,9 @@ def _ranges(options: ReplayOptions, lake: Lake, specs: Sequence[SourceSpec], con
 def _rate(lake: Lake) -> tuple[float, str]:
     """Records per second of the last run that took long enough to tell."""
     for run in recent_runs(lake, _RUNS_LOOKED_AT):
-        seconds = run.manifest.get("timings", {}).get("ingest_s", 0)
-        records = sum(entry.get("records_in", 0) for entry in run.manifest.get("ledger", {}).values())
-        if run.state == "finished" and seconds > 1 and records:
-            return records / seconds, f"run {run.run_id}"
+        seconds = run.timings.get("ingest_s", 0)
+        if run.ledger and run.ledger.records_in and seconds > 1:
+            return run.ledger.records_in / seconds, f"run {run.run_id}"
     return _RECORDS_PER_S, "one core's usual rate"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
@@ -19,7 +18,9 @@ from contracts.version import VERSION
 from lake.ledger.ledger import LedgerEntry, ledger_of, outcomes_of
 from lake.location import Lake
 from lake.raw.positions import Landed, Positions, parcels
-from lake.runs.manifest import write_manifest, write_started
+from lake.runs.clock import RunClock, new_run_id
+from lake.runs.manifest import BranchTable, ReplayDetails, RunManifest, Verdict, given_options, write_manifest, write_started
+from lake.runs.progress import Progress, Report
 from lake.runs.replays import Replay, Step, add_event, replay_of, replays
 from lake.tables.iceberg import committed, published_files
 from lake.tables.publish import table_totals
@@ -27,7 +28,6 @@ from lake.tables.swap import Marks, Swap, swap_ranges
 from lake.upkeep import key_of
 from pipelines.ingest.files import plan_slices
 from pipelines.ingest.graph import IngestGraph
-from pipelines.ingest.run import Progress, Report, RunClock, new_run_id
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.plan import ReplayPlan, dataset_of, make_plan
 from pipelines.replay.select import Selection, positions_in, select_raw
@@ -124,7 +124,7 @@ def _begin(options: ReplayOptions, plan: ReplayPlan, lake: Lake) -> None:
         "approved_by": options.approved_by,
         "reason": options.reason,
         "exceeded": plan.exceeded,
-        "options": {k: v for k, v in asdict(options).items() if v is not None},
+        "options": given_options(options),
     }
     add_event(lake, options.name, Step.BEGUN, spec, check)
 
@@ -139,11 +139,7 @@ def _refuse_overlap(known: Mapping[str, Replay], name: str, dataset: str, ranges
 
 
 def _resume(options: ReplayOptions, known: Replay, lake: Lake) -> None:
-    given = {
-        k: v
-        for k, v in asdict(options).items()
-        if v is not None and k not in (*_SPEED, "approved_by", "reason", "beam_options", "lake")
-    }
+    given = {k: v for k, v in given_options(options).items() if k not in (*_SPEED, "approved_by", "reason", "beam_options", "lake")}
     began = known.spec["options"]
     odd = sorted(
         k
@@ -202,9 +198,20 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
     rows, digest = table_totals(onto.load(replay.table))
     if not paused and not reasons:
         _finished(lake, name, run_id, ledger, rows, digest)
-    report_ = ReplayReport(name, run_id, replay.dataset, replay.branch, replay.ranges, ledger, rows, paused, tuple(reasons))
-    write_manifest(lake, run_id, _manifest(report_, replay, contract, clock, digest, options))
-    return report_
+    manifest = RunManifest(
+        run_id=run_id,
+        pipeline="replay",
+        source=f"replay {name}",
+        clock=clock,
+        details=ReplayDetails(name, replay.branch, replay.ranges),
+        options=options,
+        contracts={contract.name: contract.version},
+        ledger=ledger,
+        datasets={contract.name: BranchTable(replay.table, replay.branch, rows, f"{digest:032x}")},
+        verdict=Verdict(reasons, paused),
+    )
+    write_manifest(lake, manifest)
+    return ReplayReport(name, run_id, replay.dataset, replay.branch, replay.ranges, ledger, rows, paused, tuple(reasons))
 
 
 def _finished(lake: Lake, name: str, run_id: str, ledger: Mapping[str, LedgerEntry], rows: int, digest: int) -> None:
@@ -329,27 +336,3 @@ def _reasons(ledger: Mapping[str, LedgerEntry]) -> list[str]:
         for source, entry in ledger.items()
         if not entry.balanced
     ]
-
-
-def _manifest(
-    report: ReplayReport, replay: Replay, contract: Contract, clock: RunClock, digest: int, options: ReplayOptions
-) -> dict[str, Any]:
-    return {
-        "run_id": report.run_id,
-        "pipeline": "replay",
-        "replay": report.name,
-        "version": VERSION,
-        "started_at": clock.started,
-        "finished_at": datetime.now(UTC),
-        "source": f"replay {report.name}",
-        "options": {k: v for k, v in asdict(options).items() if v is not None},
-        "contracts": {contract.name: contract.version},
-        "branch": replay.branch,
-        "ranges": replay.ranges,
-        "ledger": {source: asdict(entry) for source, entry in report.ledger.items()},
-        "datasets": {
-            contract.name: {"table": replay.table, "branch": replay.branch, "rows": report.rows, "content_hash": f"{digest:032x}"}
-        },
-        "timings": clock.told(),
-        "verdict": {"exit_code": report.exit_code, "reasons": list(report.reasons), "paused": report.paused},
-    }

@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 from cli.status import status
 from lake.location import Lake
 from lake.receipts.state import ReaderState, read_states, write_state
-from lake.runs.manifest import STARTED, recent_runs, write_document, write_manifest, write_started
+from lake.runs.manifest import MANIFEST, STARTED, recent_runs, write_document, write_started
 from lake.runs.submission import Attempt, record_ending, record_submission
 from operations.deliveries import DeliveryState, deliveries
 from tests.support.shop import Shop, event
@@ -187,9 +187,9 @@ def test_a_killed_run_with_an_end_is_silent_until_a_later_one_came_to_its_end(sh
     write_started(lake, LATER, STARTED_AT, "cdp", pipeline="deliver")
     other = LATER.replace("-cdp-", "-other-")
     write_started(lake, other, STARTED_AT, "other", pipeline="deliver")
-    write_manifest(lake, other, {"source": "other", "pipeline": "deliver"})
+    write_document(lake.runs / other / MANIFEST, {"source": "other", "pipeline": "deliver"})
     assert "silent" in {state.state for state in seen(shop) if state.run_id == RUN}
-    write_manifest(lake, LATER, {"source": "cdp", "pipeline": "deliver"})
+    write_document(lake.runs / LATER / MANIFEST, {"source": "cdp", "pipeline": "deliver"})
     assert seen(shop) == []
 
 
@@ -241,8 +241,8 @@ def test_status_shows_deliveries_apart_from_runs_that_have_a_ledger(shop: Shop) 
     shop.ingest([event(1, 9)])
     done = "20261123T090000000000Z-deliver-cdp-cccccc"
     write_started(lake, done, STARTED_AT, "cdp", pipeline="deliver")
-    write_manifest(
-        lake, done,
+    write_document(
+        lake.runs / done / MANIFEST,
         {
             "source": "cdp", "pipeline": "deliver", "timings": {"total_s": 61.2}, "verdict": {"reasons": ["cdp refused 2 events"]},
             "counts": {"delivered": 1_200, "withheld:suppressed": 7, "withheld:x": 1, "refused": 2},
