@@ -27,7 +27,8 @@ from lake.location import Lake
 from lake.runs.replays import Replay, Step, add_event, replay_of, replays
 from operations.replay.difference import difference
 from operations.replay.page import write_page
-from operations.replay.promote import Promotion, discard, promote, rollback
+from operations.replay.promote import discard, promote, rollback
+from operations.replay.publication import Promotion
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.plan import ReplayPlan, make_plan, moment
 from pipelines.replay.run import ReplayReport, resume_replay, run_replay

@@ -19,8 +19,8 @@ from contracts.spec.project import BUILT_IN_DESTINATIONS, Project
 from contracts.spec.suppressions import NOTHING
 from devstack.cdp.component import WRITE_KEY
 from lake.location import Lake
+from lake.tables.data_files import read_rows
 from lake.tables.iceberg import published_files
-from lake.tables.publish import read_rows
 from transforms.deliver.http.dialects.segment import Segment
 
 DESTINATION, TABLE = "segment", "validated.customer_event"

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lake.tables.data_files import read_columns
 from lake.tables.fold import GRID_S
 from lake.tables.iceberg import PublishedFile
-from lake.tables.publish import read_columns
 from lake.tables.swap import in_ranges
 
 Range = tuple[int, int]

@@ -43,6 +43,7 @@ UPKEEP_PROPERTIES = {
     "commit.manifest-merge.enabled": "true",
     "commit.manifest.min-count-to-merge": "20",
 }
+_SHARDS_PROPERTY = "headrace.layout.num-shards"
 RANGE_COLUMNS = pa.schema(
     [
         pa.field("_from", pa.int64(), nullable=False),
@@ -99,7 +100,12 @@ class Layout:
         """As table properties."""
         # A commit on a stale view must come back to us: rows it replaces may have changed (converge/publish.py).
         retries = {"commit.retry.num-retries": "0"}
-        return retries | {"headrace.layout.grid-s": str(self.grid_s), "headrace.layout.num-shards": str(self.num_shards)}
+        return retries | {"headrace.layout.grid-s": str(self.grid_s), _SHARDS_PROPERTY: str(self.num_shards)}
+
+
+def num_shards(table: Table) -> int:
+    """How many shards a table that is folded into is cut into."""
+    return int(table.properties[_SHARDS_PROPERTY])
 
 
 @dataclass(frozen=True, order=True)

@@ -8,28 +8,23 @@ properties are exact.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThan, LessThan, Or
 from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
 
 from contracts.errors import HeadraceError
-from lake.location import Lake, data_path
-from lake.storage import read_parquet, storage_of
-from lake.tables.fold import add_hashes, content_hash, fold_rows, identity_of
+from lake.location import Lake
+from lake.tables.data_files import PROVENANCE_KEY, file_name, read_rows, with_schema, write_rows
+from lake.tables.fold import add_hashes, content_hash, fold_rows
 from lake.tables.iceberg import PublishedFile, committed, published_files
 from lake.tables.ipc import decode_rows, encode_rows
 
-_OUTCOME_COLUMNS = ["_source", "_raw_file", "_position"]
-_DICTIONARY_SAMPLE = 1_000
 ROWS_PROPERTY, HASH_PROPERTY, RUN_PROPERTY = "headrace.rows", "headrace.content-hash", "headrace.run-id"
 
 
@@ -81,11 +76,11 @@ def fold_range(
         read=tuple(file.path for file in known),
         delta_rows=len(folded.rows) - sum(map(len, old)),
         delta_hash=add_hashes(content_hash(folded.rows), *(-content_hash(rows) for rows in old)),
-        positions=(encode_rows(incoming.select(_OUTCOME_COLUMNS)),),
+        positions=(encode_rows(incoming.select(PROVENANCE_KEY)),),
         losers=(encode_rows(folded.losers),) if len(folded.losers) else (),
         won=(encode_rows(folded.won),) if len(folded.won) else (),
     )
-    if len(known) == 1 and known[0].path.rsplit("/", 1)[-1].startswith(_name(folded.rows, from_us, to_us, shard)):
+    if len(known) == 1 and known[0].path.rsplit("/", 1)[-1].startswith(file_name(folded.rows, from_us, to_us, shard)):
         return fold
     return replace(fold, path=write_rows(table, folded.rows, from_us, to_us, shard))
 
@@ -209,16 +204,6 @@ def table_totals(table: Table) -> tuple[int, int]:
     return int(summary.get(ROWS_PROPERTY, 0)), int(summary.get(HASH_PROPERTY, "0"), 16)
 
 
-def read_rows(path: str) -> pa.Table:
-    """Rows of a data file without its range columns."""
-    return read_parquet(path).drop_columns(["_from", "_to", "_shard"])
-
-
-def read_columns(path: str, columns: Sequence[str]) -> pa.Table:
-    """Some columns of a data file."""
-    return read_parquet(path, list(columns))
-
-
 def _brought(fold: RangeFold) -> pa.Table:
     """The rows of a stale fold that it brought itself.
 
@@ -257,43 +242,6 @@ def _aligned(tables: Sequence[pa.Table]) -> list[pa.Table]:
     fields = {field.name: field for table in reversed(tables) for field in table.schema}
     schema = pa.schema([*tables[0].schema, *(field for name, field in fields.items() if name not in tables[0].column_names)])
     return [table if table.schema.equals(schema) else with_schema(table, schema) for table in tables]
-
-
-def with_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Rows with these columns: nulls where a file was written before there was a column."""
-    have = set(rows.column_names)
-    columns = [rows.column(f.name) if f.name in have else pa.nulls(len(rows), f.type) for f in schema]
-    columns = [c if c.type == f.type else c.cast(f.type) for c, f in zip(columns, schema, strict=True)]
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _name(rows: pa.Table, from_us: int, to_us: int, shard: int) -> str:
-    """How the names of data files with these rows begin."""
-    return f"{from_us}-{to_us}-{shard}-{identity_of(rows)}-"
-
-
-def write_rows(table: Table, rows: pa.Table, from_us: int, to_us: int, shard: int) -> str:
-    """A data file that appears whole or not at all, and never changes. Its URI."""
-    count, name = len(rows), _name(rows, from_us, to_us, shard)
-    for column, value, kind in (("_from", from_us, pa.int64()), ("_to", to_us, pa.int64()), ("_shard", shard, pa.int32())):
-        rows = rows.append_column(pa.field(column, kind, nullable=False), pa.repeat(pa.scalar(value, kind), count))
-    name += f"{os.urandom(4).hex()}.parquet"  # a rival with the same rows may be publishing its own file of them
-    target = f"{data_path(table.location())}/data/{name}"
-    storage = storage_of(target)
-    temporary = storage.scratch(target)
-    try:
-        pq.write_table(rows.replace_schema_metadata(None), temporary, compression="zstd", use_dictionary=_repeating(rows))
-        storage.upload(temporary, target)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-    return f"{table.location()}/data/{name}"
-
-
-def _repeating(rows: pa.Table) -> list[str]:
-    """Columns worth a dictionary: at most half of their first values are distinct. Saves a fifth of the time of writing."""
-    head = rows.slice(0, _DICTIONARY_SAMPLE)
-    return [f.name for f in head.schema if not pa.types.is_nested(f.type) and 2 * len(head.column(f.name).unique()) <= len(head)]
 
 
 def read_positions(fold: RangeFold) -> pa.Table:

@@ -8,7 +8,7 @@ the ranges stay as they are; a data file that reaches over a bound is cut there.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -23,25 +23,13 @@ from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from lake.location import Lake
 from lake.raw.positions import Positions
+from lake.tables.data_files import PROVENANCE_KEY, newer_rows, provenance_keys, read_columns, read_rows, write_rows
 from lake.tables.fold import add_hashes, content_hash
 from lake.tables.iceberg import PublishedFile, committed, published_files
-from lake.tables.publish import (
-    HASH_PROPERTY,
-    ROWS_PROPERTY,
-    RUN_PROPERTY,
-    RangeFold,
-    any_of,
-    fold_range,
-    read_columns,
-    read_rows,
-    rebase,
-    table_totals,
-    write_rows,
-)
+from lake.tables.publish import HASH_PROPERTY, ROWS_PROPERTY, RUN_PROPERTY, RangeFold, any_of, fold_range, rebase, table_totals
 
 Range = tuple[int, int]
-Judged = Mapping[tuple[str, str], Positions]  # by source and raw file or log
-PROVENANCE_KEY = ("_source", "_raw_file", "_position")
+Covered = Mapping[tuple[str, str], Positions]  # by source and raw file or log
 Keep = Callable[[pa.Table], npt.NDArray[np.bool_]]
 
 
@@ -50,19 +38,19 @@ class Swap:
     """What takes the place of some ranges.
 
     ranges: [from, to) in microseconds, sorted and disjoint, on the table's grid. replacement: the files whose rows go there. base:
-    the files that were published when the replacement was worked out; rows that are in neither came later. judged: positions that
+    the files that were published when the replacement was worked out; rows that are in neither came later. covered: positions that
     the replacement speaks for, wherever they were published since. keep: which rows may be published at all; None for every row.
     """
 
     ranges: Sequence[Range]
     replacement: Sequence[PublishedFile] = ()
     base: Sequence[PublishedFile] = ()
-    judged: Judged = field(default_factory=dict)
+    covered: Covered = field(default_factory=dict)
     keep: Keep | None = None
 
 
 @dataclass(frozen=True)
-class Marks:
+class CommitLabels:
     """What a commit is known by. properties: of the snapshot. before, after: tags of the state before and after; None for none."""
 
     run_id: str
@@ -75,18 +63,18 @@ def swap_ranges(
     lake: Lake,
     name: str,
     swap: Swap,
-    marks: Marks,
+    labels: CommitLabels,
     *,
     key: str,
     before_commit: Callable[[Sequence[RangeFold]], None] | None = None,
 ) -> int | None:
-    """Swap ranges of a table in one commit. Does nothing where the tag ``marks.after`` says that it was done.
+    """Swap ranges of a table in one commit. Does nothing where the tag ``labels.after`` says that it was done.
 
     Args:
         lake: where; its branch is what is changed.
         name: the table's.
         swap: what for what.
-        marks: what it is known by.
+        labels: what it is known by.
         key: the table's key column.
         before_commit: is given the folds of rows that came since, with what lost in them.
 
@@ -99,8 +87,8 @@ def swap_ranges(
 
     def attempt() -> int | None:
         table = lake.load(name)
-        if marks.after and marks.after in table.metadata.refs:
-            return table.metadata.refs[marks.after].snapshot_id
+        if labels.after and labels.after in table.metadata.refs:
+            return table.metadata.refs[labels.after].snapshot_id
         current = published_files(table)
         gone = [file for file in current if overlaps(file, swap.ranges)]
         within = list(_clipped(table, swap.replacement, swap.ranges, swap.keep))
@@ -111,10 +99,10 @@ def swap_ranges(
         new = [file.path for file in within if file.path not in taken]
         new += [fold.path for fold in folds if fold.path]
         new += list(_cut_off(table, gone, swap.ranges))
-        if not gone and not new and not marks.after:
+        if not gone and not new and not labels.after:
             snapshot = table.current_snapshot()
             return snapshot.snapshot_id if snapshot else None
-        return replace_files(table, gone, new, ranges_predicate(swap.ranges), marks, lake.branch or MAIN_BRANCH)
+        return replace_files(table, gone, new, ranges_predicate(swap.ranges), labels, lake.branch or MAIN_BRANCH)
 
     return committed(name, attempt)
 
@@ -124,31 +112,28 @@ def overlaps(file: PublishedFile, ranges: Sequence[Range]) -> bool:
     return any(file.from_us < high and file.to_us > low for low, high in ranges)
 
 
-def provenance_keys(rows: pa.Table) -> set[tuple[str, str, int]]:
-    """Where each row comes from."""
-    return set(zip(*(rows.column(name).to_pylist() for name in PROVENANCE_KEY), strict=True))
-
-
-def newer_rows(rows: pa.Table, known: Collection[tuple[str, str, int]]) -> npt.NDArray[np.bool_]:
-    """Which rows do not come from a known place."""
-    keys = zip(*(rows.column(name).to_pylist() for name in PROVENANCE_KEY), strict=True)
-    return np.fromiter((key not in known for key in keys), dtype=bool, count=len(rows))
-
-
-def at_positions(rows: pa.Table, judged: Judged) -> npt.NDArray[np.bool_]:
+def at_positions(rows: pa.Table, covered: Covered) -> npt.NDArray[np.bool_]:
     """Which rows come from these positions."""
     mask = np.zeros(len(rows), dtype=bool)
-    if not judged:
+    if not covered:
         return mask
     positions = rows.column("_position").to_numpy()
     by_name: dict[tuple[str, str], list[int]] = {}
     for index, name in enumerate(zip(*(rows.column(n).to_pylist() for n in ("_source", "_raw_file")), strict=True)):
-        if name in judged:
+        if name in covered:
             by_name.setdefault(name, []).append(index)
     for name, indexes in by_name.items():
         at = positions[indexes]
-        mask[indexes] = judged[name].ranks(at + 1) > judged[name].ranks(at)
+        mask[indexes] = covered[name].ranks(at + 1) > covered[name].ranks(at)
     return mask
+
+
+def files_at(table: Table, ref: str, ranges: Sequence[Range] | None = None) -> list[PublishedFile]:
+    """Files of a branch or tag, or those that meet the ranges; none where there is no such reference."""
+    snapshot = table.metadata.snapshot_by_name(ref)
+    if snapshot is None:
+        return []
+    return [file for file in published_files(table, snapshot) if ranges is None or overlaps(file, ranges)]
 
 
 def in_ranges(rows: pa.Table, ranges: Sequence[Range]) -> npt.NDArray[np.bool_]:
@@ -191,7 +176,7 @@ def _newer(
         base = [f for f in swap.base if f.overlaps(file.from_us, file.to_us, file.shard)]
         known = {place for f in base for place in provenance_keys(read_columns(f.path, PROVENANCE_KEY))}
         rows = read_rows(file.path)
-        rows = rows.filter(pa.array(newer_rows(rows, known) & ~at_positions(rows, swap.judged) & in_ranges(rows, swap.ranges)))
+        rows = rows.filter(pa.array(newer_rows(rows, known) & ~at_positions(rows, swap.covered) & in_ranges(rows, swap.ranges)))
         if swap.keep is not None and len(rows):
             rows = rows.filter(pa.array(swap.keep(rows)))
         for low, high in swap.ranges:
@@ -226,7 +211,7 @@ def _outside(file: PublishedFile, ranges: Sequence[Range]) -> Iterator[Range]:
 
 
 def replace_files(
-    table: Table, gone: Sequence[PublishedFile], new: Sequence[str], predicate: BooleanExpression, marks: Marks, branch: str
+    table: Table, gone: Sequence[PublishedFile], new: Sequence[str], predicate: BooleanExpression, labels: CommitLabels, branch: str
 ) -> int:
     """Replace data files by others in one commit, which is refused if the table has moved on.
 
@@ -235,7 +220,7 @@ def replace_files(
         gone: what goes; these and no others fit the
         predicate: on range columns.
         new: what comes.
-        marks: what the commit is known by.
+        labels: what the commit is known by.
         branch: which is changed.
 
     Returns:
@@ -245,22 +230,22 @@ def replace_files(
     gone_rows, gone_hash = files_totals([file.path for file in gone])
     new_rows, new_hash = files_totals(new)
     properties = {
-        RUN_PROPERTY: marks.run_id,
+        RUN_PROPERTY: labels.run_id,
         ROWS_PROPERTY: str(rows - gone_rows + new_rows),
         HASH_PROPERTY: f"{add_hashes(digest, -gone_hash, new_hash):032x}",
-        **marks.properties,
+        **labels.properties,
     }
     head = table.current_snapshot()
     with _refused_if_stale(), warnings.catch_warnings(), table.transaction() as transaction:
         warnings.simplefilter("ignore")
-        if marks.before and head and marks.before not in table.metadata.refs:
-            ManageSnapshots(transaction).create_tag(head.snapshot_id, marks.before).commit()
-        transaction.delete(predicate, snapshot_properties={RUN_PROPERTY: marks.run_id}, branch=branch)
+        if labels.before and head and labels.before not in table.metadata.refs:
+            ManageSnapshots(transaction).create_tag(head.snapshot_id, labels.before).commit()
+        transaction.delete(predicate, snapshot_properties={RUN_PROPERTY: labels.run_id}, branch=branch)
         transaction.add_files(list(new), snapshot_properties=properties, branch=branch, check_duplicate_files=False)
         snapshot = transaction.table_metadata.snapshot_by_name(branch)
         assert snapshot is not None
-        if marks.after:
-            ManageSnapshots(transaction).create_tag(snapshot.snapshot_id, marks.after).commit()
+        if labels.after:
+            ManageSnapshots(transaction).create_tag(snapshot.snapshot_id, labels.after).commit()
     return snapshot.snapshot_id
 
 

@@ -17,8 +17,8 @@ from contracts.codes import Code
 from contracts.spec.model import Contract
 from lake.location import Lake
 from lake.receipts.receipts import DELIVERED, REFUSED, WITHHELD, all_receipts
+from lake.tables.data_files import read_columns
 from lake.tables.iceberg import DEAD_LETTERS, WITHDRAWN, PublishedFile, published_files
-from lake.tables.publish import read_columns
 from operations.reconcile.rows import Bools, Ints, RangeRows, RowIndex
 from transforms.deliver.table import Digests, digests
 

@@ -18,8 +18,8 @@ from contracts.compiler.values import CANONICAL_JSON
 from contracts.encode.events import EventEncoder, event_digest
 from contracts.spec.destination import Destination
 from contracts.spec.model import ColumnType, Contract
+from lake.tables.data_files import read_columns, with_schema
 from lake.tables.iceberg import PublishedFile
-from lake.tables.publish import read_columns, with_schema
 from transforms.deliver.table import Digests, digests
 
 HOUR_US = 3_600_000_000

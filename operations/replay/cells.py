@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -14,8 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.spec.model import ColumnType, Contract
-from lake.tables.swap import PROVENANCE_KEY
-from operations.replay.promote import rows_at
 
 MASKED = "(masked)"
 
@@ -50,17 +47,6 @@ def json_value(value: Any) -> Any:
     if isinstance(value, list):  # a map's pairs
         return dict(value)
     return value
-
-
-def whole_rows(files: Sequence[str], wanted: pa.Table) -> pa.Table:
-    """Whole rows of data files, in the order of the rows that are wanted."""
-    rows = rows_at(files, wanted)
-    places = {key: place for place, key in enumerate(_keys(rows))}
-    return rows.take(pa.array([places[key] for key in _keys(wanted)], pa.int64()))
-
-
-def _keys(rows: pa.Table) -> list[tuple[str, str, int]]:
-    return list(zip(*(rows.column(name).to_pylist() for name in PROVENANCE_KEY), strict=True))
 
 
 def differing(before: pa.Table, after: pa.Table) -> dict[str, npt.NDArray[np.bool_]]:

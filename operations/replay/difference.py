@@ -24,8 +24,9 @@ from lake.runs.progress import Progress, Report
 from lake.runs.replays import Replay, Step, replay_of
 from lake.tables.diff import compare
 from lake.tables.iceberg import DEAD_LETTERS, LEDGER
+from lake.tables.swap import files_at
 from operations.replay.cells import Masked
-from operations.replay.states import Place, State, files_at, is_published, states_of
+from operations.replay.states import Place, State, is_published, states_of
 from operations.replay.tally import KEY, Tally
 from pipelines.replay.plan import dataset_of, moment
 
@@ -52,7 +53,7 @@ def difference(lake: Lake, project: Project, name: str, *, samples: int = 5, rep
     _, contract = dataset_of(project, replay.dataset, replay.spec["sources"])
     promoted = is_published(lake, replay)
     live, rebuilt = states_of(lake, replay, promoted=promoted)
-    base = None if promoted else files_at(lake.load(replay.table), replay.tag("base"), replay)
+    base = None if promoted else files_at(lake.load(replay.table), replay.tag("base"), replay.ranges)
     tally = Tally(replay.spec["window_s"] * 1_000_000, Masked.of(contract), samples, base)
     total = sum(high - low for low, high in replay.ranges)
     for block in compare(live.files, rebuilt.files, replay.ranges, KEY):

@@ -1,4 +1,4 @@
-"""Dead letters of positions that a replay has judged anew: the old ones go, its own come."""
+"""Dead letters of positions that a replay speaks for: the old ones go, its own come."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
 
 from lake.location import Lake
+from lake.tables.data_files import read_columns, read_rows, write_rows
 from lake.tables.iceberg import DEAD_LETTERS, PublishedFile, committed, published_files
-from lake.tables.publish import RangeFold, any_of, fold_range, read_columns, read_rows, rebase, write_rows
-from lake.tables.swap import Judged, Marks, at_positions, replace_files
+from lake.tables.publish import RangeFold, any_of, fold_range, rebase
+from lake.tables.swap import CommitLabels, Covered, at_positions, replace_files
 
 KEY = "dead_letter_id"
 Letters = tuple[int, int, int, pa.Table]  # from, to, shard, rows
@@ -22,19 +23,19 @@ _WHERE = ("_source", "_raw_file", "_position", "dataset")
 
 
 def replace_letters(
-    lake: Lake, dataset: str, judged: Judged, letters: Sequence[PublishedFile], conflicts: Sequence[Letters], marks: Marks
+    lake: Lake, dataset: str, covered: Covered, letters: Sequence[PublishedFile], conflicts: Sequence[Letters], labels: CommitLabels
 ) -> None:
-    """Replace the dead letters of judged positions. Doing it again changes nothing.
+    """Replace the dead letters of these positions. Doing it again changes nothing.
 
     Args:
         lake: where; its branch is what is changed.
         dataset: whose letters.
-        judged: the positions.
-        letters: files that hold the letters that come; of these only those of judged positions count.
+        covered: the positions.
+        letters: files that hold the letters that come; of these only those of these positions count.
         conflicts: letters that come too: of rows that lost against what was published since.
-        marks: what the commit is known by.
+        labels: what the commit is known by.
     """
-    coming = [*_of_judged(dataset, judged, letters), *conflicts]
+    coming = [*_of_positions(dataset, covered, letters), *conflicts]
 
     def attempt() -> None:
         table = lake.load(DEAD_LETTERS)
@@ -42,7 +43,7 @@ def replace_letters(
         there: list[PublishedFile] = []
         written: set[str] = set()
         for file in published_files(table):
-            mask = judged_rows(read_columns(file.path, _WHERE), dataset, judged)
+            mask = _covered(read_columns(file.path, _WHERE), dataset, covered)
             if not mask.any():
                 there.append(file)
                 continue
@@ -57,15 +58,15 @@ def replace_letters(
         gone += [file for file in there if file.path in taken - written]
         new = [*(written - taken), *(fold.path for fold in folds if fold.path)]
         if gone or new:
-            replace_files(table, gone, new, _exactly(gone, folds), marks, lake.branch or MAIN_BRANCH)
+            replace_files(table, gone, new, _exactly(gone, folds), labels, lake.branch or MAIN_BRANCH)
 
     committed(DEAD_LETTERS, attempt)
 
 
-def _of_judged(dataset: str, judged: Judged, letters: Sequence[PublishedFile]) -> Iterator[Letters]:
+def _of_positions(dataset: str, covered: Covered, letters: Sequence[PublishedFile]) -> Iterator[Letters]:
     for file in letters:
         rows = read_rows(file.path)
-        rows = rows.filter(pa.array(judged_rows(rows, dataset, judged)))
+        rows = rows.filter(pa.array(_covered(rows, dataset, covered)))
         if len(rows):
             yield file.from_us, file.to_us, file.shard, rows
 
@@ -75,10 +76,10 @@ def _incoming(table: Table, there: Sequence[PublishedFile], coming: Sequence[Let
         yield fold_range(table, there, rows, key=KEY, from_us=from_us, to_us=to_us, shard=shard)
 
 
-def judged_rows(rows: pa.Table, dataset: str, judged: Judged) -> npt.NDArray[np.bool_]:
-    """Which rows are of this dataset and of judged positions."""
+def _covered(rows: pa.Table, dataset: str, covered: Covered) -> npt.NDArray[np.bool_]:
+    """Which rows are of this dataset and of these positions."""
     own = np.array([name == dataset for name in rows.column("dataset").to_pylist()], dtype=bool)
-    return own & at_positions(rows, judged)
+    return own & at_positions(rows, covered)
 
 
 def _exactly(files: Sequence[PublishedFile], folds: Sequence[RangeFold]) -> BooleanExpression:

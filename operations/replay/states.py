@@ -12,8 +12,8 @@ from lake.ledger.ledger import LedgerEntry, ledger_of
 from lake.location import Lake
 from lake.raw.positions import Ints, Landed
 from lake.runs.replays import Replay, Step
-from lake.tables.iceberg import DEAD_LETTERS, LEDGER, PublishedFile, published_files
-from lake.tables.swap import overlaps
+from lake.tables.iceberg import DEAD_LETTERS, LEDGER, PublishedFile
+from lake.tables.swap import files_at
 
 Place = tuple[str, str]  # source and raw file or log
 _PUBLISHED = frozenset({Step.PROMOTED, Step.ROLLING_BACK, Step.ROLLED_BACK})
@@ -92,11 +92,4 @@ def states_of(lake: Lake, replay: Replay, *, promoted: bool) -> tuple[State, Sta
 def _state(lake: Lake, table: Table, replay: Replay, ref: str, refs: Mapping[str, str], before_epoch: int | None = None) -> State:
     snapshot = table.metadata.snapshot_by_name(ref)
     seen = _AsOf(lake.root, lake.catalog_url, refs=refs)
-    return State(seen, ref, snapshot.snapshot_id if snapshot else None, files_at(table, ref, replay), before_epoch)
-
-
-def files_at(table: Table, ref: str, replay: Replay) -> tuple[PublishedFile, ...]:
-    """Data files of a branch or tag that meet the ranges; none where there is no such reference."""
-    snapshot = table.metadata.snapshot_by_name(ref)
-    found = published_files(table, snapshot) if snapshot else []
-    return tuple(file for file in found if overlaps(file, replay.ranges))
+    return State(seen, ref, snapshot.snapshot_id if snapshot else None, tuple(files_at(table, ref, replay.ranges)), before_epoch)

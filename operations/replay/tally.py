@@ -5,7 +5,7 @@ Whole rows are read of changed rows only. What is kept of a row that came or wen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,12 +14,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lake.raw.positions import Ints
+from lake.tables.data_files import PROVENANCE_KEY, newer_rows, provenance_keys, read_columns, whole_rows
 from lake.tables.diff import Block
 from lake.tables.fold import add_hashes, content_hash
 from lake.tables.iceberg import PublishedFile
-from lake.tables.publish import read_columns
-from lake.tables.swap import PROVENANCE_KEY, newer_rows
-from operations.replay.cells import Masked, differing, json_value, whole_rows
+from operations.replay.cells import Masked, differing, json_value
 from operations.replay.states import Place
 from pipelines.replay.plan import moment
 
@@ -120,10 +119,10 @@ class Tally:
             return newer
         unknown = np.ones(len(places), dtype=bool)
         rows = block.before.take(pa.array(places))
-        wanted = set(_provenance(rows))
+        wanted = set(provenance_keys(rows))
         for file in self.base:
             if file.overlaps(block.from_us, block.to_us, block.shard):
-                known = wanted.intersection(_provenance(read_columns(file.path, PROVENANCE_KEY)))
+                known = wanted.intersection(provenance_keys(read_columns(file.path, PROVENANCE_KEY)))
                 unknown &= newer_rows(rows, known)
         newer[places] = unknown
         return newer
@@ -150,7 +149,7 @@ class Tally:
             return
         rows = side.take(pa.array(places))
         by_place: dict[Place, list[int]] = {}
-        for source, raw_file, position in _provenance(rows):
+        for source, raw_file, position in provenance_keys(rows):
             by_place.setdefault((source, raw_file), []).append(position)
         for place, positions in by_place.items():
             runs = np.column_stack((np.array(positions, dtype=np.int64), np.ones(len(positions), dtype=np.int64))).ravel()
@@ -159,7 +158,7 @@ class Tally:
 
     def _compare_rows(self, block: Block, old: Ints, new: Ints) -> None:
         before, after = block.before.take(pa.array(old)), block.after.take(pa.array(new))
-        moved = np.array([a != b for a, b in zip(_provenance(before), _provenance(after), strict=True)])
+        moved = np.array([a != b for a, b in zip(provenance_keys(before), provenance_keys(after), strict=True)])
         for why, count in ((_ANOTHER_ROW, int(moved.sum())), (_ANOTHER_READING, int((~moved).sum()))):
             self.changed_why[why] = self.changed_why.get(why, 0) + count
         whole = whole_rows(block.before_files, before), whole_rows(block.after_files, after)
@@ -189,10 +188,6 @@ class Tally:
     def _value(self, rows: pa.Table, column: str, place: int) -> Any:
         value = rows.column(column)[place].as_py() if column in rows.column_names else None
         return self.masked.shown(column, value)
-
-
-def _provenance(rows: pa.Table) -> Iterator[tuple[str, str, int]]:
-    return zip(*(rows.column(name).to_pylist() for name in PROVENANCE_KEY), strict=True)
 
 
 def _sample(row: Mapping[str, Any]) -> dict[str, Any]:

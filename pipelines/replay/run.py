@@ -9,7 +9,6 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from pyiceberg.table import Table
 
 from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract
@@ -22,9 +21,9 @@ from lake.runs.clock import RunClock, new_run_id
 from lake.runs.manifest import BranchTable, ReplayDetails, RunManifest, Verdict, given_options, write_manifest, write_started
 from lake.runs.progress import Progress, Report
 from lake.runs.replays import Replay, Step, add_event, replay_of, replays
-from lake.tables.iceberg import committed, published_files
+from lake.tables.iceberg import committed, num_shards, published_files
 from lake.tables.publish import table_totals
-from lake.tables.swap import Marks, Swap, swap_ranges
+from lake.tables.swap import CommitLabels, Swap, swap_ranges
 from lake.upkeep import key_of
 from pipelines.ingest.files import plan_slices
 from pipelines.ingest.graph import IngestGraph
@@ -166,7 +165,7 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
     write_started(lake, run_id, clock.started, f"replay {name}")
     start_branch(lake, replay, run_id)
     onto = replace(lake, branch=replay.branch)
-    cut = Cut(window_s=replay.spec["window_s"], num_shards=_shards(lake.load(replay.table)), ranges=replay.ranges)
+    cut = Cut(window_s=replay.spec["window_s"], num_shards=num_shards(lake.load(replay.table)), ranges=replay.ranges)
     everything = replay.spec["options"].get("raw") == "all"
     selections = [select_raw(lake, spec, replay.ranges, everything=everything) for spec in specs]
     clock.done("plan")
@@ -244,11 +243,7 @@ def start_branch(lake: Lake, replay: Replay, run_id: str) -> None:
     if base in lake.load(replay.table).metadata.refs:
         onto = replace(lake, branch=replay.branch)
         swap = Swap(replay.ranges, base=published_files(onto.load(replay.table)))
-        swap_ranges(onto, replay.table, swap, Marks(run_id, after=replay.tag("emptied")), key=key_of(replay.table))
-
-
-def _shards(table: Table) -> int:
-    return int(table.properties["headrace.layout.num-shards"])
+        swap_ranges(onto, replay.table, swap, CommitLabels(run_id, after=replay.tag("emptied")), key=key_of(replay.table))
 
 
 def _topic(options: ReplayOptions, contract: Contract) -> RowsTopic | None:

@@ -25,8 +25,8 @@ from contracts.compiler.rows import canonical_rows
 from contracts.spec.project import BUILT_IN_DESTINATIONS, Project
 from devstack.cdp.component import WRITE_KEY
 from lake.location import Lake
+from lake.tables.data_files import read_rows
 from lake.tables.iceberg import published_files
-from lake.tables.publish import read_rows
 from pipelines.ingest.files import ingest_files
 from pipelines.ingest.options import IngestOptions
 from tests.support.cdp import CdpEndpoint

@@ -20,8 +20,9 @@ from contracts.spec.project import Project
 from lake.location import Lake
 from lake.raw.segments import LogId
 from lake.receipts.receipts import DELIVERED, REFUSED, WITHHELD, LaneReceipts, Receipt
+from lake.tables.data_files import read_rows
 from lake.tables.iceberg import RANGE_COLUMNS, published_files
-from lake.tables.publish import fold_range, publish, read_rows
+from lake.tables.publish import fold_range, publish
 from operations.reconcile.document import moment
 from operations.reconcile.options import ReconcileOptions
 from operations.reconcile.reconcile import reconcile

@@ -35,14 +35,13 @@ from lake.receipts.receipts import (
     list_receipts,
     read_receipts,
 )
-from lake.tables.iceberg import DEAD_LETTERS, WITHDRAWN
+from lake.tables.iceberg import DEAD_LETTERS, WITHDRAWN, num_shards
 from transforms.converge.transform import fold_in_letters
 from transforms.cut import Cut
 from transforms.deliver.table import digests
 from transforms.letters import by_range, dead_letter_id_of, dead_letter_rows
 
 STAGE = "deliver"
-_SHARDS = "headrace.layout.num-shards"
 
 
 def settle_letters(
@@ -109,7 +108,7 @@ def refused_letters(lake: Lake, destination: str) -> pa.Table:
 
 def _commit(lake: Lake, letters: Sequence[dict[str, Any]], run_id: str) -> None:
     violations = [letter.pop("violations") for letter in letters]
-    shards = int(lake.load(DEAD_LETTERS).properties[_SHARDS])
+    shards = num_shards(lake.load(DEAD_LETTERS))
     rows = dead_letter_rows(list(letters), violations, run_id)
     fold_in_letters(lake, by_range(rows, Cut(num_shards=shards)), run_id)
 

@@ -22,8 +22,8 @@ from contracts.encode.events import EventEncoder
 from lake.location import Lake
 from lake.raw.segments import LogId
 from lake.receipts.receipts import BEFORE, DELIVERED, REFUSED, all_receipts
+from lake.tables.data_files import read_columns, with_schema
 from lake.tables.iceberg import PublishedFile, published_files
-from lake.tables.publish import read_columns, with_schema
 from transforms.deliver.items import Item, items_of
 from transforms.deliver.source import Read
 from transforms.readers.progress import ReaderProgress

@@ -11,8 +11,9 @@ import yaml
 
 from contracts.errors import ConfigurationError
 from lake.runs.replays import Step, add_event, replay_of
+from lake.tables.data_files import read_rows
 from lake.tables.iceberg import published_files
-from lake.tables.publish import fold_range, publish, read_rows
+from lake.tables.publish import fold_range, publish
 from lake.upkeep import list_tables
 from operations.replay.promote import discard, promote, rollback
 from pipelines.replay.plan import make_plan

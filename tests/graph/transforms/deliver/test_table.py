@@ -23,8 +23,8 @@ from contracts.spec.model import Contract
 from contracts.spec.suppressions import NOTHING
 from lake.raw.segments import LogId
 from lake.receipts.receipts import BEFORE, DELIVERED, REFUSED, WITHHELD, LaneReceipts, Receipt
+from lake.tables.data_files import read_columns
 from lake.tables.iceberg import PublishedFile, published_files
-from lake.tables.publish import read_columns
 from tests.support.shop import DAY, HOUR_US, TABLE, Shop
 from transforms.deliver import table as module
 from transforms.deliver.items import Item

@@ -16,8 +16,9 @@ import pytest
 
 from contracts.errors import ConfigurationError, LayoutMismatchError
 from lake.location import Lake
+from lake.tables.data_files import read_columns, read_rows, with_schema
 from lake.tables.iceberg import Layout, ensure_table, published_files
-from lake.tables.publish import RangeFold, publish, read_columns, read_positions, read_rows, with_schema
+from lake.tables.publish import RangeFold, publish, read_positions
 from lake.upkeep import compact
 from tests.support.lake_state import claimed, content_hash, scan
 from tests.support.small_tables import DAY_S, NAME, NUM_SHARDS, SCHEMA, WIDER, folds_of, make, put, put_many, row

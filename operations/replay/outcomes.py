@@ -1,0 +1,80 @@
+"""What a replay says of source positions, and so what its promotion puts in the place of what was said before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+from pyiceberg.expressions import And, In
+
+from lake.ledger.outcomes import Outcome, PositionOutcomes
+from lake.location import Lake
+from lake.raw.positions import Ints, Positions
+from lake.runs.replays import Replay
+from lake.tables.iceberg import LEDGER
+from lake.tables.swap import Covered
+
+
+def replay_outcomes(lake: Lake, replay: Replay) -> Iterator[PositionOutcomes]:
+    """What the replay says of positions: all that it accepted into its ranges, and what it refused and no other window holds."""
+    onto = replace(lake, branch=replay.branch)
+    names = ("source", "raw_file", "outcome", "runs", "window_from", "window_to")
+    rows = onto.load(LEDGER).scan(selected_fields=names).to_arrow()
+    found: dict[tuple[str, str, str], list[Ints]] = {}
+    reach: dict[tuple[str, str, str], list[int]] = {}
+    for row in rows.to_pylist():
+        if row["outcome"] == Outcome.OUTSIDE:
+            continue
+        key = row["source"], row["raw_file"], row["outcome"]
+        found.setdefault(key, []).append(np.array(row["runs"], dtype=np.int64))
+        reach.setdefault(key, []).extend(us for us in (row["window_from"], row["window_to"]) if us is not None)
+    refused = {key[1] for key in found if key[2] != Outcome.ACCEPTED}
+    elsewhere = _published_elsewhere(lake, replay, refused) if refused else {}
+    for key, parts in found.items():
+        source, raw_file, outcome = key
+        runs = Positions.of(np.concatenate(parts)).runs
+        if outcome != Outcome.ACCEPTED and (other := elsewhere.get((source, raw_file))) is not None:
+            runs = _without(runs, other)
+        if len(runs):
+            low, high = min(reach[key], default=None), max(reach[key], default=None)
+            yield PositionOutcomes(source, raw_file, outcome, tuple(runs.tolist()), low, high)
+
+
+def _without(runs: Ints, positions: Ints) -> Ints:
+    pieces = []
+    cuts = np.unique(positions)
+    for first, length in runs.reshape(-1, 2).tolist():
+        inside = cuts[(cuts >= first) & (cuts < first + length)]
+        edges = [first - 1, *inside.tolist(), first + length]
+        pieces += [(a + 1, b - a - 1) for a, b in pairwise(edges) if b - a > 1]
+    return np.array(pieces, dtype=np.int64).ravel()
+
+
+def _published_elsewhere(lake: Lake, replay: Replay, raw_names: set[str]) -> dict[tuple[str, str], Ints]:
+    """Positions of these files and logs whose rows are published outside the replay's ranges."""
+    table = lake.load(replay.table)
+    found: dict[tuple[str, str], list[int]] = {}
+    condition = And(In("_source", set(replay.spec["sources"])), In("_raw_file", raw_names))
+    bounds = np.array(replay.ranges, dtype=np.int64).ravel()
+    for batch in table.scan(
+        row_filter=condition, selected_fields=("_source", "_raw_file", "_position", "_window_time")
+    ).to_arrow_batch_reader():
+        times = batch.column("_window_time").cast(pa.int64()).to_numpy()
+        outside = np.searchsorted(bounds, times, side="right") % 2 == 0
+        rows = batch.filter(pa.array(outside))
+        for source, raw_file, position in zip(
+            *(rows.column(n).to_pylist() for n in ("_source", "_raw_file", "_position")), strict=True
+        ):
+            found.setdefault((source, raw_file), []).append(position)
+    return {key: np.array(positions, dtype=np.int64) for key, positions in found.items()}
+
+
+def positions_of(outcomes: Sequence[PositionOutcomes]) -> Covered:
+    """Their positions, by source and raw file or log."""
+    runs: dict[tuple[str, str], list[int]] = {}
+    for outcome in outcomes:
+        runs.setdefault((outcome.source, outcome.raw_file), []).extend(outcome.runs)
+    return {key: Positions.of(flat) for key, flat in runs.items()}

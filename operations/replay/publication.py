@@ -1,0 +1,159 @@
+"""What promoting and rolling back share: the steps from the state on record to what is published, and what tells the two apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from contracts.spec.suppressions import Suppressions
+from lake.ledger.outcomes import PositionOutcomes
+from lake.location import Lake
+from lake.runs.clock import RunClock
+from lake.runs.manifest import PromotionDetails, PublishedTable, RunManifest, write_manifest, write_started
+from lake.runs.replays import FOLDER, Replay, Step
+from lake.tables.iceberg import PublishedFile
+from lake.tables.publish import RangeFold, table_totals
+from lake.tables.swap import CommitLabels, Covered, Swap, files_at, swap_ranges
+from lake.upkeep import key_of
+from operations.replay.changes import letters_of_lost_rows, write_changes
+from operations.replay.letters import replace_letters
+from operations.replay.outcomes import positions_of
+from transforms.converge.transform import commit_letters
+from transforms.letters import ConflictLetters
+
+Reached = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What was published, or taken back. changes: where the changed rows lie, see ``write_changes``."""
+
+    name: str
+    dataset: str
+    snapshot_id: int | None
+    rows: int
+    content_hash: str
+    changes: str
+    added: int
+    removed: int
+    changed: int
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What tells promoting from rolling back.
+
+    new: the state whose rows are put into the ranges; base: the one that was live when these were worked out. before, after: the
+    live table before and after. States are words of ``Replay.tag``; "" is the replay's branch.
+    """
+
+    verb: str
+    begun: Step
+    ended: Step
+    new: str
+    base: str
+    before: str
+    after: str
+    changes: str
+
+
+PROMOTE = Kind("promote", Step.PROMOTING, Step.PROMOTED, "", "base", "before", "promoted", "")
+ROLLBACK = Kind("rollback", Step.ROLLING_BACK, Step.ROLLED_BACK, "before", "promoted", "unrolled", "rolled_back", "-rollback")
+
+
+@dataclass(frozen=True)
+class Publication:
+    """One attempt to promote or to roll back: the steps that both take."""
+
+    kind: Kind
+    lake: Lake
+    replay: Replay
+    clock: RunClock
+    run_id: str
+    conflicts: ConflictLetters
+    suppressions: Suppressions
+    reached: Reached
+
+    @property
+    def number(self) -> int:
+        """Of the promotion."""
+        assert self.replay.promotion is not None
+        return self.replay.promotion
+
+    def swap_rows(self, properties: dict[str, str], covered: Covered | None = None) -> None:
+        """Swap the ranges of the dataset's table. covered: see ``Swap``."""
+        kind, replay = self.kind, self.replay
+        table = self.lake.load(replay.table)
+        swap = Swap(
+            replay.ranges,
+            replacement=files_at(table, self._ref(kind.new), replay.ranges),
+            base=files_at(table, self._ref(kind.base), replay.ranges),
+            covered=covered or {},
+            keep=_keep(self.suppressions),
+        )
+        labels = CommitLabels(self.run_id, properties, before=replay.tag(kind.before), after=replay.tag(kind.after))
+        swap_ranges(self.lake, replay.table, swap, labels, key=key_of(replay.table), before_commit=self._commit_letters)
+        self.reached("rows")
+
+    def _commit_letters(self, folds: Sequence[RangeFold]) -> None:
+        commit_letters(self.lake, folds, self.conflicts, self.run_id)
+
+    def swap_letters(self, outcomes: Sequence[PositionOutcomes], letters: Sequence[PublishedFile]) -> None:
+        """Swap the dead letters of these positions for those in the files."""
+        refs = self._ref(self.kind.new), self.replay.tag(self.kind.after)
+        lost = letters_of_lost_rows(self.lake, self.replay, refs, self.conflicts)
+        covered = positions_of(outcomes)
+        replace_letters(self.lake, self.replay.dataset, covered, letters, lost, CommitLabels(self.run_id))
+        self.reached("letters")
+
+    def end(self) -> Promotion:
+        """Say what changed to those who read the dataset: as files, and as a run's manifest."""
+        replay, kind = self.replay, self.kind
+        promotion = self._promotion()
+        self.reached("changes")
+        source = f"replay {replay.name}"
+        write_started(self.lake, self.run_id, self.clock.started, source)
+        table = PublishedTable(replay.table, promotion.rows, promotion.content_hash, promotion.snapshot_id)
+        manifest = RunManifest(
+            run_id=self.run_id,
+            pipeline=f"replay {kind.ended}",
+            source=source,
+            clock=self.clock,
+            details=PromotionDetails(replay.ranges, asdict(promotion)),
+            ledger={},
+            datasets={replay.dataset: table},
+        )
+        write_manifest(self.lake, manifest)
+        return promotion
+
+    def _promotion(self) -> Promotion:
+        replay = self.replay
+        tags = replay.tag(self.kind.before), replay.tag(self.kind.after)
+        folder = f"{self.number:08d}-{replay.name}{self.kind.changes}"
+        table = self.lake.load(replay.table)
+        counts = write_changes(self.lake, replay, table, tags, folder)
+        rows, digest = table_totals(table)
+        head = table.metadata.snapshot_by_name(tags[1])
+        return Promotion(
+            replay.name, replay.dataset, head.snapshot_id if head else None, rows, f"{digest:032x}", f"{FOLDER}/{folder}", **counts
+        )
+
+    def _ref(self, state: str) -> str:
+        return self.replay.tag(state) if state else self.replay.branch
+
+
+def _keep(suppressions: Suppressions) -> Callable[[pa.Table], npt.NDArray[np.bool_]] | None:
+    if not suppressions:
+        return None
+
+    def keep(rows: pa.Table) -> npt.NDArray[np.bool_]:
+        chosen = np.ones(len(rows), dtype=bool)
+        columns = {name: rows.column(name).to_pylist() for name in suppressions.by_column if name in rows.column_names}
+        chosen[sorted(suppressions.matching(columns))] = False
+        return chosen
+
+    return keep
