@@ -119,6 +119,13 @@ def print_json(document: Any) -> None:
     sys.stdout.write(text.encode("utf-8", "backslashreplace").decode())  # file names need not be Unicode
 
 
+def printable(text: str | bytes, keep: str = "") -> str:
+    """Text of a stranger for a terminal: whatever could steer it is escaped. keep: characters that stay all the same."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> Table:
     """A plain table: numbers to the right with thousands separators."""
     made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold")

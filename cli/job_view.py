@@ -11,6 +11,7 @@ from typing import Any
 
 from cli.console import print_json, stdout, table
 from contracts.errors import ComponentDownError, ConfigurationError
+from contracts.units import DURATION_UNITS
 from lake.runs.submission import restart_point, with_savepoint
 from runners.flink.rest import Checkpoints, Vertex
 from runners.jobs.jobs import LOST, JobLine, Target
@@ -19,7 +20,6 @@ from runners.jobs.supervise import kept_checkpoint
 _NAME_WIDTH = 60  # Beam's name of a fused step lists all that it holds
 _LIST = ("source", "run", "job", "state", "uptime", "restarts", "resubmitted", "checkpoint", "size")
 _STEPS = ("step", "state", "parallelism", "elements in", "elements out", "busy", "backpressured")
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 
 def show_list(lines: Sequence[JobLine], address: str, others: Sequence[str], *, ended: bool) -> None:
@@ -126,7 +126,7 @@ def span(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     left, parts = max(0, int(seconds)), []
-    for length, unit in _UNITS:
+    for unit, length in DURATION_UNITS.items():
         if left >= length:
             parts.append(f"{left // length}{unit}")
             left %= length

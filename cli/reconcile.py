@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from cli.console import json_option, open_lake, plain_errors, print_json, progress, project_option, stdout, table
-from cli.replay_view import printable
+from cli.console import json_option, open_lake, plain_errors, print_json, printable, progress, project_option, stdout, table
 from operations.reconcile.options import ReconcileOptions
 from operations.reconcile.page import write_page
 from operations.reconcile.reconcile import reconcile as compare

@@ -23,6 +23,7 @@ from cli.console import (
 )
 from cli.replay_view import show_difference
 from contracts.errors import ConfigurationError
+from contracts.units import us_text
 from lake.location import Lake
 from lake.runs.replays import Replay, Step, add_event, replay_of, replays
 from operations.replay.difference import difference
@@ -30,7 +31,7 @@ from operations.replay.page import write_page
 from operations.replay.promote import discard, promote, rollback
 from operations.replay.publication import Promotion
 from pipelines.replay.options import ReplayOptions
-from pipelines.replay.plan import ReplayPlan, make_plan, moment
+from pipelines.replay.plan import ReplayPlan, make_plan
 from pipelines.replay.run import ReplayReport, resume_replay, run_replay
 from runners.option_fields import click_options, parse
 
@@ -211,7 +212,7 @@ def list_(name: str | None, lake: str | None, project: Path | None, as_json: boo
 
 def _span(item: Replay) -> str:
     low, high = item.ranges[0][0], item.ranges[-1][1]
-    return f"{moment(low)} to {moment(high)}" + (f" ({len(item.ranges)} ranges)" if len(item.ranges) > 1 else "")
+    return f"{us_text(low)} to {us_text(high)}" + (f" ({len(item.ranges)} ranges)" if len(item.ranges) > 1 else "")
 
 
 def _entry(item: Replay, lake: Lake) -> dict[str, Any]:
@@ -240,9 +241,9 @@ def _told(details: dict[str, Any]) -> str:
 
 def _show_plan(plan: ReplayPlan) -> None:
     stdout.print(f"dataset {plan.dataset}, contract {plan.contract.version}")
-    stdout.print(f"asked:   {moment(plan.asked[0])} to {moment(plan.asked[1])}")
+    stdout.print(f"asked:   {us_text(plan.asked[0], 'seconds')} to {us_text(plan.asked[1], 'seconds')}")
     for low, high in plan.ranges[:20]:
-        stdout.print(f"rebuilt: {moment(low)} to {moment(high)}")
+        stdout.print(f"rebuilt: {us_text(low)} to {us_text(high)}")
     if len(plan.ranges) > 20:
         stdout.print(f"         and {len(plan.ranges) - 20} more ranges")
     rows = [

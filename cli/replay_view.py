@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cli.console import stdout, table
+from cli.console import printable, stdout, table
 
 _MOST_WINDOWS = 30
 _WINDOW_COLUMNS = ("window", "live rows", "replay rows", "added", "removed", "changed", "since")
@@ -90,8 +90,3 @@ def _show_samples(document: Mapping[str, Any]) -> None:
 
 def _short(text: str, most: int = 120) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """Text of a stranger on one line of a terminal: whatever could steer it is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

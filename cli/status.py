@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +23,12 @@ from cli.console import (
     table,
 )
 from cli.status_deliveries import show_delivery, show_delivery_runs
-from contracts.errors import ConfigurationError
-from contracts.spec.project import Project
-from lake.ledger.logs import LogState, log_states, newest_window_time
-from lake.location import Lake
-from lake.raw.segments import logs_of
 from lake.runs.manifest import RunSummary, read_run, recent_runs
-from lake.runs.submission import read_submission
 from operations.deliveries import DeliveryState, deliveries
+from operations.streams import SUBMITTED, StreamState, as_submitted, stream_state, streaming
 from pipelines.deliver.options import PIPELINE
 
-SUBMITTED = "submitted"  # to a cluster, which knows more: headrace job status
 _LOG_COLUMNS = ("log", "landed to", "frontier", *LEDGER_COLUMNS, "pending")
-
-
-@dataclass(frozen=True)
-class StreamState:
-    """Where a run stands that reads logs and goes on. newest_row_age_s: now less the latest ``_window_time`` of its source."""
-
-    run_id: str
-    source: str
-    table: str
-    logs: list[LogState]
-    newest_row_age_s: float | None
 
 
 _EPILOG = """\b
@@ -73,8 +55,8 @@ def status(limit: int, check: bool, lake: str | None, project: Path | None, as_j
     found = {state.run_id: state for state in deliveries(opened, loaded, latest)}
     named = {run.run_id for run in latest}
     older = (read_run(opened, run_id) for run_id in sorted(found.keys() - named, reverse=True))
-    runs = [_as_submitted(opened, run) for run in (*latest, *filter(None, older))]
-    streams = {run.run_id: _stream(opened, loaded, run) for run in _streaming(opened, runs)}
+    runs = [as_submitted(opened, run) for run in (*latest, *filter(None, older))]
+    streams = {run.run_id: stream_state(opened, loaded, run) for run in streaming(opened, runs)}
     if as_json:
         print_json([asdict(run) | _more(run.run_id, streams, found) for run in runs])
     else:
@@ -93,11 +75,11 @@ def _show(runs: Sequence[RunSummary], streams: dict[str, StreamState | str], fou
     if not runs:
         stdout.print("no runs yet")
         return
-    delivering = [run for run in runs if _delivers(run)]
+    delivering = [run for run in runs if run.pipeline == PIPELINE]
     later: set[str] = set()
     rows = []
     for run in runs:  # the newest first
-        if not _delivers(run):
+        if run.pipeline != PIPELINE:
             rows.append(_row(run, advise=run.source not in later))
             later |= {run.source} if run.state == "finished" else set()
     if rows:
@@ -112,39 +94,6 @@ def _show(runs: Sequence[RunSummary], streams: dict[str, StreamState | str], fou
     for state in found:
         stdout.print()
         show_delivery(state)
-
-
-def _delivers(run: RunSummary) -> bool:
-    return run.pipeline == PIPELINE
-
-
-def _as_submitted(lake: Lake, run: RunSummary) -> RunSummary:
-    """With the state of a run that goes on on a cluster: the process that submitted it has long ended."""
-    submission = read_submission(lake, run.run_id) if run.state != "finished" else None
-    if submission is None:
-        return run
-    return replace(run, state=submission.ended.how if submission.ended else SUBMITTED)
-
-
-def _streaming(lake: Lake, runs: list[RunSummary]) -> list[RunSummary]:
-    """Runs without an end whose source has logs; of each source the newest, since logs are a source's, not a run's."""
-    found: dict[str, RunSummary] = {}
-    for run in runs:
-        if run.ledger is None and not _delivers(run) and run.source not in found and logs_of(lake, run.source):
-            found[run.source] = run
-    return list(found.values())
-
-
-def _stream(lake: Lake, project: Project, run: RunSummary) -> StreamState | str:
-    """Where it stands, or why that cannot be told."""
-    try:
-        spec, contract = project.source(run.source)
-    except ConfigurationError as error:
-        return str(error)
-    name = f"validated.{contract.name}"
-    newest = newest_window_time(lake, run.source, name)
-    age = None if newest is None else round(time.time() - newest / 1_000_000, 3)
-    return StreamState(run.run_id, run.source, name, log_states(lake, spec, name), age)
 
 
 def _print_stream(run_id: str, stream: StreamState | str) -> None:

@@ -18,7 +18,7 @@ from lake.storage import Storage, is_object, local_path, location_of, storage_of
 NAMESPACES = ("validated", "late", "ops")
 CATALOG_FILE = "catalog.db"
 _MADE = "_runs/lake"  # in a bucket, where there are no folders: says that there is a lake
-_FILE_IO = "lake.storage.iceberg.GcsFileIO"
+_FILE_IO = "lake.storage.file_io.GcsFileIO"
 _SQLITE_BUSY_S = 120
 logging.getLogger("pyiceberg").setLevel(logging.ERROR)  # it warns of every delete that finds nothing, which is normal here
 

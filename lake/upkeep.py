@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from contracts.units import DAY_S, HOUR_S, SECOND_US
 from lake.ledger.upkeep import merge_ledger
 from lake.location import NAMESPACES, Lake
 from lake.storage import read_parquet, read_parquet_schema
@@ -16,7 +17,7 @@ from lake.tables.publish import RangeFold, fold_range, publish, table_totals
 
 MAX_COMPACTED_ROWS = 2_000_000
 STEP_ROWS = 200_000  # of one range while a job runs: 1.3 s of CPU with the 38 columns of customer_event
-STEP_LENGTHS_S = (900, 3_600, 86_400)
+STEP_LENGTHS_S = (900, HOUR_S, DAY_S)
 EXPIRE_AT = 20  # snapshots; an expiry is a commit itself
 
 
@@ -153,7 +154,7 @@ class _Group:
 
 def _groups(published: Sequence[PublishedFile], length_s: int, most_rows: int, before_us: int | None = None) -> list[_Group]:
     """Ranges of this length that end by a time and that several files share, of not too many rows; the oldest first."""
-    length_us = length_s * 1_000_000
+    length_us = length_s * SECOND_US
     held: dict[tuple[int, int], list[PublishedFile]] = {}
     for file in published:
         number = file.from_us // length_us

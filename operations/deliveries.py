@@ -10,12 +10,14 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 
+from contracts.compiler.timestamps import us_to_datetime
 from contracts.errors import ConfigurationError
 from contracts.spec.destination import Limits
 from contracts.spec.project import Project
+from contracts.units import SECOND_US
 from lake.location import Lake
 from lake.receipts.state import DOWN, ENDED, OK, SILENT_S, THROTTLED, ReaderState, read_states
 from lake.runs.manifest import RunSummary, read_run
@@ -24,9 +26,7 @@ from pipelines.deliver.options import PIPELINE
 
 SILENT, STARTING = "silent", "starting"
 _START_S = 120.0  # until a job of a cluster, or one more of its readers, has told something
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WORST_FIRST = (SILENT, DOWN, THROTTLED, OK, ENDED)
-_MICROS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ def _begun(lake: Lake, project: Project, run: RunSummary, now_us: int) -> Delive
         return None
     destination = run.source
     since = datetime.fromisoformat(run.started_at)
-    age_s = (_moment(now_us) - since).total_seconds()
+    age_s = (us_to_datetime(now_us) - since).total_seconds()
     lost = submission is not None and age_s > _START_S
     limit_s, note = _limit(project, destination)
     problem = f"{destination}: run {run.run_id} has given no sign since it was submitted {age_s:,.0f} s ago"
@@ -144,7 +144,7 @@ def _put_together(states: Sequence[ReaderState], now_us: int, limit_s: float, no
     first = states[0]
     began_us = min(state.started_us for state in states)
     silent = {state.reader for state in states if _silent(state, now_us)}
-    if now_us - began_us > _START_S * _MICROS:
+    if now_us - began_us > _START_S * SECOND_US:
         silent |= set(range(first.of)) - {state.reader for state in states}
     by_state = {name: [s for s in states if s.state == name and s.reader not in silent] for name in (DOWN, THROTTLED, OK, ENDED)}
     by_state[SILENT] = [state for state in states if state.reader in silent]
@@ -153,18 +153,18 @@ def _put_together(states: Sequence[ReaderState], now_us: int, limit_s: float, no
     working = [state for state in states if state.reader not in silent and state.state != ENDED]
     tries = [s.next_try_us for s in by_state[DOWN] if s.next_try_us is not None]
     oldest_us = min((s.oldest_us for s in states if s.state != ENDED and s.oldest_us is not None), default=None)
-    age_s = None if oldest_us is None else round(max(now_us - oldest_us, 0) / _MICROS, 3)
+    age_s = None if oldest_us is None else round(max(now_us - oldest_us, 0) / SECOND_US, 3)
     failed = max(by_state[worst], key=lambda state: state.since_us, default=None)
     late = age_s is not None and age_s > limit_s
     counts: Counter[str] = Counter()
     for state in states:
         counts.update(state.counts)
     made = DeliveryState(
-        run_id=first.run_id, destination=first.destination, state=worst, since=_moment(since_us),
+        run_id=first.run_id, destination=first.destination, state=worst, since=us_to_datetime(since_us),
         last_failure=(failed.last_failure if failed else None) or None,
-        next_try_in_s=round(max(min(tries) - now_us, 0) / _MICROS, 3) if tries and worst == DOWN else None,
+        next_try_in_s=round(max(min(tries) - now_us, 0) / SECOND_US, 3) if tries and worst == DOWN else None,
         endless=first.endless, readers=first.of, silent_readers=tuple(sorted(silent)),
-        counts=dict(sorted(counts.items())), counts_since=_moment(began_us),
+        counts=dict(sorted(counts.items())), counts_since=us_to_datetime(began_us),
         events_per_s=round(sum(s.events_per_s for s in working), 1), bytes_per_s=round(sum(s.bytes_per_s for s in working), 1),
         requests=sum(s.requests for s in states), retried=sum(s.retried for s in states),
         throttled=sum(s.throttled for s in states), waiting=sum(s.waiting for s in states if s.state != ENDED),
@@ -177,7 +177,7 @@ def _put_together(states: Sequence[ReaderState], now_us: int, limit_s: float, no
 
 def _with_problems(made: DeliveryState, now_us: int) -> DeliveryState:
     problems = []
-    silent_s = (_moment(now_us) - made.since).total_seconds()
+    silent_s = (us_to_datetime(now_us) - made.since).total_seconds()
     if made.silent_readers:
         which = ", ".join(map(str, made.silent_readers))
         who = "its reader" if made.readers == 1 else f"reader {which} of {made.readers}"
@@ -213,8 +213,4 @@ def _limit(project: Project, destination: str) -> tuple[float, str | None]:
 
 
 def _silent(state: ReaderState, now_us: int) -> bool:
-    return state.state != ENDED and now_us - state.updated_us > SILENT_S * _MICROS
-
-
-def _moment(us: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=us)
+    return state.state != ENDED and now_us - state.updated_us > SILENT_S * SECOND_US

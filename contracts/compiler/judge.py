@@ -12,7 +12,6 @@ from contracts.spec.model import Contract
 from contracts.spec.source import PayloadPath, SourceSpec, plain_text
 
 EMPTY: Mapping[str, Any] = {}
-RECORD_PATH = "$"
 Row = dict[str, Any]
 
 

@@ -18,10 +18,11 @@ from contracts.compiler.columns import Values
 from contracts.compiler.timestamps import MAX_US, MIN_US
 from contracts.compiler.values import CANONICAL_JSON
 from contracts.spec.model import Contract
+from contracts.units import DAY_US, HOUR_US
 
 # How far a client's clock may be from the collector's before window_time is taken from the collector's.
-MAX_BEHIND_US = 30 * 86_400 * 1_000_000
-MAX_AHEAD_US = 3_600 * 1_000_000
+MAX_BEHIND_US = 30 * DAY_US
+MAX_AHEAD_US = HOUR_US
 _NULL_RANK = b"\1"
 
 

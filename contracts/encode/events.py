@@ -22,7 +22,6 @@ import pyarrow.compute as pc
 import xxhash
 
 from contracts.compiler.rows import canonical_values
-from contracts.compiler.values import CANONICAL_JSON
 from contracts.spec.destination import CONSENT_COLUMN, Condition, Destination, Placement
 from contracts.spec.model import ColumnType, Contract
 from contracts.spec.source import plain_text
@@ -136,12 +135,6 @@ class EventEncoder:
 def event_digest(event: bytes) -> bytes:
     """What events are compared by: the hash of their JSON with sorted keys; 16 bytes."""
     return xxhash.xxh3_128_digest(event)
-
-
-def canonical_event(event: Any, like: bytes) -> bytes:
-    """An event that somebody gives back, in the form that it was sent in: without top-level fields that ``like`` has not."""
-    sent = msgspec.json.decode(like)
-    return CANONICAL_JSON.encode({name: value for name, value in event.items() if name in sent})
 
 
 def _choices(consent: pa.ChunkedArray) -> list[dict[str, bool | None]]:

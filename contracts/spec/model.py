@@ -35,8 +35,6 @@ FORMATS = {
     "uri": r"^[a-zA-Z][a-zA-Z0-9+.-]*:[^\s]*$",
 }
 
-Accept = Literal["text", "epoch", "no_zone"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Column:

@@ -160,10 +160,6 @@ class Project:
             raise ConfigurationError(f"destination {path}:\n  - " + "\n  - ".join(problems))
         return destination, contract
 
-    def destination_names(self) -> list[str]:
-        """Names of the project's own destinations and of those that ship with the code."""
-        return _names((*self.destinations, BUILT_IN_DESTINATIONS))
-
     def _source_path(self, name_or_path: str) -> Path:
         return _named("source", name_or_path, self.sources)
 

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 from cli.console import LEDGER_COLUMNS, balance, ledger_cells, progress, stdout, table
-from cli.deadletter import find_letters, first_violation, short_position, where
 from contracts.spec.project import Project
 from examples.webshop.generate import main as generate
 from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
+from operations.deadletters import find_letters, first_violation, short_position
 from pipelines.ingest.files import ingest_files
 from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport
@@ -79,7 +79,7 @@ def _show(reports: list[IngestReport]) -> None:
 def _explain(lake: Lake) -> str:
     """Show three; gives the id of the first."""
     stdout.print("\nThree of the dead letters, explained:", style="bold")
-    letters = [letter for source, code in EXPLAINED for letter in find_letters(lake, where(source, code), 1)]
+    letters = [letter for source, code in EXPLAINED for letter in find_letters(lake, source, code, limit=1)]
     rows = [
         (x["dead_letter_id"][:12], f"{x['source']} {short_position(x['position'])}", x["code"], first_violation(x)) for x in letters
     ]

@@ -21,7 +21,6 @@ from contracts.errors import ConfigurationError
 from contracts.spec.source import SourceSpec
 from lake.formats import Bookmark, format_for
 from lake.location import Lake
-from lake.objects import put_if_absent
 from lake.storage import is_object, local_path, storage_of
 from lake.storage.inputs import object_inputs
 
@@ -270,7 +269,7 @@ def _index(lake: Lake, spec: SourceSpec, uri: str, name: str, copied: _Copied, c
     # With its time, so that another lake that takes this file in knows when it was received.
     lake.storage.upload(copy, lake.at_key(path), copied.mtime_us)
     index = _index_path(lake, spec.name, digest)
-    if put_if_absent(lake, index, json.dumps(asdict(raw_file), indent=1).encode()):
+    if lake.storage.put_if_absent(index, json.dumps(asdict(raw_file), indent=1).encode()):
         return Landing(uri, "landed", raw_file)
     known = find_raw_file(lake, spec.name, digest)  # another run was faster; its place is the one that counts
     assert known is not None

@@ -24,7 +24,6 @@ import xxhash
 
 from contracts.errors import ConfigurationError
 from lake.location import Lake
-from lake.objects import put_if_absent
 from lake.storage import storage_of
 
 MERGE_AT = 64
@@ -161,7 +160,7 @@ class PartitionLog:
         pieces = _uncovered(covered, start, end)
         for piece in pieces:
             part = [m for m in messages if piece[0] <= m.offset < piece[1]]
-            if put_if_absent(self._lake, f"{self._folder}/{_name(piece)}", self._encode(piece, part)):
+            if self._lake.storage.put_if_absent(f"{self._folder}/{_name(piece)}", self._encode(piece, part)):
                 landed += len(part)
         if len(covered) + len(pieces) >= self._merge_at:
             self._merge()
@@ -257,7 +256,7 @@ class PartitionLog:
         fastavro.writer(out, _SCHEMA, [], codec="zstandard", sync_marker=_sync_marker(joined.log), metadata=_metadata(joined))
         for part, (_, begin) in zip(parts, headers, strict=True):
             out.write(part[begin:])
-        put_if_absent(self._lake, f"{self._folder}/{_name(joined.covers)}", out.getvalue())
+        self._lake.storage.put_if_absent(f"{self._folder}/{_name(joined.covers)}", out.getvalue())
         self._lake.storage.map(self._lake.storage.delete, paths)
 
 

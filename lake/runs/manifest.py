@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from contracts.units import utc_text
 from contracts.version import VERSION
 from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
@@ -190,7 +191,7 @@ def write_started(lake: Lake, run_id: str, started: datetime, source: str, pipel
     """Note that a run began, and where. source: what it reads, or the destination that it writes to."""
     note = {
         "run_id": run_id,
-        "started_at": _text(started),
+        "started_at": utc_text(started, "milliseconds"),
         "pipeline": pipeline,
         "source": source,
         "pid": os.getpid(),
@@ -268,8 +269,4 @@ def encoded(document: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    return _text(value) if isinstance(value, datetime) else asdict(value)
-
-
-def _text(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return utc_text(value, "milliseconds") if isinstance(value, datetime) else asdict(value)

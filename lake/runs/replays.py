@@ -17,8 +17,8 @@ from enum import StrEnum
 from typing import Any
 
 from contracts.errors import ConfigurationError
+from contracts.units import utc_text
 from lake.location import Lake
-from lake.objects import put_if_absent
 
 FOLDER = "_replays"
 Range = tuple[int, int]
@@ -150,10 +150,10 @@ def add_event(
         if check:
             check(replays(lake, known))
         number = known[-1].number + 1 if known else 1
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        now = utc_text(datetime.now(UTC), "milliseconds")
         event = Event(number, name, step, now, _who(), details)
         document = json.dumps(event.__dict__, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
-        if put_if_absent(lake, lake.at_key(f"{FOLDER}/{number:08d}.json"), document):
+        if lake.storage.put_if_absent(lake.at_key(f"{FOLDER}/{number:08d}.json"), document):
             return event
 
 

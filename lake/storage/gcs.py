@@ -22,6 +22,7 @@ from random import uniform
 from typing import Any, BinaryIO, cast
 
 from contracts.errors import ComponentDownError, ConfigurationError
+from contracts.units import SECOND_US
 from lake.storage.base import A, B, StoredFile
 from lake.storage.local import unshared_name
 
@@ -333,7 +334,7 @@ class _ObjectReader(io.RawIOBase):
 def modified_us(blob: Any) -> int:
     """When an object's content was made, microseconds: as its metadata say, else when it was put there."""
     told = (blob.metadata or {}).get(MODIFIED, "")
-    return int(told) if told.isdecimal() else round(blob.time_created.timestamp() * 1_000_000)
+    return int(told) if told.isdecimal() else round(blob.time_created.timestamp() * SECOND_US)
 
 
 def _split(location: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from contracts.units import DAY_US, SECOND_US
 from lake.tables.data_files import read_columns
 from lake.tables.fold import GRID_S
 from lake.tables.iceberg import PublishedFile
@@ -20,7 +21,6 @@ from lake.tables.swap import in_ranges
 
 Range = tuple[int, int]
 Ints = npt.NDArray[np.int64]
-_DAY_US = 86_400_000_000
 _COLUMNS = ("_window_time", "_row_hash", "_source", "_raw_file", "_position")
 
 
@@ -64,7 +64,7 @@ def compare(before: Sequence[PublishedFile], after: Sequence[PublishedFile], ran
 
 def _days(ranges: Sequence[Range]) -> Iterator[Range]:
     for low, high in ranges:
-        edges = [low, *range((low // _DAY_US + 1) * _DAY_US, high, _DAY_US), high]
+        edges = [low, *range((low // DAY_US + 1) * DAY_US, high, DAY_US), high]
         yield from pairwise(edges)
 
 
@@ -91,7 +91,7 @@ def _codes(before: pa.Table, after: pa.Table, key: str) -> Ints:
     """A number per distinct key and cell, of the rows before and then after."""
     ids = pa.concat_arrays([t.column(key).cast(pa.string()).combine_chunks() for t in (before, after)]).dictionary_encode()
     times = np.concatenate([t.column("_window_time").cast(pa.int64()).to_numpy() for t in (before, after)])
-    cells, cell = np.unique(times // (GRID_S * 1_000_000), return_inverse=True)
+    cells, cell = np.unique(times // (GRID_S * SECOND_US), return_inverse=True)
     codes: Ints = ids.indices.to_numpy(zero_copy_only=False).astype(np.int64) * max(len(cells), 1) + cell.ravel()
     return codes
 

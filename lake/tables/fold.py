@@ -20,6 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from contracts.units import SECOND_US
+
 GRID_S = 60
 _ORDER = ("_rank", "_fingerprint", "_row_hash", "_source", "_raw_file", "_position", "_window_time")
 _MODULUS = 2**128
@@ -48,7 +50,7 @@ def fold_rows(tables: Sequence[pa.Table], key: str) -> Folded:
     codes = _codes(rows.column(key))
     repeated = _repeated(codes)
     if repeated.any():
-        cells = rows.column("_window_time").cast(pa.int64()).to_numpy() // (GRID_S * 1_000_000)
+        cells = rows.column("_window_time").cast(pa.int64()).to_numpy() // (GRID_S * SECOND_US)
         codes[repeated] = np.unique(np.column_stack((codes, cells))[repeated], axis=0, return_inverse=True)[1].ravel()
         repeated[repeated] = _repeated(codes[repeated])
     losers = won = rows.slice(0, 0)

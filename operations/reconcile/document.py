@@ -8,24 +8,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from contracts.compiler.timestamps import us_to_datetime
 from contracts.encode.events import FILTERED
 from contracts.spec.destination import Destination
 from contracts.spec.model import Contract
+from contracts.units import MINUTE_US, us_text, utc_text
 from operations.reconcile.causes import Commands
 from operations.reconcile.classes import ALARMS, CLASSES, DELIVERED, DIFFERENT, EXTRA, WITHHELD
 from operations.reconcile.compare import NO_TIME
 from operations.reconcile.judge import Group, Judgement
-from operations.reconcile.rows import MINUTE_US, RangeRows, RowIndex
+from operations.reconcile.rows import RangeRows, RowIndex
 
 _STEPS = (1, 5, 15, 60, 360, 1440)  # minutes
 _MOST_WINDOWS = 200
 _QUIET = (DELIVERED, WITHHELD, FILTERED)
-
-
-def moment(us: int) -> str:
-    """A time as people read it."""
-    return us_to_datetime(us).isoformat(timespec="auto").replace("+00:00", "Z")
 
 
 def classes_of(judgement: Judgement) -> dict[str, int]:
@@ -94,21 +89,16 @@ class Samples:
         columns = [self._key, "_window_time", *([self._type] if self._type else [])]
         found = self._rows.read(file, columns).slice(number, 1).to_pylist()[0]
         kind = found[self._type] if self._type else None
-        return self._shown(str(found[self._key]), moment_of(found["_window_time"]), kind)
+        return self._shown(str(found[self._key]), utc_text(found["_window_time"]), kind)
 
     def _stranger(self, place: int) -> dict[str, Any]:
         strangers = self._strangers
         us = int(strangers.times[place])
-        return self._shown(strangers.ids[place].as_py(), None if us == NO_TIME else moment(us), strangers.types[place])
+        return self._shown(strangers.ids[place].as_py(), None if us == NO_TIME else us_text(us), strangers.types[place])
 
     def _shown(self, event_id: str, time: str | None, kind: Any) -> dict[str, Any]:
         shown = event_id if self._reveal else hashlib.sha256(event_id.encode("utf-8", "surrogatepass")).hexdigest()[:12]
         return {"id": shown, "window_time": time, "event_type": None if kind is None else str(kind)}
-
-
-def moment_of(time: Any) -> str:
-    """An aware time as people read it."""
-    return str(time.isoformat()).replace("+00:00", "Z")
 
 
 def windows_of(judgement: Judgement, index: RowIndex, start_us: int, end_us: int) -> tuple[int, list[dict[str, Any]]]:
@@ -124,7 +114,8 @@ def windows_of(judgement: Judgement, index: RowIndex, start_us: int, end_us: int
             counts[group.kind] += np.bincount(_within(place, number), minlength=number)
     shown = np.flatnonzero(sum(counts[name] for name in CLASSES if name not in _QUIET))
     return step, [
-        {"from": moment(start_us + int(at) * step * MINUTE_US), **{name: int(counts[name][at]) for name in CLASSES}} for at in shown
+        {"from": us_text(start_us + int(at) * step * MINUTE_US), **{name: int(counts[name][at]) for name in CLASSES}}
+        for at in shown
     ]
 
 
@@ -138,7 +129,7 @@ def header(destination: Destination, start_us: int, end_us: int, index: RowIndex
     return {
         "destination": destination.name,
         "dataset": destination.dataset,
-        "range": {"start": moment(start_us), "end": moment(end_us)},
+        "range": {"start": us_text(start_us), "end": us_text(end_us)},
         "rows": len(index),
         "ids": judgement.ids,
         "ids_at_destination": _there(judgement),

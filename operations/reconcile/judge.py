@@ -9,6 +9,7 @@ import numpy as np
 
 from contracts.encode.events import FILTERED
 from contracts.spec.model import Contract
+from contracts.units import DAY_US
 from lake.location import Lake
 from operations.reconcile.classes import (
     AFTER_EXPORT,
@@ -37,7 +38,7 @@ from operations.reconcile.rows import GOES, Bools, Ints, RangeRows, RowIndex
 from transforms.deliver.table import Digests
 
 _AHEAD = "ahead"
-_NEAR_US = 86_400_000_000  # rows of one id and cell of time are much closer (see lake/tables/fold.py)
+_NEAR_US = DAY_US  # rows of one id and cell of time are much closer (see lake/tables/fold.py)
 _NONE: Ints = np.empty(0, dtype=np.int64)
 
 

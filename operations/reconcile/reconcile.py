@@ -12,20 +12,19 @@ from contracts.errors import ConfigurationError
 from contracts.spec.destination import Destination
 from contracts.spec.model import Contract
 from contracts.spec.project import Project
+from contracts.units import DURATION_UNITS, SECOND_US, us_text
 from lake.location import Lake
 from lake.runs.progress import Progress, Report
 from lake.tables.iceberg import published_files
 from operations.reconcile.causes import Commands
 from operations.reconcile.compare import Comparison
-from operations.reconcile.document import Samples, alarms_of, causes_of, classes_of, header, moment, windows_of
+from operations.reconcile.document import Samples, alarms_of, causes_of, classes_of, header, windows_of
 from operations.reconcile.export import Export, Fields
 from operations.reconcile.file_export import FileExport
 from operations.reconcile.judge import Judge
 from operations.reconcile.options import ReconcileOptions
 from operations.reconcile.rows import RangeRows, RowIndex, time_columns
 from operations.reconcile.url_export import UrlExport, spans_of
-
-_MICROS = 1_000_000
 
 
 def reconcile(options: ReconcileOptions, project: Project, lake: Lake, report: Report) -> dict[str, Any]:
@@ -53,7 +52,7 @@ def reconcile(options: ReconcileOptions, project: Project, lake: Lake, report: R
         _check_url(destination)
     settle_s = destination.limits.queue_age_s if options.settle is None else options.settle
     as_of_us = given.as_of_us if given else time.time_ns() // 1_000
-    young_us = as_of_us - round(settle_s * _MICROS)
+    young_us = as_of_us - round(settle_s * SECOND_US)
 
     table = f"validated.{contract.name}"
     index = _index(lake, table, rows, young_us, report)
@@ -66,7 +65,7 @@ def reconcile(options: ReconcileOptions, project: Project, lake: Lake, report: R
     judge = Judge(lake, table, contract, destination.name, export.as_of_us, young_us)
     judgement = judge.judge(rows, index, comparison)
 
-    commands = Commands(options.destination, moment(rows.start_us), moment(rows.end_us), _duration(settle_s))
+    commands = Commands(options.destination, us_text(rows.start_us), us_text(rows.end_us), _duration(settle_s))
     samples = Samples(rows, index, judgement, destination, contract, options.samples, options.reveal)
     causes = causes_of(judgement, commands, samples)
     step, windows = windows_of(judgement, index, rows.start_us, rows.end_us)
@@ -76,7 +75,7 @@ def reconcile(options: ReconcileOptions, project: Project, lake: Lake, report: R
         **header(destination, rows.start_us, rows.end_us, index, judgement),
         "export": {
             "from": export.told,
-            "as_of": moment(export.as_of_us),
+            "as_of": us_text(export.as_of_us),
             "events": counts["events"],
             "repeated": counts["repeated"],
             "of_other_ranges": counts["other_times"] + judgement.elsewhere,
@@ -114,7 +113,7 @@ def _spans(
     """Which times of the export to read; all where an event of the range has no time that it could be found by."""
     if index.untimed or not time_columns(destination, contract):
         return None
-    return spans_of(rows.start_us, rows.end_us, index.hours, margin_s * _MICROS)
+    return spans_of(rows.start_us, rows.end_us, index.hours, margin_s * SECOND_US)
 
 
 def _us(milliseconds: int | None) -> int | None:
@@ -122,7 +121,7 @@ def _us(milliseconds: int | None) -> int | None:
 
 
 def _duration(seconds: float) -> str:
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+    for unit, size in DURATION_UNITS.items():
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:g}{unit}"
     return f"{seconds:g}s"

@@ -18,12 +18,11 @@ from contracts.compiler.values import CANONICAL_JSON
 from contracts.encode.events import EventEncoder, event_digest
 from contracts.spec.destination import Destination
 from contracts.spec.model import ColumnType, Contract
+from contracts.units import HOUR_US, MINUTE_US
 from lake.tables.data_files import read_columns, with_schema
 from lake.tables.iceberg import PublishedFile
 from transforms.deliver.table import Digests, digests
 
-HOUR_US = 3_600_000_000
-MINUTE_US = 60_000_000
 GOES = 0  # the code of the reason "" of rows that may leave
 TIME_FIELDS = ("originalTimestamp", "timestamp")  # an event's own time: the first of these that it has
 _SLICE_ROWS = 5_000

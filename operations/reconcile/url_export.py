@@ -10,11 +10,11 @@ import httpx
 import msgspec
 import numpy as np
 
-from contracts.compiler.timestamps import us_to_datetime
 from contracts.errors import ComponentDownError, ConfigurationError
 from contracts.spec.destination import Destination
+from contracts.units import HOUR_US, us_text
 from operations.reconcile.export import Exported, Fields
-from operations.reconcile.rows import HOUR_US, Ints
+from operations.reconcile.rows import Ints
 from transforms.deliver.http.answers import Answer, Fate, failure_of, fate_of
 from transforms.deliver.http.dialects import dialect_of
 from transforms.deliver.http.waits import asked_wait_s, backoff_s
@@ -76,7 +76,7 @@ class UrlExport:
     def _span(self, http: httpx.Client, span: _Span | None) -> Iterator[list[Exported]]:
         asked: dict[str, str] = {"limit": str(_PAGE_ROWS)}
         if span is not None:
-            asked |= {"start": _iso(span[0]), "end": _iso(span[1])}
+            asked |= {"start": us_text(span[0], "microseconds"), "end": us_text(span[1], "microseconds")}
         met: set[str] = set()
         while True:
             body, cursor = self._page(http, self._url.copy_merge_params(asked))
@@ -137,7 +137,3 @@ class UrlExport:
             raise ConfigurationError(f"{self._where}: it does not take the write key (HTTP {answer.status}); check credentials:")
         if fate_of(answer.status) not in (Fate.RETRY, Fate.THROTTLED):
             raise ConfigurationError(f"{self._where}: HTTP {answer.status}; check export:, or give files with --export")
-
-
-def _iso(us: int) -> str:
-    return us_to_datetime(us).isoformat(timespec="microseconds").replace("+00:00", "Z")

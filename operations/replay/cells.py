@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.spec.model import ColumnType, Contract
+from contracts.units import utc_text
 
 MASKED = "(masked)"
 
@@ -41,7 +42,7 @@ class Masked:
 def json_value(value: Any) -> Any:
     """A value of a row as JSON can hold it; times as ISO 8601."""
     if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
+        return utc_text(value)
     if isinstance(value, date | Decimal):
         return str(value) if isinstance(value, Decimal) else value.isoformat()
     if isinstance(value, list):  # a map's pairs

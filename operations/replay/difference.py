@@ -16,6 +16,7 @@ from pyiceberg.expressions import EqualTo
 
 from contracts.codes import Code
 from contracts.spec.project import Project
+from contracts.units import SECOND_US, us_text
 from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
 from lake.raw.positions import Ints
@@ -28,7 +29,7 @@ from lake.tables.swap import files_at
 from operations.replay.cells import Masked
 from operations.replay.states import Place, State, is_published, states_of
 from operations.replay.tally import KEY, Tally
-from pipelines.replay.plan import dataset_of, moment
+from pipelines.replay.plan import dataset_of
 
 _RUNS_LOOKED_AT = 20
 
@@ -54,13 +55,13 @@ def difference(lake: Lake, project: Project, name: str, *, samples: int = 5, rep
     promoted = is_published(lake, replay)
     live, rebuilt = states_of(lake, replay, promoted=promoted)
     base = None if promoted else files_at(lake.load(replay.table), replay.tag("base"), replay.ranges)
-    tally = Tally(replay.spec["window_s"] * 1_000_000, Masked.of(contract), samples, base)
+    tally = Tally(replay.spec["window_s"] * SECOND_US, Masked.of(contract), samples, base)
     total = sum(high - low for low, high in replay.ranges)
     for block in compare(live.files, rebuilt.files, replay.ranges, KEY):
         tally.add(block)
         if report:
             done = sum(min(block.to_us, high) - low for low, high in replay.ranges if low < block.to_us)
-            report(Progress("compare", done, total, moment(block.from_us)))
+            report(Progress("compare", done, total, us_text(block.from_us)))
     return {
         **_header(lake, replay, live, rebuilt, promoted=promoted),
         **tally.document(total),
@@ -81,7 +82,7 @@ def _header(lake: Lake, replay: Replay, live: State, rebuilt: State, *, promoted
         "dataset": replay.dataset,
         "step": str(replay.step),
         **_standing(replay, promoted=promoted),
-        "ranges": [[moment(low), moment(high)] for low, high in replay.ranges],
+        "ranges": [[us_text(low), us_text(high)] for low, high in replay.ranges],
         "window_s": replay.spec["window_s"],
         "branch": replay.branch,
         "snapshots": refs,

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from contracts.units import us_text
 from lake.raw.positions import Ints
 from lake.tables.data_files import PROVENANCE_KEY, newer_rows, provenance_keys, read_columns, whole_rows
 from lake.tables.diff import Block
@@ -20,7 +21,6 @@ from lake.tables.fold import add_hashes, content_hash
 from lake.tables.iceberg import PublishedFile
 from operations.replay.cells import Masked, differing, json_value
 from operations.replay.states import Place
-from pipelines.replay.plan import moment
 
 KEY = "event_id"
 KINDS = ("added", "removed", "changed")
@@ -102,8 +102,8 @@ class Tally:
 
     def _window_line(self, start: int, window: _Window) -> dict[str, Any]:
         return {
-            "from": moment(start * self.window_us),
-            "to": moment((start + 1) * self.window_us),
+            "from": us_text(start * self.window_us),
+            "to": us_text((start + 1) * self.window_us),
             "live_rows": window.rows[0],
             "replay_rows": window.rows[1],
             **window.counts,

@@ -24,6 +24,7 @@ from contracts.errors import ConfigurationError
 from contracts.spec.destination import Destination
 from contracts.spec.model import Contract
 from contracts.spec.project import Project
+from contracts.units import SECOND_US
 from lake.location import Lake
 from lake.raw.segments import LogId
 from lake.receipts.receipts import REFUSED, Counts, lane_folder, lane_receipts, list_receipts
@@ -202,11 +203,11 @@ def _table(
 
 def _refuse_beside(options: DeliverOptions, lake: Lake, destination: Destination, run_id: str) -> None:
     """Two runs at once would not know of each other's requests, and could bring rows of one user in any order."""
-    now_us = time.time() * 1e6
+    now_us = time.time() * SECOND_US
     heard = {
         state.run_id
         for state in read_states(lake, destination.name)
-        if state.run_id != run_id and state.state != ENDED and now_us - state.updated_us < SILENT_S * 1e6
+        if state.run_id != run_id and state.state != ENDED and now_us - state.updated_us < SILENT_S * SECOND_US
     }
     rivals = {rival for rival in heard if _goes_on(lake, rival)}
     if rivals and options.requests_per_s is None:

@@ -16,6 +16,7 @@ import apache_beam as beam
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from contracts.spec.source import SourceSpec
+from contracts.units import SECOND_US
 from lake.ledger.ledger import LedgerEntry, frontier, log_ledger
 from lake.location import Lake
 from lake.raw.segments import LogId, landed_up_to
@@ -36,7 +37,6 @@ from transforms.readers.progress import PartitionProgress, ReaderProgress
 
 _LOOK_EVERY_S = 2.0
 _STREAM_WINDOW_S, _BOUNDED_WINDOW_S = 60, 3_600
-_MICROS = 1_000_000
 
 
 class TopicOptions(Protocol):
@@ -127,8 +127,8 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
     begin(graph, clock)
     partitions = plan_partitions(options, cluster, topics, lambda log: frontier(lake, spec, log))
     bounds = {
-        "bound_us": None if options.watermark_bound is None else options.watermark_bound * _MICROS,
-        "idle_us": None if options.idle_timeout is None else options.idle_timeout * _MICROS,
+        "bound_us": None if options.watermark_bound is None else options.watermark_bound * SECOND_US,
+        "idle_us": None if options.idle_timeout is None else options.idle_timeout * SECOND_US,
     }
     source = kafka_source(options, connection, topic, partitions, job, f"headrace-{spec.name}", **bounds)
 

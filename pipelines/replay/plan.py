@@ -11,6 +11,7 @@ from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract
 from contracts.spec.project import Project
 from contracts.spec.source import SourceSpec
+from contracts.units import SECOND_US, us_text
 from lake.location import Lake
 from lake.runs.manifest import recent_runs
 from pipelines.replay.options import ReplayOptions
@@ -54,7 +55,7 @@ class ReplayPlan:
     @property
     def windows(self) -> int:
         """How many windows are rebuilt."""
-        return sum((high - low) // (self.window_s * 1_000_000) for low, high in self.ranges)
+        return sum((high - low) // (self.window_s * SECOND_US) for low, high in self.ranges)
 
     @property
     def records(self) -> int:
@@ -90,13 +91,8 @@ class ReplayPlan:
         }
 
 
-def moment(us: int) -> str:
-    """A time as people read it."""
-    return datetime.fromtimestamp(us / 1_000_000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
 def _texts(span: Range) -> list[str]:
-    return [moment(us) for us in span]
+    return [us_text(us, "seconds") for us in span]
 
 
 def dataset_of(project: Project, dataset: str, sources: Sequence[str]) -> tuple[tuple[SourceSpec, ...], Contract]:
@@ -196,6 +192,6 @@ def _exceeded(plan: ReplayPlan, project: Project) -> list[str]:
     if plan.windows > windows:
         told.append(f"it rebuilds {plan.windows:,} windows, more than maxWindows {windows:,}")
     oldest = min((low for low, _ in plan.ranges), default=None)
-    if oldest is not None and oldest < (datetime.now(UTC).timestamp() - age_s) * 1_000_000:
-        told.append(f"it goes back to {moment(oldest)}, further than maxAge {limits['maxAge']}")
+    if oldest is not None and oldest < (datetime.now(UTC).timestamp() - age_s) * SECOND_US:
+        told.append(f"it goes back to {us_text(oldest)}, further than maxAge {limits['maxAge']}")
     return told

@@ -17,6 +17,7 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThanOrEqual, LessThan
 
 from contracts.spec.source import SourceSpec
+from contracts.units import SECOND_US
 from lake.ledger.outcomes import Outcome
 from lake.location import Lake
 from lake.raw.files import raw_files
@@ -31,7 +32,7 @@ _STRETCH_BYTES = 32 << 20
 
 def whole_windows(start_us: int, end_us: int, window_s: int) -> Range:
     """The range widened to whole windows."""
-    window_us = window_s * 1_000_000
+    window_us = window_s * SECOND_US
     return start_us // window_us * window_us, -(-end_us // window_us) * window_us
 
 
@@ -48,7 +49,7 @@ def merged_ranges(ranges: Sequence[Range]) -> tuple[Range, ...]:
 
 def windows_of_rows(lake: Lake, tables: Sequence[str], condition: BooleanExpression, window_s: int) -> tuple[Range, ...]:
     """The windows of the rows that fit, as ranges."""
-    window_us = window_s * 1_000_000
+    window_us = window_s * SECOND_US
     starts: set[int] = set()
     for name in tables:
         try:

@@ -159,9 +159,9 @@ def test_payload_keys_are_no_markup_and_ids_are_hidden(tmp_path: Path) -> None:
 
 
 def test_revealed_bytes_cannot_steer_the_terminal() -> None:
-    from cli.deadletter import printable
+    from cli.console import printable
 
-    assert printable(b"a\x1b[2J\r\xff\n\xc3\xbc\xe2\x80\xae") == "a\\x1b[2J\\r\\xff\nü\\u202e"
+    assert printable(b"a\x1b[2J\r\xff\n\xc3\xbc\xe2\x80\xae", keep="\n\t") == "a\\x1b[2J\\r\\xff\nü\\u202e"
 
 
 def test_a_reader_that_goes_away_is_no_error(lake: Path) -> None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from cli.deadletter import deadletter, short_position
+from cli.deadletter import deadletter
 from cli.lake import lake as lake_verbs
 from cli.status import status
 from contracts.spec.project import Project
@@ -30,6 +30,7 @@ from lake.runs.submission import Attempt, record_ending, record_submission
 from lake.tables import expire
 from lake.tables.iceberg import DEAD_LETTERS, published_files
 from lake.tables.publish import fold_range, publish
+from operations.deadletters import short_position
 from pipelines.ingest.graph import IngestGraph
 from transforms.decode.decode import RecordDecoder
 from transforms.read.messages import MessageBatch

@@ -15,11 +15,10 @@ import pytest
 
 from contracts.errors import ComponentDownError, ConfigurationError
 from lake.location import Lake
-from lake.objects import put_if_absent
 from lake.raw.files import expand_inputs
 from lake.storage import Storage, storage_of
+from lake.storage.file_io import GcsFileIO
 from lake.storage.gcs import READ_BYTES, GcsStorage, gcs_storage
-from lake.storage.iceberg import GcsFileIO
 from tests.support.gcs import FAULTS, STATUSES, FaultyProxy, faulty, make_bucket
 
 ODD = "a b/ü#?%&=+.txt"
@@ -120,8 +119,8 @@ def test_a_lake_is_there_once_it_was_made(place: str, tmp_path: Path) -> None:
     lake.create()
     lake.create()
     assert lake.exists() and not Lake.at(f"{place}/my", lake.catalog_url).exists()
-    assert put_if_absent(lake, lake.at_key("raw/x"), b"one")
-    assert not put_if_absent(lake, lake.at_key("raw/x"), b"two")
+    assert lake.storage.put_if_absent(lake.at_key("raw/x"), b"one")
+    assert not lake.storage.put_if_absent(lake.at_key("raw/x"), b"two")
     assert pickle.loads(pickle.dumps(lake)).storage.read(lake.at_key("raw/x")) == b"one"
 
 

@@ -19,7 +19,6 @@ from lake.raw.files import (
     expand_inputs,
     find_raw_file,
     land_file,
-    put_if_absent,
     raw_files,
     reader_id,
 )
@@ -208,8 +207,8 @@ def test_all_patterns_that_find_nothing_are_named(tmp_path: Path) -> None:
 
 def test_put_if_absent_writes_once(lake: Lake) -> None:
     path = lake.raw / "x.json"
-    assert put_if_absent(lake, path, b"one")
-    assert not put_if_absent(lake, path, b"two")
+    assert lake.storage.put_if_absent(str(path), b"one")
+    assert not lake.storage.put_if_absent(str(path), b"two")
     assert path.read_bytes() == b"one"
     assert files_in(lake.temporary) == []
 

@@ -1,0 +1,59 @@
+"""Where runs stand that read logs and go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from contracts.errors import ConfigurationError
+from contracts.spec.project import Project
+from contracts.units import SECOND_US
+from lake.ledger.logs import LogState, log_states, newest_window_time
+from lake.location import Lake
+from lake.raw.segments import logs_of
+from lake.runs.manifest import RunSummary
+from lake.runs.submission import read_submission
+from pipelines.deliver.options import PIPELINE
+
+SUBMITTED = "submitted"  # to a cluster, which knows more: headrace job status
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """Where a run stands that reads logs and goes on. newest_row_age_s: now less the latest ``_window_time`` of its source."""
+
+    run_id: str
+    source: str
+    table: str
+    logs: list[LogState]
+    newest_row_age_s: float | None
+
+
+def as_submitted(lake: Lake, run: RunSummary) -> RunSummary:
+    """With the state of a run that goes on on a cluster: the process that submitted it has long ended."""
+    submission = read_submission(lake, run.run_id) if run.state != "finished" else None
+    if submission is None:
+        return run
+    return replace(run, state=submission.ended.how if submission.ended else SUBMITTED)
+
+
+def streaming(lake: Lake, runs: Sequence[RunSummary]) -> list[RunSummary]:
+    """Runs without an end whose source has logs; of each source the newest, since logs are a source's, not a run's."""
+    found: dict[str, RunSummary] = {}
+    for run in runs:
+        if run.ledger is None and run.pipeline != PIPELINE and run.source not in found and logs_of(lake, run.source):
+            found[run.source] = run
+    return list(found.values())
+
+
+def stream_state(lake: Lake, project: Project, run: RunSummary) -> StreamState | str:
+    """Where it stands, or why that cannot be told."""
+    try:
+        spec, contract = project.source(run.source)
+    except ConfigurationError as error:
+        return str(error)
+    name = f"validated.{contract.name}"
+    newest = newest_window_time(lake, run.source, name)
+    age = None if newest is None else round(time.time() - newest / SECOND_US, 3)
+    return StreamState(run.run_id, run.source, name, log_states(lake, spec, name), age)
