@@ -17,6 +17,7 @@ from open_data_contract_standard.model import CustomProperty, OpenDataContractSt
 from pydantic import ValidationError
 
 from contracts.errors import ConfigurationError
+from contracts.spec.documents import refuse
 from contracts.spec.model import FORMATS, Column, ColumnType, Contract, EventTimeRule
 from contracts.spec.rules import Compare, RequireWhen, Rule, parse_rule
 
@@ -35,6 +36,7 @@ _TYPES = {
     ("object", "map<string,boolean>"): ColumnType.BOOLEAN_MAP,
 }
 _LISTABLE = {ColumnType.STRING, ColumnType.INTEGER, ColumnType.BOOLEAN}  # whose values a rule can list
+_TEXT_OPTIONS = ("minLength", "maxLength", "pattern", "format")
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
 
 
@@ -55,8 +57,8 @@ def load_contract(path: Path) -> Contract:
         raise ConfigurationError(f"contract {path}: cannot be read as YAML: {type(error).__name__}") from None
     problems_found: list[str] = []
     contract = _compile(document, problems_found)
-    if problems_found or contract is None:
-        raise ConfigurationError(f"contract {path}:\n  - " + "\n  - ".join(problems_found))
+    refuse(f"contract {path}", problems_found)
+    assert contract is not None
     return contract
 
 
@@ -97,8 +99,8 @@ def _compile(document: OpenDataContractStandard, problems: list[str]) -> Contrac
         rules=tuple(rules),
         description=(document.description.purpose or "") if document.description else "",
     )
-    problems += _check(contract)
-    problems += _check_computed(contract)
+    for check in (_check_values, _check_columns, _check_types, _check_computed):
+        problems += check(contract)
     return contract
 
 
@@ -113,8 +115,8 @@ def _check_computed(contract: Contract) -> Iterable[str]:
         yield f"eventId.column: {event_id.name} must be required, or be computed from other columns (eventId.from)"
 
 
-def _check(contract: Contract) -> Iterable[str]:  # noqa: PLR0912 - one per part
-    """Whether the parts fit together."""
+def _check_values(contract: Contract) -> Iterable[str]:
+    """Whether each part is one that is known."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", contract.name):
         yield f"name: {contract.name!r} is not lower snake_case"
     if not re.fullmatch(r"[1-9]\d*(\.\d+){0,2}", contract.version):
@@ -125,6 +127,10 @@ def _check(contract: Contract) -> Iterable[str]:  # noqa: PLR0912 - one per part
         yield f"unknownFields.policy: {contract.unknown_policy!r}; expected keep, drop or reject"
     if (contract.unknown_policy == "keep") != bool(contract.unknown_column):
         yield "unknownFields: the policy keep needs a column, the others have none"
+
+
+def _check_columns(contract: Contract) -> Iterable[str]:
+    """Whether the columns that are named are there."""
     used: dict[str, tuple[str | None, ...]] = {
         "eventId.column": (contract.event_id,),
         "eventId.from": contract.event_id_from,
@@ -139,6 +145,10 @@ def _check(contract: Contract) -> Iterable[str]:  # noqa: PLR0912 - one per part
         used["eventTime"] = (contract.event_time.column, contract.event_time.original, contract.event_time.sent)
     for where, names in used.items():
         yield from (f"{where}: no column {n!r}" for n in names if n is not None and n not in contract.by_name)
+
+
+def _check_types(contract: Contract) -> Iterable[str]:
+    """Whether the columns that are named have a type that fits."""
     times = contract.event_time
     typed: tuple[tuple[str, tuple[str | None, ...], set[ColumnType]], ...] = (
         ("windowTime", contract.window_time, {ColumnType.TIMESTAMP}),
@@ -163,50 +173,19 @@ def _check(contract: Contract) -> Iterable[str]:  # noqa: PLR0912 - one per part
 
 def _column(prop: SchemaProperty, problems: list[str]) -> Column:
     name = prop.name or "?"
-    extra = _custom(prop.customProperties, _COLUMN_KEYS, f"column {name}", problems)
-    options: dict[str, Any] = dict(prop.logicalTypeOptions or {})
-    logical = prop.logicalType or "string"
-    default_physical = {"integer": "int64", "number": "double", "object": "json", "array": "json"}.get(logical, logical)
-    physical = (prop.physicalType or default_physical).replace(" ", "")
-    precision, scale = 0, 0
-    decimal = _DECIMAL.fullmatch(physical)
-    column_type = _TYPES.get((logical, physical))
-    if logical == "number" and decimal:
-        column_type, precision, scale = ColumnType.DECIMAL, int(decimal[1]), int(decimal[2])
-    if column_type is None:
-        known = ", ".join(f"{a} as {b}" for a, b in _TYPES) + ", number as decimal(p,s)"
-        problems.append(f"column {name}: no type {logical} as {physical}; known: {known}")
-        column_type = ColumnType.STRING
-    allowed = {"minLength", "maxLength", "pattern", "format", "minimum", "maximum"}
-    problems += [f"column {name}: logicalTypeOptions.{key} is not supported" for key in options if key not in allowed]
-    if options.get("format") and options["format"] not in FORMATS:
-        problems.append(f"column {name}: no format {options['format']!r}; known: {', '.join(FORMATS)}")
-        del options["format"]
-    accept = _list(extra, "accept", f"column {name}", problems)
-    for accepted in accept:
-        if accepted not in _ACCEPT:
-            problems.append(f"column {name}: accept {accepted!r}; known: {', '.join(sorted(_ACCEPT))}")
-    try:
-        minimum, maximum = (_bound(column_type, options.get(key)) for key in ("minimum", "maximum"))
-        re.compile(options.get("pattern") or "")
-    except (ValueError, ArithmeticError, TypeError, re.error):
-        problems.append(f"column {name}: minimum, maximum or pattern cannot be read")
-        minimum = maximum = None
-        options.pop("pattern", None)
-    if column_type is not ColumnType.STRING:
-        odd = [key for key in ("minLength", "maxLength", "pattern", "format") if options.pop(key, None) is not None]
-        odd += ["enum"] if prop.enum else []
-        problems += [f"column {name}: {key} is for strings, not for {column_type}" for key in odd]
-    if options.get("pattern") and options.get("format"):
-        problems.append(f"column {name}: pattern and format: give one of them")
-    for key in ("minLength", "maxLength"):
-        if options.get(key) is not None and (type(options[key]) is not int or options[key] < 0):
-            problems.append(f"column {name}: {key}: {options[key]!r} is not a length")
-            del options[key]
+    where = f"column {name}"
+    extra = _custom(prop.customProperties, _COLUMN_KEYS, where, problems)
+    column_type, precision, scale = _type(prop, where, problems)
+    options = _options(prop, where, problems)
+    accept = _list(extra, "accept", where, problems)
+    known = ", ".join(sorted(_ACCEPT))
+    problems += [f"{where}: accept {accepted!r}; known: {known}" for accepted in accept if accepted not in _ACCEPT]
+    minimum, maximum = _bounds(column_type, options, where, problems)
+    _check_text_options(prop, column_type, options, where, problems)
     if column_type is ColumnType.DECIMAL and not (1 <= precision <= 38 and scale <= precision):
-        problems.append(f"column {name}: decimal({precision},{scale}): at most 38 digits, and no more after the point")
-    tokens = _list(extra, "nullTokens", f"column {name}", problems)
-    problems += [f"column {name}: nullTokens: {token!r} is not a text" for token in tokens if not isinstance(token, str)]
+        problems.append(f"{where}: decimal({precision},{scale}): at most 38 digits, and no more after the point")
+    tokens = _list(extra, "nullTokens", where, problems)
+    problems += [f"{where}: nullTokens: {token!r} is not a text" for token in tokens if not isinstance(token, str)]
     return Column(
         name=name,
         type=column_type,
@@ -220,13 +199,69 @@ def _column(prop: SchemaProperty, problems: list[str]) -> Column:
         maximum=maximum,
         precision=precision,
         scale=scale,
-        json_container="array" if logical == "array" else "object",
+        json_container="array" if prop.logicalType == "array" else "object",
         null_tokens=frozenset(token for token in tokens if isinstance(token, str)),
         accept=frozenset(accept),
         transport=bool(extra.get("transport", False)),
         classification=prop.classification,
         description=prop.description or "",
     )
+
+
+def _type(prop: SchemaProperty, where: str, problems: list[str]) -> tuple[ColumnType, int, int]:
+    """The type of a column, and the precision and scale of a decimal."""
+    logical = prop.logicalType or "string"
+    default_physical = {"integer": "int64", "number": "double", "object": "json", "array": "json"}.get(logical, logical)
+    physical = (prop.physicalType or default_physical).replace(" ", "")
+    decimal = _DECIMAL.fullmatch(physical)
+    if logical == "number" and decimal:
+        return ColumnType.DECIMAL, int(decimal[1]), int(decimal[2])
+    column_type = _TYPES.get((logical, physical))
+    if column_type is None:
+        known = ", ".join(f"{a} as {b}" for a, b in _TYPES) + ", number as decimal(p,s)"
+        problems.append(f"{where}: no type {logical} as {physical}; known: {known}")
+    return column_type or ColumnType.STRING, 0, 0
+
+
+def _options(prop: SchemaProperty, where: str, problems: list[str]) -> dict[str, Any]:
+    """``logicalTypeOptions`` without a format that nobody knows."""
+    options: dict[str, Any] = dict(prop.logicalTypeOptions or {})
+    allowed = {*_TEXT_OPTIONS, "minimum", "maximum"}
+    problems += [f"{where}: logicalTypeOptions.{key} is not supported" for key in options if key not in allowed]
+    if options.get("format") and options["format"] not in FORMATS:
+        problems.append(f"{where}: no format {options['format']!r}; known: {', '.join(FORMATS)}")
+        del options["format"]
+    return options
+
+
+def _bounds(
+    column_type: ColumnType, options: dict[str, Any], where: str, problems: list[str]
+) -> tuple[int | float | Decimal | date | None, int | float | Decimal | date | None]:
+    """Minimum and maximum; takes a pattern that cannot be read out of the options."""
+    try:
+        minimum, maximum = (_bound(column_type, options.get(key)) for key in ("minimum", "maximum"))
+        re.compile(options.get("pattern") or "")
+    except (ValueError, ArithmeticError, TypeError, re.error):
+        problems.append(f"{where}: minimum, maximum or pattern cannot be read")
+        options.pop("pattern", None)
+        return None, None
+    return minimum, maximum
+
+
+def _check_text_options(
+    prop: SchemaProperty, column_type: ColumnType, options: dict[str, Any], where: str, problems: list[str]
+) -> None:
+    """What is for strings; takes what does not fit out of the options."""
+    if column_type is not ColumnType.STRING:
+        odd = [key for key in _TEXT_OPTIONS if options.pop(key, None) is not None]
+        odd += ["enum"] if prop.enum else []
+        problems += [f"{where}: {key} is for strings, not for {column_type}" for key in odd]
+    if options.get("pattern") and options.get("format"):
+        problems.append(f"{where}: pattern and format: give one of them")
+    for key in ("minLength", "maxLength"):
+        if options.get(key) is not None and (type(options[key]) is not int or options[key] < 0):
+            problems.append(f"{where}: {key}: {options[key]!r} is not a length")
+            del options[key]
 
 
 def _bound(column_type: ColumnType, value: Any) -> int | float | Decimal | date | None:

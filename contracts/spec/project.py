@@ -12,13 +12,16 @@ from typing import Any
 import yaml
 
 from contracts.errors import ConfigurationError
-from contracts.spec.destination import Destination, check_destination, load_destination
+from contracts.spec.destination import Destination, check_destination
+from contracts.spec.destination_file import load_destination
+from contracts.spec.documents import refuse
 from contracts.spec.model import Contract
 from contracts.spec.odcs import load_contract
 from contracts.spec.source import SourceSpec, check_source, load_source
 from contracts.spec.suppressions import Suppressions, load_suppressions
 
 PROJECT_FILE = "headrace.yaml"
+_FOLDERS, _TEXTS = ("datasets", "sources", "destinations", "policies"), ("lake", "catalog", "flink")
 LOCAL_FLINK = "localhost:28081"
 BUILT_IN_DATASETS = Path(__file__).parents[1] / "datasets"
 BUILT_IN_DESTINATIONS = Path(__file__).parents[1] / "destinations"
@@ -50,32 +53,11 @@ class Project:
         Raises:
             ConfigurationError: the given folder has no project file, or it cannot be read.
         """
-        if folder is None:
+        path = _project_file(folder)
+        if path is None:
             here = Path.cwd()
-            found = next((p for p in (here, *here.parents) if (p / PROJECT_FILE).is_file()), None)
-            if found is None:
-                return cls(root=here, sources=(here / "sources", here), destinations=(here / "destinations", here))
-            folder = found
-        path = folder / PROJECT_FILE if folder.is_dir() else folder
-        try:
-            document = yaml.safe_load(path.read_text("utf-8")) or {}
-        except FileNotFoundError:
-            raise ConfigurationError(f"no project file {path}; create it or give another --project") from None
-        except (yaml.YAMLError, UnicodeDecodeError):
-            raise ConfigurationError(f"project file {path}: not valid YAML") from None
-        known = {"lake", "catalog", "flink", "datasets", "sources", "destinations", "policies", "replay"}
-        if not isinstance(document, dict) or not set(document) <= known:
-            raise ConfigurationError(f"project file {path}: expected a mapping with some of {', '.join(sorted(known))}")
-        problems = [
-            f"{key}: expected a list of folders"
-            for key in ("datasets", "sources", "destinations", "policies")
-            if not isinstance(document.get(key) or [], list)
-        ]
-        texts = ("lake", "catalog", "flink")
-        problems += [f"{key}: expected a text" for key in texts if not isinstance(document.get(key) or "", str)]
-        problems += [] if isinstance(document.get("replay") or {}, dict) else ["replay: expected a mapping"]
-        if problems:
-            raise ConfigurationError(f"project file {path}:\n  - " + "\n  - ".join(problems))
+            return cls(root=here, sources=(here / "sources", here), destinations=(here / "destinations", here))
+        document = _read(path)
         root = path.parent.absolute()
         lake = document.get("lake")
         return cls(
@@ -141,9 +123,7 @@ class Project:
         path = self._source_path(name_or_path)
         spec = load_source(path)
         contract = self.contract(spec.dataset, spec.version)
-        problems = check_source(spec, contract)
-        if problems:
-            raise ConfigurationError(f"source spec {path}:\n  - " + "\n  - ".join(problems))
+        refuse(f"source spec {path}", check_source(spec, contract))
         return spec, contract
 
     def destination(self, name_or_path: str) -> tuple[Destination, Contract]:
@@ -155,13 +135,36 @@ class Project:
         path = _named("destination", name_or_path, (*self.destinations, BUILT_IN_DESTINATIONS))
         destination = load_destination(path)
         contract = self.contract(destination.dataset, destination.version)
-        problems = check_destination(destination, contract)
-        if problems:
-            raise ConfigurationError(f"destination {path}:\n  - " + "\n  - ".join(problems))
+        refuse(f"destination {path}", check_destination(destination, contract))
         return destination, contract
 
     def _source_path(self, name_or_path: str) -> Path:
         return _named("source", name_or_path, self.sources)
+
+
+def _project_file(folder: Path | None) -> Path | None:
+    """The file of this folder, or this file; without one, the nearest from the working directory upwards, if any."""
+    if folder is None:
+        here = Path.cwd()
+        return next((p / PROJECT_FILE for p in (here, *here.parents) if (p / PROJECT_FILE).is_file()), None)
+    return folder / PROJECT_FILE if folder.is_dir() else folder
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text("utf-8")) or {}
+    except FileNotFoundError:
+        raise ConfigurationError(f"no project file {path}; create it or give another --project") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise ConfigurationError(f"project file {path}: not valid YAML") from None
+    known = {*_FOLDERS, *_TEXTS, "replay"}
+    if not isinstance(document, dict) or not set(document) <= known:
+        raise ConfigurationError(f"project file {path}: expected a mapping with some of {', '.join(sorted(known))}")
+    problems = [f"{key}: expected a list of folders" for key in _FOLDERS if not isinstance(document.get(key) or [], list)]
+    problems += [f"{key}: expected a text" for key in _TEXTS if not isinstance(document.get(key) or "", str)]
+    problems += [] if isinstance(document.get("replay") or {}, dict) else ["replay: expected a mapping"]
+    refuse(f"project file {path}", problems)
+    return document
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

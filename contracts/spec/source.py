@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
-
-from contracts.errors import ConfigurationError
+from contracts.spec.documents import check_keys, listed, major_version, name_of, read_mapping, refuse
 from contracts.spec.model import Contract
 
 FormatName = Literal["jsonl", "json_array", "csv", "avro", "parquet"]
@@ -35,6 +33,10 @@ class PayloadPath:
         if not all(steps):
             raise ValueError(f"{text!r} is not a path such as context.page.url")
         return cls(steps, envelope)
+
+    def is_below(self, other: PayloadPath) -> bool:
+        """Whether it leads on from where the other one ends."""
+        return len(self.steps) > len(other.steps) and self.steps[: len(other.steps)] == other.steps
 
     def __str__(self) -> str:
         return ("^." if self.envelope else "") + ".".join(self.steps)
@@ -120,20 +122,11 @@ def load_source(path: Path) -> SourceSpec:
     Raises:
         ConfigurationError: lists every problem of the file.
     """
-    try:
-        document = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ConfigurationError(f"source spec {path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise ConfigurationError(f"source spec {path}: not valid YAML{where}") from None
-    if not isinstance(document, dict):
-        raise ConfigurationError(f"source spec {path}: expected a mapping with source, dataset, format and columns")
+    document = read_mapping(path, "source spec", "source, dataset, format and columns")
     problems: list[str] = []
     spec = _compile(document, problems)
-    if problems or spec is None:
-        raise ConfigurationError(f"source spec {path}:\n  - " + "\n  - ".join(problems))
+    refuse(f"source spec {path}", problems)
+    assert spec is not None
     return spec
 
 
@@ -160,28 +153,18 @@ def check_source(spec: SourceSpec, contract: Contract) -> list[str]:
 
 
 def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None:
-    problems += [f"no key {key!r}; known: {', '.join(sorted(_KEYS))}" for key in document if key not in _KEYS]
-    problems += [f"{key}: missing" for key in ("source", "dataset", "format", "columns") if not document.get(key)]
+    check_keys(document, _KEYS, ("source", "dataset", "format", "columns"), problems)
     if problems:
         return None
-    name = str(document["source"])
-    if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
-        problems.append(f"source: {name!r} is not lower case letters, digits, _ and -")
+    name = name_of(document, "source", problems)
     if document["format"] not in FORMAT_NAMES:
         problems.append(f"format: {document['format']!r}; known: {', '.join(FORMAT_NAMES)}")
     if document.get("missing_event_id", "reject") not in ("derive", "reject"):
         problems.append(f"missing_event_id: {document['missing_event_id']!r}; expected derive or reject")
-    timezone = str(document.get("timezone", "UTC"))
-    try:
-        ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder of zones, such as Europe
-        problems.append(f"timezone: {timezone!r} is not an IANA name such as Europe/Berlin")
+    timezone = _timezone(document, problems)
     limits = {key: document.get(key, default) for key, default in (("record_bytes", 1_048_576), ("max_depth", 64))}
     problems += [f"{k}: {v!r} is not a positive number" for k, v in limits.items() if type(v) is not int or v < 1]
-    version = document.get("version", 1)
-    if type(version) is not int or version < 1:
-        problems.append(f"version: {version!r} is not a major version such as 1")
-        version = 1
+    version = major_version(document, problems)
     for key in ("filter", "ignore"):
         if not isinstance(document.get(key) or [], list):
             problems.append(f"{key}: expected a list")
@@ -190,7 +173,7 @@ def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None
         problems.append("columns: expected a mapping of contract columns to payload paths")
         return None
     columns = {
-        str(k): tuple(p for t in _listed(v) if (p := _path(t, f"columns.{k}", problems))) for k, v in document["columns"].items()
+        str(k): tuple(p for t in listed(v) if (p := _path(t, f"columns.{k}", problems))) for k, v in document["columns"].items()
     }
     return SourceSpec(
         name=name,
@@ -222,8 +205,13 @@ def plain_text(value: Any) -> str | None:
     return str(value) if isinstance(value, int) and abs(value) < _PLAIN_INTEGER_LIMIT else None
 
 
-def _listed(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list) else [value]
+def _timezone(document: Mapping[str, Any], problems: list[str]) -> str:
+    timezone = str(document.get("timezone", "UTC"))
+    try:
+        ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder of zones, such as Europe
+        problems.append(f"timezone: {timezone!r} is not an IANA name such as Europe/Berlin")
+    return timezone
 
 
 def _path(text: Any, where: str, problems: list[str]) -> PayloadPath | None:
@@ -242,7 +230,7 @@ def _schema_version(definition: Any, problems: list[str]) -> SchemaVersionRule |
         return None
     path = _path(definition["path"], "schema_version.path", problems)
     default = definition.get("default")
-    accepted = frozenset(t for v in _listed(definition["accepted"]) if (t := plain_text(v)))
+    accepted = frozenset(t for v in listed(definition["accepted"]) if (t := plain_text(v)))
     return SchemaVersionRule(path, accepted, plain_text(default)) if path else None
 
 
@@ -252,7 +240,7 @@ def _filters(definitions: Any, problems: list[str]) -> tuple[DropRule, ...]:
         if not isinstance(definition, dict) or set(definition) != {"path", "in"}:
             problems.append(f"filter[{number}]: expected {{path: context.traffic, in: [bot]}}")
         elif path := _path(definition["path"], f"filter[{number}].path", problems):
-            rules.append(DropRule(path, frozenset(t for v in _listed(definition["in"]) if (t := plain_text(v)))))
+            rules.append(DropRule(path, frozenset(t for v in listed(definition["in"]) if (t := plain_text(v)))))
     return tuple(rules)
 
 
@@ -261,7 +249,7 @@ def _csv(definition: Any, problems: list[str]) -> CsvDialect:
     if not isinstance(definition, dict) or not set(definition) <= known:
         problems.append(f"csv: expected a mapping with some of {', '.join(sorted(known))}")
         return CsvDialect()
-    dialect = CsvDialect(**{**definition, "null_values": frozenset(map(str, _listed(definition.get("null_values", ""))))})
+    dialect = CsvDialect(**{**definition, "null_values": frozenset(map(str, listed(definition.get("null_values", ""))))})
     for key, value in (("delimiter", dialect.delimiter), ("quote", dialect.quote), ("decimal", dialect.decimal)):
         if not isinstance(value, str) or len(value) != 1 or not value.isascii():
             problems.append(f"csv.{key}: {value!r} is not one ASCII character")

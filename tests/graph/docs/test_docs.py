@@ -18,7 +18,8 @@ import yaml
 
 from contracts.codes import RULE_CODES, Code
 from contracts.errors import ConfigurationError
-from contracts.spec.destination import DIALECTS, Limits, load_destination
+from contracts.spec.destination import DIALECTS, Limits
+from contracts.spec.destination_file import load_destination
 from contracts.spec.model import ColumnType
 from contracts.spec.odcs import load_contract
 from contracts.spec.project import Project

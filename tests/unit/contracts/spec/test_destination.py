@@ -10,16 +10,8 @@ import pytest
 import yaml
 
 from contracts.errors import ConfigurationError
-from contracts.spec.destination import (
-    DIALECTS,
-    Condition,
-    Destination,
-    Limits,
-    Placement,
-    Secret,
-    check_destination,
-    load_destination,
-)
+from contracts.spec.destination import DIALECTS, Condition, Destination, Limits, Placement, Secret, check_destination
+from contracts.spec.destination_file import load_destination
 from contracts.spec.model import Column, ColumnType, Contract
 from contracts.spec.project import BUILT_IN_DESTINATIONS, Project
 from contracts.spec.source import PayloadPath
