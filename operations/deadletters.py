@@ -13,8 +13,8 @@ from pyiceberg.expressions import And, BooleanExpression, EqualTo, NotEqualTo, S
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from lake.location import Lake
+from lake.raw.log_ids import LogId, is_log, offset_of, position_of
 from lake.raw.records import read_record
-from lake.raw.segments import LogId, is_log, offset_of, position_of
 from lake.receipts.receipts import LANE_PREFIX
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA, DEAD_LETTERS, WITHDRAWN
 

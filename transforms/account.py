@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import apache_beam as beam
 from apache_beam import coders
 
-from lake.ledger.ledger import append_outcomes
 from lake.ledger.outcomes import PositionOutcomes
+from lake.ledger.sidecars import append_outcomes
 from lake.location import Lake
 from lake.tables.iceberg import LEDGER
 from transforms.converge.transform import timed_panes

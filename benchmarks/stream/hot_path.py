@@ -31,7 +31,8 @@ from contracts.compiler.rows import RowFinisher
 from contracts.compiler.schemas import row_schema, to_arrow
 from contracts.spec.project import Project
 from lake.location import Lake
-from lake.raw.segments import LogId, PartitionLog
+from lake.raw.log_ids import LogId
+from lake.raw.segment_files import encode_segment
 from transforms.batch import RowBatch, RowBatchCoder
 from transforms.cut import Cut, cut_batches
 from transforms.decode.decode import RecordDecoder
@@ -95,7 +96,6 @@ class HotPath:
             connection=_NOBODY, group="hot-path", topic=_LOG.topic, topic_pattern=None, readers=(self._progress,), salts=(0,)
         )
         self._read = _ReadFn(source, self._spec, lake)
-        self._log = PartitionLog(lake, self._spec.name, _LOG, batched=False)
         self._checker, self._finisher = RecordChecker(contract, self._spec), RowFinisher(contract)
         self._schema, self._decoder = row_schema(contract), RecordDecoder(contract, self._spec, "hot-path")
         self._event_id, self._cut_as, self._coder = contract.event_id, Cut(window_s=60), RowBatchCoder()
@@ -160,7 +160,7 @@ class HotPath:
 
     def _raw(self) -> None:
         kept = self._read._unlanded[_LOG].messages
-        self._segment = self._log._encode((0, len(kept)), kept)
+        self._segment = encode_segment(self._spec.name, _LOG, (0, len(kept)), kept, batched=False)
 
     def verify(self) -> None:
         """What was measured is what the job makes.

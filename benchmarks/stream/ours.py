@@ -14,7 +14,8 @@ from contracts.spec.project import Project
 from devstack.stack import Stack
 from lake.ledger.ledger import LedgerEntry, frontier, log_ledger
 from lake.location import Lake
-from lake.raw.segments import LogId, landed_up_to
+from lake.raw.log_ids import LogId
+from lake.raw.segments import landed_up_to
 from lake.tables.iceberg import DEAD_LETTERS, LEDGER, files_of, manifests_of
 from lake.tables.publish import ROWS_PROPERTY, table_totals
 from transforms.kafka.connection import KafkaCluster, KafkaConnection

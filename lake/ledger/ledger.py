@@ -26,26 +26,21 @@ from pyiceberg.expressions import (
     EqualTo,
     GreaterThan,
     GreaterThanOrEqual,
-    In,
-    IsNull,
     LessThan,
     NotEqualTo,
-    Or,
 )
 from pyiceberg.table import Table
-from pyiceberg.table.refs import MAIN_BRANCH
 
 from contracts.codes import Code
 from contracts.spec.source import SourceSpec
-from lake.ledger.outcomes import Outcome, PositionOutcomes
+from lake.ledger.outcomes import Outcome
+from lake.ledger.sidecars import NUMBERS, FileOutcomes, bounds_of, outcomes_of
 from lake.location import Lake
 from lake.raw.files import RawFile, raw_files
+from lake.raw.log_ids import LogId, offset_of
 from lake.raw.positions import Ints, Landed, Positions, Stretch, landed_file, landed_log, parcels
-from lake.raw.segments import LogId, logs_of, offset_of
-from lake.tables.iceberg import DEAD_LETTERS, LEDGER, LEDGER_SCHEMA, WITHDRAWN, committed
-
-ROW_RUNS = 1 << 14  # a row of the ledger table has no more, so that reading a part of a log reads little else
-_NUMBER = {outcome: number for number, outcome in enumerate(Outcome, 1)}
+from lake.raw.segments import logs_of
+from lake.tables.iceberg import DEAD_LETTERS, WITHDRAWN
 
 
 @dataclass
@@ -74,100 +69,6 @@ class LedgerEntry:
         codes = {code: self.codes.get(code, 0) + other.codes.get(code, 0) for code in {*self.codes, *other.codes}}
         numbers = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self) if f.name != "codes"}
         return LedgerEntry(**numbers, codes=codes)
-
-
-def append_outcomes(lake: Lake, outcomes: Sequence[PositionOutcomes], run_id: str, epoch: int = 0) -> None:
-    """Append outcomes to the ledger table, in a fixed order. epoch: see ``FileOutcomes``."""
-    rows = pa.Table.from_pylist([row for o in outcomes for row in ledger_rows(o, run_id, epoch)], schema=LEDGER_SCHEMA)
-    if len(rows):
-        ordered = in_ledger_order(rows)
-        committed(LEDGER, lambda: lake.load(LEDGER).append(ordered, branch=lake.branch or MAIN_BRANCH))
-
-
-def in_ledger_order(rows: pa.Table) -> pa.Table:
-    """Rows of the ledger table in the order in which a file keeps them: reading a part of a log then skips most of a file."""
-    return rows.sort_by([(name, "ascending") for name in ("source", "raw_file", "outcome", "first", "last")])
-
-
-def ledger_rows(outcome: PositionOutcomes, run_id: str, epoch: int = 0) -> Iterator[dict[str, object]]:
-    """Rows of at most ROW_RUNS runs, each with the smallest and largest position."""
-    for start in range(0, len(outcome.runs), 2 * ROW_RUNS):
-        runs = outcome.runs[start : start + 2 * ROW_RUNS]
-        yield {
-            "source": outcome.source,
-            "raw_file": outcome.raw_file,
-            "outcome": str(outcome.outcome),
-            "runs": runs,
-            "window_from": outcome.window_from,
-            "window_to": outcome.window_to,
-            "run_id": run_id,
-            "first": runs[0],
-            "last": runs[-2] + runs[-1] - 1,
-            "epoch": epoch,
-        }
-
-
-@dataclass
-class FileOutcomes:
-    """What the sidecars say of one raw file or log, or a part of it.
-
-    runs: flat runs per epoch and outcome, as they were written; they may overlap. Epoch 0 is what jobs wrote; a promoted replay has
-    the number of its promotion, and what it says of a position holds against what was said before. window_from, window_to: what the
-    accepted ones reach, microseconds.
-    """
-
-    runs: dict[tuple[int, Outcome], list[Ints]] = field(default_factory=dict)
-    window_from: int | None = None
-    window_to: int | None = None
-
-    def states(self, positions: Positions) -> npt.NDArray[np.uint8]:
-        """Per place the outcome that holds: its place in ``Outcome`` from 1; 0 where there is none."""
-        states = np.zeros(len(positions), dtype=np.uint8)
-        for epoch in sorted({epoch for epoch, _ in self.runs}):
-            for outcome, number in reversed(_NUMBER.items()):  # the first in the list holds, so it is written last
-                if runs := self.runs.get((epoch, outcome)):
-                    states[positions.covered(np.concatenate(runs))] = number
-        return states
-
-    def all_runs(self) -> Ints:
-        """Runs of every position that has an outcome, in any order."""
-        parts = [runs for listed in self.runs.values() for runs in listed]
-        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
-
-
-def outcomes_of(lake: Lake, source: str, parcel: Sequence[Stretch], before_epoch: int | None = None) -> dict[str, FileOutcomes]:
-    """The union of all sidecars of these stretches of one source, by raw file; two sources may hold the same bytes.
-
-    before_epoch: sidecars of this promotion and later ones do not count; None for all.
-    """
-    table = lake.load(LEDGER)
-    low, high = _bounds(parcel)
-    condition: BooleanExpression = And(EqualTo("source", source), In("raw_file", {s.raw_file for s in parcel}))
-    if "first" in table.schema().column_names:  # a lake that only older versions wrote to has none
-        condition = And(condition, Or(IsNull("first"), And(LessThan("first", high), GreaterThanOrEqual("last", low))))
-    fields_read: tuple[str, ...] = ("raw_file", "outcome", "runs", "window_from", "window_to")
-    fields_read += ("epoch",) if "epoch" in table.schema().column_names else ()
-    found: dict[str, FileOutcomes] = {}
-    for batch in table.scan(row_filter=condition, selected_fields=fields_read).to_arrow_batch_reader():
-        for raw_file, name, runs, window_from, window_to, epoch in _sidecars(batch):
-            if before_epoch is not None and epoch >= before_epoch:
-                continue
-            outcome = Outcome(name)
-            file = found.setdefault(raw_file, FileOutcomes())
-            file.runs.setdefault((epoch, outcome), []).append(runs)
-            if outcome is Outcome.ACCEPTED and window_from is not None and window_to is not None:
-                file.window_from = min(window_from, file.window_from if file.window_from is not None else window_from)
-                file.window_to = max(window_to, file.window_to if file.window_to is not None else window_to)
-    return found
-
-
-def _sidecars(batch: pa.RecordBatch) -> Iterator[tuple[str, str, Ints, int | None, int | None, int]]:
-    runs = batch.column("runs")
-    values, offsets = runs.values.to_numpy(), runs.offsets.to_numpy()
-    columns = [batch.column(name).to_pylist() for name in ("raw_file", "outcome", "window_from", "window_to")]
-    epochs = batch.column("epoch").to_pylist() if "epoch" in batch.schema.names else [None] * len(batch)
-    for i, (raw_file, outcome, window_from, window_to) in enumerate(zip(*columns, strict=True)):
-        yield raw_file, outcome, values[offsets[i] : offsets[i + 1]], window_from, window_to, epochs[i] or 0
 
 
 def unfinished(lake: Lake, files: Sequence[RawFile]) -> list[RawFile]:
@@ -273,23 +174,23 @@ def _entry(
     positions: Positions, states: npt.NDArray[np.uint8], published: Ints | None, letters: Mapping[Code, Ints]
 ) -> LedgerEntry:
     """The ledger of some positions, from their outcomes, the positions of published rows, and those of dead letters by code."""
-    counts = np.bincount(states, minlength=len(_NUMBER) + 1).tolist()
-    accepted = states == _NUMBER[Outcome.ACCEPTED]
+    counts = np.bincount(states, minlength=len(NUMBERS) + 1).tolist()
+    accepted = states == NUMBERS[Outcome.ACCEPTED]
     is_out = _at(positions, published) & accepted
     is_conflict = _at(positions, letters.get(Code.CONFLICTING_DUPLICATE)) & accepted & ~is_out
-    rejected = states == _NUMBER[Outcome.DEAD_LETTER]
+    rejected = states == NUMBERS[Outcome.DEAD_LETTER]
     out, conflicts = int(is_out.sum()), int(is_conflict.sum())
     codes = {str(c): int((_at(positions, p) & rejected).sum()) for c, p in letters.items() if c != Code.CONFLICTING_DUPLICATE}
     codes[str(Code.CONFLICTING_DUPLICATE)] = conflicts
     return LedgerEntry(
         records_in=len(positions),
         out=out,
-        duplicate=counts[_NUMBER[Outcome.ACCEPTED]] - out - conflicts,
-        late=counts[_NUMBER[Outcome.LATE]],
-        filtered=counts[_NUMBER[Outcome.FILTERED]],
-        dead_letter=counts[_NUMBER[Outcome.DEAD_LETTER]] + conflicts,
+        duplicate=counts[NUMBERS[Outcome.ACCEPTED]] - out - conflicts,
+        late=counts[NUMBERS[Outcome.LATE]],
+        filtered=counts[NUMBERS[Outcome.FILTERED]],
+        dead_letter=counts[NUMBERS[Outcome.DEAD_LETTER]] + conflicts,
         pending=counts[0],
-        outside=counts[_NUMBER[Outcome.OUTSIDE]],
+        outside=counts[NUMBERS[Outcome.OUTSIDE]],
         codes={code: count for code, count in codes.items() if count},
     )
 
@@ -327,15 +228,10 @@ def _dead_letters(lake: Lake, source: str, parcel: Sequence[Stretch]) -> dict[st
 
 def _provenance(source: str, parcel: Sequence[Stretch]) -> BooleanExpression:
     """Rows of these positions, and perhaps of others; what a data file's statistics can tell."""
-    low, high = _bounds(parcel)
+    low, high = bounds_of(parcel)
     condition = And(EqualTo("_source", source), And(GreaterThanOrEqual("_position", low), LessThan("_position", high)))
     names = {stretch.raw_file for stretch in parcel}
     return And(condition, EqualTo("_raw_file", parcel[0].raw_file)) if len(names) == 1 else condition
-
-
-def _bounds(parcel: Sequence[Stretch]) -> tuple[int, int]:
-    bounds = [stretch.positions.bounds for stretch in parcel]
-    return min(low for low, _ in bounds), max(high for _, high in bounds)
 
 
 def _positions_by(

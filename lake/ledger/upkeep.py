@@ -11,8 +11,8 @@ from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
-from lake.ledger.ledger import in_ledger_order, ledger_rows
 from lake.ledger.outcomes import PositionOutcomes
+from lake.ledger.sidecars import in_ledger_order, ledger_rows
 from lake.location import Lake
 from lake.raw.positions import Ints, merged_runs
 from lake.storage import read_parquet

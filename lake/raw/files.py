@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import BinaryIO, Literal
@@ -21,11 +18,10 @@ from contracts.errors import ConfigurationError
 from contracts.spec.source import SourceSpec
 from lake.formats import Bookmark, format_for
 from lake.location import Lake
-from lake.storage import is_object, local_path, storage_of
-from lake.storage.inputs import object_inputs
+from lake.raw.inputs import Copied, InputError, InputFile, copy_input
+from lake.storage import storage_of
 
 CHUNK_BYTES = 64 << 20  # what one worker decodes before it cuts batches; bounds its memory
-_COPY_BYTES = 1 << 20
 _ATTEMPTS = 3
 _SUFFIX_LENGTH = 32
 IGNORED_NAMES = (".*", "_*", "*.tmp", "*.part", "*.partial", "*.crc", "*.inprogress", "*.swp", "Thumbs.db", "*~")
@@ -84,62 +80,6 @@ class Landing:
     detail: str = ""
 
 
-@dataclass(frozen=True)
-class InputFile:
-    """One file to land. mtime_us: its generation time at its origin."""
-
-    uri: str
-    size_bytes: int
-    mtime_us: int
-
-
-def expand_inputs(patterns: tuple[str, ...]) -> list[InputFile]:
-    """Files behind paths, folders (recursively, but for hidden folders) and globs, local or ``gs://``; the oldest first, each once.
-
-    Raises:
-        ConfigurationError: a pattern finds nothing, all such are named; or is a URI of another kind.
-    """
-    found: dict[str, InputFile] = {}
-    missing: list[str] = []
-    for pattern in patterns:
-        try:
-            if is_object(pattern):
-                files = [InputFile(found.location, found.size_bytes, modified_us) for found, modified_us in object_inputs(pattern)]
-            else:
-                files = [_local_input(path) for path in _local_files(local_path(pattern, "input"))]
-        except ValueError as error:  # of pathlib, for a glob such as a/**.json
-            raise ConfigurationError(f"input {pattern}: not a glob: {error}") from None
-        if not files:
-            missing.append(pattern)
-        found.update((file.uri, file) for file in files)
-    if missing:
-        raise ConfigurationError("no file found for " + ", ".join(missing) + "; give a path, a folder or a glob in quotes")
-    return sorted(found.values(), key=lambda file: (file.mtime_us, file.uri))
-
-
-def _local_files(pattern: str) -> list[Path]:
-    path = Path(pattern).expanduser().absolute()
-    if os.path.isdir(path):
-        unreadable: list[Path] = []  # folders; told when they are landed
-        files: list[Path] = []
-        for folder, folders, names in os.walk(path, onerror=lambda error: unreadable.append(Path(error.filename))):
-            folders[:] = [name for name in folders if not name.startswith((".", "_"))]  # of writers at work, as Spark's _temporary
-            files += [Path(folder, name) for name in names]
-        return files + unreadable
-    if os.path.lexists(path):
-        return [path]
-    anchor = Path(path.anchor)
-    return [p for p in anchor.glob(str(path.relative_to(anchor))) if not os.path.isdir(p)]
-
-
-def _local_input(path: Path) -> InputFile:
-    try:
-        status = path.stat()
-    except OSError:
-        return InputFile(str(path), 0, 0)  # told when it is landed
-    return InputFile(str(path), status.st_size, status.st_mtime_ns // 1000)
-
-
 def reader_id(spec: SourceSpec) -> str:
     """Names everything that decides how a source's records are numbered, and the dataset that their outcomes are of."""
     parts = [spec.dataset, spec.format, str(spec.records or ""), str(spec.record_bytes)]
@@ -163,7 +103,7 @@ def land_file(lake: Lake, spec: SourceSpec, file: InputFile, chunk_bytes: int = 
     temporary = lake.storage.scratch(file.uri, "copy")
     try:
         for _ in range(_ATTEMPTS):
-            copied = _copy(file, temporary)
+            copied = copy_input(file, temporary)
             if copied is not None:
                 break
         else:
@@ -173,80 +113,13 @@ def land_file(lake: Lake, spec: SourceSpec, file: InputFile, chunk_bytes: int = 
             _check_reader(known, spec)
             return Landing(uri, "already landed", known)
         return _index(lake, spec, uri, name, copied, temporary, chunk_bytes)
-    except _InputError as error:
+    except InputError as error:
         return Landing(uri, error.status, detail=error.detail)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True)
-class _Copied:
-    digest: str
-    mtime_us: int
-
-
-class _InputError(Exception):
-    """The input, not the lake, cannot be read."""
-
-    def __init__(self, status: Status, detail: str) -> None:
-        super().__init__(detail)
-        self.status, self.detail = status, detail
-
-
-@contextmanager
-def _reading() -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise _InputError("vanished", "it was listed, and was gone when it was opened") from None
-    except OSError as error:
-        raise _InputError("unreadable", (error.strerror or "input/output error").lower()) from None
-
-
-def _copy(file: InputFile, target: Path) -> _Copied | None:
-    """Copy and hash; None where the file changed meanwhile."""
-    if is_object(file.uri):
-        return _copy_object(file, target)
-    digest = hashlib.sha256()
-    with _reading():
-        before = os.stat(file.uri)
-        if stat.S_ISDIR(before.st_mode):
-            os.listdir(file.uri)
-            raise _InputError("unreadable", "it is a folder")
-        if not stat.S_ISREG(before.st_mode):  # opening a pipe would wait for its other end
-            raise _InputError("unreadable", "it is not a regular file")
-        source = open(file.uri, "rb")  # noqa: SIM115 - closed below
-    with source, target.open("wb") as out:
-        while piece := _read(source):
-            digest.update(piece)
-            out.write(piece)
-    with _reading():
-        after = os.stat(file.uri)
-    same = (before.st_ino, before.st_size, before.st_mtime_ns) == (after.st_ino, after.st_size, after.st_mtime_ns)
-    return _Copied(digest.hexdigest(), after.st_mtime_ns // 1000) if same else None
-
-
-def _copy_object(file: InputFile, target: Path) -> _Copied | None:
-    """As ``_copy``, of one state of an object: it cannot change while it is read, but it can be replaced."""
-    digest = hashlib.sha256()
-    with _reading():
-        source = storage_of(file.uri).open(file.uri)
-    with source, target.open("wb") as out:
-        try:
-            while piece := source.read(_COPY_BYTES):
-                digest.update(piece)
-                out.write(piece)
-        except FileNotFoundError:  # this state was replaced; the next attempt finds another, or nothing
-            return None
-    return _Copied(digest.hexdigest(), file.mtime_us)
-
-
-def _read(source: BinaryIO) -> bytes:
-    with _reading():
-        return source.read(_COPY_BYTES)
-
-
-def _index(lake: Lake, spec: SourceSpec, uri: str, name: str, copied: _Copied, copy: Path, chunk_bytes: int) -> Landing:
+def _index(lake: Lake, spec: SourceSpec, uri: str, name: str, copied: Copied, copy: Path, chunk_bytes: int) -> Landing:
     digest = copied.digest
     received = us_to_datetime(copied.mtime_us)
     suffix = "".join(PurePath(name).suffixes[-2:])

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from lake.location import Lake
 from lake.raw.files import RawFile
-from lake.raw.segments import LogId, log_segments, position_of
+from lake.raw.log_ids import LogId, position_of
+from lake.raw.segments import log_segments
 
 PARCEL_POSITIONS = 1 << 22  # bounds memory: some bytes per position
 PARCEL_NAMES = 2_000  # bounds the size of a filter

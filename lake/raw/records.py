@@ -8,7 +8,8 @@ from lake.formats import Bookmark, format_for
 from lake.formats.jsonl import parse_messages
 from lake.location import Lake
 from lake.raw.files import find_raw_file, open_raw
-from lake.raw.segments import BATCH_BITS, LogId, is_log, offset_of, read_message
+from lake.raw.log_ids import BATCH_BITS, LogId, is_log, offset_of
+from lake.raw.segments import read_message
 
 
 def read_record(lake: Lake, spec: SourceSpec, raw_file: str, position: int) -> bytes:

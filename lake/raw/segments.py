@@ -13,107 +13,19 @@ Small segments are merged as they come, by copying their blocks: at most ``MERGE
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-import fastavro
-import msgspec
-import xxhash
 
 from contracts.errors import ConfigurationError
 from lake.location import Lake
+from lake.raw.log_ids import LogId
+from lake.raw.segment_files import RawMessage, SegmentHeader, encode_segment, join_segments, messages_in, parse_header
 from lake.storage import storage_of
 
 MERGE_AT = 64
 MERGED_BYTES = 64 << 20
-BATCH_BITS = 20  # records of a message that holds several: position = offset << BATCH_BITS | index in the message
 _HEADER_BYTES = 1 << 16
-_PREFIX = "headrace."
 _SUFFIX = ".avro"
-
-_SCHEMA = fastavro.parse_schema(
-    {
-        "type": "record",
-        "name": "RawMessage",
-        "namespace": "headrace",
-        "fields": [
-            {"name": "offset", "type": "long"},
-            {"name": "timestamp_ms", "type": "long", "doc": "the record time, milliseconds since 1970"},
-            {"name": "timestamp_type", "type": "int", "doc": "0 none, 1 set by the producer, 2 set by the broker"},
-            {"name": "key", "type": ["null", "bytes"]},
-            {"name": "value", "type": ["null", "bytes"]},
-            {
-                "name": "headers",
-                "type": {
-                    "type": "array",
-                    "items": {
-                        "type": "record",
-                        "name": "Header",
-                        "fields": [{"name": "key", "type": "string"}, {"name": "value", "type": ["null", "bytes"]}],
-                    },
-                },
-            },
-        ],
-    }
-)
-
-
-class LogId(NamedTuple):
-    """One partition of one topic. topic_id: Kafka's own; a topic of the same name that was made again has another."""
-
-    topic: str
-    topic_id: str
-    partition: int
-
-    def __str__(self) -> str:
-        return f"kafka:{self.topic}:{self.topic_id}:{self.partition}"
-
-    @classmethod
-    def parse(cls, text: str) -> LogId:
-        """The inverse of ``str``."""
-        _, topic, topic_id, partition = text.split(":")
-        return cls(topic, topic_id, int(partition))
-
-
-def is_log(raw_file: str) -> bool:
-    """Whether a row's ``_raw_file`` names a log; else it is the SHA-256 of a file."""
-    return raw_file.startswith("kafka:")
-
-
-def position_of(offset: int, index: int, batched: bool) -> int:
-    """The position of a record: its message's offset, or offset and index where messages hold several (``records:``)."""
-    return offset << BATCH_BITS | index if batched else offset
-
-
-def offset_of(position: int, batched: bool) -> int:
-    """The offset of the message that holds a position."""
-    return position >> BATCH_BITS if batched else position
-
-
-class RawMessage(NamedTuple):
-    """A message as received. timestamp_ms: record time. records: how many records it holds."""
-
-    offset: int
-    timestamp_ms: int
-    timestamp_type: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...]
-    records: int = 1
-
-
-class _Header(msgspec.Struct):
-    """What a segment says of itself. covers: offsets [from, to). runs: positions, flat: first, length, and so on."""
-
-    source: str
-    log: str
-    covers: tuple[int, int]
-    runs: list[int]
-    messages: int
-    first_ms: int | None
-    last_ms: int | None
 
 
 @dataclass(frozen=True)
@@ -160,46 +72,12 @@ class PartitionLog:
         pieces = _uncovered(covered, start, end)
         for piece in pieces:
             part = [m for m in messages if piece[0] <= m.offset < piece[1]]
-            if self._lake.storage.put_if_absent(f"{self._folder}/{_name(piece)}", self._encode(piece, part)):
+            content = encode_segment(self._source, self._log, piece, part, batched=self._batched)
+            if self._lake.storage.put_if_absent(f"{self._folder}/{_name(piece)}", content):
                 landed += len(part)
         if len(covered) + len(pieces) >= self._merge_at:
             self._merge()
         return landed
-
-    def _encode(self, covers: tuple[int, int], messages: Sequence[RawMessage]) -> bytes:
-        times = [m.timestamp_ms for m in messages]
-        header = _Header(
-            source=self._source,
-            log=str(self._log),
-            covers=covers,
-            runs=_runs(messages, self._batched),
-            messages=len(messages),
-            first_ms=min(times, default=None),
-            last_ms=max(times, default=None),
-        )
-        rows = (
-            {
-                "offset": m.offset,
-                "timestamp_ms": m.timestamp_ms,
-                "timestamp_type": m.timestamp_type,
-                "key": None if m.key is None else ("bytes", m.key),
-                "value": None if m.value is None else ("bytes", m.value),
-                "headers": [{"key": key, "value": value} for key, value in m.headers],
-            }
-            for m in messages
-        )
-        out = io.BytesIO()
-        fastavro.writer(
-            out,
-            _SCHEMA,
-            rows,
-            codec="zstandard",
-            codec_compression_level=1,
-            sync_interval=1 << 18,
-            sync_marker=_sync_marker(header.log),
-            metadata=_metadata(header),
-        )
-        return out.getvalue()
 
     def _merge(self) -> None:
         """Put neighbouring small segments together.
@@ -228,36 +106,10 @@ class PartitionLog:
                 size += own
         if len(group) >= MERGE_AT:
             with contextlib.suppress(FileNotFoundError):
-                self._join(group)
+                covers, content = join_segments(storage.map(storage.read, group))
+                storage.put_if_absent(f"{self._folder}/{_name(covers)}", content)
+                storage.map(storage.delete, group)
         self._merge_at = len(_listed(self._lake, self._folder)) + MERGE_AT - 1
-
-    def _join(self, paths: Sequence[str]) -> None:
-        parts = self._lake.storage.map(self._lake.storage.read, paths)
-        headers = [_parse_header(part) for part in parts]
-        runs: list[int] = []
-        for header, _ in headers:
-            if runs and header.runs and runs[-2] + runs[-1] == header.runs[0]:
-                runs[-1] += header.runs[1]
-                runs += header.runs[2:]
-            else:
-                runs += header.runs
-        firsts = [h.first_ms for h, _ in headers if h.first_ms is not None]
-        lasts = [h.last_ms for h, _ in headers if h.last_ms is not None]
-        joined = _Header(
-            source=self._source,
-            log=str(self._log),
-            covers=(headers[0][0].covers[0], headers[-1][0].covers[1]),
-            runs=runs,
-            messages=sum(h.messages for h, _ in headers),
-            first_ms=min(firsts, default=None),
-            last_ms=max(lasts, default=None),
-        )
-        out = io.BytesIO()
-        fastavro.writer(out, _SCHEMA, [], codec="zstandard", sync_marker=_sync_marker(joined.log), metadata=_metadata(joined))
-        for part, (_, begin) in zip(parts, headers, strict=True):
-            out.write(part[begin:])
-        self._lake.storage.put_if_absent(f"{self._folder}/{_name(joined.covers)}", out.getvalue())
-        self._lake.storage.map(self._lake.storage.delete, paths)
 
 
 def _name(covers: tuple[int, int]) -> str:
@@ -341,13 +193,7 @@ def landed_up_to(lake: Lake, source: str, log: LogId, start: int) -> int:
 def read_messages(segment: LogSegment) -> Iterator[RawMessage]:
     """The messages of a segment within [start, end)."""
     with storage_of(segment.path).open(segment.path) as file:
-        for row in fastavro.reader(file):
-            found: Any = row
-            if segment.start <= found["offset"] < segment.end:
-                headers = tuple((h["key"], h["value"]) for h in found["headers"])
-                yield RawMessage(
-                    found["offset"], found["timestamp_ms"], found["timestamp_type"], found["key"], found["value"], headers
-                )
+        yield from (message for message in messages_in(file) if segment.start <= message.offset < segment.end)
 
 
 def read_message(lake: Lake, source: str, log: LogId, offset: int) -> RawMessage:
@@ -364,40 +210,13 @@ def read_message(lake: Lake, source: str, log: LogId, offset: int) -> RawMessage
     raise ConfigurationError(f"source {source}: no message {offset} of {log} in raw/; was a raw segment removed?")
 
 
-def _runs(messages: Sequence[RawMessage], batched: bool) -> list[int]:
-    runs: list[int] = []
-    for message in messages:
-        first = position_of(message.offset, 0, batched)
-        if runs and runs[-2] + runs[-1] == first:
-            runs[-1] += message.records
-        elif message.records:
-            runs += [first, message.records]
-    return runs
-
-
-def _sync_marker(log: str) -> bytes:
-    """The same for all segments of a log, so that their blocks can be put together by copying."""
-    return xxhash.xxh3_128_digest(log.encode())
-
-
-def _metadata(header: _Header) -> dict[str, str]:
-    return {_PREFIX + "segment": msgspec.json.encode(header).decode()}
-
-
-def _read_header(lake: Lake, path: str) -> _Header:
+def _read_header(lake: Lake, path: str) -> SegmentHeader:
     size = _HEADER_BYTES
     while True:
         head = lake.storage.read(path, first=size)
         try:
-            return _parse_header(head)[0]
+            return parse_header(head)[0]
         except (EOFError, IndexError, ValueError):
             if len(head) < size:
                 raise OSError(f"raw segment {path}: its header cannot be read; was it changed?") from None
             size *= 4
-
-
-def _parse_header(data: bytes) -> tuple[_Header, int]:
-    """The header, and where the first block begins."""
-    source = io.BytesIO(data)
-    reader: Any = fastavro.block_reader(source)
-    return msgspec.json.decode(reader.metadata[_PREFIX + "segment"], type=_Header), source.tell()

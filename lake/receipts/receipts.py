@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from contracts.compiler.schemas import TIMESTAMP
 from lake.location import Lake
-from lake.raw.segments import LogId
+from lake.raw.log_ids import LogId
 from lake.storage import read_parquet, read_parquet_schema
 
 DELIVERED, REFUSED, WITHHELD, FILTERED, BEFORE = "delivered", "refused", "withheld", "filtered", "before"

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from contracts.errors import ConfigurationError
 from lake.formats.lines import read_text_pieces
-from lake.raw.files import InputFile, expand_inputs
+from lake.raw.inputs import InputFile, expand_inputs
 from lake.storage import storage_of
 from operations.reconcile.export import Exported, Fields, object_of
 from operations.reconcile.rows import TIME_FIELDS

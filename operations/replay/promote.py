@@ -15,7 +15,7 @@ from pyiceberg.expressions import EqualTo
 
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
-from lake.ledger.ledger import append_outcomes
+from lake.ledger.sidecars import append_outcomes
 from lake.location import Lake
 from lake.runs.clock import RunClock, new_run_id
 from lake.runs.replays import Replay, Step, add_event, replay_of

@@ -26,7 +26,7 @@ from contracts.spec.model import Contract
 from contracts.spec.project import Project
 from contracts.units import SECOND_US
 from lake.location import Lake
-from lake.raw.segments import LogId
+from lake.raw.log_ids import LogId
 from lake.receipts.receipts import REFUSED, Counts, lane_folder, lane_receipts, list_receipts
 from lake.receipts.state import DOWN, ENDED, SILENT_S, THROTTLED, forget_states, read_states
 from lake.runs.clock import RunClock, new_run_id

@@ -18,7 +18,8 @@ from contracts.spec.project import Project
 from contracts.spec.source import SourceSpec
 from lake.ledger.ledger import compute_ledger, unfinished
 from lake.location import Lake
-from lake.raw.files import InputFile, Landing, RawChunk, expand_inputs, land_file
+from lake.raw.files import Landing, RawChunk, land_file
+from lake.raw.inputs import InputFile, expand_inputs
 from lake.runs.clock import RunClock, new_run_id
 from lake.runs.manifest import IngestDetails
 from lake.runs.progress import Progress, Report

@@ -19,7 +19,8 @@ from contracts.spec.source import SourceSpec
 from contracts.units import SECOND_US
 from lake.ledger.ledger import LedgerEntry, frontier, log_ledger
 from lake.location import Lake
-from lake.raw.segments import LogId, landed_up_to
+from lake.raw.log_ids import LogId
+from lake.raw.segments import landed_up_to
 from lake.runs.clock import RunClock, new_run_id
 from lake.runs.manifest import IngestDetails
 from lake.runs.progress import Progress, Report, repeated

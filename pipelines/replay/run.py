@@ -14,7 +14,8 @@ from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract
 from contracts.spec.project import Project
 from contracts.version import VERSION
-from lake.ledger.ledger import LedgerEntry, ledger_of, outcomes_of
+from lake.ledger.ledger import LedgerEntry, ledger_of
+from lake.ledger.sidecars import outcomes_of
 from lake.location import Lake
 from lake.raw.positions import Landed, Positions, parcels
 from lake.runs.clock import RunClock, new_run_id

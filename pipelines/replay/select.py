@@ -21,8 +21,9 @@ from contracts.units import SECOND_US
 from lake.ledger.outcomes import Outcome
 from lake.location import Lake
 from lake.raw.files import raw_files
+from lake.raw.log_ids import LogId, position_of
 from lake.raw.positions import Ints, Positions
-from lake.raw.segments import LogId, log_segments, logs_of, position_of
+from lake.raw.segments import log_segments, logs_of
 from lake.tables.iceberg import LEDGER
 from transforms.read.raw import LogStretch, RawPiece
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from pyiceberg.exceptions import NoSuchTableError
 
 from lake.location import Lake
-from lake.raw.segments import LogId, log_segments, logs_of
+from lake.raw.log_ids import LogId
+from lake.raw.segments import log_segments, logs_of
 from tests.support.lake_state import scan
 from tests.support.processes import PROJECT, ROOT
 from tests.support.stack import wait_for

@@ -18,7 +18,7 @@ from contracts.compiler.values import CANONICAL_JSON
 from contracts.encode.events import EventEncoder, event_digest
 from contracts.spec.project import Project
 from lake.location import Lake
-from lake.raw.segments import LogId
+from lake.raw.log_ids import LogId
 from lake.receipts.receipts import DELIVERED, REFUSED, WITHHELD, LaneReceipts, Receipt
 from lake.tables.data_files import read_rows
 from lake.tables.iceberg import RANGE_COLUMNS, published_files

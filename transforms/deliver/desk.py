@@ -16,7 +16,7 @@ from contracts.spec.destination import Destination
 from contracts.spec.model import Contract
 from contracts.spec.suppressions import Suppressions
 from lake.location import Lake
-from lake.raw.segments import LogId
+from lake.raw.log_ids import LogId
 from lake.receipts.receipts import DELIVERED, Counts, LaneReceipts
 from lake.receipts.state import DOWN, ENDED, ReaderState, write_state
 from transforms.deliver.http.sink import HttpSink

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from contracts.encode.events import Columns, EventEncoder
+from contracts.encode.events import EventEncoder
+from contracts.encode.shape import Columns
 
 MALFORMED = "malformed"  # reason of what came by a topic and is no row
 EVENT_OVERHEAD_BYTES = 400  # of an item beside its event: ids, tuples, list slots

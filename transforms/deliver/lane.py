@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from contracts.encode.events import FILTERED, event_digest
-from lake.raw.segments import LogId
+from lake.raw.log_ids import LogId
 from lake.receipts.receipts import BEFORE, DELIVERED, REFUSED, WITHHELD, Counts, DeliveredReceipts, LaneReceipts, Receipt
 from transforms.deliver.http.events import Outgoing, Result
 from transforms.deliver.http.limits import BatchLimits

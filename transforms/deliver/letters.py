@@ -23,7 +23,7 @@ from contracts.compiler.timestamps import datetime_to_us
 from contracts.spec.destination import Destination
 from contracts.spec.model import Contract
 from lake.location import Lake
-from lake.raw.segments import LogId
+from lake.raw.log_ids import LogId
 from lake.receipts.receipts import (
     DELIVERED,
     REFUSED,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from contracts.encode.events import EventEncoder
-from lake.raw.segments import LogId
+from lake.raw.log_ids import LogId
 from transforms.deliver.items import Item
 from transforms.readers.progress import ReaderProgress
 

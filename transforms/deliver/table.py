@@ -20,7 +20,7 @@ import xxhash
 from contracts.compiler.schemas import TIMESTAMP
 from contracts.encode.events import EventEncoder
 from lake.location import Lake
-from lake.raw.segments import LogId
+from lake.raw.log_ids import LogId
 from lake.receipts.receipts import BEFORE, DELIVERED, REFUSED, all_receipts
 from lake.tables.data_files import read_columns, with_schema
 from lake.tables.iceberg import PublishedFile, published_files

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from contracts.encode.events import FILTERED, EventEncoder, Row
-from lake.raw.segments import LogId
+from lake.raw.log_ids import LogId
 from transforms.deliver.items import MALFORMED, Item, items_of
 from transforms.deliver.source import Read
 from transforms.read.kafka import KafkaSource, with_new_partitions

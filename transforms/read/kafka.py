@@ -22,7 +22,9 @@ from confluent_kafka import KafkaException
 from contracts.errors import ComponentDownError
 from contracts.spec.source import SourceSpec
 from lake.location import Lake
-from lake.raw.segments import LogId, PartitionLog, RawMessage
+from lake.raw.log_ids import LogId
+from lake.raw.segment_files import RawMessage
+from lake.raw.segments import PartitionLog
 from transforms.kafka.connection import KafkaCluster, KafkaConnection, Partitions
 from transforms.late import NEVER_LATE_US
 from transforms.read.messages import MessageBatch

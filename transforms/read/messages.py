@@ -14,7 +14,7 @@ from apache_beam import coders
 from contracts.spec.source import SourceSpec
 from lake.formats import ParsedRecords
 from lake.formats.jsonl import parse_messages
-from lake.raw.segments import BATCH_BITS
+from lake.raw.log_ids import BATCH_BITS
 
 
 @dataclass(eq=False)

@@ -11,7 +11,7 @@ from typing import Literal
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from contracts.errors import ComponentDownError, HeadraceError
-from lake.raw.segments import LogId
+from lake.raw.log_ids import LogId
 from transforms.kafka.connection import KafkaCluster, KafkaConnection, open_consumer
 from transforms.readers.progress import PartitionProgress
 

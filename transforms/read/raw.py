@@ -12,7 +12,9 @@ from apache_beam import coders
 
 from lake.location import Lake
 from lake.raw.files import RawChunk
-from lake.raw.segments import LogId, RawMessage, log_segments, read_messages
+from lake.raw.log_ids import LogId
+from lake.raw.segment_files import RawMessage
+from lake.raw.segments import log_segments, read_messages
 from transforms.decode.decode import RawRecords
 from transforms.late import NEVER_LATE_US
 from transforms.read.messages import MessageBatch

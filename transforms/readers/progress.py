@@ -15,7 +15,7 @@ import numpy.typing as npt
 from apache_beam import coders
 from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
 
-from lake.raw.segments import LogId
+from lake.raw.log_ids import LogId
 from transforms.late import NEVER_LATE_US
 
 FUTURE_US = 300_000_000  # record times further ahead of the clock than this do not move W

@@ -21,10 +21,12 @@ from cli.deadletter import deadletter
 from cli.lake import lake as lake_verbs
 from cli.status import status
 from contracts.spec.project import Project
-from lake.ledger.ledger import append_outcomes
 from lake.ledger.outcomes import Outcome, PositionOutcomes, runs_of
+from lake.ledger.sidecars import append_outcomes
 from lake.location import Lake
-from lake.raw.segments import LogId, PartitionLog, RawMessage
+from lake.raw.log_ids import LogId
+from lake.raw.segment_files import RawMessage
+from lake.raw.segments import PartitionLog
 from lake.runs.manifest import STARTED, write_document, write_started
 from lake.runs.submission import Attempt, record_ending, record_submission
 from lake.tables import expire

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from lake import upkeep
-from lake.ledger.ledger import append_outcomes
 from lake.ledger.outcomes import Outcome, PositionOutcomes, positions_of
+from lake.ledger.sidecars import append_outcomes
 from lake.location import Lake
 from lake.tables.iceberg import LEDGER, LEDGER_SCHEMA, ensure_table, published_files
 from lake.upkeep import compact, folded_tables, list_tables, maintain

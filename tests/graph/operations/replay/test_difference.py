@@ -14,8 +14,8 @@ import yaml
 from cli.replay_view import show_difference
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
-from lake.ledger.ledger import append_outcomes
 from lake.ledger.outcomes import Outcome, PositionOutcomes
+from lake.ledger.sidecars import append_outcomes
 from lake.location import Lake
 from lake.raw.files import raw_files
 from lake.runs.replays import Step, add_event

@@ -909,7 +909,7 @@ def _opening(monkeypatch: pytest.MonkeyPatch, path: Path, first: Callable[[], No
             first()
         return open(name, *args, **options)
 
-    monkeypatch.setattr("lake.raw.files.open", opened, raising=False)
+    monkeypatch.setattr("lake.raw.inputs.open", opened, raising=False)
 
 
 def test_a_file_that_grows_while_it_is_read_is_not_landed_until_it_is_still(

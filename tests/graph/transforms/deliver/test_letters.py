@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from lake.raw.segments import LogId
+from lake.raw.log_ids import LogId
 from lake.receipts.receipts import DELIVERED, MERGE_AT, REFUSED, LaneReceipts, Receipt, lane_folder
 from lake.tables.iceberg import DEAD_LETTERS
 from tests.support.shop import Shop, event

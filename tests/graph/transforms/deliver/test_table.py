@@ -21,7 +21,7 @@ from contracts.encode.events import FILTERED, EventEncoder
 from contracts.spec.destination import Destination
 from contracts.spec.model import Contract
 from contracts.spec.suppressions import NOTHING
-from lake.raw.segments import LogId
+from lake.raw.log_ids import LogId
 from lake.receipts.receipts import BEFORE, DELIVERED, REFUSED, WITHHELD, LaneReceipts, Receipt
 from lake.tables.data_files import read_columns
 from lake.tables.iceberg import PublishedFile, published_files

@@ -15,7 +15,7 @@ import pytest
 
 from contracts.errors import ComponentDownError, ConfigurationError
 from lake.location import Lake
-from lake.raw.files import expand_inputs
+from lake.raw.inputs import expand_inputs
 from lake.storage import Storage, storage_of
 from lake.storage.file_io import GcsFileIO
 from lake.storage.gcs import READ_BYTES, GcsStorage, gcs_storage

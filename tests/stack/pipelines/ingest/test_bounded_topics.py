@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 from cli.main import main
 from devstack.stack import Stack
 from lake.location import Lake
-from lake.raw.segments import LogId, log_segments, logs_of, read_messages
+from lake.raw.log_ids import LogId
+from lake.raw.segments import log_segments, logs_of, read_messages
 from tests.support.kafka import Broker, Record
 from tests.support.lake_state import scan
 from tests.support.processes import PROJECT

@@ -18,8 +18,11 @@ from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from examples.webshop import generate as webshop
 from lake.location import Lake
-from lake.raw.files import expand_inputs, open_raw, raw_files
-from lake.raw.segments import LogId, PartitionLog, RawMessage, log_segments, logs_of, read_messages
+from lake.raw.files import open_raw, raw_files
+from lake.raw.inputs import expand_inputs
+from lake.raw.log_ids import LogId
+from lake.raw.segment_files import RawMessage
+from lake.raw.segments import PartitionLog, log_segments, logs_of, read_messages
 from lake.runs.submission import Attempt, read_submission, record_ending, record_submission, submissions
 from lake.storage.gcs import gcs_storage
 from lake.tables.expire import expire_snapshots, orphans

@@ -15,7 +15,7 @@ import xxhash
 
 from devstack.stack import Stack
 from lake.location import Lake
-from lake.raw.segments import LogId
+from lake.raw.log_ids import LogId
 from tests.support.kafka import Broker, Received, Record
 from tests.support.lake_state import row_digest, scan
 from tests.support.live_job import live_job

@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.compiler.rows import canonical_rows
-from contracts.encode.events import Columns, EventEncoder, timestamp_texts
+from contracts.encode.events import EventEncoder
+from contracts.encode.shape import Columns, timestamp_texts
 from contracts.spec.destination import Condition, Destination, Placement, Secret, check_destination
 from contracts.spec.model import Column, ColumnType
 from contracts.spec.source import PayloadPath, plain_text

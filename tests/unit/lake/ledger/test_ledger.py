@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lake.ledger import ledger
-from lake.ledger.ledger import FileOutcomes, LedgerEntry, append_outcomes, compute_ledger, outcomes_of, unfinished
+from lake.ledger import sidecars
+from lake.ledger.ledger import LedgerEntry, compute_ledger, unfinished
 from lake.ledger.outcomes import Outcome, PositionOutcomes, positions_of, runs_of
+from lake.ledger.sidecars import FileOutcomes, append_outcomes, outcomes_of
 from lake.location import Lake
 from lake.raw.files import RawFile
 from lake.raw.positions import Positions, Stretch
@@ -110,7 +111,7 @@ def test_lake_of_an_older_version_is_read_and_widened(tmp_path: Path) -> None:
 
 
 def test_long_outcome_is_written_in_rows_that_tell_their_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "ROW_RUNS", 3)
+    monkeypatch.setattr(sidecars, "ROW_RUNS", 3)
     lake = lake_at(tmp_path / "lake")
     append_outcomes(lake, [outcomes(Outcome.ACCEPTED, range(0, 20, 2))], "run")
     rows = lake.catalog().load_table(LEDGER).scan().to_arrow().to_pylist()

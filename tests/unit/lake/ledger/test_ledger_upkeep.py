@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from lake.ledger import upkeep as ledger_upkeep
-from lake.ledger.ledger import append_outcomes
 from lake.ledger.outcomes import Outcome, PositionOutcomes, positions_of
+from lake.ledger.sidecars import append_outcomes
 from lake.ledger.upkeep import merge_ledger, merged_rows
 from lake.location import Lake
 from lake.tables.iceberg import LEDGER, LEDGER_SCHEMA, ensure_table

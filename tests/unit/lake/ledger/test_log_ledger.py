@@ -12,13 +12,17 @@ import pytest
 
 from contracts.codes import Code, Violation
 from contracts.spec.source import PayloadPath, SourceSpec
-from lake.ledger import ledger
-from lake.ledger.ledger import LedgerEntry, append_outcomes, frontier, log_ledger, source_ledger
+from lake.ledger import sidecars
+from lake.ledger.ledger import LedgerEntry, frontier, log_ledger, source_ledger
 from lake.ledger.outcomes import Outcome, PositionOutcomes, runs_of
+from lake.ledger.sidecars import append_outcomes
 from lake.location import Lake
 from lake.raw import positions as landed
-from lake.raw.files import InputFile, land_file
-from lake.raw.segments import LogId, PartitionLog, RawMessage, position_of
+from lake.raw.files import land_file
+from lake.raw.inputs import InputFile
+from lake.raw.log_ids import LogId, position_of
+from lake.raw.segment_files import RawMessage
+from lake.raw.segments import PartitionLog
 from lake.tables.iceberg import (
     DEAD_LETTER_SCHEMA,
     DEAD_LETTERS,
@@ -120,7 +124,7 @@ def test_ledger_and_frontier_of_random_logs_are_those_of_a_plain_dict(
 ) -> None:
     if small:
         monkeypatch.setattr(landed, "PARCEL_POSITIONS", 17)
-        monkeypatch.setattr(ledger, "ROW_RUNS", 2)
+        monkeypatch.setattr(sidecars, "ROW_RUNS", 2)
     rng = Random(seed)
     batched = bool(seed % 2)
     lake = lake_at(tmp_path / "lake")
@@ -216,13 +220,13 @@ def test_scans_of_a_part_of_a_log_skip_files_by_position(tmp_path: Path, monkeyp
     for start in range(0, 400, 50):
         say(lake, LOG, Outcome.ACCEPTED, land(lake, LOG, range(start, start + 50)))
     read: list[int] = []
-    original = ledger._sidecars
+    original = sidecars._sidecars
 
     def counting(batch: pa.RecordBatch):  # type: ignore[no-untyped-def]
         read.append(len(batch))
         return original(batch)
 
-    monkeypatch.setattr(ledger, "_sidecars", counting)
+    monkeypatch.setattr(sidecars, "_sidecars", counting)
     assert log_ledger(lake, spec(), NAME, LOG, start=375).duplicate == 25
     assert sum(read) == 1
     scan = lake.catalog().load_table(LEDGER).scan(row_filter="first < 400 and last >= 375")

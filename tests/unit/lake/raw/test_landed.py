@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from lake.ledger.outcomes import positions_of
 from lake.location import Lake
 from lake.raw import positions as landed
+from lake.raw.log_ids import LogId, position_of
 from lake.raw.positions import Landed, Positions, landed_log, merged_runs, parcels
-from lake.raw.segments import LogId, PartitionLog, RawMessage, position_of
+from lake.raw.segment_files import RawMessage
+from lake.raw.segments import PartitionLog
 
 LOG = LogId("events", "tid", 3)
 RUNS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 8)), max_size=12).map(

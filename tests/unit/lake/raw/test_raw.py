@@ -12,16 +12,8 @@ import pytest
 from contracts.errors import ConfigurationError
 from contracts.spec.source import CsvDialect, PayloadPath
 from lake.location import Lake
-from lake.raw.files import (
-    InputFile,
-    Landing,
-    RawFile,
-    expand_inputs,
-    find_raw_file,
-    land_file,
-    raw_files,
-    reader_id,
-)
+from lake.raw.files import Landing, RawFile, find_raw_file, land_file, raw_files, reader_id
+from lake.raw.inputs import InputFile, expand_inputs
 from lake.raw.records import read_record
 from tests.support.format_laws import small_pieces, spec_of
 

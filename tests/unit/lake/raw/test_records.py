@@ -10,9 +10,12 @@ import pytest
 from contracts.errors import ConfigurationError
 from contracts.spec.source import PayloadPath, SourceSpec
 from lake.location import Lake
-from lake.raw.files import InputFile, land_file
+from lake.raw.files import land_file
+from lake.raw.inputs import InputFile
+from lake.raw.log_ids import LogId, position_of
 from lake.raw.records import read_record
-from lake.raw.segments import LogId, PartitionLog, RawMessage, position_of
+from lake.raw.segment_files import RawMessage
+from lake.raw.segments import PartitionLog
 from transforms.read.messages import MessageBatch
 
 LOG = LogId("events", "tid", 0)

@@ -15,22 +15,10 @@ from hypothesis import strategies as st
 from contracts.errors import ConfigurationError
 from lake.location import Lake
 from lake.raw import segments
+from lake.raw.log_ids import BATCH_BITS, LogId, is_log, offset_of, position_of
 from lake.raw.positions import Positions, landed_log
-from lake.raw.segments import (
-    BATCH_BITS,
-    LogId,
-    PartitionLog,
-    RawMessage,
-    is_log,
-    landed_up_to,
-    log_folder,
-    log_segments,
-    logs_of,
-    offset_of,
-    position_of,
-    read_message,
-    read_messages,
-)
+from lake.raw.segment_files import RawMessage
+from lake.raw.segments import PartitionLog, landed_up_to, log_folder, log_segments, logs_of, read_message, read_messages
 
 LOG = LogId("web-events", "kV3pPj9sQ0aYwVtO1m2n3A", 2)
 END = 60  # offsets of the log in these tests

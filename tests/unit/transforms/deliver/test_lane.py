@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from contracts.encode.events import FILTERED, event_digest
 from lake.location import Lake
-from lake.raw.segments import LogId
+from lake.raw.log_ids import LogId
 from lake.receipts.receipts import (
     BEFORE,
     DELIVERED,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from contracts.spec.project import Project
 from contracts.spec.source import SourceSpec
 from examples.webshop import generate as webshop
-from lake.raw.segments import BATCH_BITS
+from lake.raw.log_ids import BATCH_BITS
 from transforms.read.messages import MessageBatch, MessageBatchCoder
 
 PROJECT = Project.load(Path(webshop.__file__).parent)

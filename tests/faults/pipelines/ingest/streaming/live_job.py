@@ -20,7 +20,7 @@ from devstack.stack import Stack
 from lake.ledger.ledger import frontier
 from lake.ledger.logs import newest_window_time
 from lake.location import Lake
-from lake.raw.segments import LogId
+from lake.raw.log_ids import LogId
 from runners.flink.rest import FlinkRest
 from tests.support.processes import PROJECT, ROOT
 from transforms.kafka.connection import KafkaCluster, KafkaConnection

@@ -14,7 +14,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from contracts.spec.project import Project
 from lake.ledger.ledger import LedgerEntry, log_ledger
-from lake.raw.segments import LogId, log_segments, read_messages
+from lake.raw.log_ids import LogId
+from lake.raw.segments import log_segments, read_messages
 from tests.faults.pipelines.ingest.streaming.live_job import IMMEDIATE, LATE_TABLE, SOURCE, TABLE, LiveJob
 from tests.support.processes import PROJECT
 

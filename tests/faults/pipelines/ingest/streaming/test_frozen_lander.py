@@ -9,7 +9,9 @@ import pytest
 
 from lake.location import Lake
 from lake.raw import segments
-from lake.raw.segments import MERGE_AT, LogId, PartitionLog, RawMessage, log_segments, read_messages
+from lake.raw.log_ids import LogId
+from lake.raw.segment_files import RawMessage
+from lake.raw.segments import MERGE_AT, PartitionLog, log_segments, read_messages
 
 LOG = LogId("events", "z_Ex5crURMSLZZ8D2EMHNQ", 0)
 
