@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import apache_beam as beam
@@ -13,13 +13,12 @@ import numpy as np
 from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract
 from contracts.spec.project import Project
-from contracts.version import VERSION
 from lake.ledger.ledger import LedgerEntry, ledger_of
 from lake.ledger.sidecars import outcomes_of
 from lake.location import Lake
 from lake.raw.positions import Landed, Positions, parcels
 from lake.runs.clock import RunClock, new_run_id
-from lake.runs.manifest import BranchTable, ReplayDetails, RunManifest, Verdict, given_options, write_manifest, write_started
+from lake.runs.manifest import BranchTable, ReplayDetails, RunManifest, Verdict, write_manifest, write_started
 from lake.runs.progress import Progress, Report
 from lake.runs.replays import Replay, Step, add_event, replay_of, replays
 from lake.tables.iceberg import committed, num_shards, published_files
@@ -29,7 +28,8 @@ from lake.upkeep import key_of
 from pipelines.ingest.files import plan_slices
 from pipelines.ingest.graph import IngestGraph
 from pipelines.replay.options import ReplayOptions
-from pipelines.replay.plan import ReplayPlan, dataset_of, make_plan
+from pipelines.replay.plan import dataset_of, make_plan
+from pipelines.replay.record import SPEED, begin, finish, resume
 from pipelines.replay.select import Selection, positions_in, select_raw
 from runners.direct import run_bounded
 from runners.flink.rest import FlinkRest
@@ -42,7 +42,6 @@ from transforms.read.raw import RawPiece, ReadRaw
 
 _SLICE_BYTES = 512 << 20
 _LOOK_EVERY_S = 1.0
-_SPEED = ("runner", "max_parallel", "max_rate", "slice_bytes", "flink", "python_workers", "to_topic")
 
 
 @dataclass(frozen=True)
@@ -80,9 +79,9 @@ def run_replay(options: ReplayOptions, project: Project, lake: Lake, report: Rep
     """
     known = replays(lake).get(options.name)
     if known is None or known.step is Step.DISCARDED:
-        _begin(options, make_plan(options, project, lake), lake)
+        begin(options, make_plan(options, project, lake), lake)
     else:
-        _resume(options, known, lake)
+        resume(options, known, lake)
     return carry_on(options.name, options, project, lake, report)
 
 
@@ -91,70 +90,8 @@ def resume_replay(name: str, given: Mapping[str, Any], project: Project, lake: L
     spec = replay_of(lake, name).spec["options"]
     known = {item.name for item in fields(ReplayOptions)}
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items() if k in known}
-    options = ReplayOptions(**(values | {k: v for k, v in given.items() if k in _SPEED and v is not None}))
+    options = ReplayOptions(**(values | {k: v for k, v in given.items() if k in SPEED and v is not None}))
     return run_replay(options, project, lake, report)
-
-
-def _begin(options: ReplayOptions, plan: ReplayPlan, lake: Lake) -> None:
-    if not plan.ranges:
-        raise ConfigurationError(f"replay {options.name}: nothing that was published or late fits; there is no window to rebuild")
-    if plan.exceeded and not (options.approved_by and options.reason):
-        raise ConfigurationError(
-            f"replay {options.name}: "
-            + "; ".join(plan.exceeded)
-            + ". It needs --approved-by NAME and --reason TEXT, which are recorded."
-        )
-
-    def check(known: dict[str, Replay]) -> None:
-        mine = known.get(options.name)
-        if mine and mine.step is not Step.DISCARDED:
-            raise ConfigurationError(f"replay {options.name}: was begun meanwhile; look at headrace replay list")
-        _refuse_overlap(known, options.name, plan.dataset, plan.ranges)
-
-    table = lake.load(f"validated.{plan.dataset}")
-    head = table.current_snapshot()
-    spec = {
-        "dataset": plan.dataset,
-        "ranges": plan.ranges,
-        "window_s": plan.window_s,
-        "sources": [spec.name for spec in plan.specs],
-        "contract_version": plan.contract.version,
-        "code_version": VERSION,
-        "live_snapshot": head.snapshot_id if head else None,
-        "approved_by": options.approved_by,
-        "reason": options.reason,
-        "exceeded": plan.exceeded,
-        "options": given_options(options),
-    }
-    add_event(lake, options.name, Step.BEGUN, spec, check)
-
-
-def _refuse_overlap(known: Mapping[str, Replay], name: str, dataset: str, ranges: Sequence[tuple[int, int]]) -> None:
-    rivals = [other.name for other in known.values() if other.name != name and other.is_open and other.meets(dataset, ranges)]
-    if rivals:
-        raise ConfigurationError(
-            f"replay {name}: {', '.join(rivals)} rebuilds some of the same windows of {dataset} and is not done; "
-            "promote it or discard it first"
-        )
-
-
-def _resume(options: ReplayOptions, known: Replay, lake: Lake) -> None:
-    given = {k: v for k, v in given_options(options).items() if k not in (*_SPEED, "approved_by", "reason", "beam_options", "lake")}
-    began = known.spec["options"]
-    odd = sorted(
-        k
-        for k, v in given.items()
-        if (list(v) if isinstance(v, tuple) else v) != (began.get(k) or ([] if isinstance(v, tuple) else None))
-    )
-    if odd:
-        raise ConfigurationError(
-            f"replay {known.name}: was begun with other " + ", ".join("--" + k.replace("_", "-") for k in odd) + "; "
-            f"go on with headrace replay run {known.name}, or take another name"
-        )
-    if not known.is_open or known.step is Step.PROMOTING:
-        raise ConfigurationError(f"replay {known.name}: is {known.step}; a name is used once")
-    if known.step in (Step.PAUSED, Step.PAUSE_ASKED):
-        add_event(lake, known.name, Step.RESUMED, {})
 
 
 def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, report: Report) -> ReplayReport:
@@ -170,25 +107,13 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
     everything = replay.spec["options"].get("raw") == "all"
     selections = [select_raw(lake, spec, replay.ranges, everything=everything) for spec in specs]
     clock.done("plan")
-    paused = False
-    topic = _topic(options, contract)
-    for spec, selection in zip(specs, selections, strict=True):
-        graph = IngestGraph(
-            lake=onto,
-            contract=contract,
-            spec=spec,
-            run_id=run_id,
-            cut=cut,
-            immediate=topic,
-            suppressions=project.suppressions(contract),
-        )
-        graph.prepare()
-        left = list(_unfinished(onto, selection))
-        if options.runner == "flink":
-            _on_flink(graph, left, options, project)
-        elif not _in_slices(graph, left, options, name, report):
-            paused = True
-            break
+    topic, suppressions = _topic(options, contract), project.suppressions(contract)
+    graphs = [
+        IngestGraph(lake=onto, contract=contract, spec=spec, run_id=run_id, cut=cut, immediate=topic, suppressions=suppressions)
+        for spec in specs
+    ]
+    parts = zip(graphs, selections, strict=True)
+    paused = not all(_rebuild(graph, selection, options, project, report) for graph, selection in parts)
     clock.done("ingest")
     report(Progress("account", 0, 1))
     if paused:
@@ -197,7 +122,7 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
     reasons = [] if paused else _reasons(ledger)
     rows, digest = table_totals(onto.load(replay.table))
     if not paused and not reasons:
-        _finished(lake, name, run_id, ledger, rows, digest)
+        finish(lake, name, run_id, ledger, rows, digest)
     manifest = RunManifest(
         run_id=run_id,
         pipeline="replay",
@@ -214,19 +139,14 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
     return ReplayReport(name, run_id, replay.dataset, replay.branch, replay.ranges, ledger, rows, paused, tuple(reasons))
 
 
-def _finished(lake: Lake, name: str, run_id: str, ledger: Mapping[str, LedgerEntry], rows: int, digest: int) -> None:
-    details = {
-        "run_id": run_id,
-        "ledger": {s: asdict(e) for s, e in ledger.items()},
-        "rows": rows,
-        "content_hash": f"{digest:032x}",
-    }
-
-    def check(known: dict[str, Replay]) -> None:
-        if not known[name].is_open or known[name].step is Step.PROMOTING:
-            raise ConfigurationError(f"replay {name}: is {known[name].step} by now; what this run did is not on record")
-
-    add_event(lake, name, Step.FINISHED, details, check)
+def _rebuild(graph: IngestGraph, selection: Selection, options: ReplayOptions, project: Project, report: Report) -> bool:
+    """Rebuild what one source has to say; whether it came to the end."""
+    graph.prepare()
+    left = list(_unfinished(graph.lake, selection))
+    if options.runner == "flink":
+        _on_flink(graph, left, options, project)
+        return True
+    return _in_slices(graph, left, options, report)
 
 
 def start_branch(lake: Lake, replay: Replay, run_id: str) -> None:
@@ -268,13 +188,13 @@ def _unfinished(onto: Lake, selection: Selection) -> Iterator[RawPiece]:
             yield piece
 
 
-def _in_slices(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOptions, name: str, report: Report) -> bool:
+def _in_slices(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOptions, report: Report) -> bool:
     """Run the graph slice by slice; whether it came to the end."""
     total, done, workers = sum(p.size_bytes for p in pieces), 0, options.workers or 1
     began = time.monotonic()
     slices = list(plan_slices(pieces, options.slice_bytes or _SLICE_BYTES))
     for number, part in enumerate(slices, 1):
-        if not _may_go_on(graph.lake, name, began + done / options.max_rate if options.max_rate else 0):
+        if not _may_go_on(graph.lake, options.name, began + done / options.max_rate if options.max_rate else 0):
             return False
         report(Progress("ingest", done, total, f"{graph.spec.name}: slice {number} of {len(slices)}"))
 
