@@ -1,11 +1,9 @@
-"""Units of time, and times as people read them."""
+"""Units of time; moments as microseconds since 1970, and as people read them."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
-
-from contracts.compiler.timestamps import us_to_datetime
 
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
@@ -14,7 +12,19 @@ DAY_US = 24 * HOUR_US
 HOUR_S, DAY_S = 3_600, 86_400
 DURATION_UNITS = {"d": DAY_S, "h": HOUR_S, "m": 60, "s": 1}  # seconds, the longest first
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 Timespec = Literal["auto", "seconds", "milliseconds", "microseconds"]
+
+
+def datetime_to_us(moment: datetime) -> int:
+    """Microseconds since the epoch of an aware datetime, exactly."""
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def us_to_datetime(us: int) -> datetime:
+    """The aware UTC datetime of microseconds since the epoch."""
+    return EPOCH + us * _MICROSECOND
 
 
 def utc_text(moment: datetime, timespec: Timespec = "auto") -> str:

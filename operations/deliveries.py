@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 
-from contracts.compiler.timestamps import us_to_datetime
 from contracts.errors import ConfigurationError
 from contracts.spec.destination import Limits
 from contracts.spec.project import Project
-from contracts.units import SECOND_US
+from contracts.units import SECOND_US, us_to_datetime
 from lake.location import Lake
 from lake.receipts.state import DOWN, ENDED, OK, SILENT_S, THROTTLED, ReaderState, read_states
 from lake.runs.manifest import RunSummary, read_run

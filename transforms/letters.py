@@ -10,8 +10,8 @@ import pyarrow as pa
 import xxhash
 
 from contracts.codes import Code, Violation
-from contracts.compiler.timestamps import datetime_to_us
 from contracts.spec.model import Contract
+from contracts.units import datetime_to_us
 from lake.tables.fold import GRID_S
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA, WITHDRAWN, violations_column
 from transforms.cut import Cut, cut_batches

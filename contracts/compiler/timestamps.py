@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+from contracts.units import MINUTE_US, SECOND_US, datetime_to_us
+
 # RFC 3339, section 5.6, with a blank for T as its note allows; fractions beyond microseconds are cut.
 _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|z|[+-]\d\d:\d\d)?\Z", re.ASCII)
 # Beyond year 9999 no client means what it says; the bounds are those of datetime.
 MIN_US, MAX_US = -62_135_596_800_000_000, 253_402_300_799_999_999
-
-
-def datetime_to_us(moment: datetime) -> int:
-    """Microseconds since the epoch of an aware datetime, exactly."""
-    return (moment - EPOCH) // _MICROSECOND
-
-
-def us_to_datetime(us: int) -> datetime:
-    """The aware UTC datetime of microseconds since the epoch."""
-    return EPOCH + us * _MICROSECOND
 
 
 def parse_timestamp(text: str, zone: ZoneInfo | None) -> int | None:
@@ -54,7 +44,7 @@ def parse_timestamp(text: str, zone: ZoneInfo | None) -> int | None:
         hours, minutes = int(offset[1:3]), int(offset[4:])
         if hours > 23 or minutes > 59:
             return None
-        us -= (1 if offset[0] == "+" else -1) * (hours * 60 + minutes) * 60_000_000
+        us -= (1 if offset[0] == "+" else -1) * (hours * 60 + minutes) * MINUTE_US
     return us if MIN_US <= us <= MAX_US else None
 
 
@@ -65,7 +55,7 @@ def epoch_to_us(number: int | float) -> int | None:
     """
     size = abs(number)
     if size < 100_000_000_000:
-        us = number * 1_000_000
+        us = number * SECOND_US
     elif size < 100_000_000_000_000:
         us = number * 1_000
     elif size < 100_000_000_000_000_000:
@@ -129,4 +119,4 @@ def _parse_fixed(texts: list[str], length: int) -> tuple[npt.NDArray[np.int64], 
     before = year - 1
     days = before * 365 + before // 4 - before // 100 + before // 400 + _DAYS_BEFORE_MONTH[month] + (leap & (month > 2)) + day - 1
     seconds = ((days - 719_162) * 24 + hour) * 3600 + minute * 60 + second  # 719162 = days from 0001-01-01 to 1970-01-01
-    return seconds * 1_000_000 + sub, good
+    return seconds * SECOND_US + sub, good

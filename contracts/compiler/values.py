@@ -18,8 +18,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from contracts.compiler.timestamps import MAX_US, MIN_US, datetime_to_us, epoch_to_us, parse_timestamp
+from contracts.compiler.timestamps import MAX_US, MIN_US, epoch_to_us, parse_timestamp
 from contracts.spec.model import Column, ColumnType
+from contracts.units import datetime_to_us
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 CANONICAL_JSON = msgspec.json.Encoder(order="sorted")

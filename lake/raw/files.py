@@ -13,9 +13,9 @@ from typing import BinaryIO, Literal
 import msgspec
 import xxhash
 
-from contracts.compiler.timestamps import us_to_datetime
 from contracts.errors import ConfigurationError
 from contracts.spec.source import SourceSpec
+from contracts.units import us_to_datetime
 from lake.formats import Bookmark, format_for
 from lake.location import Lake
 from lake.raw.inputs import Copied, InputError, InputFile, copy_input

@@ -19,9 +19,9 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.expressions import And, EqualTo
 
 from contracts.codes import Code, Violation
-from contracts.compiler.timestamps import datetime_to_us
 from contracts.spec.destination import Destination
 from contracts.spec.model import Contract
+from contracts.units import datetime_to_us
 from lake.location import Lake
 from lake.raw.log_ids import LogId
 from lake.receipts.receipts import (

@@ -9,16 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.compiler.timestamps import (
-    EPOCH,
-    MAX_US,
-    MIN_US,
-    datetime_to_us,
-    epoch_to_us,
-    parse_column,
-    parse_timestamp,
-    us_to_datetime,
-)  # fmt: skip
+from contracts.compiler.timestamps import MAX_US, MIN_US, epoch_to_us, parse_column, parse_timestamp
+from contracts.units import EPOCH, datetime_to_us, us_to_datetime
 from tests.support.mutate import TIMESTAMPS
 from tests.support.reference import is_date_time, is_epoch
 
