@@ -61,8 +61,8 @@ def project_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def lake_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--lake URI`` of verbs that read a lake."""
-    told = "The lake: a folder or gs://BUCKET/PREFIX; headrace.yaml may name it."
-    return click.option("--lake", metavar="URI", help=told)(command)
+    text = "The lake: a folder or gs://BUCKET/PREFIX; headrace.yaml may name it."
+    return click.option("--lake", metavar="URI", help=text)(command)
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

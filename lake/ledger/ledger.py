@@ -6,7 +6,7 @@ accepted, those whose row is published are ``out``, those with a dead letter ``c
 ``duplicate``. Positions without an outcome are ``pending``: of bounded input nothing more can come, so they are lost; of a stream
 they wait for their window, above the ``frontier`` of their log.
 
-Everything is worked out parcel by parcel (``landed.py``), so memory does not grow with the length of a log.
+Everything is worked out batch by batch (``lake/raw/positions.py``), so memory does not grow with the length of a log.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from lake.ledger.sidecars import NUMBERS, FileOutcomes, bounds_of, outcomes_of
 from lake.location import Lake
 from lake.raw.files import RawFile, raw_files
 from lake.raw.log_ids import LogId, offset_of
-from lake.raw.positions import Ints, Landed, Positions, Stretch, landed_file, landed_log, parcels
+from lake.raw.positions import Extent, Ints, Landed, Positions, extent_batches, landed_file, landed_log
 from lake.raw.segments import logs_of
 from lake.tables.iceberg import DEAD_LETTERS, WITHDRAWN
 
@@ -75,9 +75,9 @@ def unfinished(lake: Lake, files: Sequence[RawFile]) -> list[RawFile]:
     """Raw files with positions that have no outcome yet."""
     missing: set[tuple[str, str]] = set()
     for source in sorted({f.source for f in files}):
-        for parcel in parcels(landed_file(f) for f in files if f.source == source):
-            outcomes = outcomes_of(lake, source, parcel)
-            missing |= {(source, s.raw_file) for s in parcel if _first_without(s, outcomes) is not None}
+        for extents in extent_batches(landed_file(f) for f in files if f.source == source):
+            outcomes = outcomes_of(lake, source, extents)
+            missing |= {(source, s.raw_file) for s in extents if _first_without(s, outcomes) is not None}
     return [f for f in files if (f.source, f.raw_file) in missing]
 
 
@@ -97,17 +97,17 @@ def frontier(lake: Lake, spec: SourceSpec, log: LogId, start: int = 0) -> int | 
     """
     batched = spec.records is not None
     landed = landed_log(lake, spec.name, log, batched=batched, start=start)
-    for parcel in parcels([landed]):
-        outcomes = outcomes_of(lake, spec.name, parcel)
-        for stretch in parcel:
-            missing = _first_without(stretch, outcomes)
+    for extents in extent_batches([landed]):
+        outcomes = outcomes_of(lake, spec.name, extents)
+        for extent in extents:
+            missing = _first_without(extent, outcomes)
             if missing is not None:
                 return offset_of(missing, batched)
     return landed.end if landed.pieces else None
 
 
-def _first_without(stretch: Stretch, outcomes: Mapping[str, FileOutcomes]) -> int | None:
-    return stretch.positions.first_outside(outcomes.get(stretch.raw_file, FileOutcomes()).all_runs())
+def _first_without(extent: Extent, outcomes: Mapping[str, FileOutcomes]) -> int | None:
+    return extent.positions.first_outside(outcomes.get(extent.raw_file, FileOutcomes()).all_runs())
 
 
 def compute_ledger(lake: Lake, dataset_tables: Mapping[str, str], files: Sequence[RawFile]) -> dict[str, LedgerEntry]:
@@ -159,14 +159,14 @@ def ledger_of(
         before_epoch: what the ledger was before this promotion; None for what it is.
     """
     entries = {unit.raw_file: LedgerEntry() for unit in landed}
-    for parcel in parcels(landed):
-        outcomes = outcomes_of(lake, source, parcel, before_epoch)  # before the rows: what is accepted there is published here
-        published = _published(lake, source, table, parcel, outcomes)
-        letters = _dead_letters(lake, source, parcel)
-        for stretch in parcel:
-            name = stretch.raw_file
-            states = outcomes.get(name, FileOutcomes()).states(stretch.positions)
-            entries[name] += _entry(stretch.positions, states, published.get(name), letters.get(name, {}))
+    for extents in extent_batches(landed):
+        outcomes = outcomes_of(lake, source, extents, before_epoch)  # before the rows: what is accepted there is published here
+        published = _published(lake, source, table, extents, outcomes)
+        letters = _dead_letters(lake, source, extents)
+        for extent in extents:
+            name = extent.raw_file
+            states = outcomes.get(name, FileOutcomes()).states(extent.positions)
+            entries[name] += _entry(extent.positions, states, published.get(name), letters.get(name, {}))
     return entries
 
 
@@ -204,7 +204,7 @@ def _at(positions: Positions, chosen: Ints | None) -> npt.NDArray[np.bool_]:
 
 
 def _published(
-    lake: Lake, source: str, table_name: str, parcel: Sequence[Stretch], outcomes: Mapping[str, FileOutcomes]
+    lake: Lake, source: str, table_name: str, extents: Sequence[Extent], outcomes: Mapping[str, FileOutcomes]
 ) -> dict[str, Ints]:
     """Published positions per raw file, from the data files whose range and positions can hold them."""
     table = _load(lake, table_name)
@@ -212,33 +212,33 @@ def _published(
     high = max((o.window_to for o in outcomes.values() if o.window_to is not None), default=0)
     if table is None or low >= high:
         return {}
-    condition = And(_provenance(source, parcel), And(LessThan("_from", high), GreaterThan("_to", low)))
-    return {name: found[""] for name, found in _positions_by(table, condition, None, parcel).items()}
+    condition = And(_provenance(source, extents), And(LessThan("_from", high), GreaterThan("_to", low)))
+    return {name: found[""] for name, found in _positions_by(table, condition, None, extents).items()}
 
 
-def _dead_letters(lake: Lake, source: str, parcel: Sequence[Stretch]) -> dict[str, dict[Code, Ints]]:
+def _dead_letters(lake: Lake, source: str, extents: Sequence[Extent]) -> dict[str, dict[Code, Ints]]:
     """Positions with a dead letter, per raw file and code."""
     table = _load(lake, DEAD_LETTERS)
     if table is None:
         return {}
-    condition = And(_provenance(source, parcel), NotEqualTo("code", WITHDRAWN))
-    found = _positions_by(table, condition, "code", parcel)
+    condition = And(_provenance(source, extents), NotEqualTo("code", WITHDRAWN))
+    found = _positions_by(table, condition, "code", extents)
     return {name: {Code(code): positions for code, positions in codes.items()} for name, codes in found.items()}
 
 
-def _provenance(source: str, parcel: Sequence[Stretch]) -> BooleanExpression:
+def _provenance(source: str, extents: Sequence[Extent]) -> BooleanExpression:
     """Rows of these positions, and perhaps of others; what a data file's statistics can tell."""
-    low, high = bounds_of(parcel)
+    low, high = bounds_of(extents)
     condition = And(EqualTo("_source", source), And(GreaterThanOrEqual("_position", low), LessThan("_position", high)))
-    names = {stretch.raw_file for stretch in parcel}
-    return And(condition, EqualTo("_raw_file", parcel[0].raw_file)) if len(names) == 1 else condition
+    names = {extent.raw_file for extent in extents}
+    return And(condition, EqualTo("_raw_file", extents[0].raw_file)) if len(names) == 1 else condition
 
 
 def _positions_by(
-    table: Table, condition: BooleanExpression, column: str | None, parcel: Sequence[Stretch]
+    table: Table, condition: BooleanExpression, column: str | None, extents: Sequence[Extent]
 ) -> dict[str, dict[str, Ints]]:
     """Positions of the rows that fit, per raw file and per value of a column ("" without one)."""
-    wanted = pa.array(sorted({stretch.raw_file for stretch in parcel}))
+    wanted = pa.array(sorted({extent.raw_file for extent in extents}))
     names = ["_raw_file", "_position", *([column] if column else [])]
     parts: dict[tuple[str, str], list[Ints]] = {}
     for batch in table.scan(row_filter=condition, selected_fields=tuple(names)).to_arrow_batch_reader():

@@ -13,7 +13,7 @@ from pyiceberg.table.refs import MAIN_BRANCH
 
 from lake.ledger.outcomes import Outcome, PositionOutcomes
 from lake.location import Lake
-from lake.raw.positions import Ints, Positions, Stretch
+from lake.raw.positions import Extent, Ints, Positions
 from lake.tables.iceberg import LEDGER, LEDGER_SCHEMA, committed
 
 ROW_RUNS = 1 << 14  # a row of the ledger table has no more, so that reading a part of a log reads little else
@@ -79,14 +79,14 @@ class FileOutcomes:
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
 
-def outcomes_of(lake: Lake, source: str, parcel: Sequence[Stretch], before_epoch: int | None = None) -> dict[str, FileOutcomes]:
-    """The union of all sidecars of these stretches of one source, by raw file; two sources may hold the same bytes.
+def outcomes_of(lake: Lake, source: str, extents: Sequence[Extent], before_epoch: int | None = None) -> dict[str, FileOutcomes]:
+    """The union of all sidecars of these extents of one source, by raw file; two sources may hold the same bytes.
 
     before_epoch: sidecars of this promotion and later ones do not count; None for all.
     """
     table = lake.load(LEDGER)
-    low, high = bounds_of(parcel)
-    condition: BooleanExpression = And(EqualTo("source", source), In("raw_file", {s.raw_file for s in parcel}))
+    low, high = bounds_of(extents)
+    condition: BooleanExpression = And(EqualTo("source", source), In("raw_file", {s.raw_file for s in extents}))
     if "first" in table.schema().column_names:  # a lake that only older versions wrote to has none
         condition = And(condition, Or(IsNull("first"), And(LessThan("first", high), GreaterThanOrEqual("last", low))))
     fields_read: tuple[str, ...] = ("raw_file", "outcome", "runs", "window_from", "window_to")
@@ -114,7 +114,7 @@ def _sidecars(batch: pa.RecordBatch) -> Iterator[tuple[str, str, Ints, int | Non
         yield raw_file, outcome, values[offsets[i] : offsets[i + 1]], window_from, window_to, epochs[i] or 0
 
 
-def bounds_of(parcel: Sequence[Stretch]) -> tuple[int, int]:
-    """[smallest position, largest + 1) of these stretches."""
-    bounds = [stretch.positions.bounds for stretch in parcel]
+def bounds_of(extents: Sequence[Extent]) -> tuple[int, int]:
+    """[smallest position, largest + 1) of these extents."""
+    bounds = [extent.positions.bounds for extent in extents]
     return min(low for low, _ in bounds), max(high for _, high in bounds)

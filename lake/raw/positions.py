@@ -1,7 +1,7 @@
 """What was landed, as positions: raw files, and logs that have gaps and may be far too long to be written out.
 
-Positions are kept as runs. A *stretch* is a piece of one file or log that can be worked on at once; a *parcel* is some stretches
-that are looked up together.
+Positions are kept as runs. An *extent* is a piece of one file or log that can be worked on at once; a *batch* is some extents that
+are looked up together.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from lake.raw.files import RawFile
 from lake.raw.log_ids import LogId, position_of
 from lake.raw.segments import log_segments
 
-PARCEL_POSITIONS = 1 << 22  # bounds memory: some bytes per position
-PARCEL_NAMES = 2_000  # bounds the size of a filter
+BATCH_POSITIONS = 1 << 22  # bounds memory: some bytes per position
+BATCH_NAMES = 2_000  # bounds the size of a filter
 Ints = npt.NDArray[np.int64]
 
 
@@ -112,7 +112,7 @@ class Positions:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Extent:
     """Some positions of one raw file or log."""
 
     raw_file: str
@@ -131,22 +131,22 @@ class Landed:
     pieces: tuple[Ints, ...]
     end: int
 
-    def stretches(self) -> Iterator[Stretch]:
-        """All its positions, in order, in stretches of at most PARCEL_POSITIONS."""
+    def extents(self) -> Iterator[Extent]:
+        """All its positions, in order, in extents of at most BATCH_POSITIONS."""
         held: list[Ints] = []
         size = 0
         for piece in self.pieces:
             length = int(piece[1::2].sum())
-            if held and size + length > PARCEL_POSITIONS:
-                yield from self._stretches(held)
+            if held and size + length > BATCH_POSITIONS:
+                yield from self._extents(held)
                 held, size = [], 0
             held.append(piece)
             size += length
-        yield from self._stretches(held)
+        yield from self._extents(held)
 
-    def _stretches(self, pieces: Sequence[Ints]) -> Iterator[Stretch]:
+    def _extents(self, pieces: Sequence[Ints]) -> Iterator[Extent]:
         if pieces:
-            yield from (Stretch(self.raw_file, part) for part in Positions.of(np.concatenate(pieces)).cut(PARCEL_POSITIONS))
+            yield from (Extent(self.raw_file, part) for part in Positions.of(np.concatenate(pieces)).cut(BATCH_POSITIONS))
 
 
 def landed_file(file: RawFile) -> Landed:
@@ -176,16 +176,16 @@ def landed_log(lake: Lake, source: str, log: LogId, *, batched: bool, start: int
     return Landed(source, str(log), tuple(pieces), reached)
 
 
-def parcels(landed: Iterable[Landed]) -> Iterator[list[Stretch]]:
-    """Every stretch, in parcels of at most PARCEL_POSITIONS and PARCEL_NAMES."""
-    parcel: list[Stretch] = []
+def extent_batches(landed: Iterable[Landed]) -> Iterator[list[Extent]]:
+    """Every extent, in batches of at most BATCH_POSITIONS and BATCH_NAMES."""
+    extents: list[Extent] = []
     size = 0
     for unit in landed:
-        for stretch in unit.stretches():
-            if parcel and (size + len(stretch.positions) > PARCEL_POSITIONS or len(parcel) >= PARCEL_NAMES):
-                yield parcel
-                parcel, size = [], 0
-            parcel.append(stretch)
-            size += len(stretch.positions)
-    if parcel:
-        yield parcel
+        for extent in unit.extents():
+            if extents and (size + len(extent.positions) > BATCH_POSITIONS or len(extents) >= BATCH_NAMES):
+                yield extents
+                extents, size = [], 0
+            extents.append(extent)
+            size += len(extent.positions)
+    if extents:
+        yield extents

@@ -295,10 +295,10 @@ def _table_of_delivered(receipts: DeliveredReceipts) -> pa.Table:
 
 def _encoded(rows: pa.Table, counts: Counts) -> bytes:
     out = io.BytesIO()
-    told = {_COUNTS: json.dumps(counts, sort_keys=True).encode()}
+    metadata = {_COUNTS: json.dumps(counts, sort_keys=True).encode()}
     if len(rows):
-        told[_TIMES] = json.dumps([x.value for x in pc.min_max(rows.column("window_time")).values()]).encode()
-    rows = rows.replace_schema_metadata(told)
+        metadata[_TIMES] = json.dumps([x.value for x in pc.min_max(rows.column("window_time")).values()]).encode()
+    rows = rows.replace_schema_metadata(metadata)
     repeating = ["outcome", "reason", "status", "settled_at"]
     pq.write_table(rows, out, compression="zstd", use_dictionary=repeating)
     return out.getvalue()

@@ -333,8 +333,8 @@ class _ObjectReader(io.RawIOBase):
 
 def modified_us(blob: Any) -> int:
     """When an object's content was made, microseconds: as its metadata say, else when it was put there."""
-    told = (blob.metadata or {}).get(MODIFIED, "")
-    return int(told) if told.isdecimal() else round(blob.time_created.timestamp() * SECOND_US)
+    recorded = (blob.metadata or {}).get(MODIFIED, "")
+    return int(recorded) if recorded.isdecimal() else round(blob.time_created.timestamp() * SECOND_US)
 
 
 def _split(location: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ class Commands:
     def _deliver(self) -> str:
         return f"headrace deliver {self.destination} --start {self.start} --end {self.end}"
 
-    def told(self, kind: str, cause: str) -> tuple[str, str | None]:
+    def explain(self, kind: str, cause: str) -> tuple[str, str | None]:
         """What a cause means, and what to do; None where there is nothing to be done."""
         if (kind, cause) in _FIXED:
             told, do = _FIXED[kind, cause]

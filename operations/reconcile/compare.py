@@ -23,7 +23,7 @@ _decode = msgspec.json.decode
 
 
 @dataclass(frozen=True)
-class Strangers:
+class Unmatched:
     """Events of the export whose ids are not among the rows of the range, each once. times: NO_TIME where not known."""
 
     ids: pa.Array
@@ -34,10 +34,10 @@ class Strangers:
     def __len__(self) -> int:
         return len(self.hashes)
 
-    def where(self, chosen: Bools) -> Strangers:
+    def where(self, chosen: Bools) -> Unmatched:
         """Some of them."""
         kinds = [kind for kind, keep in zip(self.types, chosen.tolist(), strict=True) if keep]
-        return Strangers(self.ids.filter(pa.array(chosen)), self.hashes[chosen], self.times[chosen], kinds)
+        return Unmatched(self.ids.filter(pa.array(chosen)), self.hashes[chosen], self.times[chosen], kinds)
 
 
 class Comparison:
@@ -64,7 +64,7 @@ class Comparison:
         self.counts: Counter[str] = Counter()
         self._goes = index.reasons == GOES
         self._contents: list[tuple[int, bytes]] = []  # of events that differ: first row, a digest that it may have been sent with
-        self._strangers: list[tuple[pa.Array, Digests, Ints]] = []
+        self._unmatched: list[tuple[pa.Array, Digests, Ints]] = []
         self._types: list[str | None] = []
 
     def add(self, page: Sequence[Exported]) -> None:
@@ -119,19 +119,19 @@ class Comparison:
         self.counts["other_times"] += len(events) - len(here)
         if here:
             ids = pa.array([events[i].event_id for i in here], pa.string())
-            self._strangers.append((ids, hashes[here], np.array([times[i] for i in here], dtype=np.int64)))
+            self._unmatched.append((ids, hashes[here], np.array([times[i] for i in here], dtype=np.int64)))
             self._types += [None if (kind := events[i].type()) is None else sys.intern(kind) for i in here]
 
-    def strangers(self) -> Strangers:
+    def unmatched(self) -> Unmatched:
         """Those whose ids are not among the rows; repeats are counted."""
-        ids, hashes, times = (list(part) for part in zip(*self._strangers, strict=True)) if self._strangers else ([], [], [])
+        ids, hashes, times = (list(part) for part in zip(*self._unmatched, strict=True)) if self._unmatched else ([], [], [])
         joined = np.concatenate([digests([]), *hashes])
         first = np.zeros(len(joined), dtype=bool)
         first[np.unique(joined, return_index=True)[1]] = True
         self.counts["repeated"] += int((~first).sum())
         numbers = np.concatenate([np.empty(0, dtype=np.int64), *times])
-        found = Strangers(pa.concat_arrays([pa.array([], pa.string()), *ids]), joined, numbers, self._types)
-        self._strangers, self._types = [], []
+        found = Unmatched(pa.concat_arrays([pa.array([], pa.string()), *ids]), joined, numbers, self._types)
+        self._unmatched, self._types = [], []
         return found.where(first)
 
 

@@ -33,7 +33,7 @@ def causes_of(judgement: Judgement, commands: Commands, samples: Samples) -> dic
     causes: dict[str, list[dict[str, Any]]] = {}
     for group in sorted(judgement.groups, key=lambda g: (CLASSES.index(g.kind), -g.count, g.cause)):
         if group.cause:
-            told, do = commands.told(group.kind, group.cause)
+            told, do = commands.explain(group.kind, group.cause)
             causes.setdefault(group.kind, []).append(
                 {
                     "cause": group.cause,
@@ -75,14 +75,14 @@ class Samples:
         most: int,
         reveal: bool,
     ) -> None:
-        self._rows, self._index, self._strangers = rows, index, judgement.strangers
+        self._rows, self._index, self._unmatched = rows, index, judgement.unmatched
         self._key, self._most, self._reveal = contract.event_id, most, reveal
         self._type = next((p.column for p in destination.placements if p.path.steps == ("type",) and p.when is None), None)
 
     def of(self, group: Group) -> list[dict[str, Any]]:
-        """Some of a group: ``id``, ``window_time`` and ``event_type``; of a stranger the time and type that its event tells."""
+        """Some of a group: ``id``, ``window_time`` and ``event_type``; of an unmatched id those that its event has."""
         found = [self._row(row) for row in group.rows[: self._most].tolist()]
-        return found + [self._stranger(place) for place in group.strangers[: self._most - len(found)].tolist()]
+        return found + [self._unmatched_sample(place) for place in group.unmatched[: self._most - len(found)].tolist()]
 
     def _row(self, row: int) -> dict[str, Any]:
         file, number = self._index.file_of(row)
@@ -91,10 +91,10 @@ class Samples:
         kind = found[self._type] if self._type else None
         return self._shown(str(found[self._key]), utc_text(found["_window_time"]), kind)
 
-    def _stranger(self, place: int) -> dict[str, Any]:
-        strangers = self._strangers
-        us = int(strangers.times[place])
-        return self._shown(strangers.ids[place].as_py(), None if us == NO_TIME else us_text(us), strangers.types[place])
+    def _unmatched_sample(self, place: int) -> dict[str, Any]:
+        unmatched = self._unmatched
+        us = int(unmatched.times[place])
+        return self._shown(unmatched.ids[place].as_py(), None if us == NO_TIME else us_text(us), unmatched.types[place])
 
     def _shown(self, event_id: str, time: str | None, kind: Any) -> dict[str, Any]:
         shown = event_id if self._reveal else hashlib.sha256(event_id.encode("utf-8", "surrogatepass")).hexdigest()[:12]
@@ -108,7 +108,7 @@ def windows_of(judgement: Judgement, index: RowIndex, start_us: int, end_us: int
     number = -(-minutes // step)
     counts = {name: np.zeros(number, dtype=np.int64) for name in CLASSES}
     for group in judgement.groups:
-        known = judgement.strangers.times[group.strangers]
+        known = judgement.unmatched.times[group.unmatched]
         places = [index.minutes[group.rows] // step, (known[known != NO_TIME] - start_us) // (step * MINUTE_US)]
         for place in places:
             counts[group.kind] += np.bincount(_within(place, number), minlength=number)

@@ -30,12 +30,12 @@ class Receipts:
     """What receipts say of some ids, each by its place in ``ids``, which is sorted.
 
     delivered, refused, withheld: whether one says so. after: one was written after the export was made, and nothing else counts
-    of it. recent: it was delivered, not long before the export. reasons: of the last refusal, a place in ``told``. sent: pairs of
-    an id and a content, sorted, of those asked for that were delivered.
+    of it. recent: it was delivered, not long before the export. reasons: of the last refusal, a place in ``reason_texts``. sent:
+    pairs of an id and a content, sorted, of those asked for that were delivered.
     """
 
     ids: Digests
-    told: list[str] = field(default_factory=lambda: [""])
+    reason_texts: list[str] = field(default_factory=lambda: [""])
     sent: npt.NDArray[np.bytes_] = field(default_factory=lambda: np.array([], dtype="S32"))
 
     def __post_init__(self) -> None:
@@ -106,8 +106,8 @@ class ReceiptsQuestion:
         found.withheld[at[is_[WITHHELD]]] = True
         _note_reasons(found, rows, at, refused, settled, refused_us)
         contents = np.array(rows.column("digest").fill_null(b"\0" * 16).to_pylist(), dtype="S16")
-        told = pairs_of(hashes, contents)[delivered]
-        return np.unique(told[np.isin(told, self.pairs)])
+        pairs = pairs_of(hashes, contents)[delivered]
+        return np.unique(pairs[np.isin(pairs, self.pairs)])
 
 
 def _note_reasons(found: Receipts, rows: pa.Table, at: Ints, refused: Bools, settled: Ints, refused_us: Ints) -> None:
@@ -116,9 +116,9 @@ def _note_reasons(found: Receipts, rows: pa.Table, at: Ints, refused: Bools, set
     for i in np.flatnonzero(refused).tolist():
         place, reason = int(at[i]), str(reasons[i])
         if settled[i] >= refused_us[place]:
-            if reason not in found.told:
-                found.told.append(reason)
-            found.reasons[place], refused_us[place] = found.told.index(reason), settled[i]
+            if reason not in found.reason_texts:
+                found.reason_texts.append(reason)
+            found.reasons[place], refused_us[place] = found.reason_texts.index(reason), settled[i]
 
 
 def in_other_ranges(lake: Lake, table: str, rows: RangeRows, index: RowIndex, key: str, ids: pa.Array) -> Bools:

@@ -49,9 +49,9 @@ def _us_of(value: Any) -> int | None:
 
 
 class Export(Protocol):
-    """A destination's export. told: what it is, for people. as_of_us: what reached the destination later is not in it."""
+    """A destination's export. origin: what it is, for people. as_of_us: what reached the destination later is not in it."""
 
-    told: str
+    origin: str
     as_of_us: int
 
     def pages(self) -> Iterator[list[Exported]]:

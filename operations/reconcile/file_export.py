@@ -37,7 +37,7 @@ class FileExport:
     def __init__(self, name: str, fields: Fields, patterns: Sequence[str], exported_at_us: int | None) -> None:
         self._name, self._fields = name, fields
         self._files = expand_inputs(tuple(patterns))
-        self.told = ", ".join(patterns)
+        self.origin = ", ".join(patterns)
         self.as_of_us = min(file.mtime_us for file in self._files) if exported_at_us is None else exported_at_us
 
     def pages(self) -> Iterator[list[Exported]]:

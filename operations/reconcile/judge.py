@@ -32,7 +32,7 @@ from operations.reconcile.classes import (
     WITHHELD,
     WITHHELD_BEFORE,
 )
-from operations.reconcile.compare import Comparison, Strangers
+from operations.reconcile.compare import Comparison, Unmatched
 from operations.reconcile.evidence import Receipts, ReceiptsQuestion, in_late, in_other_ranges, pairs_of, rejected
 from operations.reconcile.rows import GOES, Bools, Ints, RangeRows, RowIndex
 from transforms.deliver.table import Digests
@@ -44,7 +44,7 @@ _NONE: Ints = np.empty(0, dtype=np.int64)
 
 @dataclass(frozen=True)
 class Group:
-    """Ids of one class and cause. rows: their first rows; strangers: of those that have none, places among the strangers.
+    """Ids of one class and cause. rows: their first rows; unmatched: of those that have none, places among the unmatched.
 
     sent: how many of them were delivered by this project, as receipts say; None where that was not asked.
     """
@@ -52,35 +52,35 @@ class Group:
     kind: str
     cause: str
     rows: Ints = field(default_factory=lambda: _NONE)
-    strangers: Ints = field(default_factory=lambda: _NONE)
+    unmatched: Ints = field(default_factory=lambda: _NONE)
     sent: int | None = None
 
     @property
     def count(self) -> int:
         """How many."""
-        return len(self.rows) + len(self.strangers)
+        return len(self.rows) + len(self.unmatched)
 
 
 @dataclass(frozen=True)
 class Judgement:
     """All groups.
 
-    strangers: ids without a row that belong here. ids: how many the range's rows have. elsewhere: ids whose row is of another
+    unmatched: ids without a row that belong here. ids: how many the range's rows have. elsewhere: ids whose row is of another
     range. ahead: ids that were delivered a moment ago, and whose rows will be validated soon.
     """
 
     groups: list[Group]
-    strangers: Strangers
+    unmatched: Unmatched
     ids: int
     elsewhere: int
     ahead: int
 
     @property
     def adds_up(self) -> bool:
-        """Whether every id of the range's rows, and every stranger that belongs here, is in exactly one group."""
+        """Whether every id of the range's rows, and every unmatched id that belongs here, is in exactly one group."""
         rows = [group.rows for group in self.groups]
-        strangers = [group.strangers for group in self.groups]
-        return _once(rows) == self.ids and _once(strangers) == len(self.strangers) - self.ahead
+        unmatched = [group.unmatched for group in self.groups]
+        return _once(rows) == self.ids and _once(unmatched) == len(self.unmatched) - self.ahead
 
 
 def _once(groups: Sequence[Ints]) -> int | None:
@@ -108,9 +108,9 @@ class Judge:
         firsts = index.firsts
         goes = np.logical_or.reduceat(index.reasons == GOES, firsts) if len(firsts) else np.zeros(0, dtype=bool)
         there, differs = comparison.there[firsts], comparison.differs[firsts]
-        strangers, elsewhere = self._belonging(rows, index, comparison.strangers())
-        receipts = self._receipts(rows, index, comparison, firsts[(goes != there) | differs], strangers)
-        without_row, ahead = self._without_row(receipts, strangers)
+        unmatched, elsewhere = self._belonging(rows, index, comparison.unmatched())
+        receipts = self._receipts(rows, index, comparison, firsts[(goes != there) | differs], unmatched)
+        without_row, ahead = self._without_row(receipts, unmatched)
         groups = [
             Group(DELIVERED, "", firsts[goes & there & ~differs]),
             *self._not_there(index, receipts, firsts[goes & ~there]),
@@ -119,16 +119,16 @@ class Judge:
             *self._left_anyway(index, receipts, firsts[~goes & there]),
             *without_row,
         ]
-        return Judgement([g for g in groups if g.count], strangers, len(firsts), elsewhere, ahead)
+        return Judgement([g for g in groups if g.count], unmatched, len(firsts), elsewhere, ahead)
 
-    def _belonging(self, rows: RangeRows, index: RowIndex, strangers: Strangers) -> tuple[Strangers, int]:
-        """Strangers without a row in another range, and how many have one."""
-        if not len(strangers):
-            return strangers, 0
-        away = in_other_ranges(self.lake, self.table, rows, index, self.contract.event_id, strangers.ids)
-        return strangers.where(~away), int(away.sum())
+    def _belonging(self, rows: RangeRows, index: RowIndex, unmatched: Unmatched) -> tuple[Unmatched, int]:
+        """Unmatched ids without a row in another range, and how many have one."""
+        if not len(unmatched):
+            return unmatched, 0
+        away = in_other_ranges(self.lake, self.table, rows, index, self.contract.event_id, unmatched.ids)
+        return unmatched.where(~away), int(away.sum())
 
-    def _receipts(self, rows: RangeRows, index: RowIndex, comparison: Comparison, asked: Ints, strangers: Strangers) -> Receipts:
+    def _receipts(self, rows: RangeRows, index: RowIndex, comparison: Comparison, asked: Ints, unmatched: Unmatched) -> Receipts:
         """Receipts of ids that are not simply there, and of what they were sent as.
 
         Those of a row have its window time, or nearly. Of an event that no row explains they may have any.
@@ -139,7 +139,7 @@ class Judge:
         question = ReceiptsQuestion(
             lake=self.lake,
             destination=self.destination,
-            ids=np.unique(np.concatenate([index.ids[asked], strangers.hashes])),
+            ids=np.unique(np.concatenate([index.ids[asked], unmatched.hashes])),
             pairs=np.unique(np.concatenate([pairs_of(index.ids[own], index.sent[own]), contested])),
             as_of_us=self.as_of_us,
             recent_us=self.young_us,
@@ -147,7 +147,7 @@ class Judge:
         found = Receipts(question.ids)
         question.ask(found, (rows.start_us - _NEAR_US, rows.end_us + _NEAR_US))
         unexplained = np.setdiff1d(index.ids[at], index.ids[at[np.isin(contested, found.sent)]])
-        unknown = strangers.hashes[~found.delivered[found.places(strangers.hashes)]]
+        unknown = unmatched.hashes[~found.delivered[found.places(unmatched.hashes)]]
         question.ask(found, None, np.concatenate([unexplained, unknown]))
         return found
 
@@ -165,7 +165,7 @@ class Judge:
         return [
             Group(PENDING, AFTER_EXPORT, at[after & ~delivered]),
             Group(PENDING, NOT_YET, at[rest & young]),
-            *(Group(REFUSED, why, at[refused & (reasons == n)]) for n, why in enumerate(receipts.told)),
+            *(Group(REFUSED, why, at[refused & (reasons == n)]) for n, why in enumerate(receipts.reason_texts)),
             Group(MISSING, SENT, at[delivered & own], sent=int((delivered & own).sum())),
             Group(MISSING, SENT_OTHER, at[delivered & ~own], sent=int((delivered & ~own).sum())),
             Group(MISSING, WITHHELD_BEFORE, at[rest & ~young & withheld], sent=0),
@@ -185,31 +185,31 @@ class Judge:
         reasons = index.reasons[at]
         return [
             Group(FILTERED, "", at[reasons == n]) if why == FILTERED else Group(WITHHELD, why, at[reasons == n])
-            for n, why in enumerate(index.told)
+            for n, why in enumerate(index.reason_texts)
         ]
 
     def _left_anyway(self, index: RowIndex, receipts: Receipts, at: Ints) -> list[Group]:
         reasons = index.reasons[at]
         return [
             Group(EXTRA, why if why == FILTERED else f"{WITHHELD}:{why}", own, sent=_delivered(receipts, index.ids[own]))
-            for n, why in enumerate(index.told)
+            for n, why in enumerate(index.reason_texts)
             if len(own := at[reasons == n])
         ]
 
-    def _without_row(self, receipts: Receipts, strangers: Strangers) -> tuple[list[Group], int]:
-        """Groups of strangers, and how many are just ahead of their rows."""
-        if not len(strangers):
+    def _without_row(self, receipts: Receipts, unmatched: Unmatched) -> tuple[list[Group], int]:
+        """Groups of unmatched ids, and how many are just ahead of their rows."""
+        if not len(unmatched):
             return [], 0
-        places = receipts.places(strangers.hashes)
-        late = in_late(self.lake, self.contract, strangers.ids)
-        codes = rejected(self.lake, self.contract, strangers.ids)
+        places = receipts.places(unmatched.hashes)
+        late = in_late(self.lake, self.contract, unmatched.ids)
+        codes = rejected(self.lake, self.contract, unmatched.ids)
         sent = receipts.delivered[places]
         recent = receipts.recent[places] | receipts.after[places]
         of_cause: dict[str, list[int]] = {}
         for i, (is_late, code, was_sent, is_recent) in enumerate(
             zip(late.tolist(), codes, sent.tolist(), recent.tolist(), strict=True)
         ):
-            told = (
+            cause = (
                 LATE
                 if is_late
                 else f"{REJECTED}:{code}"
@@ -220,10 +220,10 @@ class Judge:
                 if was_sent
                 else UNKNOWN_ID
             )
-            of_cause.setdefault(told, []).append(i)
+            of_cause.setdefault(cause, []).append(i)
         ahead = of_cause.pop(_AHEAD, [])
         found = {cause: np.array(own, dtype=np.int64) for cause, own in of_cause.items()}
-        return [Group(EXTRA, cause, strangers=own, sent=int(sent[own].sum())) for cause, own in found.items()], len(ahead)
+        return [Group(EXTRA, cause, unmatched=own, sent=int(sent[own].sum())) for cause, own in found.items()], len(ahead)
 
 
 def _any(index: RowIndex, firsts: Ints, marked: Bools) -> Bools:

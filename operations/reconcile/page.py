@@ -33,8 +33,8 @@ def _summary(document: Mapping[str, Any]) -> Iterator[str]:
     span, classes = document["range"], document["classes"]
     yield f'<p class="soft">{text_of(span["start"])} to {text_of(span["end"])}, by window time</p>'
     found = sum(classes[name] for name in ALARMS)
-    told = f"{found:,} ids are not as they should be." if found else "Nothing is missing, extra or different."
-    yield f'<p><b class="{"red" if found else "green"}">{told}</b></p>'
+    summary = f"{found:,} ids are not as they should be." if found else "Nothing is missing, extra or different."
+    yield f'<p><b class="{"red" if found else "green"}">{summary}</b></p>'
     if not document["adds_up"]:
         yield '<p class="red">The classes do not add up to the ids: this is an error of the comparison.</p>'
     if ids_only := document["contents"]["ids_only"]:
@@ -93,8 +93,8 @@ def _samples(document: Mapping[str, Any]) -> Iterator[str]:
         yield "<h2>Samples</h2>"
     for kind, cause in shown:
         rows = [[f"<code>{text_of(s['id'])}</code>", text_of(s["window_time"]), text_of(s["event_type"])] for s in cause["samples"]]
-        told = f"{text_of(kind)}, {text_of(cause['cause'])}: {text_of(len(rows))} of {text_of(cause['ids'])}"
-        yield f"<details><summary>{told}</summary><div>{table_of(('id', 'window time', 'type'), rows, ())}</div></details>"
+        summary = f"{text_of(kind)}, {text_of(cause['cause'])}: {text_of(len(rows))} of {text_of(cause['ids'])}"
+        yield f"<details><summary>{summary}</summary><div>{table_of(('id', 'window time', 'type'), rows, ())}</div></details>"
 
 
 def _about(document: Mapping[str, Any]) -> Iterator[str]:

@@ -74,7 +74,7 @@ def reconcile(options: ReconcileOptions, project: Project, lake: Lake, report: R
     return {
         **header(destination, rows.start_us, rows.end_us, index, judgement),
         "export": {
-            "from": export.told,
+            "from": export.origin,
             "as_of": us_text(export.as_of_us),
             "events": counts["events"],
             "repeated": counts["repeated"],

@@ -37,10 +37,9 @@ class RowIndex:
 
     ids: hashes. contents: digest of the event of a row that may leave, else zeros, as readers of JSON give it back; sent: as it is
     sent, which differs where decimals have more digits than a reader of JSON keeps. fields: which set of top-level fields it has,
-    see ``field_sets``. reasons: why it may not leave, as a place in ``told``; GOES where it may. young: received since a moment.
-    minutes: window time, since the start of the range. places: see ``file_of``.
-    files: with how many of their rows are in the range. hours: in which hours the events' own times lie, sorted. untimed: rows
-    whose events have no time of their own.
+    see ``field_sets``. reasons: why it may not leave, as a place in ``reason_texts``; GOES where it may. young: received since a
+    moment. minutes: window time, since the start of the range. places: see ``file_of``. files: with how many of their rows are in
+    the range. hours: in which hours the events' own times lie, sorted. untimed: rows whose events have no time of their own.
     """
 
     ids: Digests
@@ -52,7 +51,7 @@ class RowIndex:
     minutes: npt.NDArray[np.int32]
     places: npt.NDArray[np.uint32]
     field_sets: list[frozenset[str]]
-    told: list[str]
+    reason_texts: list[str]
     files: list[tuple[PublishedFile, int]]
     hours: Ints
     untimed: int
@@ -130,13 +129,13 @@ class RangeRows:
         low, high = (pa.scalar(us, TIMESTAMP) for us in (self.start_us, self.end_us))
         return rows.filter(pc.and_(pc.greater_equal(time, low), pc.less(time, high)))
 
-    def index(self, files: Sequence[PublishedFile], young_us: int, told: Callable[[int, int], None]) -> RowIndex:
+    def index(self, files: Sequence[PublishedFile], young_us: int, progress: Callable[[int, int], None]) -> RowIndex:
         """Read all.
 
         Args:
             files: those that meet the range.
             young_us: rows that were received at or after this moment are young.
-            told: is given the rows read and the rows there are.
+            progress: is given the rows read and the rows there are.
         """
         most = sum(file.rows for file in files)
         ids, sent = (np.zeros(most, dtype="S16") for _ in range(2))
@@ -170,7 +169,7 @@ class RangeRows:
                 untimed += self._add_hours(part, hours)
             counted.append((file, len(rows)))
             done += file.rows
-            told(done, most)
+            progress(done, most)
         order = np.argsort(ids[:size], kind="stable")
         ids = ids[order]  # one by one, so that no more than one is there twice
         contents, sent = (contents[order], sent[order]) if self._exact else (both := sent[order], both)

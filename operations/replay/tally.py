@@ -78,11 +78,11 @@ class Tally:
 
     def document(self, span_us: int) -> dict[str, Any]:
         """Totals, windows, columns and samples. span_us: length of all ranges."""
-        told = sorted((start, window) for start, window in self.windows.items())
-        counts = {kind: sum(w.counts[kind] for _, w in told) for kind in (*KINDS, "since")}
-        live, rebuilt = (sum(w.rows[side] for _, w in told) for side in (0, 1))
-        hashes = [f"{add_hashes(*(w.hashes[side] for _, w in told)):032x}" for side in (0, 1)]
-        differing_ = [(start, window) for start, window in told if any(window.counts.values())]
+        windows = sorted(self.windows.items(), key=lambda item: item[0])
+        counts = {kind: sum(w.counts[kind] for _, w in windows) for kind in (*KINDS, "since")}
+        live, rebuilt = (sum(w.rows[side] for _, w in windows) for side in (0, 1))
+        hashes = [f"{add_hashes(*(w.hashes[side] for _, w in windows)):032x}" for side in (0, 1)]
+        differing_ = [(start, window) for start, window in windows if any(window.counts.values())]
         return {
             "totals": {
                 "live_rows": live,

@@ -16,7 +16,7 @@ from contracts.spec.project import Project
 from lake.ledger.ledger import LedgerEntry, ledger_of
 from lake.ledger.sidecars import outcomes_of
 from lake.location import Lake
-from lake.raw.positions import Landed, Positions, parcels
+from lake.raw.positions import Landed, Positions, extent_batches
 from lake.runs.clock import RunClock, new_run_id
 from lake.runs.manifest import BranchTable, ReplayDetails, RunManifest, Verdict, write_manifest, write_started
 from lake.runs.progress import Progress, Report
@@ -182,7 +182,7 @@ def _unfinished(onto: Lake, selection: Selection) -> Iterator[RawPiece]:
     """Pieces with positions that have no outcome on the branch."""
     units = [Landed(selection.source, piece.raw_file, (positions_in(piece).runs,), 0) for piece in selection.pieces]
     for unit, piece in zip(units, selection.pieces, strict=True):
-        outcomes = (outcomes_of(onto, selection.source, parcel) for parcel in parcels([unit]))
+        outcomes = (outcomes_of(onto, selection.source, extents) for extents in extent_batches([unit]))
         runs = [found[unit.raw_file].all_runs() for found in outcomes if unit.raw_file in found]
         if not runs or Positions.of(unit.pieces[0]).first_outside(np.concatenate(runs)) is not None:
             yield piece

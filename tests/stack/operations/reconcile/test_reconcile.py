@@ -260,12 +260,12 @@ def test_every_class_and_cause_is_in_the_guide() -> None:
 
 def test_commands_name_destination_and_range() -> None:
     commands = Commands("segment", "2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z", "10m")
-    told, do = commands.told("missing", "never_sent")
+    told, do = commands.explain("missing", "never_sent")
     assert told == "it was never delivered, and is older than 10m"
     assert do == "headrace deliver segment --start 2026-11-01T00:00:00Z --end 2026-11-02T00:00:00Z"
-    assert commands.told("withheld", "consent_denied:analytics") == ("consent to analytics is denied", None)
-    assert commands.told("withheld", "suppressed") == ("its id is suppressed", None)
-    assert "consent to analytics is not known" in commands.told("extra", "withheld:consent_unknown:analytics")[0]
+    assert commands.explain("withheld", "consent_denied:analytics") == ("consent to analytics is denied", None)
+    assert commands.explain("withheld", "suppressed") == ("its id is suppressed", None)
+    assert "consent to analytics is not known" in commands.explain("extra", "withheld:consent_unknown:analytics")[0]
 
 
 def test_ids_are_hidden_unless_they_are_asked_for(plant: Plant) -> None:

@@ -19,7 +19,7 @@ from lake.ledger.outcomes import Outcome, PositionOutcomes, positions_of, runs_o
 from lake.ledger.sidecars import FileOutcomes, append_outcomes, outcomes_of
 from lake.location import Lake
 from lake.raw.files import RawFile
-from lake.raw.positions import Positions, Stretch
+from lake.raw.positions import Extent, Positions
 from lake.tables.iceberg import LEDGER, LEDGER_SCHEMA, ensure_table
 
 
@@ -40,7 +40,7 @@ def raw(name: str, records: int, source: str = "web") -> RawFile:
 
 def found_of(lake: Lake, records: int) -> FileOutcomes:
     """What the sidecars say of the raw file."""
-    return outcomes_of(lake, "web", [Stretch("f", Positions.of([0, records]))])["f"]
+    return outcomes_of(lake, "web", [Extent("f", Positions.of([0, records]))])["f"]
 
 
 def states(lake: Lake, records: int) -> list[Outcome | None]:

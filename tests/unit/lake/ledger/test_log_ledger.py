@@ -123,7 +123,7 @@ def test_ledger_and_frontier_of_random_logs_are_those_of_a_plain_dict(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, small: bool
 ) -> None:
     if small:
-        monkeypatch.setattr(landed, "PARCEL_POSITIONS", 17)
+        monkeypatch.setattr(landed, "BATCH_POSITIONS", 17)
         monkeypatch.setattr(sidecars, "ROW_RUNS", 2)
     rng = Random(seed)
     batched = bool(seed % 2)

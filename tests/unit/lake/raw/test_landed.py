@@ -1,4 +1,4 @@
-"""Positions as runs: every question gives what a plain set gives; and what was landed, file or log, in parcels."""
+"""Positions as runs: every question gives what a plain set gives; and what was landed, file or log, in extent_batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lake.ledger.outcomes import positions_of
 from lake.location import Lake
 from lake.raw import positions as landed
 from lake.raw.log_ids import LogId, position_of
-from lake.raw.positions import Landed, Positions, landed_log, merged_runs, parcels
+from lake.raw.positions import Landed, Positions, extent_batches, landed_log, merged_runs
 from lake.raw.segment_files import RawMessage
 from lake.raw.segments import PartitionLog
 
@@ -62,14 +62,14 @@ def test_positions_are_cut_without_loss(runs: list[int], low: int, high: int, mo
 
 
 @given(st.lists(RUNS, max_size=6))
-def test_parcels_hold_every_position_once_and_are_small(files: list[list[int]]) -> None:
+def test_batches_hold_every_position_once_and_are_small(files: list[list[int]]) -> None:
     units = [Landed("web", str(i), tuple(Positions.of(runs).runs for _ in [0] if runs), 0) for i, runs in enumerate(files)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(landed, "PARCEL_POSITIONS", 10)
-        patch.setattr(landed, "PARCEL_NAMES", 3)
-        found = list(parcels(units))
-    assert all(len(parcel) <= 3 and sum(len(s.positions) for s in parcel) <= 10 for parcel in found)
-    seen = [(s.raw_file, p) for parcel in found for s in parcel for p in positions_of(s.positions.runs).tolist()]
+        patch.setattr(landed, "BATCH_POSITIONS", 10)
+        patch.setattr(landed, "BATCH_NAMES", 3)
+        found = list(extent_batches(units))
+    assert all(len(extents) <= 3 and sum(len(s.positions) for s in extents) <= 10 for extents in found)
+    seen = [(s.raw_file, p) for extents in found for s in extents for p in positions_of(s.positions.runs).tolist()]
     assert seen == [(str(i), p) for i, runs in enumerate(files) for p in sorted(members(runs))]
 
 
@@ -84,7 +84,7 @@ def test_log_has_the_positions_of_its_messages_between_two_offsets(tmp_path: Pat
     assert log.land(30, 50, messages) == 0
     wanted = {position_of(m.offset, i, batched) for m in messages if 13 <= m.offset < 57 for i in range(m.records)}
     part = landed_log(lake, "web", LOG, batched=batched, start=13, end=57)
-    assert [p for s in part.stretches() for p in positions_of(s.positions.runs).tolist()] == sorted(wanted)
+    assert [p for s in part.extents() for p in positions_of(s.positions.runs).tolist()] == sorted(wanted)
     assert (part.raw_file, part.end) == (str(LOG), 57)
     assert landed_log(lake, "web", LOG, batched=batched).end == 100
     assert landed_log(lake, "web", LOG, batched=batched, start=100).pieces == ()

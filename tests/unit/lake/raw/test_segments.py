@@ -19,6 +19,7 @@ from lake.raw.log_ids import BATCH_BITS, LogId, is_log, offset_of, position_of
 from lake.raw.positions import Positions, landed_log
 from lake.raw.segment_files import RawMessage
 from lake.raw.segments import PartitionLog, landed_up_to, log_folder, log_segments, logs_of, read_message, read_messages
+from lake.storage.local import LocalStorage
 
 LOG = LogId("web-events", "kV3pPj9sQ0aYwVtO1m2n3A", 2)
 END = 60  # offsets of the log in these tests
@@ -128,21 +129,21 @@ def test_a_merger_that_was_frozen_loses_nothing(lake: Lake, monkeypatch: pytest.
     """It has read the parts, and writes the whole when another has long landed more, and merged."""
     monkeypatch.setattr(segments, "MERGE_AT", 4)
     frozen, other = writer(lake), writer(lake)
-    put = segments.put_if_absent
+    put = LocalStorage.put_if_absent
 
-    def wake_up_late(where: Lake, path: str, content: bytes) -> bool:
+    def wake_up_late(storage: LocalStorage, path: str, content: bytes) -> bool:
         if Path(path).stem == f"{3:020d}-{4:020d}":
-            return put(where, path, content)
-        monkeypatch.setattr(segments, "put_if_absent", put)
+            return put(storage, path, content)
+        monkeypatch.setattr(LocalStorage, "put_if_absent", put)
         for offset in range(4, 14):
             other.land(offset, offset + 1, broker(offset, offset + 1))
-        return put(where, path, content)
+        return put(storage, path, content)
 
     for offset in range(3):
         frozen.land(offset, offset + 1, broker(offset, offset + 1))
-    monkeypatch.setattr(segments, "put_if_absent", wake_up_late)
+    monkeypatch.setattr(LocalStorage, "put_if_absent", wake_up_late)
     frozen.land(3, 4, broker(3, 4))
-    assert segments.put_if_absent is put, "nothing was merged"
+    assert LocalStorage.put_if_absent is put, "nothing was merged"
     assert read(lake) == broker(0, 14)
     assert _positions(lake) == [m.offset for m in broker(0, 14)]
 
@@ -155,19 +156,19 @@ def crash_at(step: int) -> Iterator[None]:
     """The process dies at the so-manieth change of a file from now on; before it happens."""
     count = itertools.count()
 
-    def dying(name: str) -> object:
-        real = getattr(segments, name) if name != "unlink" else Path.unlink
+    def dying(kind: type, name: str) -> object:
+        real = getattr(kind, name)
 
         def act(*given: object, **named: object) -> object:
             if next(count) == step:
                 raise CrashError
-            return real(*given, **named)  # type: ignore[operator]
+            return real(*given, **named)
 
         return act
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segments, "put_if_absent", dying("put_if_absent"))
-        patch.setattr(Path, "unlink", dying("unlink"))
+        patch.setattr(LocalStorage, "put_if_absent", dying(LocalStorage, "put_if_absent"))
+        patch.setattr(Path, "unlink", dying(Path, "unlink"))
         yield
 
 
@@ -213,7 +214,7 @@ def _positions(lake: Lake) -> list[int]:
     """Positions as the ledger counts them."""
     landed = landed_log(lake, "web", LOG, batched=False)
     found = [p for piece in landed.pieces for first, n in piece.reshape(-1, 2).tolist() for p in range(first, first + n)]
-    assert [p for s in landed.stretches() for p in _listed(s.positions)] == found
+    assert [p for s in landed.extents() for p in _listed(s.positions)] == found
     return found
 
 

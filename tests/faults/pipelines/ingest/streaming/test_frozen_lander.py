@@ -12,6 +12,7 @@ from lake.raw import segments
 from lake.raw.log_ids import LogId
 from lake.raw.segment_files import RawMessage
 from lake.raw.segments import MERGE_AT, PartitionLog, log_segments, read_messages
+from lake.storage.local import LocalStorage
 
 LOG = LogId("events", "z_Ex5crURMSLZZ8D2EMHNQ", 0)
 
@@ -40,14 +41,17 @@ def land(log: PartitionLog, start: int, end: int, step: int = 1) -> None:
         log.land(first, min(first + step, end), messages(first, min(first + step, end)))
 
 
-# Before it lands the last segment; before it reads what it merges; before the merged one appears.
-@pytest.mark.parametrize(("freezes_in", "call"), [("put_if_absent", 1), ("_parse_header", 1), ("put_if_absent", 2)])
+# Before it lands the last segment; before it joins what it merges; before the merged one appears.
+FREEZES = [(LocalStorage, "put_if_absent", 1), (segments, "join_segments", 1), (LocalStorage, "put_if_absent", 2)]
+
+
+@pytest.mark.parametrize(("owner", "freezes_in", "call"), FREEZES, ids=lambda part: getattr(part, "__name__", part))
 def test_a_worker_frozen_while_it_merges_takes_nothing_away(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch, freezes_in: str, call: int
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, owner: object, freezes_in: str, call: int
 ) -> None:
     frozen, other = partition_log(lake), partition_log(lake)
     land(frozen, 0, MERGE_AT - 1)
-    original, calls = getattr(segments, freezes_in), []
+    original, calls = getattr(owner, freezes_in), []
 
     def freeze(*arguments: Any) -> Any:
         calls.append(arguments)
@@ -55,7 +59,7 @@ def test_a_worker_frozen_while_it_merges_takes_nothing_away(
             land(other, 0, 3 * MERGE_AT)
         return original(*arguments)
 
-    monkeypatch.setattr(segments, freezes_in, freeze)
+    monkeypatch.setattr(owner, freezes_in, freeze)
     land(frozen, MERGE_AT - 1, MERGE_AT)
     assert len(calls) >= call and offsets(lake) == list(range(3 * MERGE_AT))
     land(frozen, MERGE_AT, 4 * MERGE_AT)
