@@ -14,9 +14,8 @@ import xxhash
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
+from contracts.units import SECOND_US
 from transforms.batch import RowBatch
-
-_MICROS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +45,7 @@ def cut_batches(rows: pa.Table, key: str, cut: Cut) -> Iterator[TimestampedValue
     if len(rows) == 0:
         return
     shards = shards_of(rows.column(key).to_pylist(), cut.num_shards)
-    window_us = cut.window_s * _MICROS
+    window_us = cut.window_s * SECOND_US
     windows = rows.column("_window_time").cast(pa.int64()).to_numpy() // window_us
     slots = windows * cut.num_shards + shards
     order = np.argsort(slots, kind="stable")

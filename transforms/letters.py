@@ -11,12 +11,10 @@ import xxhash
 
 from contracts.codes import Code, Violation
 from contracts.spec.model import Contract
-from contracts.units import datetime_to_us
+from contracts.units import SECOND_US, datetime_to_us
 from lake.tables.fold import GRID_S
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA, WITHDRAWN, violations_column
 from transforms.cut import Cut, cut_batches
-
-_MICROS = 1_000_000
 
 
 def dead_letter_rows(letters: list[dict[str, Any]], violations: list[list[Violation]], run_id: str) -> pa.Table:
@@ -54,7 +52,7 @@ class ConflictLetters:
 
 def by_range(letters: pa.Table, cut: Cut) -> Iterator[tuple[int, int, int, pa.Table]]:
     """Letters as (from, to, shard, rows), by the windows of the cut."""
-    window_us = cut.window_s * _MICROS
+    window_us = cut.window_s * SECOND_US
     for part in cut_batches(letters, "dead_letter_id", cut):
         shard, batch = part.value
         from_us = part.timestamp.micros // window_us * window_us
@@ -83,7 +81,7 @@ def conflict_letters(losers: pa.Table, won: pa.Table, contract: Contract, run_id
     letters = lost + won.select(columns).to_pylist()
     for number, letter in enumerate(letters):
         event_id = letter.pop(contract.event_id)
-        cell = str(datetime_to_us(letter["_window_time"]) // (GRID_S * _MICROS))
+        cell = str(datetime_to_us(letter["_window_time"]) // (GRID_S * SECOND_US))
         letter["_rank"] += b"\0" if number < len(lost) else b"\1"
         if number >= len(lost):  # another row than the letter that it may become later, by a name of its own
             letter["_row_hash"] = xxhash.xxh3_128_digest(letter["_row_hash"])

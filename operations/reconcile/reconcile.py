@@ -21,7 +21,7 @@ from operations.reconcile.compare import Comparison
 from operations.reconcile.document import Samples, alarms_of, causes_of, classes_of, header, windows_of
 from operations.reconcile.export import Export, Fields
 from operations.reconcile.file_export import FileExport
-from operations.reconcile.judge import Judge
+from operations.reconcile.judge import Judge, Judgement
 from operations.reconcile.options import ReconcileOptions
 from operations.reconcile.rows import RangeRows, RowIndex, time_columns
 from operations.reconcile.url_export import UrlExport, spans_of
@@ -68,11 +68,20 @@ def reconcile(options: ReconcileOptions, project: Project, lake: Lake, report: R
     commands = Commands(options.destination, us_text(rows.start_us), us_text(rows.end_us), _duration(settle_s))
     samples = Samples(rows, index, judgement, destination, contract, options.samples, options.reveal)
     causes = causes_of(judgement, commands, samples)
-    step, windows = windows_of(judgement, index, rows.start_us, rows.end_us)
-    alarms = alarms_of(causes)
-    counts = comparison.counts
     return {
         **header(destination, rows.start_us, rows.end_us, index, judgement),
+        **_compared(export, comparison, judgement),
+        "settle_s": settle_s,
+        "classes": classes_of(judgement),
+        "causes": causes,
+        **_windows(rows, index, judgement),
+        **_verdict(judgement, alarms_of(causes)),
+    }
+
+
+def _compared(export: Export, comparison: Comparison, judgement: Judgement) -> dict[str, Any]:
+    counts = comparison.counts
+    return {
         "export": {
             "from": export.origin,
             "as_of": us_text(export.as_of_us),
@@ -82,11 +91,16 @@ def reconcile(options: ReconcileOptions, project: Project, lake: Lake, report: R
             "ahead_of_the_table": judgement.ahead,
         },
         "contents": {"compared": counts["compared"], "ids_only": counts["ids_only"]},
-        "settle_s": settle_s,
-        "classes": classes_of(judgement),
-        "causes": causes,
-        "window_minutes": step,
-        "windows": windows,
+    }
+
+
+def _windows(rows: RangeRows, index: RowIndex, judgement: Judgement) -> dict[str, Any]:
+    minutes, windows = windows_of(judgement, index, rows.start_us, rows.end_us)
+    return {"window_minutes": minutes, "windows": windows}
+
+
+def _verdict(judgement: Judgement, alarms: list[str]) -> dict[str, Any]:
+    return {
         "adds_up": judgement.adds_up,
         "verdict": {"exit_code": 1 if alarms or not judgement.adds_up else 0, "reasons": alarms},
     }

@@ -14,6 +14,7 @@ from apache_beam.transforms.trigger import AccumulationMode, AfterProcessingTime
 from apache_beam.transforms.window import GlobalWindows
 from pyiceberg.table import Table
 
+from contracts.units import SECOND_US
 from lake.ledger.outcomes import Outcome, PositionOutcomes, runs_of
 from lake.location import Lake
 from lake.tables.iceberg import DEAD_LETTERS, PublishedFile, published_files
@@ -91,7 +92,7 @@ def timed_panes(every_s: int | None) -> beam.WindowInto:
 @beam.typehints.with_output_types(tuple[int, RangeFold])
 class _FoldFn(beam.DoFn):
     def __init__(self, lake: Lake, table: str, key: str, window_s: int) -> None:
-        self._lake, self._name, self._key, self._window_us = lake, table, key, window_s * 1_000_000
+        self._lake, self._name, self._key, self._window_us = lake, table, key, window_s * SECOND_US
         self._table: Table | None = None
         self._published: list[PublishedFile] = []
         self._rows = Metrics.counter("converge", f"{table}/rows_in")

@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass, field
 
 from contracts.errors import HeadraceError
+from contracts.units import SECOND_US
 from lake.location import Lake
 from lake.upkeep import maintain
 
 _EVERY_S = 20.0
-_MICROS = 1_000_000
 _log = logging.getLogger(__name__)
 
 
@@ -39,7 +39,7 @@ class UpkeepPlan:
         if now - self._last < _EVERY_S:
             return
         self._last = now
-        closed_us = newest_us - self.closed_after_s * _MICROS
+        closed_us = newest_us - self.closed_after_s * SECOND_US
         try:
             maintain(lake, table, closed_before_us=closed_us, run_id=run_id, keep_snapshots_s=self.keep_s)
         except (HeadraceError, OSError) as error:
