@@ -29,7 +29,7 @@ from pipelines.ingest.files import plan_slices
 from pipelines.ingest.graph import IngestGraph
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.plan import dataset_of, make_plan
-from pipelines.replay.record import SPEED, begin, finish, resume
+from pipelines.replay.recording import SPEED, begin, finish, resume
 from pipelines.replay.select import Selection, positions_in, select_raw
 from runners.direct import run_bounded
 from runners.flink.rest import FlinkRest

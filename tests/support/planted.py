@@ -17,13 +17,13 @@ import pyarrow as pa
 from contracts.compiler.values import CANONICAL_JSON
 from contracts.encode.events import EventEncoder, event_digest
 from contracts.spec.project import Project
+from contracts.units import us_text
 from lake.location import Lake
 from lake.raw.log_ids import LogId
 from lake.receipts.receipts import DELIVERED, REFUSED, WITHHELD, LaneReceipts, Receipt
 from lake.tables.data_files import read_rows
 from lake.tables.iceberg import RANGE_COLUMNS, published_files
 from lake.tables.publish import fold_range, publish
-from operations.reconcile.document import moment
 from operations.reconcile.options import ReconcileOptions
 from operations.reconcile.reconcile import reconcile
 from pipelines.ingest.files import ingest_files
@@ -69,7 +69,7 @@ def line(event_id: str, us: int, *, received_us: int = OLD_US, **more: Any) -> s
     """A line of the web source."""
     event = {
         "messageId": event_id, "type": "page", "anonymousId": "a-1",
-        "originalTimestamp": moment(us), "receivedAt": moment(received_us),
+        "originalTimestamp": us_text(us), "receivedAt": us_text(received_us),
         "context": {"consent": {"categoryPreferences": {"analytics": True}}, "page": {"url": "https://shop.example/"}},
         "properties": {"price": 1.5, "z": [1, {"b": "ü", "a": None}]},
     }  # fmt: skip
@@ -222,7 +222,7 @@ class Plant:
         for event_id in sorted(self.events):
             if event_id not in self.within:
                 if chance.random() < 0.1:  # of another range, whatever its own time is said to be
-                    self.put(event_id, {**self.events[event_id], "timestamp": moment(START_US + 5)})
+                    self.put(event_id, {**self.events[event_id], "timestamp": us_text(START_US + 5)})
                     self.elsewhere += 1
             elif self.reasons[event_id]:
                 self._may_not_leave(event_id, chance)
@@ -249,7 +249,7 @@ class Plant:
     def _delivered_with_fields(self, event_id: str, chance: random.Random) -> None:
         """The destination adds fields of its own, and one that this row has no value for."""
         self._delivered(event_id, chance)
-        self.put(event_id, {"event": "Page viewed", **self.events[event_id], "receivedAt": moment(NOW_US), "channel": "server"})
+        self.put(event_id, {"event": "Page viewed", **self.events[event_id], "receivedAt": us_text(NOW_US), "channel": "server"})
 
     def _no_receipt(self, event_id: str, chance: random.Random) -> None:
         """A worker died between the answer and its receipt."""
@@ -287,7 +287,7 @@ class Plant:
 
     def _first_seen(self, event_id: str, chance: random.Random) -> None:
         version = self.version_of(event_id, chance)
-        added = [{}, {"receivedAt": moment(NOW_US)}, {"event": "Page viewed", "channel": "server"}]
+        added = [{}, {"receivedAt": us_text(NOW_US)}, {"event": "Page viewed", "channel": "server"}]
         self.put(event_id, chance.choice(added) | version)
         self.receipt(event_id, DELIVERED, version, window_us=chance.choice([START_US, FAR_US]))
         if chance.random() < 0.5:
@@ -303,11 +303,11 @@ class Plant:
         self.expect(event_id, "different", "altered")
 
     def _strangers(self, chance: random.Random) -> None:
-        some = {"type": "page", "anonymousId": "a-9", "timestamp": moment(chance.randrange(START_US, END_US))}
+        some = {"type": "page", "anonymousId": "a-9", "timestamp": us_text(chance.randrange(START_US, END_US))}
         for n in range(chance.randrange(4)):
             self.put(f"unknown-{n}", some)
             self.expect(f"unknown-{n}", "extra", "unknown_id")
-            self.put(f"beyond-{n}", {**some, "timestamp": moment(chance.choice([START_US - 1_000, END_US]))})
+            self.put(f"beyond-{n}", {**some, "timestamp": us_text(chance.choice([START_US - 1_000, END_US]))})
             self.elsewhere += 1
         for n in range(4):
             if chance.random() < 0.5:

@@ -12,12 +12,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from contracts.units import us_text
 from operations.reconcile.classes import CLASSES
-from operations.reconcile.document import moment
 from tests.support.cdp import CdpEndpoint
 from tests.support.planted import DESTINATION, END_US, START_US, Plot
 
-RANGE = ("--start", moment(START_US), "--end", moment(END_US))
+RANGE = ("--start", us_text(START_US), "--end", us_text(END_US))
 
 
 class Shop:
@@ -87,7 +87,7 @@ def test_losses_extras_and_alterations_are_told_with_exit_code_1(shop: Shop) -> 
     lost, altered, *_ = sorted(shop.events)
     shop.cdp.alter(lost, None)
     shop.cdp.alter(altered, {**shop.events[altered], "type": "screen"})
-    shop.cdp.add("\x1b[2Jstranger", {"type": "\x1b[31m", "anonymousId": "a", "timestamp": moment(START_US)})
+    shop.cdp.add("\x1b[2Jstranger", {"type": "\x1b[31m", "anonymousId": "a", "timestamp": us_text(START_US)})
     document = shop.document("--reveal", exit_code=1)
     assert {kind: document["classes"][kind] for kind in ("missing", "extra", "different")} == {
         "missing": 1,
@@ -99,7 +99,7 @@ def test_losses_extras_and_alterations_are_told_with_exit_code_1(shop: Shop) -> 
     assert len(document["verdict"]["reasons"]) == 3
     text = shop.reconcile(exit_code=1)
     assert lost not in text and altered not in text and "\x1b" not in text
-    assert f"headrace deliver cdp --start {moment(START_US)} --end {moment(END_US)} --rows all" in text
+    assert f"headrace deliver cdp --start {us_text(START_US)} --end {us_text(END_US)} --rows all" in text
     assert text.count("exit 1: ") == 3
     assert lost in shop.reconcile("--reveal", exit_code=1)
 

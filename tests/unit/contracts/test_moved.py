@@ -17,6 +17,7 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from contracts.moved import MOVED, MOVED_PACKAGES, new_name
 
 # The graph of ``headrace ingest web --input kafka://…``, as version 0.1.0 of before the move gave it to a cluster.
+ROOT = Path(__file__).parents[3]
 GRAPH = Path(__file__).parents[2] / "fixtures" / "upgrade" / "ingest.pipeline.pb.gz"
 
 
@@ -51,6 +52,13 @@ def test_an_old_name_imports_and_gives_the_module_of_the_new_name(old: str) -> N
     else:
         assert importlib.import_module(old) is new
         assert new.__spec__ is not None and new.__spec__.name == new.__name__
+
+
+def test_no_module_of_today_has_an_old_name_that_gives_another() -> None:
+    roots = {name.partition(".")[0] for name in MOVED}
+    files = [path.relative_to(ROOT) for root in roots for path in (ROOT / root).rglob("*.py") if path.name != "__init__.py"]
+    taken = [name for name in (".".join(file.with_suffix("").parts) for file in files) if new_name(name)]
+    assert not taken
 
 
 def test_a_name_that_never_was_does_not_import() -> None:

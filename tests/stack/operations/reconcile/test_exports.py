@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from contracts.errors import ComponentDownError, ConfigurationError
+from contracts.units import us_text
 from operations.reconcile import url_export
-from operations.reconcile.document import moment
 from operations.reconcile.rows import HOUR_US
 from operations.reconcile.url_export import spans_of
 from tests.support.cdp import CdpEndpoint
@@ -76,7 +76,7 @@ def test_ids_only_are_compared_by_id_and_this_is_said(delivered: Plant, tmp_path
 
 def test_contents_are_not_compared_where_that_is_asked_for(delivered: Plant) -> None:
     """The destination sets times anew, and whoever asks knows that."""
-    beyond = {"type": "page", "timestamp": moment(START_US - 1_000)}
+    beyond = {"type": "page", "timestamp": us_text(START_US - 1_000)}
     delivered.cdp.add("beyond", beyond)  # of another range, by its own time
     for event_id, event in delivered.ledger.items():
         delivered.cdp.alter(event_id, {**event, "timestamp": event["timestamp"].replace(".000Z", ".001Z")})
@@ -301,7 +301,7 @@ def test_an_event_with_a_time_far_from_its_window_is_found(growing: Plant) -> No
     far, now_us = f"{growing.name}-far", START_US + 60_000_000
     growing.plot.ingest([line(far, now_us - 500 * 24 * HOUR_US, received_us=now_us)])
     growing.read_rows()
-    assert far in growing.within and growing.events[far]["timestamp"] < moment(START_US - 400 * 24 * HOUR_US)
+    assert far in growing.within and growing.events[far]["timestamp"] < us_text(START_US - 400 * 24 * HOUR_US)
     growing.put(far, growing.events[far])
     growing.grow()
     assert growing.reconcile()["classes"]["delivered"] == 1

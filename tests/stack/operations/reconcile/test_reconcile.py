@@ -14,11 +14,11 @@ import pytest
 from contracts.compiler.timestamps import parse_timestamp
 from contracts.encode.events import event_digest
 from contracts.errors import ConfigurationError
+from contracts.units import us_text
 from lake.receipts.receipts import DELIVERED
 from operations.reconcile import classes, url_export
 from operations.reconcile.causes import Commands
 from operations.reconcile.classes import CLASSES
-from operations.reconcile.document import moment
 from operations.reconcile.page import page
 from operations.reconcile.reconcile import reconcile
 from pipelines.ingest.files import ingest_files
@@ -78,7 +78,7 @@ def test_windows_add_up_to_the_classes(plant: Plant) -> None:
     for kind in ("missing", "different", "refused", "pending", "extra"):
         assert sum(window[kind] for window in document["windows"]) == document["classes"][kind]
     times = [window["from"] for window in document["windows"]]
-    assert times == sorted(times) and times[0] >= moment(START_US) and times[-1] < moment(END_US)
+    assert times == sorted(times) and times[0] >= us_text(START_US) and times[-1] < us_text(END_US)
 
 
 def test_halves_of_a_range_give_what_the_whole_gives(plant: Plant) -> None:
@@ -91,7 +91,7 @@ def test_halves_of_a_range_give_what_the_whole_gives(plant: Plant) -> None:
 
 
 def test_a_range_without_rows_has_nothing_but_what_should_not_be_there(plant: Plant) -> None:
-    plant.put("stranger", {"type": "page", "anonymousId": "a", "timestamp": moment(START_US - 100 * HOUR_US)})
+    plant.put("stranger", {"type": "page", "anonymousId": "a", "timestamp": us_text(START_US - 100 * HOUR_US)})
     plant.grow()
     span = {"start": (START_US - 101 * HOUR_US) // 1_000, "end": (START_US - 99 * HOUR_US) // 1_000}
     document = plant.reconcile(**span)
@@ -129,7 +129,7 @@ def row_of(growing: Plant, version: int) -> dict[str, Any]:
     """The event of a version of ``twice``."""
     name = f"{growing.name}-twice"
     us = START_US + (5 if version == 1 else 15) * MINUTE_US
-    time = moment(us).replace("Z", ".000Z")
+    time = us_text(us).replace("Z", ".000Z")
     return {**growing.events[name], "timestamp": time, "properties": {"version": version}}
 
 
@@ -213,7 +213,7 @@ def test_decimals_are_compared_by_value(tmp_path: Path, cdp: CdpEndpoint) -> Non
 
     plot = Orders(tmp_path / "project")
     (plot.folder / "sources" / "orders.yaml").write_text(ORDERS)
-    order = {"who": "c", "status": "paid", "currency": "EUR", "at": moment(OLD_US)}
+    order = {"who": "c", "status": "paid", "currency": "EUR", "at": us_text(OLD_US)}
     totals = ["1.50", "2.00", "0.10", "9999999999.99"]
     (plot.folder / "o.jsonl").write_text(
         "".join(json.dumps({**order, "id": f"O-{n:09d}", "total": float(total)}) + "\n" for n, total in enumerate(totals))
@@ -282,7 +282,7 @@ def test_ids_are_hidden_unless_they_are_asked_for(plant: Plant) -> None:
 
 
 def test_samples_tell_window_time_and_type(plant: Plant) -> None:
-    plant.put("stranger", {"type": "page", "anonymousId": "a", "timestamp": moment(START_US)})
+    plant.put("stranger", {"type": "page", "anonymousId": "a", "timestamp": us_text(START_US)})
     plant.put("timeless", {"anonymousId": "a", "timestamp": "soon"})
     plant.grow()
     # without a time of its own it is in no stretch of an export that is read by time, so the whole export is given as a file
@@ -290,7 +290,7 @@ def test_samples_tell_window_time_and_type(plant: Plant) -> None:
     path.write_text("".join(json.dumps({"messageId": i, "event": event}) + "\n" for i, event in plant.ledger.items()))
     (cause,) = plant.reconcile(export=(str(path),))["causes"]["extra"]
     assert cause["samples"] == [
-        {"id": "stranger", "window_time": moment(START_US), "event_type": "page"},
+        {"id": "stranger", "window_time": us_text(START_US), "event_type": "page"},
         {"id": "timeless", "window_time": None, "event_type": None},
     ]
     samples = plant.reconcile()["causes"]["missing"][0]["samples"]
@@ -303,7 +303,7 @@ def test_samples_tell_window_time_and_type(plant: Plant) -> None:
 
 def test_the_page_needs_nothing_else_and_escapes_what_strangers_wrote(plant: Plant) -> None:
     evil = "<script>alert('x')</script>"
-    plant.put(evil, {"type": evil, "anonymousId": "a", "timestamp": moment(START_US)})
+    plant.put(evil, {"type": evil, "anonymousId": "a", "timestamp": us_text(START_US)})
     plant.grow()
     text = page(plant.reconcile())
     assert evil not in text and "&lt;script&gt;alert(" in text
@@ -341,7 +341,7 @@ def test_deliveries_that_go_on_meanwhile_are_no_differences(growing: Plant, monk
 
     def slow_pages(self: url_export.UrlExport) -> Any:
         growing.plot.ingest([line(newcomer, START_US + MINUTE_US)])
-        growing.put(newcomer, {"type": "page", "anonymousId": "a-1", "timestamp": moment(START_US + MINUTE_US)})
+        growing.put(newcomer, {"type": "page", "anonymousId": "a-1", "timestamp": us_text(START_US + MINUTE_US)})
         growing.cdp.add(newcomer, growing.ledger[newcomer])
         yield from pages(self)
         growing.receipt(may[0], "delivered", growing.events[may[0]], us=self.as_of_us + 1_000)
