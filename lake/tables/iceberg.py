@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -154,16 +154,16 @@ def ensure_table(lake: Lake, name: str, schema: pa.Schema, layout: Layout | None
         )
     have = {key: table.properties.get(key) for key in wanted}
     if have != wanted:
-
-        def told(layout: dict[str, str | None] | dict[str, str]) -> str:
-            return ", ".join(f"{key.rsplit('.', 1)[-1]} = {value}" for key, value in layout.items() if ".layout." in key)
-
         raise LayoutMismatchError(
-            f"table {name} has the layout {told(have)}, the job asks for {told(wanted)}. A layout is fixed when a table is made: "
-            "give the table's, or ingest raw/ again into another lake."
+            f"table {name} has the layout {_layout_text(have)}, the job asks for {_layout_text(wanted)}. A layout is fixed when a "
+            "table is made: give the table's, or ingest raw/ again into another lake."
         )
     _check_types(name, table, full)
     return committed(name, lambda: _widened(catalog.load_table(name), full))
+
+
+def _layout_text(properties: Mapping[str, str | None] | Mapping[str, str]) -> str:
+    return ", ".join(f"{key.rsplit('.', 1)[-1]} = {value}" for key, value in properties.items() if ".layout." in key)
 
 
 def _check_types(name: str, table: Table, schema: pa.Schema) -> None:
