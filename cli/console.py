@@ -22,6 +22,7 @@ from contracts.errors import ConfigurationError, HeadraceError
 from contracts.spec.project import Project
 from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
+from runners.option_fields import LAKE_HELP
 
 if TYPE_CHECKING:
     from pipelines.ingest.run import Progress as RunProgress  # brings Beam, which takes a second to import
@@ -63,8 +64,7 @@ def project_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def lake_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--lake URI`` of verbs that read a lake."""
-    told = "The lake: a folder or gs://BUCKET/PREFIX; headrace.yaml may name it."
-    return click.option("--lake", metavar="URI", help=told)(command)
+    return click.option("--lake", metavar="URI", help=LAKE_HELP)(command)
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,30 +15,19 @@ import click
 
 from cli.console import json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout
 from cli.job_view import restart_of, show_ended, show_list, show_status, status_document
+from cli.options import read_option
 from contracts.errors import ConfigurationError
 from contracts.spec.project import LOCAL_FLINK, Project
 from lake.runs.submission import record_ending
 from runners.flink.rest import ENDED, FlinkRest, SavepointError, UnknownJobError
 from runners.jobs.jobs import LOST, Target, find_own_run, find_target, job_lines, lake_if_any, other_clusters
 from runners.jobs.supervise import Event, Supervisor
-from runners.option_fields import duration, whole
+from runners.option_readers import duration, whole
 
 
 @click.group()
 def job() -> None:
     """Streaming jobs on Flink."""
-
-
-def _read_option(name: str, metavar: str, default: str, read: Callable[[str], Any], text: str) -> Callable[..., Any]:
-    """An option whose text is read by one of ``runners.option_fields``."""
-
-    def reading(_context: click.Context, _parameter: click.Parameter, given: str) -> Any:
-        try:
-            return read(given)
-        except ValueError as error:
-            raise click.BadParameter(f"{given!r}: expected {error}") from None
-
-    return click.option(name, metavar=metavar, default=default, show_default=True, callback=reading, help=text)
 
 
 def _flink_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,7 +76,7 @@ def status(name: str, flink: str | None, lake: str | None, project: Path | None,
 )
 @click.argument("name", metavar="JOB")
 @click.option("--savepoints", metavar="URI", help="Folder for the savepoint, as the cluster sees it; else the cluster's own.")
-@_read_option("--wait", "DURATION", "10m", duration, "How long to wait for the savepoint.")
+@read_option("--wait", "DURATION", "10m", duration, "How long to wait for the savepoint.")
 @_flink_option
 @lake_option
 @project_option
@@ -151,9 +140,9 @@ cancelled; with 3 after too many resubmissions. SIGTERM ends the supervision, no
 
 @job.command("supervise", epilog=_SUPERVISE_EPILOG)
 @click.argument("name", metavar="JOB")
-@_read_option("--max-restarts", "N", "10", whole(1, 1000), "Give up after so many resubmissions …")
-@_read_option("--per", "DURATION", "1h", duration, "… within this time.")
-@_read_option("--every", "DURATION", "5s", duration, "How often to look.")
+@read_option("--max-restarts", "N", "10", whole(1, 1000), "Give up after so many resubmissions …")
+@read_option("--per", "DURATION", "1h", duration, "… within this time.")
+@read_option("--every", "DURATION", "5s", duration, "How often to look.")
 @lake_option
 @project_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document per line and event instead of text.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from cli.console import (
     stdout,
     table,
 )
+from cli.options import GroupedCommand, click_options
 from cli.replay_view import show_difference
 from contracts.errors import ConfigurationError
 from lake.location import Lake
@@ -31,7 +31,7 @@ from operations.replay.promote import Promotion, discard, promote, rollback
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.plan import ReplayPlan, make_plan, moment
 from pipelines.replay.run import ReplayReport, resume_replay, run_replay
-from runners.option_fields import click_options, parse
+from runners.option_fields import parse
 
 _EPILOG = """\b
 The usual way:
@@ -51,14 +51,10 @@ def replay() -> None:
     """Rebuild windows from raw on a branch, compare, promote, roll back."""
 
 
-def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click_options(ReplayOptions)(command)
-
-
-@replay.command("plan")
+@replay.command("plan", cls=GroupedCommand)
 @click.argument("name")
 @click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
-@_with_options
+@click_options(ReplayOptions)
 @project_option
 @json_option
 @plain_errors
@@ -74,10 +70,10 @@ def plan_(project: Path | None, as_json: bool, **given: Any) -> None:
         _show_plan(plan)
 
 
-@replay.command("run")
+@replay.command("run", cls=GroupedCommand)
 @click.argument("name")
 @click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
-@_with_options
+@click_options(ReplayOptions)
 @project_option
 @json_option
 @plain_errors

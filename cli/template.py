@@ -61,10 +61,10 @@ def list_templates(as_json: bool) -> None:
         return
     for each in TEMPLATES.values():
         rows = [
-            (p.name, "required" if p.required else p.default, p.kind.lower() + (", several" if p.repeated else ""), p.help)
+            (p.name, p.group, "required" if p.required else p.default, p.kind.lower() + (", several" if p.repeated else ""), p.help)
             for p in flex_parameters(each)
         ]
-        stdout.print(table(("parameter", "default", "kind", ""), rows, title=f"{each.name}: {each.description}"))
+        stdout.print(table(("parameter", "group", "default", "kind", ""), rows, title=f"{each.name}: {each.description}"))
 
 
 _BUILD_EPILOG = """\b
