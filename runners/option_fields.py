@@ -1,4 +1,4 @@
-"""Options: one dataclass per pipeline is the single place; command line, help, templates and the record of a job are made from it."""
+"""Options: one dataclass per pipeline is the single place; command line, help, templates and records of jobs are made from it."""
 
 from __future__ import annotations
 

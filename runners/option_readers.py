@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
@@ -44,7 +44,7 @@ def reads(
     return lambda read: Reader(read, pattern, write, number=number)
 
 
-def in_largest_unit(units: Mapping[str, int]) -> Callable[[int], str]:
+def in_largest_unit(units: dict[str, int]) -> Callable[[int], str]:
     """Writes a number in the largest of these units that divides it."""
     return lambda value: next(f"{value // size}{unit}" for unit, size in reversed(units.items()) if value % size == 0)
 

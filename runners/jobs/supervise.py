@@ -8,25 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
-
-import xxhash
 
 from contracts.errors import ComponentDownError, ConfigurationError
 from lake.location import Lake
 from lake.runs.submission import (
-    RESUMED_RUN,
     Attempt,
     Ending,
     Submission,
@@ -36,17 +28,18 @@ from lake.runs.submission import (
     record_submission,
     restart_point,
 )
-from lake.storage import is_object
-from runners.flink.rest import FlinkRest, Job, UnknownJobError, newest_checkpoint
+from runners.flink.http import UnknownJobError
+from runners.flink.rest import FlinkRest, Job
+from runners.jobs.restart import RETAINED, kept_checkpoint
+from runners.jobs.resubmit import HEADRACE, resubmit, supervisor_folder
+from runners.jobs.target import job_of
 
-HEADRACE = (sys.executable, "-P", "-m", "cli.main")  # -P: a folder named pipelines where it runs is not ours
 LOG = "resubmit.log"
 _LOCK = "supervise.lock"
 _ENDINGS = {"FINISHED": "finished", "CANCELED": "cancelled"}
 _LOOKS_UNTIL_LOST = 2  # a cluster that has just come up may not list yet what it is about to recover
 _LONGEST_SILENCE_S, _LONGEST_PAUSE_S = 60.0, 300.0  # between looks at a cluster that does not answer; after a failed submission
 _SLOT_WAIT_S = 60.0  # some clusters start TaskManagers only for a job that waits
-_RETAINED = re.compile(r"(.+)/[0-9a-f]{32}/chk-\d+/?")
 
 
 @dataclass(frozen=True)
@@ -143,7 +136,7 @@ class Supervisor:
             if job.state == "RUNNING":
                 self._refused, self._slots = 0, rest.slots_of(job.job_id)
             found = rest.checkpoints(job.job_id)
-            if found and found.last and found.last.external_path and _RETAINED.fullmatch(found.last.external_path):
+            if found and found.last and found.last.external_path and RETAINED.fullmatch(found.last.external_path):
                 self._seen[job.job_id] = found.last.external_path
 
     def _adopt(self, submission: Submission, job: Job, rest: FlinkRest) -> Submission:
@@ -179,7 +172,7 @@ class Supervisor:
         self._restarts.append(now)
         number = f"{len(self._restarts)} of at most {self.max_restarts}"
         self._tell("resubmitting", f"from {start or 'the beginning: there is no checkpoint'} ({number} in {self.per_s:,.0f} s)")
-        code = self._submit(submission, start)
+        code = resubmit(submission, start, self._log, command=self.command, deadline_s=self.submit_deadline_s)
         self._missing = 0
         if code:
             self._refuse(f"the submission ended with exit code {code}; {self._log} says why")
@@ -197,29 +190,6 @@ class Supervisor:
 
     def _restart_point(self, submission: Submission, rest: FlinkRest) -> str | None:
         return restart_point(submission, lambda job_id: kept_checkpoint(rest, job_id, self._seen.get(job_id)))
-
-    def _submit(self, submission: Submission, start: str | None) -> int:
-        """Run the recorded arguments; their output goes to the log. Leaves no process behind if it is interrupted."""
-        if not Path(submission.folder).is_dir():
-            raise ConfigurationError(f"run {self.run_id}: its working directory {submission.folder} is not there any more")
-        command = [*self.command, *submission.argv_from(start)]
-        with self._log.open("ab") as log:
-            log.write(f"\n{_now()} {' '.join(command)}\n".encode("utf-8", "backslashreplace"))
-            log.flush()
-            process = subprocess.Popen(
-                command, cwd=submission.folder, env={**os.environ, RESUMED_RUN: self.run_id}, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-            try:
-                return process.wait(self.submit_deadline_s)
-            except subprocess.TimeoutExpired:
-                log.write(f"{_now()} killed after {self.submit_deadline_s:.0f} s\n".encode())
-                return -signal.SIGKILL
-            finally:
-                if process.poll() is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(process.pid, signal.SIGKILL)  # a job server that it started, too
-                    process.wait()
 
     def _await_slot(self, rest: FlinkRest) -> None:
         deadline = time.monotonic() + _SLOT_WAIT_S
@@ -278,46 +248,3 @@ class Supervisor:
 
 class GaveUpError(ComponentDownError):
     """Supervision ended without the job running; a person has to look."""
-
-
-def supervisor_folder(lake: Lake, run_id: str) -> Path:
-    """Where a supervisor keeps its lock and its log: with the run, or, for a lake in a bucket, on the machine where it runs."""
-    if not is_object(lake.root):
-        return lake.runs / run_id
-    digest = xxhash.xxh3_64_hexdigest(lake.root.encode())
-    folder = Path.home() / ".cache" / "headrace" / "runs" / f"{digest}-{run_id}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def job_of(submission: Submission, jobs: Sequence[Job]) -> Job | None:
-    """The run's job among those of a cluster: one that runs, else the last that was submitted; None if the cluster knows neither.
-
-    A job with the run's name counts also if the record does not name it.
-    """
-    mine = [job for job in jobs if job.job_id in submission.job_ids or submission.is_named(job.name)]
-    alive = [job for job in mine if not job.ended]
-    last = [job for job in mine if job.job_id == submission.job_ids[-1] or job.job_id not in submission.job_ids]
-    return max(alive or last, key=lambda job: job.started_at, default=None)
-
-
-def kept_checkpoint(rest: FlinkRest, job_id: str, seen: str | None = None) -> str | None:
-    """The newest retained checkpoint of a job that may be gone: from disk, or as it was last seen where that is no local disk.
-
-    Args:
-        rest: the cluster; its settings tell the folder, if nothing was seen.
-        job_id: the job.
-        seen: a retained checkpoint of it, if one is known.
-
-    Raises:
-        ComponentDownError: the cluster does not answer, or the folder is not there.
-    """
-    match = _RETAINED.fullmatch(seen or "")
-    root = match[1] if match else rest.directories().checkpoints
-    if root is None or urlsplit(root).scheme not in {"", "file"}:
-        return seen
-    return newest_checkpoint(root, [job_id]) or seen
-
-
-def _now() -> str:
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
