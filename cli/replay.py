@@ -31,7 +31,7 @@ from operations.replay.promote import Promotion, discard, promote, rollback
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.plan import ReplayPlan, make_plan, moment
 from pipelines.replay.run import ReplayReport, resume_replay, run_replay
-from runners.option_fields import parse
+from runners.option_fields import parse, parse_given
 
 _EPILOG = """\b
 The usual way:
@@ -81,7 +81,7 @@ def run(project: Path | None, as_json: bool, **given: Any) -> None:
     """Rebuild the windows on the branch replay_NAME. By the name alone: go on with a replay that was begun."""
     if given.get("dataset") is None and given.get("start") is None and given.get("end") is None:
         lake, loaded = open_lake(given.get("lake"), project)
-        how = _how(given)
+        how = parse_given(ReplayOptions, given)
         with progress() as show:
             report = resume_replay(given["name"], how, loaded, lake, show)
     else:
@@ -95,13 +95,6 @@ def run(project: Path | None, as_json: bool, **given: Any) -> None:
     else:
         _show_run(report)
     raise SystemExit(report.exit_code)
-
-
-def _how(given: dict[str, Any]) -> dict[str, Any]:
-    """What was given of how a replay runs, read as ``parse`` does."""
-    filler = {"name": given["name"], "dataset": "-", "start": "1970-01-01T00:00:00Z", "end": "1970-01-02T00:00:00Z"}
-    options = parse(ReplayOptions, {**{k: v for k, v in given.items() if v is not None}, **filler})
-    return {k: getattr(options, k) for k, v in given.items() if v not in (None, ()) and k not in ("name", "lake")}
 
 
 @replay.command("pause")

@@ -28,6 +28,12 @@ class Described:
     group: str = ""
     positional: bool = False
 
+    def parse(self, told: Any) -> Any:
+        """The value of what a command line gave: a text, several, or True for a switch."""
+        if told is True:
+            return True
+        return tuple(map(self.reader, told)) if self.repeated else self.reader(told)
+
     def values(self, value: Any) -> tuple[str, ...]:
         """The texts that give this value."""
         return tuple(map(self.reader.write, value)) if self.repeated else (self.reader.write(value),)
@@ -127,22 +133,48 @@ def parse(options: type[SomeOptions], given: Mapping[str, Any]) -> SomeOptions:
     Raises:
         ConfigurationError: names every option that is wrong or missing.
     """
+    values, wrong = _values(options, given)
+    missing = [
+        f"{flag_name(name)} is missing: {described.help}"
+        for name, (item, described) in options.described().items()
+        if is_required(item) and not _is_given(given.get(name))
+    ]
+    if problems := missing + wrong:
+        raise ConfigurationError("\n".join(problems))
     described = options.described()
-    values = {item.name: given[item.name] for item in fields(options) if item.name in given and item.name not in described}
-    problems: list[str] = []
-    for name, (item, how) in described.items():
+    others = {item.name: given[item.name] for item in fields(options) if item.name in given and item.name not in described}
+    return options(**others, **values)
+
+
+def parse_given(options: type[Options], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of those options that the command line gave, by field.
+
+    Raises:
+        ConfigurationError: names every option that is wrong.
+    """
+    values, wrong = _values(options, given)
+    if wrong:
+        raise ConfigurationError("\n".join(wrong))
+    return values
+
+
+def _values(options: type[Options], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What was given, read; and what is wrong with the rest."""
+    values: dict[str, Any] = {}
+    wrong = []
+    for name, (_, described) in options.described().items():
         told = given.get(name)
-        if told is None or told == () or told is False:
-            if is_required(item):
-                problems.append(f"{flag_name(name)} is missing: {how.help}")
+        if not _is_given(told):
             continue
         try:
-            values[name] = told if told is True else tuple(map(how.reader, told)) if how.repeated else how.reader(told)
+            values[name] = described.parse(told)
         except ValueError as error:
-            problems.append(f"{flag_name(name)} {told!r}: expected {error}")
-    if problems:
-        raise ConfigurationError("\n".join(problems))
-    return options(**values)
+            wrong.append(f"{flag_name(name)} {told!r}: expected {error}")
+    return values, wrong
+
+
+def _is_given(told: Any) -> bool:
+    return told is not None and told != () and told is not False
 
 
 def is_required(item: Field[Any]) -> bool:

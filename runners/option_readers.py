@@ -57,7 +57,7 @@ def as_decimal(value: float) -> str:
 text = Reader(str, "")
 
 
-@reads("true|false")
+@reads("true|false", lambda value: "true" if value else "false")
 def flag(given: str) -> bool:
     """A switch; on a command line it is there or not."""
     if given not in ("true", "false"):
