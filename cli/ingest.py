@@ -60,8 +60,10 @@ def ingest(source: str, beam_options: tuple[str, ...], project: Path | None, as_
             run = ingest_topics if options.reads_kafka else ingest_files
             report = run(options, loaded, report_progress)
     except HandedOver as handed:
-        told = {"run_id": str(handed), "state": "handed to the launcher"}
-        print_json(told) if as_json else stdout.print(f"run {handed}: landed, handed to the launcher; run again to see the ledger")
+        document = {"run_id": str(handed), "state": "handed to the launcher"}
+        print_json(document) if as_json else stdout.print(
+            f"run {handed}: landed, handed to the launcher; run again to see the ledger"
+        )
         return
     if isinstance(report, Submitted):
         print_json(asdict(report)) if as_json else show_submitted(report)

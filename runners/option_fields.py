@@ -28,11 +28,11 @@ class Described:
     group: str = ""
     positional: bool = False
 
-    def parse(self, told: Any) -> Any:
+    def parse(self, value: Any) -> Any:
         """The value of what a command line gave: a text, several, or True for a switch."""
-        if told is True:
+        if value is True:
             return True
-        return tuple(map(self.reader, told)) if self.repeated else self.reader(told)
+        return tuple(map(self.reader, value)) if self.repeated else self.reader(value)
 
     def values(self, value: Any) -> tuple[str, ...]:
         """The texts that give this value."""
@@ -163,18 +163,18 @@ def _values(options: type[Options], given: Mapping[str, Any]) -> tuple[dict[str,
     values: dict[str, Any] = {}
     wrong = []
     for name, (_, described) in options.described().items():
-        told = given.get(name)
-        if not _is_given(told):
+        value = given.get(name)
+        if not _is_given(value):
             continue
         try:
-            values[name] = described.parse(told)
+            values[name] = described.parse(value)
         except ValueError as error:
-            wrong.append(f"{flag_name(name)} {told!r}: expected {error}")
+            wrong.append(f"{flag_name(name)} {value!r}: expected {error}")
     return values, wrong
 
 
-def _is_given(told: Any) -> bool:
-    return told is not None and told != () and told is not False
+def _is_given(value: Any) -> bool:
+    return value is not None and value != () and value is not False
 
 
 def is_required(item: Field[Any]) -> bool:

@@ -82,11 +82,11 @@ class FlinkHttp:
 
     def _refused(self, code: int, text: bytes) -> HeadraceError:
         try:
-            said = first_line(json.loads(text)["errors"])
+            message = first_line(json.loads(text)["errors"])
         except (ValueError, KeyError, TypeError):
-            said = f"HTTP {code}"
+            message = f"HTTP {code}"
         if code == http.client.NOT_FOUND:
-            return UnknownJobError(f"Flink at {self.address}: {said}")
+            return UnknownJobError(f"Flink at {self.address}: {message}")
         if code >= http.client.INTERNAL_SERVER_ERROR:
-            return ComponentDownError(f"Flink at {self.address} cannot answer now: {said}")
-        return ConfigurationError(f"Flink at {self.address} refuses: {said}")
+            return ComponentDownError(f"Flink at {self.address} cannot answer now: {message}")
+        return ConfigurationError(f"Flink at {self.address} refuses: {message}")

@@ -62,7 +62,7 @@ class Supervisor:
 
     lake, run_id: the run; its record says on which cluster and how it was submitted.
     max_restarts, per_s: how many resubmissions in this time are too many, seconds.
-    report: is told of every event.
+    report: is called with every event.
     command: what runs the recorded arguments. poll_s: time between two looks, and the shortest pause after a failure.
     submit_deadline_s: a resubmission that takes longer is killed and counts as failed.
     """
@@ -76,7 +76,7 @@ class Supervisor:
     poll_s: float = 5.0
     submit_deadline_s: float = 900.0
     _restarts: deque[float] = field(default_factory=deque)
-    _seen: dict[str, str] = field(default_factory=dict)  # job id: its newest retained checkpoint, as the cluster told it
+    _seen: dict[str, str] = field(default_factory=dict)  # job id: its newest retained checkpoint, as the cluster listed it
     _silent: int = 0  # looks in a row that got no answer
     _refused: int = 0  # resubmissions in a row that failed
     _missing: int = 0  # looks in a row that did not find the job
@@ -90,7 +90,7 @@ class Supervisor:
             ConfigurationError: no such run, or somebody else supervises it.
             ComponentDownError: too many resubmissions.
         """
-        with self._alone():
+        with self._exclusively():
             while True:
                 submission = self._submission()
                 if submission.ended:
@@ -104,7 +104,7 @@ class Supervisor:
                     time.sleep(self.poll_s)
                 except ComponentDownError as error:
                     if not self._silent:
-                        self._tell("down", f"{error} Waiting.")
+                        self._report("down", f"{error} Waiting.")
                     self._silent += 1
                     self._back_off(self._silent, _LONGEST_SILENCE_S)
 
@@ -113,12 +113,12 @@ class Supervisor:
         rest = FlinkRest(submission.flink)
         job = job_of(submission, rest.jobs())
         if self._silent:
-            self._tell("back", "the cluster answers again")
+            self._report("back", "the cluster answers again")
             self._silent = 0
         if job is None:
             self._missing += 1
             if self._missing >= _LOOKS_UNTIL_LOST:
-                self._tell("lost", f"the cluster at {submission.flink} no longer knows job {submission.job_ids[-1]}")
+                self._report("lost", f"the cluster at {submission.flink} no longer knows job {submission.job_ids[-1]}")
                 self._resubmit(submission, rest)
             return
         self._missing = 0
@@ -126,7 +126,7 @@ class Supervisor:
         self._show(job, submission, rest)
         if job.state == "FAILED":
             failure = rest.last_failure(job.job_id)
-            self._tell("failed", f"job {job.job_id} failed: {failure.cause if failure else 'no cause given'}")
+            self._report("failed", f"job {job.job_id} failed: {failure.cause if failure else 'no cause given'}")
             self._resubmit(submission, rest)
         elif job.ended:
             found = rest.checkpoints(job.job_id)  # a stop with savepoint, by whomever, finishes the job
@@ -144,9 +144,9 @@ class Supervisor:
         if job.job_id in submission.job_ids:
             return submission
         found = rest.checkpoints(job.job_id)
-        start = (found and found.restored_from) or self._restart_point(submission, rest)  # one that failed at once tells none
+        start = (found and found.restored_from) or self._restart_point(submission, rest)  # one that failed at once has none
         attempt = Attempt(job.job_id, job.started_at, start)
-        self._tell("found", f"job {job.job_id} is on the cluster under this run's name and was not in its record; taken up")
+        self._report("found", f"job {job.job_id} is on the cluster under this run's name and was not in its record; taken up")
         return record_submission(self.lake, self.run_id, submission.argv, submission.job_name, submission.flink, attempt)
 
     def _resubmit(self, submission: Submission, rest: FlinkRest) -> None:
@@ -171,7 +171,7 @@ class Supervisor:
         self._await_slot(rest)
         self._restarts.append(now)
         number = f"{len(self._restarts)} of at most {self.max_restarts}"
-        self._tell("resubmitting", f"from {start or 'the beginning: there is no checkpoint'} ({number} in {self.per_s:,.0f} s)")
+        self._report("resubmitting", f"from {start or 'the beginning: there is no checkpoint'} ({number} in {self.per_s:,.0f} s)")
         code = resubmit(submission, start, self._log, command=self.command, deadline_s=self.submit_deadline_s)
         self._missing = 0
         if code:
@@ -183,9 +183,9 @@ class Supervisor:
                 f"run {self.run_id}: the submission ended well but noted no job in the run's record; "
                 "see what runs now with: headrace job list"
             )
-        self._tell("resubmitted", f"as job {after.job_ids[-1]}")
+        self._report("resubmitted", f"as job {after.job_ids[-1]}")
         if after.ended:
-            self._tell("cancelling", f"job {after.job_ids[-1]}: the run was {after.ended.how} while it was submitted")
+            self._report("cancelling", f"job {after.job_ids[-1]}: the run was {after.ended.how} while it was submitted")
             rest.cancel(after.job_ids[-1])
 
     def _restart_point(self, submission: Submission, rest: FlinkRest) -> str | None:
@@ -206,26 +206,28 @@ class Supervisor:
         if self._shown == (job.job_id, job.state):
             return
         if self._shown is None or self._shown[0] != job.job_id:
-            self._tell("following", f"job {job.job_id} ({job.state}) on {submission.flink}, submission {len(submission.attempts)}")
+            self._report(
+                "following", f"job {job.job_id} ({job.state}) on {submission.flink}, submission {len(submission.attempts)}"
+            )
             if not job.ended and not rest.keeps_checkpoints(job.job_id):
-                self._tell("warning", "the job's checkpoints are deleted when it fails: it can then only begin anew")
+                self._report("warning", "the job's checkpoints are deleted when it fails: it can then only begin anew")
         else:
-            self._tell("state", f"job {job.job_id}: {self._shown[1]} -> {job.state}")
+            self._report("state", f"job {job.job_id}: {self._shown[1]} -> {job.state}")
         self._shown = (job.job_id, job.state)
 
     def _end(self, ending: Ending) -> Ending:
-        self._tell("ended", f"{ending.how}" + (f" with savepoint {ending.savepoint}" if ending.savepoint else ""))
+        self._report("ended", f"{ending.how}" + (f" with savepoint {ending.savepoint}" if ending.savepoint else ""))
         return ending
 
     def _refuse(self, text: str) -> None:
-        self._tell("refused", text)
+        self._report("refused", text)
         self._refused += 1
         self._back_off(self._refused, _LONGEST_PAUSE_S)
 
     def _back_off(self, times: int, longest_s: float) -> None:
         time.sleep(min(self.poll_s * 2.0 ** min(times - 1, 16), longest_s))
 
-    def _tell(self, event: str, text: str) -> None:
+    def _report(self, event: str, text: str) -> None:
         self.report(Event(datetime.now(UTC), self.run_id, event, text))
 
     @property
@@ -233,7 +235,7 @@ class Supervisor:
         return supervisor_folder(self.lake, self.run_id) / LOG
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _exclusively(self) -> Iterator[None]:
         self._submission()
         path = supervisor_folder(self.lake, self.run_id) / _LOCK
         with exclusive(path, wait=False) as lock:
