@@ -23,6 +23,7 @@ from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
 from lake.runs.progress import Progress as RunProgress
 from lake.runs.progress import repeated
+from runners.option_fields import LAKE_HELP
 
 _LINE_EVERY_S = 5.0
 LEDGER_COLUMNS = ("in", "validated", "duplicate", "late", "filtered", "dead letter")
@@ -61,8 +62,7 @@ def project_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def lake_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--lake URI`` of verbs that read a lake."""
-    text = "The lake: a folder or gs://BUCKET/PREFIX; headrace.yaml may name it."
-    return click.option("--lake", metavar="URI", help=text)(command)
+    return click.option("--lake", metavar="URI", help=LAKE_HELP)(command)
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

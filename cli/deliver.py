@@ -11,12 +11,13 @@ from typing import Any
 import click
 
 from cli.console import json_option, plain_errors, print_json, progress, project_option, stdout, table
+from cli.options import GroupedCommand, click_options
 from contracts.spec.project import Project
 from lake.receipts.receipts import BEFORE, DELIVERED, FILTERED, REFUSED, WITHHELD
 from pipelines.deliver.options import DeliverOptions
 from pipelines.deliver.run import DeliveryReport, SubmittedDelivery
 from pipelines.deliver.run import deliver as run_delivery
-from runners.option_fields import click_options, parse
+from runners.option_fields import parse
 
 _EPILOG = """\b
 Examples:
@@ -31,7 +32,7 @@ runner it runs until Ctrl-C. Options of Beam go behind `--`.
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(cls=GroupedCommand, epilog=_EPILOG)
 @click.argument("destination")
 @click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
 @click_options(DeliverOptions)

@@ -21,12 +21,13 @@ from cli.console import (
     stdout,
     table,
 )
+from cli.options import GroupedCommand, click_options
 from contracts.spec.project import Project
 from pipelines.ingest.files import HandedOver, ingest_files
 from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport
 from pipelines.ingest.topics import Submitted, ingest_topics
-from runners.option_fields import click_options, parse
+from runners.option_fields import parse
 
 _EPILOG = """\b
 Examples:
@@ -42,7 +43,7 @@ behind `--`.
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(cls=GroupedCommand, epilog=_EPILOG)
 @click.argument("source")
 @click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
 @click_options(IngestOptions)
@@ -59,8 +60,10 @@ def ingest(source: str, beam_options: tuple[str, ...], project: Path | None, as_
             run = ingest_topics if options.reads_kafka else ingest_files
             report = run(options, loaded, report_progress)
     except HandedOver as handed:
-        told = {"run_id": str(handed), "state": "handed to the launcher"}
-        print_json(told) if as_json else stdout.print(f"run {handed}: landed, handed to the launcher; run again to see the ledger")
+        document = {"run_id": str(handed), "state": "handed to the launcher"}
+        print_json(document) if as_json else stdout.print(
+            f"run {handed}: landed, handed to the launcher; run again to see the ledger"
+        )
         return
     if isinstance(report, Submitted):
         print_json(asdict(report)) if as_json else show_submitted(report)

@@ -5,23 +5,26 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
 from cli.console import json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout
-from cli.job_view import restart_of, show_ended, show_list, show_status, status_document
+from cli.job_view import show_ended, show_list, show_status, status_document
+from cli.options import Command, read_option
 from contracts.errors import ConfigurationError
 from contracts.spec.project import LOCAL_FLINK, Project
-from lake.runs.submission import record_ending
-from runners.flink.rest import ENDED, FlinkRest, SavepointError, UnknownJobError
-from runners.jobs.jobs import LOST, Target, find_own_run, find_target, job_lines, lake_if_any, other_clusters
+from runners.flink.rest import FlinkRest
+from runners.jobs.list import LOST, job_lines, other_clusters
+from runners.jobs.restart import restart_of
+from runners.jobs.stop import cancel as cancel_job
+from runners.jobs.stop import refuse_ended
+from runners.jobs.stop import stop as stop_job
 from runners.jobs.supervise import Event, Supervisor
-from runners.option_fields import duration, whole
+from runners.jobs.target import Target, find_own_run, find_target, lake_if_any
+from runners.option_readers import duration, whole
 
 
 @click.group()
@@ -29,19 +32,7 @@ def job() -> None:
     """Streaming jobs on Flink."""
 
 
-def _read_option(name: str, metavar: str, default: str, read: Callable[[str], Any], text: str) -> Callable[..., Any]:
-    """An option whose text is read by one of ``runners.option_fields``."""
-
-    def reading(_context: click.Context, _parameter: click.Parameter, given: str) -> Any:
-        try:
-            return read(given)
-        except ValueError as error:
-            raise click.BadParameter(f"{given!r}: expected {error}") from None
-
-    return click.option(name, metavar=metavar, default=default, show_default=True, callback=reading, help=text)
-
-
-def _flink_option(command: Callable[..., Any]) -> Callable[..., Any]:
+def _flink_option(command: Command) -> Command:
     help_text = "Flink's REST address; else the run's own, headrace.yaml's flink, FLINK_REST, or " + LOCAL_FLINK + "."
     return click.option("--flink", metavar="HOST:PORT", help=help_text)(command)
 
@@ -87,7 +78,7 @@ def status(name: str, flink: str | None, lake: str | None, project: Path | None,
 )
 @click.argument("name", metavar="JOB")
 @click.option("--savepoints", metavar="URI", help="Folder for the savepoint, as the cluster sees it; else the cluster's own.")
-@_read_option("--wait", "DURATION", "10m", duration, "How long to wait for the savepoint.")
+@read_option("--wait", "DURATION", "10m", duration, "How long to wait for the savepoint.")
 @_flink_option
 @lake_option
 @project_option
@@ -98,16 +89,7 @@ def stop(
 ) -> None:
     """Stop a job with a savepoint, to go on from later. Never drains. JOB: run id, job id, or the beginning of one."""
     target = _target(name, flink, lake, project)
-    found, rest = target.known_job, target.rest
-    _refuse_ended(target)
-    if savepoints is None and rest.directories().savepoints is None:
-        raise ConfigurationError(f"Flink at {rest.address} has no state.savepoints.dir: give --savepoints URI")
-    try:
-        savepoint = rest.stop(found.job_id, savepoints, deadline_s=wait)
-    except SavepointError as error:
-        raise SavepointError(f"{error}; {_after_failed_stop(target)}") from None
-    state = rest.wait_ended(found.job_id)
-    _end_run(target, lake, project, "stopped", savepoint)
+    state, savepoint = stop_job(target, savepoints, deadline_s=wait)
     show_ended(target, "stopped", state, savepoint, as_json=as_json)
 
 
@@ -127,16 +109,13 @@ def cancel(name: str, yes: bool, flink: str | None, lake: str | None, project: P
     if found is None or (found.ended and target.run):  # nothing to end, but a supervisor would start it again
         question, kept = f"{target.name} does not run ({state}). Note that it is over, so that nothing starts it again?", True
     else:
-        _refuse_ended(target)
+        refuse_ended(target)
         kept = rest.keeps_checkpoints(found.job_id)
         warning = "" if kept else " Its checkpoints are deleted with it; headrace job stop makes a savepoint."
         question = f"Cancel {target.name} ({state}) on {rest.address}?{warning}"
     if not (yes or _confirmed(question)):
         return
-    if found and not found.ended:
-        rest.cancel(found.job_id)
-        state = rest.wait_ended(found.job_id)
-    _end_run(target, lake, project, "cancelled")
+    state = cancel_job(target)
     show_ended(target, "cancelled", state, restart_of(target) if kept else None, as_json=as_json)
 
 
@@ -151,9 +130,9 @@ cancelled; with 3 after too many resubmissions. SIGTERM ends the supervision, no
 
 @job.command("supervise", epilog=_SUPERVISE_EPILOG)
 @click.argument("name", metavar="JOB")
-@_read_option("--max-restarts", "N", "10", whole(1, 1000), "Give up after so many resubmissions …")
-@_read_option("--per", "DURATION", "1h", duration, "… within this time.")
-@_read_option("--every", "DURATION", "5s", duration, "How often to look.")
+@read_option("--max-restarts", "N", "10", whole(1, 1000), "Give up after so many resubmissions …")
+@read_option("--per", "DURATION", "1h", duration, "… within this time.")
+@read_option("--every", "DURATION", "5s", duration, "How often to look.")
 @lake_option
 @project_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document per line and event instead of text.")
@@ -184,35 +163,7 @@ def _target(name: str, flink: str | None, lake: str | None, project: Path | None
     return find_target(name, lake_if_any(lake, loaded), flink, loaded.flink_address())
 
 
-def _end_run(target: Target, lake: str | None, project: Path | None, how: str, savepoint: str | None = None) -> None:
-    """Note in the run's record, if the job has one, that it is over."""
-    if target.run:
-        opened, _ = open_lake(lake, project)
-        record_ending(opened, target.run.run_id, how, savepoint)
-
-
-def _refuse_ended(target: Target) -> None:
-    found = target.known_job
-    if found.ended:
-        raise ConfigurationError(f"job {found.job_id} has ended already: {found.state}")
-
-
 def _confirmed(question: str) -> bool:
     if not sys.stdin.isatty():
         raise ConfigurationError("nobody to ask: confirm with --yes")
     return click.confirm(question, err=True)
-
-
-def _after_failed_stop(target: Target) -> str:
-    """What became of the job, and what to do."""
-    found = target.known_job
-    try:
-        state = target.rest.job(found.job_id).state
-    except UnknownJobError:
-        return f"the cluster knows the job no longer: headrace job status {target.name}"
-    if state in ENDED:
-        return f"the job has ended: {state}"
-    return (
-        f"the job goes on ({state}). See that it is RUNNING and that Flink can write the savepoints folder, and run the same "
-        f"command again; or end it without a savepoint: headrace job cancel {target.name}"
-    )

@@ -12,10 +12,11 @@ from typing import Any
 from cli.console import print_json, stdout, table
 from contracts.errors import ComponentDownError, ConfigurationError
 from contracts.units import DURATION_UNITS
-from lake.runs.submission import restart_point, with_savepoint
-from runners.flink.rest import Checkpoints, Vertex
-from runners.jobs.jobs import LOST, JobLine, Target
-from runners.jobs.supervise import kept_checkpoint
+from runners.flink.checkpoints import Checkpoints
+from runners.flink.rest import Vertex
+from runners.jobs.list import LOST, JobLine
+from runners.jobs.restart import restart_of
+from runners.jobs.target import Target
 
 _NAME_WIDTH = 60  # Beam's name of a fused step lists all that it holds
 _LIST = ("source", "run", "job", "state", "uptime", "restarts", "resubmitted", "checkpoint", "size")
@@ -108,19 +109,6 @@ def show_ended(target: Target, how: str, state: str, savepoint: str | None, *, a
     _show_next_step(target, document)
 
 
-def restart_of(target: Target) -> str | None:
-    """The savepoint that a job was stopped with, else its newest retained checkpoint, else what it started from."""
-    run, seen = target.run, None
-    if run and run.ended and run.ended.savepoint:
-        return run.ended.savepoint
-    if target.job:
-        checkpoints = target.rest.checkpoints(target.job.job_id)
-        seen = checkpoints.last.external_path if checkpoints and checkpoints.last else None
-    if run is None:
-        return seen
-    return restart_point(run, lambda job_id: kept_checkpoint(target.rest, job_id, seen))
-
-
 def span(seconds: float | None) -> str | None:
     """Seconds as a person says it: ``3d 4h``, ``12m 5s``."""
     if seconds is None:
@@ -157,9 +145,8 @@ def _start_again(target: Target, savepoint: str | None) -> dict[str, Any]:
     if run is None:
         command = None
     else:
-        argv = with_savepoint(run.argv, savepoint) if savepoint else run.argv
         moved = f"cd {shlex.quote(run.folder)} && " if Path.cwd() != Path(run.folder) else ""
-        command = f"{moved}headrace {shlex.join(argv)}"
+        command = f"{moved}headrace {shlex.join(run.argv_from(savepoint))}"
     return {"from_savepoint": savepoint, "start_again": command}
 
 

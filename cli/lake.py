@@ -8,22 +8,13 @@ from pathlib import Path
 import click
 
 from cli.console import fail, json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
+from cli.options import read_option
 from lake.ledger.logs import log_files
 from lake.raw.files import raw_files
 from lake.tables.expire import expire_snapshots, orphans
 from lake.tables.iceberg import LEDGER
 from lake.upkeep import all_tables, compact, folded_tables, list_tables
-from runners.option_fields import duration
-
-
-class _Duration(click.ParamType[int]):
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return value if isinstance(value, int) else duration(str(value))
-        except ValueError as error:
-            self.fail(f"{value!r}: expected {error}", param, ctx)
+from runners.option_readers import duration
 
 
 @click.group()
@@ -70,18 +61,18 @@ def _verdict(verified: bool | None) -> str:
 
 
 @lake.command("compact", epilog="\b\nExample:\n  headrace lake compact --to 1d")
-@click.option("--to", "to_s", type=_Duration(), default="1d", show_default=True, help="Length of the merged ranges.")
+@read_option("--to", "DURATION", "1d", duration, "Length of the merged ranges.")
 @click.option("--table", "only", metavar="NAME", help="Only this table, such as validated.customer_event.")
 @lake_option
 @project_option
 @json_option
 @plain_errors
-def compact_tables(to_s: int, only: str | None, lake: str | None, project: Path | None, as_json: bool) -> None:
+def compact_tables(to: int, only: str | None, lake: str | None, project: Path | None, as_json: bool) -> None:
     """Merge small data files. Rows and content hashes stay as they are; safe beside running jobs. Of the ledger all small files."""
     opened, _ = open_lake(lake, project)
     done = []
     for name in _chosen([*folded_tables(opened), *({LEDGER} & {*all_tables(opened)})], only):
-        before, after = compact(opened, name, to_s=to_s, run_id=f"compact-{secrets.token_hex(3)}")
+        before, after = compact(opened, name, to_s=to, run_id=f"compact-{secrets.token_hex(3)}")
         done.append((name, before, after))
     if as_json:
         print_json([{"table": name, "files_before": before, "files_after": after} for name, before, after in done])
@@ -90,19 +81,19 @@ def compact_tables(to_s: int, only: str | None, lake: str | None, project: Path 
 
 
 @lake.command("expire", epilog="\b\nExample:\n  headrace lake expire --older-than 7d")
-@click.option("--older-than", "older_than_s", type=_Duration(), default="7d", show_default=True, help="Keep younger snapshots.")
+@read_option("--older-than", "DURATION", "7d", duration, "Keep younger snapshots.")
 @click.option("--table", "only", metavar="NAME", help="Only this table, such as validated.customer_event.")
 @lake_option
 @project_option
 @json_option
 @plain_errors
-def expire(older_than_s: int, only: str | None, lake: str | None, project: Path | None, as_json: bool) -> None:
+def expire(older_than: int, only: str | None, lake: str | None, project: Path | None, as_json: bool) -> None:
     """Forget old snapshots of the tables, and delete the files that only they named. The current state stays, and so do raw files.
 
     Keep more than the longest query takes, and more than the time from a checkpoint or savepoint to the job that starts from it.
     """
     opened, _ = open_lake(lake, project)
-    done = [(name, expire_snapshots(opened, name, keep_s=older_than_s)) for name in _chosen(all_tables(opened), only)]
+    done = [(name, expire_snapshots(opened, name, keep_s=older_than)) for name in _chosen(all_tables(opened), only)]
     if as_json:
         print_json([{"table": name, "snapshots": e.snapshots, "files": e.files, "bytes": e.size_bytes} for name, e in done])
     else:
@@ -117,16 +108,16 @@ def _chosen(names: list[str], only: str | None) -> list[str]:
 
 
 @lake.command("clean", epilog="\b\nExample:\n  headrace lake clean --older-than 1d --dry-run")
-@click.option("--older-than", "older_than_s", type=_Duration(), default="1d", show_default=True, help="Spare younger files.")
+@read_option("--older-than", "DURATION", "1d", duration, "Spare younger files.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @lake_option
 @project_option
 @json_option
 @plain_errors
-def clean(older_than_s: int, dry_run: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
+def clean(older_than: int, dry_run: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
     """Delete files that crashed or overtaken runs left behind and that no snapshot names. Raw files are never touched."""
     opened, _ = open_lake(lake, project)
-    found = list(orphans(opened, older_than_s))
+    found = list(orphans(opened, older_than))
     size = sum(file.size_bytes for file in found)
     if not dry_run:
         opened.storage.map(opened.storage.delete, [file.location for file in found])

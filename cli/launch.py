@@ -8,7 +8,6 @@ Whatever is no parameter goes to Beam as it is.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -107,7 +106,6 @@ def main(argv: Sequence[str]) -> int:
     except ConfigurationError as error:
         stderr.print(f"headrace: {error}", style="red", markup=False)
         return error.exit_code
-    sys.argv = ["headrace", *arguments]  # a submission records the command that starts it again
     try:
         code = headrace(args=arguments, standalone_mode=False, prog_name="headrace")
     except SystemExit as end:

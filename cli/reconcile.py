@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from cli.console import json_option, open_lake, plain_errors, print_json, printable, progress, project_option, stdout, table
+from cli.options import GroupedCommand, click_options
 from operations.reconcile.options import ReconcileOptions
 from operations.reconcile.page import write_page
 from operations.reconcile.reconcile import reconcile as compare
-from runners.option_fields import click_options, parse
+from runners.option_fields import parse
 
 _EPILOG = """\b
 Examples:
@@ -26,7 +27,7 @@ there, and should not be. different: is there with another content. Exit code 1 
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(cls=GroupedCommand, epilog=_EPILOG)
 @click.argument("destination")
 @click_options(ReconcileOptions)
 @project_option

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from cli.console import (
     stdout,
     table,
 )
+from cli.options import GroupedCommand, click_options
 from cli.replay_view import show_difference
 from contracts.errors import ConfigurationError
 from contracts.units import us_text
@@ -33,7 +33,7 @@ from operations.replay.publication import Promotion
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.plan import ReplayPlan, make_plan
 from pipelines.replay.run import ReplayReport, resume_replay, run_replay
-from runners.option_fields import click_options, parse
+from runners.option_fields import parse, parse_given
 
 _EPILOG = """\b
 The usual way:
@@ -53,14 +53,10 @@ def replay() -> None:
     """Rebuild windows from raw on a branch, compare, promote, roll back."""
 
 
-def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click_options(ReplayOptions)(command)
-
-
-@replay.command("plan")
+@replay.command("plan", cls=GroupedCommand)
 @click.argument("name")
 @click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
-@_with_options
+@click_options(ReplayOptions)
 @project_option
 @json_option
 @plain_errors
@@ -76,10 +72,10 @@ def plan_(project: Path | None, as_json: bool, **given: Any) -> None:
         _show_plan(plan)
 
 
-@replay.command("run")
+@replay.command("run", cls=GroupedCommand)
 @click.argument("name")
 @click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
-@_with_options
+@click_options(ReplayOptions)
 @project_option
 @json_option
 @plain_errors
@@ -87,7 +83,7 @@ def run(project: Path | None, as_json: bool, **given: Any) -> None:
     """Rebuild the windows on the branch replay_NAME. By the name alone: go on with a replay that was begun."""
     if given.get("dataset") is None and given.get("start") is None and given.get("end") is None:
         lake, loaded = open_lake(given.get("lake"), project)
-        how = _how(given)
+        how = parse_given(ReplayOptions, given)
         with progress() as show:
             report = resume_replay(given["name"], how, loaded, lake, show)
     else:
@@ -101,13 +97,6 @@ def run(project: Path | None, as_json: bool, **given: Any) -> None:
     else:
         _show_run(report)
     raise SystemExit(report.exit_code)
-
-
-def _how(given: dict[str, Any]) -> dict[str, Any]:
-    """What was given of how a replay runs, read as ``parse`` does."""
-    filler = {"name": given["name"], "dataset": "-", "start": "1970-01-01T00:00:00Z", "end": "1970-01-02T00:00:00Z"}
-    options = parse(ReplayOptions, {**{k: v for k, v in given.items() if v is not None}, **filler})
-    return {k: getattr(options, k) for k, v in given.items() if v not in (None, ()) and k not in ("name", "lake")}
 
 
 @replay.command("pause")

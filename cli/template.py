@@ -61,10 +61,10 @@ def list_templates(as_json: bool) -> None:
         return
     for each in TEMPLATES.values():
         rows = [
-            (p.name, "required" if p.required else p.default, p.kind.lower() + (", several" if p.repeated else ""), p.help)
+            (p.name, p.group, "required" if p.required else p.default, p.kind.lower() + (", several" if p.repeated else ""), p.help)
             for p in flex_parameters(each)
         ]
-        stdout.print(table(("parameter", "default", "kind", ""), rows, title=f"{each.name}: {each.description}"))
+        stdout.print(table(("parameter", "group", "default", "kind", ""), rows, title=f"{each.name}: {each.description}"))
 
 
 _BUILD_EPILOG = """\b
@@ -235,16 +235,16 @@ def _given(wanted: Template, pairs: Sequence[str], file: Path | None) -> dict[st
         if not isinstance(document, dict) or not all(isinstance(value, str) for value in document.values()):
             raise ConfigurationError(f"{file}: expected a JSON object whose values are texts")
         given = document
-    told: dict[str, list[str]] = {}
+    by_name: dict[str, list[str]] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not name or not equals:
             raise ConfigurationError(f"-p {pair!r}: expected NAME=VALUE")
-        told.setdefault(name, []).append(value)
+        by_name.setdefault(name, []).append(value)
     repeated = {p.name for p in parameters_of(wanted) if p.repeated}
-    if twice := [name for name, values in told.items() if len(values) > 1 and name not in repeated]:
+    if twice := [name for name, values in by_name.items() if len(values) > 1 and name not in repeated]:
         raise ConfigurationError("\n".join(f"-p {name}: given more than once" for name in twice))
-    return {**given, **{name: SEPARATOR.join(values) for name, values in told.items()}}
+    return {**given, **{name: SEPARATOR.join(values) for name, values in by_name.items()}}
 
 
 def _json_of(path: Path) -> Any:

@@ -31,7 +31,7 @@ MOVED = {
     "pipelines.html": "operations.html",
     "pipelines.ingest": "pipelines.ingest.graph",
     "pipelines.ingest_options": "pipelines.ingest.options",
-    "pipelines.jobs": "runners.jobs.jobs",
+    "pipelines.jobs": "runners.jobs.list",
     "pipelines.manifest": "lake.runs.manifest",
     "pipelines.options": "runners.option_fields",
     "pipelines.replay.cells": "operations.replay.cells",

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import ConfigurationError
+from runners.binaries import downloads_folder, stack_home
 
-_ENV_HOME, _ENV_DOWNLOADS = "HEADRACE_STACK_HOME", "HEADRACE_STACK_DOWNLOADS"
 _PORT_MAX = 65_535
 
 
@@ -113,20 +113,12 @@ class Layout:
     downloads: Path
 
     @classmethod
-    def default(cls, environ: Mapping[str, str] | None = None) -> Layout:
+    def default(cls, environ: Mapping[str, str] = os.environ) -> Layout:
         """``$HEADRACE_STACK_HOME``, else ``.cache/stack`` of the clone, else ``~/.cache/headrace/stack``.
 
         The pieces are in ``downloads`` of it, or ``$HEADRACE_STACK_DOWNLOADS``.
         """
-        environ = os.environ if environ is None else environ
-        if given := environ.get(_ENV_HOME):
-            home = Path(given).expanduser().absolute()
-        else:
-            clone = Path(__file__).parents[1]
-            cache = clone / ".cache" if (clone / "Makefile").is_file() else Path.home() / ".cache" / "headrace"
-            home = cache / "stack"
-        downloads = environ.get(_ENV_DOWNLOADS)
-        return cls(home, Path(downloads).expanduser().absolute() if downloads else home / "downloads")
+        return cls(stack_home(environ), downloads_folder(environ))
 
     @property
     def bin(self) -> Path:

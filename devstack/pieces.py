@@ -21,10 +21,10 @@ from devstack import recipes, tools, versions
 from devstack.lock import held
 from devstack.manifest import damage, write_manifest
 from devstack.toolbox import Toolbox
+from runners import binaries
 
 Report = Callable[[str], None]
 
-JAR_VARIABLE, PRISM_VARIABLE = "HEADRACE_JOB_SERVER_JAR", "HEADRACE_PRISM"
 _TEMPORARY = ".fetching-"
 _LOCK_WAIT_S = 1800.0
 _SPEAK_EVERY_S = 5.0
@@ -61,7 +61,7 @@ FLINK = Piece(
 KAFKA = Piece(component="kafka", folder=f"kafka-{versions.KAFKA}", tool="mvn", disk_mb=200, make=recipes.kafka)
 JOB_SERVER = Piece(
     component="job-server",
-    folder=f"job-server-{versions.FLINK_MINOR}-{versions.BEAM_FLINK_RUNNER}-{versions.REVISION}",
+    folder=binaries.JOB_SERVER_FOLDER,
     tool="mvn",
     disk_mb=700,
     make=recipes.job_server,
@@ -69,7 +69,7 @@ JOB_SERVER = Piece(
 )
 PRISM = Piece(
     component="prism",
-    folder=f"prism-{versions.PRISM}-{versions.REVISION}",
+    folder=binaries.PRISM_FOLDER,
     tool="go",
     disk_mb=1500,
     make=recipes.prism,
@@ -87,18 +87,6 @@ def kafka_libs(downloads: Path) -> Path:
     return downloads / KAFKA.folder / "libs"
 
 
-def job_server_jar(downloads: Path) -> Path:
-    """Beam's Flink job server: ``$HEADRACE_JOB_SERVER_JAR``, else the one packaged here."""
-    given = os.environ.get(JAR_VARIABLE)
-    return Path(given).absolute() if given else downloads / JOB_SERVER.folder / recipes.JOB_SERVER_JAR
-
-
-def prism(downloads: Path) -> Path:
-    """Beam's Prism binary: ``$HEADRACE_PRISM``, else the one compiled here."""
-    given = os.environ.get(PRISM_VARIABLE)
-    return Path(given).absolute() if given else downloads / PRISM.folder / recipes.PRISM_BINARY
-
-
 def gcs(downloads: Path) -> Path:
     """The emulator of Google Cloud Storage."""
     return downloads / GCS.folder / recipes.GCS_BINARY
@@ -110,7 +98,11 @@ def needed(components: Collection[str]) -> list[Piece]:
     Raises:
         ConfigurationError: ``HEADRACE_JOB_SERVER_JAR`` or ``HEADRACE_PRISM`` names no file.
     """
-    own = {variable: piece for variable, piece in ((JAR_VARIABLE, JOB_SERVER), (PRISM_VARIABLE, PRISM)) if os.environ.get(variable)}
+    own = {
+        variable: piece
+        for variable, piece in ((binaries.JAR_VARIABLE, JOB_SERVER), (binaries.PRISM_VARIABLE, PRISM))
+        if os.environ.get(variable)
+    }
     for variable, piece in own.items():
         if piece.component in components and not Path(os.environ[variable]).is_file():
             raise ConfigurationError(f"{variable}={os.environ[variable]}: there is no such file; name one, or unset it")

@@ -15,9 +15,8 @@ from contracts.errors import ComponentDownError
 from devstack import poms, tools, versions
 from devstack.manifest import sha256
 from devstack.toolbox import Toolbox
+from runners import binaries
 
-JOB_SERVER_JAR = "flink-job-server.jar"
-PRISM_BINARY = "prism"
 GCS_BINARY = "fake-gcs-server"
 # Of Flink's distribution only what a session cluster for Beam needs: runtime, logging, the tool for memory sizes, the reporter.
 _KEPT_OF_FLINK = {"lib": ("flink-dist-", "log4j-"), "bin": ("bash-java-utils",), "plugins": ("metrics-prometheus/",)}
@@ -114,7 +113,7 @@ def job_server(folder: Path, toolbox: Toolbox) -> None:
     pom.write_text(poms.JOB_SERVER, "utf-8")
     what = f"job server {versions.BEAM_FLINK_RUNNER} for Flink {versions.FLINK_MINOR}"
     toolbox.run([*_maven(pom), "package"], log=work / "maven.log", what=what)
-    (work / "target" / "job-server-1.jar").replace(folder / JOB_SERVER_JAR)
+    (work / "target" / "job-server-1.jar").replace(folder / binaries.JOB_SERVER_JAR)
     shutil.rmtree(work)
 
 
@@ -136,7 +135,7 @@ def prism(folder: Path, toolbox: Toolbox) -> None:
     for path in (work, *work.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)  # Go's cache is read-only
     _keep_prism_on_loopback(work, what)
-    command = ["go", "build", "-trimpath", "-o", str(folder / PRISM_BINARY), f"./{_PRISM_COMMAND}"]
+    command = ["go", "build", "-trimpath", "-o", str(folder / binaries.PRISM_BINARY), f"./{_PRISM_COMMAND}"]
     toolbox.run(command, log=work / "go.log", what=what)
     shutil.rmtree(work)
 

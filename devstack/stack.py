@@ -34,6 +34,7 @@ from devstack.layout import Layout, Settings
 from devstack.lock import held
 from devstack.processes import command_of, listener, marked, port_is_free, spawn, stop
 from devstack.state import Record, State
+from runners import binaries
 from runners.flink.worker.launcher import write_launcher
 
 # What ``--only`` names, and the processes of each; two are files that Beam starts by itself.
@@ -121,12 +122,12 @@ class Stack:
     @property
     def job_server_jar(self) -> Path:
         """Beam's ``--flink_job_server_jar``."""
-        return pieces.job_server_jar(self.layout.downloads)
+        return binaries.job_server_jar(self.layout.downloads)
 
     @property
     def prism(self) -> Path:
         """Beam's ``--prism_location``."""
-        return pieces.prism(self.layout.downloads)
+        return binaries.prism(self.layout.downloads)
 
     @property
     def worker_command(self) -> Path:

@@ -1,4 +1,4 @@
-"""What the local stack is made of: the one place with its versions and checksums.
+"""What the local stack is made of: versions and checksums. Those of programs that runs need too are in ``runners.binaries``.
 
 How each piece is held to these:
 
@@ -12,9 +12,12 @@ The job server is put together of what mirrors of Maven Central commonly carry: 
 service held at 2.65.0. Who has a ready-made ``beam-runners-flink-1.19-job-server`` names it in ``HEADRACE_JOB_SERVER_JAR``.
 """
 
-REVISION = "loopback"  # of what is made here of Flink, the job server and Prism; pieces of another one are not used
+from runners import binaries
 
-FLINK = "1.19.3"
+REVISION = binaries.REVISION  # of what is made here of Flink
+
+FLINK_MINOR = binaries.FLINK_MINOR
+FLINK = f"{FLINK_MINOR}.3"
 FLINK_SDIST_SHA256 = "4a58e3a1fb7d83340bc96b6c080624c6d792d69fae5d294b96224775204a9c60"
 FLINK_SDIST_BYTES = 230_366_372
 
@@ -23,11 +26,10 @@ KAFKA_SCALA = "2.13"
 SLF4J_SIMPLE = "1.7.36"
 KAFKA_JARS_SHA256 = "92aab136fc20e69cafef8b2a988eb95336f78e97da4bc92e2099c9abb26d98d7"  # devstack.recipes.jars_digest
 
-FLINK_MINOR = FLINK.rsplit(".", 1)[0]
-BEAM_FLINK_RUNNER = "2.70.0"
+BEAM_FLINK_RUNNER = binaries.BEAM_FLINK_RUNNER
 BEAM_JOB_SERVICE = "2.65.0"
 
-PRISM = "2.77.0"
+PRISM = binaries.PRISM
 
 FAKE_GCS_SERVER = "1.56.1"
 

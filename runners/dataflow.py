@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.runners.runner import PipelineResult
 
 from contracts.errors import ComponentDownError, ConfigurationError, HeadraceError
-from runners.direct import Build, quiet_beam
+from runners.direct import Build, error_line, quiet_beam
 from runners.loopback import keep_grpc_on_loopback
 
 _NEEDED = ("project", "region", "temp_location")
@@ -45,7 +45,7 @@ def run_on_dataflow(build: Build, name: str, extra: list[str]) -> bool:
     try:
         result.wait_until_finish()
     except Exception as error:  # the runner's own type lies in a package that need not be installed
-        raise HeadraceError(f"Dataflow job {google.job_name}: {_first_line(error)}") from None
+        raise HeadraceError(f"Dataflow job {google.job_name}: {error_line(error)}") from None
     return True
 
 
@@ -64,8 +64,4 @@ def _submit(build: Build, options: PipelineOptions) -> PipelineResult:
     try:
         return pipeline.run()
     except Exception as error:  # of whichever client failed: authentication, storage or the service
-        raise ComponentDownError(f"Dataflow did not take the job: {_first_line(error)}") from None
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+        raise ComponentDownError(f"Dataflow did not take the job: {error_line(error)}") from None

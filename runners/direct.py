@@ -82,6 +82,11 @@ def quiet_beam() -> None:
         logger.addHandler(_NOWHERE)
 
 
+def error_line(error: BaseException) -> str:
+    """What an error says first; its type where it says nothing."""
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+
+
 _NOWHERE = logging.NullHandler()  # without a handler Python prints warnings by itself
 
 

@@ -1,178 +1,180 @@
-"""Options: one dataclass per pipeline is the single place; the command line, its help and the docs are made from it."""
+"""Options: one dataclass per pipeline is the single place; command line, help, templates and records of jobs are made from it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any, Generic, TypeVar
-
-import click
+from typing import Any, ClassVar, TypeVar
 
 from contracts.errors import ConfigurationError
+from runners.option_readers import Reader, flag, text
 
-Options = TypeVar("Options")
-Value_co = TypeVar("Value_co", covariant=True)
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
-
-@dataclass(frozen=True)
-class Reader(Generic[Value_co]):
-    """Text to value, or ValueError that says what is expected; with what those who cannot call it know of the texts it takes.
-
-    pattern: a regular expression for whole texts, without look-around, so that any engine takes it; the reader judges what matches.
-    choices: all texts, where there are few. number: whether it takes whole numbers.
-    """
-
-    read: Callable[[str], Value_co]
-    pattern: str
-    choices: tuple[str, ...] = ()
-    number: bool = False
-
-    def __call__(self, text: str) -> Value_co:
-        """The value."""
-        return self.read(text)
-
-
-def reads(pattern: str, *, number: bool = False) -> Callable[[Callable[[str], Value_co]], Reader[Value_co]]:
-    """Makes a reader of a function."""
-    return lambda read: Reader(read, pattern, number=number)
+SomeOptions = TypeVar("SomeOptions", bound="Options")
+LAKE_HELP = "The lake: a folder or gs://BUCKET/PREFIX; headrace.yaml may name it."
 
 
 @dataclass(frozen=True)
 class Described:
-    """What the command line says about an option. read: text to value, or ValueError that says what is expected."""
+    """What a field of an options dataclass is on the command line.
+
+    positional: an argument, not an option. reader: of one value. group: heading under which help and forms show it; "" for none.
+    """
 
     help: str
-    read: Callable[[str], Any]
-    metavar: str
-    shown_default: str
-    repeated: bool
+    reader: Reader[Any] = text
+    metavar: str = "TEXT"
+    shown_default: str = ""
+    repeated: bool = False
+    group: str = ""
+    positional: bool = False
+
+    def parse(self, value: Any) -> Any:
+        """The value of what a command line gave: a text, several, or True for a switch."""
+        if value is True:
+            return True
+        return tuple(map(self.reader, value)) if self.repeated else self.reader(value)
+
+    def values(self, value: Any) -> tuple[str, ...]:
+        """The texts that give this value."""
+        return tuple(map(self.reader.write, value)) if self.repeated else (self.reader.write(value),)
+
+
+def argument(help_text: str) -> Any:
+    """A field that is an argument of the command."""
+    return field(metadata={"option": Described(help_text, positional=True)})
 
 
 def option(
     help_text: str,
-    read: Callable[[str], Any] = str,
+    reader: Reader[Any] = text,
     *,
     metavar: str = "TEXT",
     default: Any = MISSING,
     shown_default: str = "",
     repeated: bool = False,
+    group: str = "",
 ) -> Any:
-    """A field of an options dataclass."""
-    described = Described(help_text, read, metavar, shown_default, repeated)
-    return field(default=default, metadata={"option": described})
+    """A field that is an option."""
+    return field(default=default, metadata={"option": Described(help_text, reader, metavar, shown_default, repeated, group)})
 
 
-@reads(r"[0-9]+ ?[KkMmGgTt]?([Ii]?[Bb])?")
-def size(text: str) -> int:
-    """``512M``, ``1GiB``, ``1048576`` to bytes."""
-    match = re.fullmatch(r"(\d+)\s*([KMGT]?)(?:i?B)?", text, re.IGNORECASE)
-    if not match or int(match[1]) == 0:
-        raise ValueError("a size such as 512M or 1G")
-    return int(match[1]) * _UNITS[match[2].upper()]
+def lake_field() -> Any:
+    """``--lake``."""
+    return option(LAKE_HELP, metavar="URI", default=None)
 
 
-@reads(r"[0-9]+ ?[smhd]")
-def duration(text: str) -> int:
-    """``90s``, ``15m``, ``1h``, ``7d`` to seconds."""
-    match = re.fullmatch(r"(\d+)\s*([smhd])", text)
-    if not match or int(match[1]) == 0:
-        raise ValueError("a duration such as 90s, 15m, 1h or 7d")
-    return int(match[1]) * _SECONDS[match[2]]
+def flag_name(name: str) -> str:
+    """A field as the command line calls it: ``--num-shards``."""
+    return "--" + name.replace("_", "-")
 
 
-@reads(r"[0-9]*\.?[0-9]+%?")
-def share(text: str) -> float:
-    """``10%`` or ``0.1`` to a share between 0 and 1."""
-    try:
-        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise ValueError("a share such as 10% or 0.1")
-    return value
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of a command. COMMAND: its words behind ``headrace``."""
+
+    COMMAND: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def described(cls) -> dict[str, tuple[Field[Any], Described]]:
+        """The fields that a command line gives, by name: those without a group first, the others by group."""
+        names: dict[str, None] = {}
+        for part in reversed(cls.__mro__):
+            for name in vars(part).get("__annotations__", ()):
+                names.pop(name, None)  # a field that is declared again stands where it was declared last
+                names[name] = None
+        known = {item.name: (item, item.metadata["option"]) for item in fields(cls) if item.metadata}
+        groups = ["", *(described.group for _, described in known.values())]
+        found = [(name, known[name]) for name in names if name in known]
+        return dict(sorted(found, key=lambda entry: groups.index(entry[1][1].group)))
+
+    def check(self) -> None:
+        """Whether the options fit each other.
+
+        Raises:
+            ConfigurationError: names every option that does not.
+        """
+        if problems := list(self.problems()):
+            raise ConfigurationError("\n".join(problems))
+
+    def problems(self) -> Iterator[str]:
+        """What does not fit."""
+        yield from ()
+
+    def given(self, group: str) -> list[str]:
+        """The options of this group that were given, as ``--name``."""
+        return [
+            flag_name(name)
+            for name, (item, described) in self.described().items()
+            if described.group == group and getattr(self, name) != item.default
+        ]
+
+    def arguments(self, *further: str) -> list[str]:
+        """The arguments of ``headrace`` that give these options and these further ones; the inverse of ``parse``."""
+        positional, optional = [], []
+        for name, (item, described) in self.described().items():
+            value = getattr(self, name)
+            if described.positional:
+                positional.append(value)
+            elif value != item.default:
+                optional += option_arguments(name, described, described.values(value))
+        return [*self.COMMAND, *positional, *optional, *further]
 
 
-def whole(low: int, high: int) -> Reader[int]:
-    """A whole number within these bounds, both included."""
-
-    @reads(r"[0-9]{1,18}", number=True)
-    def read(text: str) -> int:
-        if not re.fullmatch(r"\d{1,18}", text) or not low <= int(text) <= high:
-            raise ValueError(f"a whole number from {low} to {high}")
-        return int(text)
-
-    return read
+def option_arguments(name: str, described: Described, values: tuple[str, ...]) -> list[str]:
+    """An option with these values, as arguments."""
+    if described.reader is flag:
+        return [flag_name(name)] if values == ("true",) else []
+    return [f"{flag_name(name)}={value}" for value in values]
 
 
-def one_of(*names: str) -> Reader[str]:
-    """A reader of one of these words."""
-
-    def read(text: str) -> str:
-        if text not in names:
-            raise ValueError(" or ".join(names))
-        return text
-
-    return Reader(read, "|".join(names), choices=names)
-
-
-def flag(text: str) -> bool:
-    """Whether a switch is given."""
-    return text == "true"
-
-
-def click_options(options: type[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Adds every field as an option; values stay text, so that ``parse`` can tell all mistakes at once."""
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for item in reversed(fields(options)):
-            described: Described | None = item.metadata.get("option")
-            if described is None:
-                continue
-            name = "--" + item.name.replace("_", "-")
-            if described.read is flag:
-                command = click.option(name, is_flag=True, help=described.help)(command)
-                continue
-            default = f"  [default: {described.shown_default}]" if described.shown_default else ""
-            command = click.option(name, metavar=described.metavar, multiple=described.repeated, help=described.help + default)(
-                command
-            )
-        return command
-
-    return decorate
-
-
-def parse(options: type[Options], given: Mapping[str, Any]) -> Options:
+def parse(options: type[SomeOptions], given: Mapping[str, Any]) -> SomeOptions:
     """Build the options from what the command line gave.
 
     Raises:
         ConfigurationError: names every option that is wrong or missing.
     """
+    values, wrong = _values(options, given)
+    missing = [
+        f"{flag_name(name)} is missing: {described.help}"
+        for name, (item, described) in options.described().items()
+        if is_required(item) and not _is_given(given.get(name))
+    ]
+    if problems := missing + wrong:
+        raise ConfigurationError("\n".join(problems))
+    described = options.described()
+    others = {item.name: given[item.name] for item in fields(options) if item.name in given and item.name not in described}
+    return options(**others, **values)
+
+
+def parse_given(options: type[Options], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of those options that the command line gave, by field.
+
+    Raises:
+        ConfigurationError: names every option that is wrong.
+    """
+    values, wrong = _values(options, given)
+    if wrong:
+        raise ConfigurationError("\n".join(wrong))
+    return values
+
+
+def _values(options: type[Options], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What was given, read; and what is wrong with the rest."""
     values: dict[str, Any] = {}
-    problems: list[str] = []
-    for item in fields(options):  # type: ignore[arg-type]
-        described: Described | None = item.metadata.get("option")
-        text = given.get(item.name)
-        if described is None or text is None or text == () or text is False:
-            if described is None and item.name in given:
-                values[item.name] = given[item.name]
-            elif is_required(item):
-                problems.append(f"--{item.name.replace('_', '-')} is missing: {described.help if described else ''}")
+    wrong = []
+    for name, (_, described) in options.described().items():
+        value = given.get(name)
+        if not _is_given(value):
             continue
         try:
-            if described.read is flag:
-                values[item.name] = True
-            elif described.repeated:
-                values[item.name] = tuple(described.read(part) for part in text)
-            else:
-                values[item.name] = described.read(text)
+            values[name] = described.parse(value)
         except ValueError as error:
-            problems.append(f"--{item.name.replace('_', '-')} {text!r}: expected {error}")
-    if problems:
-        raise ConfigurationError("\n".join(problems))
-    return options(**values)
+            wrong.append(f"{flag_name(name)} {value!r}: expected {error}")
+    return values, wrong
+
+
+def _is_given(value: Any) -> bool:
+    return value is not None and value != () and value is not False
 
 
 def is_required(item: Field[Any]) -> bool:

@@ -57,7 +57,8 @@ from contracts.codes import Violation
 from contracts.compiler.judge import RecordJudge
 from devstack.stack import Stack
 from lake.formats.jsonl import parse_payloads
-from runners.flink.submit import FlinkJob, salts_for, submit
+from runners.flink.key_groups import salts_for
+from runners.flink.submit import FlinkJob, submit
 
 WINDOW_S, SHARDS = 60, 4
 _END = 2**62

@@ -31,12 +31,14 @@ BUILT_IN_DESTINATIONS = Path(__file__).parents[1] / "destinations"
 class Project:
     """What ``headrace.yaml`` says, with absolute paths. Without such a file: the built-in datasets and the given folder.
 
-    lake: URI or path of the lake; catalog: SQLAlchemy URL of the Iceberg catalog, None for SQLite inside the lake.
-    flink: REST address of the Flink cluster, HOST:PORT. destinations: folders with destinations. policies: folders with
-    ``suppressions/*.yaml``. replay: limits above which a replay needs an approval, see docs/guides/replay.md.
+    file: the project file, None without one. lake: URI or path of the lake; catalog: SQLAlchemy URL of the Iceberg catalog, None
+    for SQLite inside the lake. flink: REST address of the Flink cluster, HOST:PORT. destinations: folders with destinations.
+    policies: folders with ``suppressions/*.yaml``. replay: limits above which a replay needs an approval, see
+    docs/guides/replay.md.
     """
 
     root: Path
+    file: Path | None = None
     lake: str | None = None
     catalog: str | None = None
     flink: str | None = None
@@ -62,6 +64,7 @@ class Project:
         lake = document.get("lake")
         return cls(
             root=root,
+            file=root / path.name,
             lake=str(root / lake) if lake and "://" not in lake else lake,
             catalog=_catalog_url(root, document.get("catalog")),
             flink=document.get("flink"),

@@ -44,7 +44,8 @@ class Submission:
     """A run on a cluster.
 
     run_id: of the run; all attempts share it.
-    argv: arguments of ``headrace``, beginning with the verb, as first given. Never secrets: only files that hold them.
+    argv: arguments of ``headrace``, beginning with the verb, that give the options of the first attempt. Never secrets: only files
+    that hold them.
     folder: working directory that relative paths in argv are relative to.
     job_name: name on the cluster of the last attempt's job.
     flink: REST address of the cluster, HOST:PORT or URL.

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from contracts.errors import ConfigurationError
-from pipelines.ingest.options import moment
-from runners.option_fields import duration, flag, option, whole
+from runners.option_fields import Options, argument, lake_field, option
+from runners.option_readers import duration, flag, moment, whole
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReconcileOptions:
+class ReconcileOptions(Options):
     """Options of ``headrace reconcile``. Times are milliseconds since 1970, durations seconds."""
 
-    destination: str
+    COMMAND = ("reconcile",)
+
+    destination: str = argument("Name of the destination: destinations/NAME.yaml of the project.")
     start: int = option("First moment of the range, by the rows' window time.", moment(), metavar="TIME")
     end: int = option("The moment after the range.", moment(), metavar="TIME")
-    lake: str | None = option("The lake: a folder or gs://BUCKET/PREFIX; headrace.yaml may name it.", metavar="URI", default=None)
+    lake: str | None = lake_field()
     export: tuple[str, ...] = option(
         "What the destination has, as files of its own: JSON lines (gzip and zstd are recognised) or Parquet; local or gs://.",
         metavar="URI", repeated=True, default=(), shown_default="the destination's export URL",
@@ -43,18 +45,11 @@ class ReconcileOptions:
     reveal: bool = option("Show event ids; without it, the first 12 digits of their SHA-256.", flag, default=False)
     html: str | None = option("Write one HTML page that needs nothing else.", metavar="FILE", default=None)
 
-    def check(self) -> None:
-        """Whether the options fit each other.
-
-        Raises:
-            ConfigurationError: names every option that does not.
-        """
-        problems = []
+    def problems(self) -> Iterator[str]:
+        """What does not fit."""
         if self.start >= self.end:
-            problems.append("--end: is not after --start")
+            yield "--end: is not after --start"
         if not self.id_field:
-            problems.append("--id-field: expected a name")
+            yield "--id-field: expected a name"
         if not self.export and self.exported_at is not None:
-            problems.append("--exported-at: with --export only; what an export URL gives is of now")
-        if problems:
-            raise ConfigurationError("\n".join(problems))
+            yield "--exported-at: with --export only; what an export URL gives is of now"

@@ -36,9 +36,11 @@ from lake.runs.submission import read_submission, resumed_run_id
 from lake.tables.iceberg import published_files
 from pipelines.deliver.options import PIPELINE, DeliverOptions
 from pipelines.ingest.topics import connected, kafka_source, plan_partitions
+from runners.binaries import find_prism
 from runners.direct import run_bounded
-from runners.flink.submit import FlinkJob, salts_for
-from runners.jobs.submit import flink_job, prism_binary, run_to_end, submit_endless
+from runners.flink.key_groups import salts_for
+from runners.flink.submit import FlinkJob
+from runners.jobs.submit import flink_job, run_to_end, submit_endless
 from transforms.deliver.deliver import DeliverRows
 from transforms.deliver.desk import Delivery
 from transforms.deliver.http.dialects import batch_limits
@@ -117,7 +119,7 @@ def deliver(options: DeliverOptions, project: Project, report: Report) -> Delive
     _refuse_beside(options, lake, destination, run_id)
     job = replace(flink_job(options, project), endless=options.endless) if options.runner == "flink" else None
     if job is None and options.reads_topic:
-        prism_binary()  # its lack is told before anything is written
+        find_prism()  # its lack is told before anything is written
     plan = _topic if options.reads_topic else _table
     lanes, rows_from, rows = plan(options, lake, destination, contract, run_id, job)
     delivery = Delivery(
@@ -133,14 +135,14 @@ def deliver(options: DeliverOptions, project: Project, report: Report) -> Delive
     clock.done("plan")
     logs = [p.log for reader in lanes.readers for p in reader.partitions]
     if job is not None and options.endless:
-        job_id = submit_endless(build, job, lake, run_id, options.beam_options)
+        job_id = submit_endless(build, job, lake, run_id, options, project)
         return SubmittedDelivery(run_id, destination.name, job_id, job.rest, logs[0].topic, len(logs))
     with repeated(lambda: _report_settled(lake, destination, run_id, rows, report), _LOOK_EVERY_S):
         try:
             if job is None and not options.reads_topic:
                 run_bounded(build, extra=options.beam_options)
             else:
-                run_to_end(build, job, lake, run_id, options.beam_options)
+                run_to_end(build, job, lake, run_id, options, project)
         except KeyboardInterrupt:  # on purpose, so nobody has to be woken for it
             forget_states(lake, destination.name, run_id)
             raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import apache_beam as beam
 
@@ -28,8 +28,11 @@ from lake.runs.submission import resumed_run_id
 from pipelines.ingest.graph import IngestGraph, Panes
 from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport, begin, finish
-from runners.flink.submit import FlinkJob, salts_for
-from runners.jobs.submit import flink_job, prism_binary, run_to_end, submit_endless
+from pipelines.topic_options import TopicOptions
+from runners.binaries import find_prism
+from runners.flink.key_groups import salts_for
+from runners.flink.submit import FlinkJob
+from runners.jobs.submit import flink_job, run_to_end, submit_endless
 from transforms.cut import Cut
 from transforms.immediate import RowsTopic
 from transforms.kafka.connection import KafkaAddress, KafkaCluster, KafkaConnection, Partitions
@@ -38,28 +41,6 @@ from transforms.readers.progress import PartitionProgress, ReaderProgress
 
 _LOOK_EVERY_S = 2.0
 _STREAM_WINDOW_S, _BOUNDED_WINDOW_S = 60, 3_600
-
-
-class TopicOptions(Protocol):
-    """What reading topics takes from a command line; see the options of ``headrace ingest``."""
-
-    @property
-    def start(self) -> str | int | None: ...  # noqa: D102
-
-    @property
-    def until(self) -> str | int | None: ...  # noqa: D102
-
-    @property
-    def topic_pattern(self) -> str | None: ...  # noqa: D102
-
-    @property
-    def group(self) -> str | None: ...  # noqa: D102
-
-    @property
-    def client_config(self) -> str | None: ...  # noqa: D102
-
-    @property
-    def on_offset_gap(self) -> str | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -102,7 +83,7 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
     topics = cluster.matching(topic, options.topic_pattern)
     job = replace(flink_job(options, project), endless=options.until is None) if options.runner == "flink" else None
     if job is None:
-        prism_binary()  # its lack is told before anything is written
+        find_prism()  # its lack is told before anything is written
     clock = RunClock()
     graph = IngestGraph(
         lake=lake,
@@ -131,18 +112,20 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
         "bound_us": None if options.watermark_bound is None else options.watermark_bound * SECOND_US,
         "idle_us": None if options.idle_timeout is None else options.idle_timeout * SECOND_US,
     }
-    source = kafka_source(options, connection, topic, partitions, job, f"headrace-{spec.name}", **bounds)
+    source = kafka_source(
+        options, connection, topic, partitions, job, f"headrace-{spec.name}", topic_pattern=options.topic_pattern, **bounds
+    )
 
     def build(pipeline: beam.Pipeline) -> None:
         graph.build(pipeline | "ReadKafka" >> ReadKafka(source, spec, lake))
 
     clock.done("plan")
     if job is not None and options.until is None:
-        job_id = submit_endless(build, job, lake, graph.run_id, options.beam_options)
+        job_id = submit_endless(build, job, lake, graph.run_id, options, project)
         partitions_read = sum(there.number for there in topics.values())
         return Submitted(graph.run_id, spec.name, job_id, job.rest, tuple(topics), partitions_read)
     with repeated(lambda: _report_landed(lake, spec, partitions, report), _LOOK_EVERY_S):
-        run_to_end(build, job, lake, graph.run_id, options.beam_options)
+        run_to_end(build, job, lake, graph.run_id, options, project)
     clock.done("ingest")
     report(Progress("account", 0, 1))
     ranges = {p.log: (p.next, p.end) for p in partitions}
@@ -221,17 +204,20 @@ def kafka_source(
     partitions: Sequence[PartitionProgress],
     job: FlinkJob | None,
     group: str,
+    *,
+    topic_pattern: str | None = None,
     **given: Any,
 ) -> KafkaSource:
     """Partitions shared out to readers.
 
     Args:
-        options: topic pattern, group and what to do about a gap.
+        options: group and what to do about a gap.
         connection: of the cluster.
         topic: the one that is read, "" with a pattern.
         partitions: where each begins.
         job: how it runs; None on this machine.
         group: unless the options name another.
+        topic_pattern: which topics are read, instead of one.
         given: further fields of KafkaSource; None for its default.
     """
     parallelism = job.parallelism if job else 1
@@ -242,7 +228,7 @@ def kafka_source(
         connection=connection,
         group=options.group or group,
         topic=topic,
-        topic_pattern=options.topic_pattern,
+        topic_pattern=topic_pattern,
         readers=tuple(map(ReaderProgress, parts)),
         salts=salts_for(lambda number, salt: reader_name(number, readers, salt), readers, parallelism),
         **{name: value for name, value in given.items() if value is not None},

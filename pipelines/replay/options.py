@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from contracts.compiler.timestamps import parse_timestamp
-from contracts.errors import ConfigurationError
-from pipelines.ingest.options import TIME
-from runners.option_fields import duration, one_of, option, reads, size, whole
+from runners.option_fields import argument, lake_field, option
+from runners.option_readers import moment, one_of, reads, size, whole, window_length
+from runners.options import FlinkOptions
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-_DAY_S = 86_400
 
 
 def replay_name(text: str) -> str:
@@ -20,22 +18,6 @@ def replay_name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise ValueError("a name of lower-case letters, digits, _ and -, which begins with a letter, at most 64 long")
     return text
-
-
-@reads(TIME)
-def _time(text: str) -> int:
-    microseconds = parse_timestamp(text, None)
-    if microseconds is None:
-        raise ValueError("a time such as 2026-11-23T06:00:00Z")
-    return microseconds
-
-
-@reads(duration.pattern)
-def _window(text: str) -> int:
-    seconds = duration(text)
-    if seconds % 60 or _DAY_S % seconds:
-        raise ValueError("whole minutes that divide a day, such as 1h or 1d")
-    return seconds
 
 
 @reads(r"[A-Za-z0-9._-]+/[0-9]+:[0-9]+-[0-9]+")
@@ -46,26 +28,28 @@ def _offsets(text: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReplayOptions:
+class ReplayOptions(FlinkOptions):
     """Options of ``headrace replay plan`` and ``run``. Times are microseconds since 1970."""
 
-    name: str
+    COMMAND = ("replay", "run")
+
+    name: str = argument("Name of the replay: lower-case letters, digits, _ and -.")
     dataset: str = option("Which dataset is rebuilt.", metavar="NAME")
-    start: int = option("First moment of the range.", _time, metavar="TIME")
-    end: int = option("The moment after the range.", _time, metavar="TIME")
+    start: int = option("First moment of the range.", moment(unit_us=1), metavar="TIME")
+    end: int = option("The moment after the range.", moment(unit_us=1), metavar="TIME")
     by: str = option(
         "What the range is of: the rows' window time, or when their raw records were received.",
         one_of("window-time", "received-time"), metavar="window-time|received-time",
         default="window-time", shown_default="window-time",
     )  # fmt: skip
-    lake: str | None = option("The lake: a folder or gs://BUCKET/PREFIX; headrace.yaml may name it.", metavar="URI", default=None)
+    lake: str | None = lake_field()
     source: tuple[str, ...] = option(
         "Rebuild from these sources only; what others published in the range is left out.",
         metavar="NAME", repeated=True, default=(), shown_default="all that feed the dataset",
     )  # fmt: skip
     window: int = option(
         "Length of the windows that are rebuilt; the range is widened to whole ones.",
-        _window, metavar="DURATION", default=3_600, shown_default="1h",
+        window_length, metavar="DURATION", default=3_600, shown_default="1h",
     )  # fmt: skip
     raw: str = option(
         "Which raw is read: what is known to reach the windows and all that was ever rejected, or everything.",
@@ -75,66 +59,40 @@ class ReplayOptions:
         "Only the windows that these offsets of a topic's landing log reach.",
         _offsets, metavar="TOPIC/PARTITION:FROM-TO", repeated=True, default=(),
     )  # fmt: skip
-    runner: str = option(
-        "Where it runs: direct is this machine, flink a session cluster.",
-        one_of("direct", "flink"), metavar="direct|flink", default="direct", shown_default="direct",
-    )  # fmt: skip
-    max_parallel: int | None = option(
-        "Most workers at once. direct: processes; flink: slots.",
-        whole(1, 1024), metavar="N", default=None, shown_default="1; flink: all free slots",
-    )  # fmt: skip
-    max_rate: int | None = option(
-        "Direct: most decompressed bytes of raw per second, on average.",
-        size,
-        metavar="SIZE",
-        default=None,
-        shown_default="no limit",
-    )
-    slice_bytes: int | None = option(
-        "Direct: decompressed input that one graph run takes; bounds memory, and is the step of pause and resume.",
-        size, metavar="SIZE", default=None, shown_default="512M",
-    )  # fmt: skip
     to_topic: str | None = option(
         "Publish the rows to this topic too, kafka://HOST:PORT/TOPIC, as the immediate branch does.",
         metavar="URI", default=None,
     )  # fmt: skip
     approved_by: str | None = option("Who approved a replay above the project's limits.", metavar="NAME", default=None)
     reason: str | None = option("Why it is done; recorded.", default=None)
-    flink: str | None = option(
-        "Flink: REST address; headrace.yaml may name it, else FLINK_REST, else localhost:28081.", metavar="HOST:PORT", default=None
-    )
-    python_workers: str | None = option(
-        "Flink: where its Python workers are: process:COMMAND on each machine, or external:HOST:PORT, a pool in each pod.",
-        metavar="KIND:WHERE", default=None, shown_default="process: this installation",
+    max_parallel: int | None = option(
+        "Most workers at once. direct: processes; flink: slots.",
+        whole(1, 1024), metavar="N", default=None, shown_default="1; flink: all free slots", group="Runner",
     )  # fmt: skip
-    beam_options: tuple[str, ...] = field(default=())
+    max_rate: int | None = option(
+        "Most decompressed bytes of raw per second, on average.",
+        size, metavar="SIZE", default=None, shown_default="no limit", group="Direct",
+    )  # fmt: skip
+    slice_bytes: int | None = option(
+        "Decompressed input that one graph run takes; bounds memory, and is the step of pause and resume.",
+        size, metavar="SIZE", default=None, shown_default="512M", group="Direct",
+    )  # fmt: skip
 
     @property
     def workers(self) -> int | None:
-        """As ``IngestOptions`` calls it."""
+        """Parallelism."""
         return self.max_parallel
 
-    def check(self) -> None:
-        """Whether the options fit each other.
-
-        Raises:
-            ConfigurationError: names every option that does not.
-        """
-        problems = []
+    def problems(self) -> Iterator[str]:
+        """What does not fit."""
         if self.start >= self.end:
-            problems.append("--end: is not after --start")
+            yield "--end: is not after --start"
         try:
             replay_name(self.name)
         except ValueError as error:
-            problems.append(f"NAME {self.name!r}: expected {error}")
+            yield f"NAME {self.name!r}: expected {error}"
         if self.runner == "flink":
-            problems += [f"{name}: with --runner direct only" for name in ("--max-rate", "--slice-bytes") if self._given(name)]
-        else:
-            problems += [f"{name}: with --runner flink only" for name in ("--flink", "--python-workers") if self._given(name)]
+            yield from (f"{name}: with --runner direct only" for name in self.given("Direct"))
         if self.approved_by and not self.reason:
-            problems.append("--reason: an approval needs one")
-        if problems:
-            raise ConfigurationError("\n".join(problems))
-
-    def _given(self, name: str) -> Any:
-        return getattr(self, name[2:].replace("-", "_")) is not None
+            yield "--reason: an approval needs one"
+        yield from super().problems()

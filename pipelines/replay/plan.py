@@ -26,7 +26,7 @@ from pipelines.replay.select import (
     whole_windows,
     windows_of_rows,
 )
-from runners.option_fields import duration
+from runners.option_readers import duration
 
 _DEFAULT_LIMITS = {"maxRows": 10_000_000, "maxWindows": 744, "maxAge": "90d"}
 _RECORDS_PER_S = 25_000  # where no run has been yet: one core, 38 columns

@@ -5,35 +5,24 @@ https://nightlies.apache.org/flink/flink-docs-release-1.19/docs/ops/rest_api/
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import json
 import math
-import re
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
-from contracts.errors import ComponentDownError, ConfigurationError, HeadraceError
-from runners.flink.failures import first_line, plain_failure
+from contracts.errors import ComponentDownError
+from runners.flink.checkpoints import Checkpoints, moment
+from runners.flink.failures import plain_failure
+from runners.flink.http import FlinkHttp, UnknownJobError
 
 ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})  # SUSPENDED is not: another JobManager takes such a job over
 _DIRECTORIES = {"checkpoints": ("execution.checkpointing.dir", "state.checkpoints.dir"), "savepoints": (
     "execution.checkpointing.savepoint-dir", "state.savepoints.dir")}  # the new name, which wins, and the old one  # fmt: skip
-_PAUSES_S = (0.2, 1.0)  # between the tries of a GET
 _POLL_S = (0.2, 2.0)  # first and longest pause while something is waited for
 _GATHERING_S = 0.3  # what the cluster needs to gather metrics
-_CHECKPOINT = re.compile(r"chk-(\d+)")
-
-
-class UnknownJobError(ConfigurationError):
-    """The cluster knows no such job: another cluster, or its JobManager was started again and forgot it."""
 
 
 class SavepointError(ComponentDownError):
@@ -74,30 +63,6 @@ class Vertex:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A completed checkpoint. external_path: where a job can go on from; None if it is not kept."""
-
-    checkpoint_id: int
-    is_savepoint: bool
-    completed_at: datetime
-    size_bytes: int
-    duration_s: float
-    external_path: str | None
-
-
-@dataclass(frozen=True)
-class Checkpoints:
-    """A job's checkpoints. last_failure: one line, None if none failed. restored_from: what this job started from."""
-
-    completed: int
-    failed: int
-    in_progress: int
-    last: Checkpoint | None
-    last_failure: str | None
-    restored_from: str | None
-
-
-@dataclass(frozen=True)
 class Health:
     """uptime_s: since the job last began to run, None while it does not; restarts: of this job, by the cluster itself."""
 
@@ -123,35 +88,11 @@ class Directories:
 
 
 @dataclass(frozen=True)
-class FlinkRest:
+class FlinkRest(FlinkHttp):
     """A client of one cluster. Small and without state; every call is one request or a few.
 
-    GETs are tried three times. All methods raise ComponentDownError where the cluster does not answer.
-
-    address: HOST:PORT, or an http(s) URL. timeout_s: of one request.
+    All methods raise ComponentDownError where the cluster does not answer.
     """
-
-    address: str
-    timeout_s: float = 10.0
-
-    def __post_init__(self) -> None:
-        """Check the address.
-
-        Raises:
-            ConfigurationError: it is neither HOST:PORT nor a URL.
-        """
-        try:
-            parts = urlsplit(self.url)
-            fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or "://" in self.address)
-        except ValueError:
-            fine = False
-        if not fine:
-            raise ConfigurationError(f"Flink's REST address {self.address!r}: expected HOST:PORT or http(s)://HOST:PORT")
-
-    @property
-    def url(self) -> str:
-        """The address as a URL."""
-        return (self.address if "://" in self.address else f"http://{self.address}").rstrip("/")
 
     def jobs(self) -> list[Job]:
         """All jobs that the cluster remembers, the newest first."""
@@ -211,9 +152,9 @@ class FlinkRest:
         document = self._job_get(job_id, "/exceptions?maxExceptions=1")
         entries = (document.get("exceptionHistory") or {}).get("entries") or []
         if entries:
-            return Failure(_moment(entries[0]["timestamp"]), plain_failure(entries[0]["stacktrace"]), entries[0].get("taskName"))
+            return Failure(moment(entries[0]["timestamp"]), plain_failure(entries[0]["stacktrace"]), entries[0].get("taskName"))
         text = document.get("root-exception")
-        return Failure(_moment(document["timestamp"]), plain_failure(text), None) if text else None
+        return Failure(moment(document["timestamp"]), plain_failure(text), None) if text else None
 
     def checkpoints(self, job_id: str) -> Checkpoints | None:
         """The job's checkpoints; None if the job makes none.
@@ -224,16 +165,7 @@ class FlinkRest:
         document = self._optional(job_id, "/checkpoints")
         if document is None:
             return None
-        counts, latest = document["counts"], document["latest"]
-        last = max(filter(None, (latest["completed"], latest["savepoint"])), key=lambda c: int(c["id"]), default=None)
-        failed, restored = latest["failed"], latest["restored"]
-        message = failed and (failed.get("failure_message") or "no reason given")
-        return Checkpoints(
-            completed=counts["completed"], failed=counts["failed"], in_progress=counts["in_progress"],
-            last=_checkpoint(last) if last else None,
-            last_failure=first_line([message]) if message else None,
-            restored_from=restored.get("external_path") if restored else None,
-        )  # fmt: skip
+        return Checkpoints.read(document)
 
     def keeps_checkpoints(self, job_id: str) -> bool:
         """Whether the job's checkpoints stay when it is cancelled or fails.
@@ -330,77 +262,6 @@ class FlinkRest:
     def _job_get(self, job_id: str, path: str) -> Any:
         return self._get(f"/jobs/{quote(job_id)}{path}")
 
-    def _get(self, path: str) -> Any:
-        for pause_s in _PAUSES_S:
-            with contextlib.suppress(ComponentDownError):
-                return self._send("GET", path, None)
-            time.sleep(pause_s)
-        return self._send("GET", path, None)
-
-    def _send(self, method: str, path: str, body: Any) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if data else {})
-        request = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)
-        try:
-            with _OPENER.open(request, timeout=self.timeout_s) as answer:
-                text = answer.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                raise self._refused(error.code, error.read()) from None
-        except (OSError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", error)
-            reason = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-            message = f"Flink at {self.address} does not answer ({reason}); is it running, and the address right?"
-            raise ComponentDownError(message) from None
-        try:
-            return json.loads(text)
-        except ValueError:
-            message = f"{self.address} answers, but not as Flink's REST interface does; is the address right?"
-            raise ComponentDownError(message) from None
-
-    def _refused(self, code: int, text: bytes) -> HeadraceError:
-        try:
-            said = first_line(json.loads(text)["errors"])
-        except (ValueError, KeyError, TypeError):
-            said = f"HTTP {code}"
-        if code == http.client.NOT_FOUND:
-            return UnknownJobError(f"Flink at {self.address}: {said}")
-        if code >= http.client.INTERNAL_SERVER_ERROR:
-            return ComponentDownError(f"Flink at {self.address} cannot answer now: {said}")
-        return ConfigurationError(f"Flink at {self.address} refuses: {said}")
-
-
-def newest_checkpoint(checkpoints_dir: str, job_ids: Sequence[str]) -> str | None:
-    """The checkpoint that was completed last, of all these jobs, as a URI; None if there is none.
-
-    Looks on disk, so it finds what a cluster that is gone left behind. Complete ones only: ``_metadata`` is written last.
-
-    Args:
-        checkpoints_dir: path or ``file:`` URI of the folder that holds one folder per job.
-        job_ids: Flink's ids.
-
-    Raises:
-        ConfigurationError: the folder is not local.
-        ComponentDownError: the folder is not there, such as a disk that is not mounted.
-    """
-    parts = urlsplit(checkpoints_dir)
-    if parts.scheme not in {"", "file"}:
-        raise ConfigurationError(f"checkpoints in {checkpoints_dir}: only local folders can be searched")
-    folder = Path(unquote(parts.path))
-    if not folder.is_dir():
-        raise ComponentDownError(f"the checkpoints folder {folder} is not there; is its disk mounted here?")
-    found = []
-    for job_id in job_ids:
-        for metadata in folder.glob(f"{job_id}/chk-*/_metadata"):
-            match = _CHECKPOINT.fullmatch(metadata.parent.name)
-            with contextlib.suppress(FileNotFoundError):  # the cluster has just replaced it by a newer one
-                if match:
-                    found.append((metadata.stat().st_mtime_ns, int(match[1]), metadata.parent.absolute().as_uri()))
-    return max(found)[2] if found else None
-
-
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a cluster's address is never asked of a proxy
-
 
 def _wait(look: Callable[[], Any], deadline_s: float) -> Any:
     """What look gives as soon as it gives something, None when the deadline is over."""
@@ -415,23 +276,7 @@ def _wait(look: Callable[[], Any], deadline_s: float) -> Any:
 
 
 def _job(entry: dict[str, Any]) -> Job:
-    return Job(entry["jid"], entry["name"], entry["state"], _moment(entry["start-time"]), max(0, entry["duration"]) / 1e3)
-
-
-def _checkpoint(entry: dict[str, Any]) -> Checkpoint:
-    path = entry.get("external_path")
-    return Checkpoint(
-        checkpoint_id=int(entry["id"]),
-        is_savepoint=bool(entry["is_savepoint"]),
-        completed_at=_moment(entry["latest_ack_timestamp"]),
-        size_bytes=entry["state_size"],
-        duration_s=entry["end_to_end_duration"] / 1e3,
-        external_path=None if not path or path.startswith("<") else path,  # <checkpoint-not-externally-addressable>
-    )
-
-
-def _moment(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1e3, UTC)
+    return Job(entry["jid"], entry["name"], entry["state"], moment(entry["start-time"]), max(0, entry["duration"]) / 1e3)
 
 
 def _number(text: Any) -> float | None:

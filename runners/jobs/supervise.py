@@ -8,25 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
-
-import xxhash
 
 from contracts.errors import ComponentDownError, ConfigurationError
 from lake.location import Lake
 from lake.runs.submission import (
-    RESUMED_RUN,
     Attempt,
     Ending,
     Submission,
@@ -36,17 +28,18 @@ from lake.runs.submission import (
     record_submission,
     restart_point,
 )
-from lake.storage import is_object
-from runners.flink.rest import FlinkRest, Job, UnknownJobError, newest_checkpoint
+from runners.flink.http import UnknownJobError
+from runners.flink.rest import FlinkRest, Job
+from runners.jobs.restart import RETAINED, kept_checkpoint
+from runners.jobs.resubmit import HEADRACE, resubmit, supervisor_folder
+from runners.jobs.target import job_of
 
-HEADRACE = (sys.executable, "-P", "-m", "cli.main")  # -P: a folder named pipelines where it runs is not ours
 LOG = "resubmit.log"
 _LOCK = "supervise.lock"
 _ENDINGS = {"FINISHED": "finished", "CANCELED": "cancelled"}
 _LOOKS_UNTIL_LOST = 2  # a cluster that has just come up may not list yet what it is about to recover
 _LONGEST_SILENCE_S, _LONGEST_PAUSE_S = 60.0, 300.0  # between looks at a cluster that does not answer; after a failed submission
 _SLOT_WAIT_S = 60.0  # some clusters start TaskManagers only for a job that waits
-_RETAINED = re.compile(r"(.+)/[0-9a-f]{32}/chk-\d+/?")
 
 
 @dataclass(frozen=True)
@@ -69,7 +62,7 @@ class Supervisor:
 
     lake, run_id: the run; its record says on which cluster and how it was submitted.
     max_restarts, per_s: how many resubmissions in this time are too many, seconds.
-    report: is told of every event.
+    report: is called with every event.
     command: what runs the recorded arguments. poll_s: time between two looks, and the shortest pause after a failure.
     submit_deadline_s: a resubmission that takes longer is killed and counts as failed.
     """
@@ -83,7 +76,7 @@ class Supervisor:
     poll_s: float = 5.0
     submit_deadline_s: float = 900.0
     _restarts: deque[float] = field(default_factory=deque)
-    _seen: dict[str, str] = field(default_factory=dict)  # job id: its newest retained checkpoint, as the cluster told it
+    _seen: dict[str, str] = field(default_factory=dict)  # job id: its newest retained checkpoint, as the cluster listed it
     _silent: int = 0  # looks in a row that got no answer
     _refused: int = 0  # resubmissions in a row that failed
     _missing: int = 0  # looks in a row that did not find the job
@@ -97,7 +90,7 @@ class Supervisor:
             ConfigurationError: no such run, or somebody else supervises it.
             ComponentDownError: too many resubmissions.
         """
-        with self._alone():
+        with self._exclusively():
             while True:
                 submission = self._submission()
                 if submission.ended:
@@ -111,7 +104,7 @@ class Supervisor:
                     time.sleep(self.poll_s)
                 except ComponentDownError as error:
                     if not self._silent:
-                        self._tell("down", f"{error} Waiting.")
+                        self._report("down", f"{error} Waiting.")
                     self._silent += 1
                     self._back_off(self._silent, _LONGEST_SILENCE_S)
 
@@ -120,12 +113,12 @@ class Supervisor:
         rest = FlinkRest(submission.flink)
         job = job_of(submission, rest.jobs())
         if self._silent:
-            self._tell("back", "the cluster answers again")
+            self._report("back", "the cluster answers again")
             self._silent = 0
         if job is None:
             self._missing += 1
             if self._missing >= _LOOKS_UNTIL_LOST:
-                self._tell("lost", f"the cluster at {submission.flink} no longer knows job {submission.job_ids[-1]}")
+                self._report("lost", f"the cluster at {submission.flink} no longer knows job {submission.job_ids[-1]}")
                 self._resubmit(submission, rest)
             return
         self._missing = 0
@@ -133,7 +126,7 @@ class Supervisor:
         self._show(job, submission, rest)
         if job.state == "FAILED":
             failure = rest.last_failure(job.job_id)
-            self._tell("failed", f"job {job.job_id} failed: {failure.cause if failure else 'no cause given'}")
+            self._report("failed", f"job {job.job_id} failed: {failure.cause if failure else 'no cause given'}")
             self._resubmit(submission, rest)
         elif job.ended:
             found = rest.checkpoints(job.job_id)  # a stop with savepoint, by whomever, finishes the job
@@ -143,7 +136,7 @@ class Supervisor:
             if job.state == "RUNNING":
                 self._refused, self._slots = 0, rest.slots_of(job.job_id)
             found = rest.checkpoints(job.job_id)
-            if found and found.last and found.last.external_path and _RETAINED.fullmatch(found.last.external_path):
+            if found and found.last and found.last.external_path and RETAINED.fullmatch(found.last.external_path):
                 self._seen[job.job_id] = found.last.external_path
 
     def _adopt(self, submission: Submission, job: Job, rest: FlinkRest) -> Submission:
@@ -151,9 +144,9 @@ class Supervisor:
         if job.job_id in submission.job_ids:
             return submission
         found = rest.checkpoints(job.job_id)
-        start = (found and found.restored_from) or self._restart_point(submission, rest)  # one that failed at once tells none
+        start = (found and found.restored_from) or self._restart_point(submission, rest)  # one that failed at once has none
         attempt = Attempt(job.job_id, job.started_at, start)
-        self._tell("found", f"job {job.job_id} is on the cluster under this run's name and was not in its record; taken up")
+        self._report("found", f"job {job.job_id} is on the cluster under this run's name and was not in its record; taken up")
         return record_submission(self.lake, self.run_id, submission.argv, submission.job_name, submission.flink, attempt)
 
     def _resubmit(self, submission: Submission, rest: FlinkRest) -> None:
@@ -178,8 +171,8 @@ class Supervisor:
         self._await_slot(rest)
         self._restarts.append(now)
         number = f"{len(self._restarts)} of at most {self.max_restarts}"
-        self._tell("resubmitting", f"from {start or 'the beginning: there is no checkpoint'} ({number} in {self.per_s:,.0f} s)")
-        code = self._submit(submission, start)
+        self._report("resubmitting", f"from {start or 'the beginning: there is no checkpoint'} ({number} in {self.per_s:,.0f} s)")
+        code = resubmit(submission, start, self._log, command=self.command, deadline_s=self.submit_deadline_s)
         self._missing = 0
         if code:
             self._refuse(f"the submission ended with exit code {code}; {self._log} says why")
@@ -190,36 +183,13 @@ class Supervisor:
                 f"run {self.run_id}: the submission ended well but noted no job in the run's record; "
                 "see what runs now with: headrace job list"
             )
-        self._tell("resubmitted", f"as job {after.job_ids[-1]}")
+        self._report("resubmitted", f"as job {after.job_ids[-1]}")
         if after.ended:
-            self._tell("cancelling", f"job {after.job_ids[-1]}: the run was {after.ended.how} while it was submitted")
+            self._report("cancelling", f"job {after.job_ids[-1]}: the run was {after.ended.how} while it was submitted")
             rest.cancel(after.job_ids[-1])
 
     def _restart_point(self, submission: Submission, rest: FlinkRest) -> str | None:
         return restart_point(submission, lambda job_id: kept_checkpoint(rest, job_id, self._seen.get(job_id)))
-
-    def _submit(self, submission: Submission, start: str | None) -> int:
-        """Run the recorded arguments; their output goes to the log. Leaves no process behind if it is interrupted."""
-        if not Path(submission.folder).is_dir():
-            raise ConfigurationError(f"run {self.run_id}: its working directory {submission.folder} is not there any more")
-        command = [*self.command, *submission.argv_from(start)]
-        with self._log.open("ab") as log:
-            log.write(f"\n{_now()} {' '.join(command)}\n".encode("utf-8", "backslashreplace"))
-            log.flush()
-            process = subprocess.Popen(
-                command, cwd=submission.folder, env={**os.environ, RESUMED_RUN: self.run_id}, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-            try:
-                return process.wait(self.submit_deadline_s)
-            except subprocess.TimeoutExpired:
-                log.write(f"{_now()} killed after {self.submit_deadline_s:.0f} s\n".encode())
-                return -signal.SIGKILL
-            finally:
-                if process.poll() is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(process.pid, signal.SIGKILL)  # a job server that it started, too
-                    process.wait()
 
     def _await_slot(self, rest: FlinkRest) -> None:
         deadline = time.monotonic() + _SLOT_WAIT_S
@@ -236,26 +206,28 @@ class Supervisor:
         if self._shown == (job.job_id, job.state):
             return
         if self._shown is None or self._shown[0] != job.job_id:
-            self._tell("following", f"job {job.job_id} ({job.state}) on {submission.flink}, submission {len(submission.attempts)}")
+            self._report(
+                "following", f"job {job.job_id} ({job.state}) on {submission.flink}, submission {len(submission.attempts)}"
+            )
             if not job.ended and not rest.keeps_checkpoints(job.job_id):
-                self._tell("warning", "the job's checkpoints are deleted when it fails: it can then only begin anew")
+                self._report("warning", "the job's checkpoints are deleted when it fails: it can then only begin anew")
         else:
-            self._tell("state", f"job {job.job_id}: {self._shown[1]} -> {job.state}")
+            self._report("state", f"job {job.job_id}: {self._shown[1]} -> {job.state}")
         self._shown = (job.job_id, job.state)
 
     def _end(self, ending: Ending) -> Ending:
-        self._tell("ended", f"{ending.how}" + (f" with savepoint {ending.savepoint}" if ending.savepoint else ""))
+        self._report("ended", f"{ending.how}" + (f" with savepoint {ending.savepoint}" if ending.savepoint else ""))
         return ending
 
     def _refuse(self, text: str) -> None:
-        self._tell("refused", text)
+        self._report("refused", text)
         self._refused += 1
         self._back_off(self._refused, _LONGEST_PAUSE_S)
 
     def _back_off(self, times: int, longest_s: float) -> None:
         time.sleep(min(self.poll_s * 2.0 ** min(times - 1, 16), longest_s))
 
-    def _tell(self, event: str, text: str) -> None:
+    def _report(self, event: str, text: str) -> None:
         self.report(Event(datetime.now(UTC), self.run_id, event, text))
 
     @property
@@ -263,7 +235,7 @@ class Supervisor:
         return supervisor_folder(self.lake, self.run_id) / LOG
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _exclusively(self) -> Iterator[None]:
         self._submission()
         path = supervisor_folder(self.lake, self.run_id) / _LOCK
         with exclusive(path, wait=False) as lock:
@@ -278,46 +250,3 @@ class Supervisor:
 
 class GaveUpError(ComponentDownError):
     """Supervision ended without the job running; a person has to look."""
-
-
-def supervisor_folder(lake: Lake, run_id: str) -> Path:
-    """Where a supervisor keeps its lock and its log: with the run, or, for a lake in a bucket, on the machine where it runs."""
-    if not is_object(lake.root):
-        return lake.runs / run_id
-    digest = xxhash.xxh3_64_hexdigest(lake.root.encode())
-    folder = Path.home() / ".cache" / "headrace" / "runs" / f"{digest}-{run_id}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def job_of(submission: Submission, jobs: Sequence[Job]) -> Job | None:
-    """The run's job among those of a cluster: one that runs, else the last that was submitted; None if the cluster knows neither.
-
-    A job with the run's name counts also if the record does not name it.
-    """
-    mine = [job for job in jobs if job.job_id in submission.job_ids or submission.is_named(job.name)]
-    alive = [job for job in mine if not job.ended]
-    last = [job for job in mine if job.job_id == submission.job_ids[-1] or job.job_id not in submission.job_ids]
-    return max(alive or last, key=lambda job: job.started_at, default=None)
-
-
-def kept_checkpoint(rest: FlinkRest, job_id: str, seen: str | None = None) -> str | None:
-    """The newest retained checkpoint of a job that may be gone: from disk, or as it was last seen where that is no local disk.
-
-    Args:
-        rest: the cluster; its settings tell the folder, if nothing was seen.
-        job_id: the job.
-        seen: a retained checkpoint of it, if one is known.
-
-    Raises:
-        ComponentDownError: the cluster does not answer, or the folder is not there.
-    """
-    match = _RETAINED.fullmatch(seen or "")
-    root = match[1] if match else rest.directories().checkpoints
-    if root is None or urlsplit(root).scheme not in {"", "file"}:
-        return seen
-    return newest_checkpoint(root, [job_id]) or seen
-
-
-def _now() -> str:
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -29,8 +29,7 @@ PROJECT_FOLDER = Parameter(
     pattern="^(?:/[A-Za-z0-9_./-]*)$",
     one="/[A-Za-z0-9_./-]*",
 )
-# The service says where a job runs, not a parameter.
-_WHERE = {"runner", "flink", "python_workers", "checkpoint_every", "from_savepoint"}
+_WHERE = ("Runner", "Flink")  # groups: the service says where a job runs, not a parameter
 _IMAGE = re.compile(
     r"[a-z0-9][a-z0-9.-]*(?::[0-9]+)?(?:/[a-z0-9][a-z0-9._-]*)*"  # registry, name
     r":[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(?:@sha256:[0-9a-f]{64})?"  # tag
@@ -40,8 +39,7 @@ _BUCKET = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](?:/[A-Za-z0-9_-][A
 
 def flex_parameters(template: Template) -> tuple[Parameter, ...]:
     """The parameters that a Flex Template has: all but those that say where the job runs."""
-    left_out = _WHERE | {template.workers}
-    return (*(p for p in parameters_of(template) if p.name not in left_out), PROJECT_FOLDER)
+    return (*(p for p in parameters_of(template) if p.group not in _WHERE), PROJECT_FOLDER)
 
 
 def metadata_of(template: Template) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def submission(template: Template, given: Mapping[str, str], image: str) -> str:
     command = arguments_of(template, {**given, **where}, [f"--sdk_worker_parallelism={cluster.slots_each}"])
     cut = command.index("--")
     command = ["headrace", *command[:cut], f"--project={PROJECT_MOUNT}", "--json", *command[cut:]]
-    name = re.sub(r"[^a-z0-9]+", "-", "-".join(("headrace", *_verb(template), given[template.positional[0].name])).lower())
+    name = re.sub(r"[^a-z0-9]+", "-", "-".join(("headrace", *_verb(template), given[template.argument])).lower())
     if len(name) > _LONGEST_NAME:
         raise ConfigurationError(f"template {template.name}: {name!r} is too long for the name of a job: at most {_LONGEST_NAME}")
     shown = "".join(f" \\\n#     -p {key}={shlex.quote(value)}" for key, value in given.items())

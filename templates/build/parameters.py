@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import Field, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import Field, dataclass
 from typing import Any, Literal
 
 from contracts.errors import ConfigurationError
-from runners.option_fields import Described, Reader, flag, is_required
+from runners.option_fields import Described, is_required, option_arguments
+from runners.option_readers import flag
 from templates.build.catalog import Template
 
 SEPARATOR = " "  # between the values of a repeated parameter: addresses of Kafka hold commas
@@ -27,7 +28,6 @@ _EXPECTED = {
     _ADDRESS: "a path or address without spaces and without any of ` $ ; & | < > \\ ' \" ( ) { } ! #",
     _PROSE: "a text without any of ` $ \\ < > | ; &",
 }
-_GROUPS = ("Kafka", "Topic", "Table", "Files", "Flink", "Direct")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CLIMBS = re.compile(r"(?:^|[/:])\.\.(?:/|$)")
 
@@ -38,8 +38,7 @@ class Parameter:
 
     label, help: for people. pattern: whole texts match it; one: each value of a repeated parameter, between which there is one
     space. choices: the only values, where there are few. default: as text, empty where it depends on other parameters. group:
-    heading in a form. parent: the parameter that this one needs. positional: an argument of the command, not an option. reader:
-    text to value, or ValueError.
+    heading in a form. parent: the parameter that this one needs. described: as the command line has it.
     """
 
     name: str
@@ -54,8 +53,7 @@ class Parameter:
     repeated: bool = False
     group: str = ""
     parent: str = ""
-    positional: bool = False
-    reader: Callable[[str], Any] = str
+    described: Described = Described("")
 
     def values(self, text: str) -> list[str]:
         """The values that a text holds."""
@@ -78,38 +76,21 @@ class Parameter:
         if not re.fullmatch(self.one, value) and self.one in _EXPECTED:
             return f"expected {_EXPECTED[self.one]}"
         try:
-            self.reader(value)
+            self.described.reader(value)
         except ValueError as error:
             return f"expected {error}"
         return None if re.fullmatch(self.one, value) else f"does not match {self.one}"
 
 
 def parameters_of(template: Template) -> tuple[Parameter, ...]:
-    """All parameters of a template: its arguments, then its options in their order."""
-    arguments = {argument.name: argument for argument in template.positional}
-    made = []
-    for item in fields(template.options):
-        described: Described | None = item.metadata.get("option")
-        if item.name in arguments:
-            help_text = arguments[item.name].help
-            made.append(
-                Parameter(
-                    name=item.name, label=_label(item.name), help=help_text, required=True, kind="TEXT",
-                    pattern=f"^{_NAME}$", one=_NAME, positional=True,
-                )
-            )  # fmt: skip
-        elif described is not None:
-            made.append(_parameter(item, described, template.parents.get(item.name, "")))
-    return tuple(made)
+    """All parameters of a template: its argument, then its options by group."""
+    described = template.options.described().items()
+    return tuple(_parameter(item, how, template.parents.get(name, "")) for name, (item, how) in described)
 
 
 def _parameter(item: Field[Any], described: Described, parent: str) -> Parameter:
-    reader = described.read
-    choices = reader.choices if isinstance(reader, Reader) else ("true", "false") if reader is flag else ()
-    number = isinstance(reader, Reader) and reader.number
-    one = _one_value(described)
-    prefix, colon, _ = described.help.partition(": ")
-    group = prefix.split(",")[0] if colon and prefix.split(",")[0] in _GROUPS else ""
+    reader = described.reader
+    one = reader.pattern or (_NAME if described.positional else _PATTERNS.get(described.metavar, _ADDRESS))
     # Forms fill defaults in and send them: only those that hold whatever else is given.
     default = "false" if reader is flag else described.shown_default if item.default not in (None, ()) else ""
     help_text = described.help
@@ -119,36 +100,19 @@ def _parameter(item: Field[Any], described: Described, parent: str) -> Parameter
         help_text += " Several: one space between two."
     return Parameter(
         name=item.name,
-        label=_label(item.name),
+        label=item.name.replace("_", " ").capitalize(),
         help=help_text,
         required=is_required(item),
-        kind="BOOLEAN" if reader is flag else "ENUM" if choices else "NUMBER" if number else "TEXT",
+        kind="BOOLEAN" if reader is flag else "ENUM" if reader.choices else "NUMBER" if reader.number else "TEXT",
         pattern=f"^(?:{one})(?:{SEPARATOR}(?:{one}))*$" if described.repeated else f"^(?:{one})$",
         one=one,
-        choices=choices,
+        choices=reader.choices,
         default=default,
         repeated=described.repeated,
-        group=group,
+        group=described.group,
         parent=parent,
-        reader=_true_or_false if reader is flag else reader,
+        described=described,
     )
-
-
-def _one_value(described: Described) -> str:
-    """The pattern of one value."""
-    if isinstance(described.read, Reader):
-        return described.read.pattern
-    return "true|false" if described.read is flag else _PATTERNS.get(described.metavar, _ADDRESS)
-
-
-def _true_or_false(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError("true or false")
-    return text == "true"
-
-
-def _label(name: str) -> str:
-    return name.replace("_", " ").capitalize()
 
 
 def check_parameters(template: Template, given: Mapping[str, str], known: Iterable[Parameter] | None = None) -> None:
@@ -190,15 +154,7 @@ def _shown(text: str) -> str:
 def arguments_of(template: Template, given: Mapping[str, str], beam_options: Sequence[str] = ()) -> list[str]:
     """The arguments of ``headrace`` for checked values: a list, for no shell."""
     options: list[str] = []
-    positional: list[str] = []
     for parameter in parameters_of(template):
-        if parameter.name not in given:
-            continue
-        text, name = given[parameter.name], "--" + parameter.name.replace("_", "-")
-        if parameter.positional:
-            positional.append(text)
-        elif parameter.kind == "BOOLEAN":
-            options += [name] if text == "true" else []
-        else:
-            options += [f"{name}={value}" for value in parameter.values(text)]
-    return [*template.command, *positional, *options, *(["--", *beam_options] if beam_options else [])]
+        if parameter.name in given and parameter.name != template.argument:
+            options += option_arguments(parameter.name, parameter.described, tuple(parameter.values(given[parameter.name])))
+    return [*template.options.COMMAND, given[template.argument], *options, *(["--", *beam_options] if beam_options else [])]

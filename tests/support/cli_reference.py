@@ -6,6 +6,7 @@ python -m tests.support.cli_reference > docs/reference/cli.md
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -58,12 +59,19 @@ def _command_sections(command: click.Command, path: str) -> Iterator[str]:
     yield inspect.cleandoc(command.help or "") + "\n"
     yield f"```text\n{usage}\n```\n"
     yield "| option | default | |\n|---|---|---|"
-    for option in command.params:
-        if isinstance(option, click.Option):
+    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    for group, rows in itertools.groupby(sorted(options, key=_is_grouped), key=lambda option: getattr(option, "group", "")):
+        if group:
+            yield f"| **{group}** | | |"
+        for option in rows:
             yield _option_row(option, context)
     yield ""
     if command.epilog:
         yield _epilog(command.epilog.replace("\b\n", "").strip())
+
+
+def _is_grouped(option: click.Option) -> bool:
+    return bool(getattr(option, "group", ""))
 
 
 def _option_row(option: click.Option, context: click.Context) -> str:

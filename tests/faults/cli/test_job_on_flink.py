@@ -16,7 +16,8 @@ import pytest
 from devstack.stack import Stack
 from lake.location import Lake
 from lake.runs.submission import Ending, read_submission
-from runners.flink.rest import FlinkRest, newest_checkpoint
+from runners.flink.checkpoints import newest_checkpoint
+from runners.flink.rest import FlinkRest
 from runners.jobs.supervise import Event, Supervisor
 from tests.support.processes import ROOT
 from tests.support.stack import wait_for

@@ -147,7 +147,7 @@ def test_what_templates_make_fits_the_schema_of_pods(definition: Any, name: str)
     assert problems(pod_template(definition), job["spec"]["template"]) == []
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "registry.example.com/headrace:0.1.0"
-    assert container["command"][: 1 + len(PIPELINES[name].command)] == ["headrace", *PIPELINES[name].command]
+    assert container["command"][1 : 1 + len(PIPELINES[name].options.COMMAND)] == [*PIPELINES[name].options.COMMAND]
     assert "--runner=flink" in container["command"]
 
 

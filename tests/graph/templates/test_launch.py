@@ -176,7 +176,7 @@ def test_sound_parameters_are_taken_and_become_arguments(name: str) -> None:
     template = TEMPLATES[name]
     check_parameters(template, SOUND[name], flex_parameters(template))
     arguments = arguments_of(template, SOUND[name])
-    assert arguments[: len(template.command) + 1] == [*template.command, SOUND[name][template.positional[0].name]]
+    assert arguments[: len(template.options.COMMAND) + 1] == [*template.options.COMMAND, SOUND[name][template.argument]]
 
 
 def test_repeated_parameters_and_switches_become_arguments() -> None:

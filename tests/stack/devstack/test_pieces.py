@@ -18,6 +18,7 @@ from devstack.lock import held
 from devstack.manifest import damage, write_manifest
 from devstack.pieces import Piece, fetch_pieces
 from devstack.toolbox import Toolbox
+from runners import binaries
 from tests.support.stack import wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -198,7 +199,7 @@ def test_a_job_server_of_ones_own_replaces_the_piece(tmp_path: Path, monkeypatch
     assert pieces.needed(["kafka"]) == [pieces.KAFKA]
     jar.touch()
     assert pieces.needed(["job-server"]) == []
-    assert pieces.job_server_jar(tmp_path) == jar
+    assert binaries.job_server_jar(tmp_path) == jar
 
 
 def test_of_flinks_distribution_only_what_is_needed_is_unpacked(tmp_path: Path) -> None:
@@ -255,4 +256,4 @@ def test_a_prism_of_ones_own_is_not_fetched(tmp_path: Path, monkeypatch: pytest.
         pieces.needed(["prism"])
     binary.touch()
     assert pieces.needed(["prism"]) == []
-    assert pieces.prism(tmp_path) == binary
+    assert binaries.prism(tmp_path) == binary

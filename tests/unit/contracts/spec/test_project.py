@@ -23,6 +23,7 @@ def test_paths_are_relative_to_the_project_file(tmp_path: Path) -> None:
     write(tmp_path / "headrace.yaml", "lake: data/lake\ncatalog: postgresql://db\ndatasets: [mine]\nsources: [a, /b]\n")
     assert Project.load(tmp_path) == Project(
         root=tmp_path,
+        file=tmp_path / "headrace.yaml",
         lake=str(tmp_path / "data/lake"),
         catalog="postgresql://db",
         datasets=(tmp_path / "mine",),
@@ -41,7 +42,7 @@ def test_a_uri_and_an_absolute_lake_stay_as_they_are(lake: str, expected: str, t
 def test_an_empty_project_file_has_the_default_folder_of_sources(tmp_path: Path) -> None:
     write(tmp_path / "headrace.yaml", "")
     folders = {name: (tmp_path / name,) for name in ("sources", "destinations", "policies")}
-    assert Project.load(tmp_path) == Project(root=tmp_path, **folders)
+    assert Project.load(tmp_path) == Project(root=tmp_path, file=tmp_path / "headrace.yaml", **folders)
 
 
 def test_the_file_may_be_named_itself(tmp_path: Path) -> None:

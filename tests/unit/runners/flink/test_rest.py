@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ComponentDownError, ConfigurationError
+from runners.flink.checkpoints import newest_checkpoint
 from runners.flink.failures import plain_failure
-from runners.flink.rest import FlinkRest, SavepointError, UnknownJobError, newest_checkpoint
+from runners.flink.http import UnknownJobError
+from runners.flink.rest import FlinkRest, SavepointError
 from tests.support.flink_stub import A, B, StubCluster, StubJob, checkpoint, serving
 from tests.support.processes import ROOT
 

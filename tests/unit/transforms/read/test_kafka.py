@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from runners.flink.submit import salts_for, subtask_of
+from runners.flink.key_groups import salts_for, subtask_of
 from transforms.kafka.connection import Partitions
 from transforms.read.kafka import merge_partitions, owner_of, reader_name
 from transforms.read.poll import OffsetGapError

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ConfigurationError
-from runners.flink.submit import FlinkJob, _arguments
-from runners.jobs.submit import prism_binary
+from runners.binaries import find_job_server, find_prism
 
 
 @pytest.fixture(autouse=True)
@@ -18,29 +17,25 @@ def nothing_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(variable, raising=False)
 
 
-def job(jar: str | None = None) -> FlinkJob:
-    return FlinkJob(rest="localhost:1", parallelism=1, workers="process:worker", job_server_jar=jar)
-
-
 def test_without_prism_one_sentence_says_what_to_run() -> None:
     with pytest.raises(ConfigurationError, match=r"run headrace stack up --only prism \(needs Go\), or name .* in HEADRACE_PRISM"):
-        prism_binary()
+        find_prism()
 
 
 def test_a_prism_of_ones_own_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine").touch()
     monkeypatch.setenv("HEADRACE_PRISM", str(tmp_path / "mine"))
-    assert prism_binary() == str(tmp_path / "mine")
+    assert find_prism() == str(tmp_path / "mine")
 
 
 def test_without_a_job_server_one_sentence_says_what_to_run() -> None:
     with pytest.raises(ConfigurationError, match=r"run headrace stack up --only job-server .* HEADRACE_JOB_SERVER_JAR"):
-        _arguments(job(), "name")
+        find_job_server()
 
 
 def test_a_job_server_of_ones_own_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("given", "named"):
         (tmp_path / name).touch()
     monkeypatch.setenv("HEADRACE_JOB_SERVER_JAR", str(tmp_path / "named"))
-    assert f"--flink_job_server_jar={tmp_path / 'named'}" in _arguments(job(), "name")
-    assert f"--flink_job_server_jar={tmp_path / 'given'}" in _arguments(job(str(tmp_path / "given")), "name")
+    assert find_job_server() == str(tmp_path / "named")
+    assert find_job_server(str(tmp_path / "given")) == str(tmp_path / "given")

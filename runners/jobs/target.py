@@ -1,41 +1,19 @@
-"""Jobs of a cluster joined with the runs of a lake, and how a person's word for one of them is understood."""
+"""What a person means by JOB: a run of a lake, a job of a cluster, or both."""
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from lake.location import Lake
 from lake.runs.submission import Submission, submissions
-from runners.flink.rest import FlinkRest, Health, Job, UnknownJobError
-from runners.jobs.supervise import job_of
+from runners.flink.http import UnknownJobError
+from runners.flink.rest import FlinkRest, Job
 
 _SHOWN = 3
-LOST = "LOST"  # beside Flink's states: the run should be on the cluster, which does not know it
-
-
-@dataclass(frozen=True)
-class JobLine:
-    """One job for a list. source, run_id: None for a job that no run of the lake submitted. job_id: of the last submission.
-
-    resubmissions: how often the run was submitted again. restarts: of this job, by the cluster. Ages and durations in seconds.
-    """
-
-    source: str | None
-    run_id: str | None
-    job_id: str
-    name: str
-    state: str
-    uptime_s: float | None
-    restarts: int | None
-    resubmissions: int
-    checkpoint_age_s: float | None
-    checkpoint_size_bytes: int | None
 
 
 def lake_if_any(given: str | None, project: Project) -> Lake | None:
@@ -55,36 +33,15 @@ def lake_if_any(given: str | None, project: Project) -> Lake | None:
     return None
 
 
-def job_lines(rest: FlinkRest, lake: Lake | None, *, ended: bool) -> list[JobLine]:
-    """Jobs of a cluster, the newest first; then runs of the lake that this cluster should know and does not.
-
-    Args:
-        rest: the cluster.
-        lake: whose runs to join.
-        ended: also jobs and runs that are over.
-    """
-    jobs = rest.jobs()
-    runs = [run for run in submissions(lake) if FlinkRest(run.flink).url == rest.url] if lake else []
-    run_of = {job_id: run for run in runs for job_id in run.job_ids}
-    lines = []
-    for job in jobs:
-        run = run_of.get(job.job_id) or next((run for run in runs if run.is_named(job.name)), None)
-        superseded = run is not None and job_of(run, jobs) != job
-        if ended or not (job.ended and (run is None or run.ended or superseded or job.state != "FAILED")):
-            lines.append(_line(rest, job, run))
-    for run in runs:
-        if job_of(run, jobs) is None and (ended or not run.ended):
-            state = run.ended.how.upper() if run.ended else LOST
-            again = len(run.attempts) - 1
-            lines.append(JobLine(run.source, run.run_id, run.job_ids[-1], run.job_name, state, None, None, again, None, None))
-    return lines
-
-
 @dataclass(frozen=True)
 class Target:
-    """What a person means by JOB. run: None for a job of no run of the lake. job: None where the cluster does not know it."""
+    """What a person means by JOB.
+
+    lake: whose runs are known. run: None for a job of no run of the lake. job: None where the cluster does not know it.
+    """
 
     rest: FlinkRest
+    lake: Lake | None
     run: Submission | None
     job: Job | None
 
@@ -107,12 +64,6 @@ class Target:
                 "a JobManager without high availability forgets its jobs when it is started again"
             )
         return self.job
-
-
-def other_clusters(rest: FlinkRest, lake: Lake | None) -> list[str]:
-    """Addresses of further clusters on which runs of the lake should be."""
-    addresses = {run.flink for run in submissions(lake) if not run.ended} if lake else set()
-    return sorted(address for address in addresses if FlinkRest(address).url != rest.url)
 
 
 def find_run(word: str, lake: Lake) -> Submission | None:
@@ -143,13 +94,13 @@ def find_target(word: str, lake: Lake | None, given: str | None, default: str) -
     rest = FlinkRest(given or (run.flink if run else default))
     jobs = rest.jobs()
     if run:
-        return Target(rest, run, job_of(run, jobs))
+        return Target(rest, lake, run, job_of(run, jobs))
     newest = {job.name: job.job_id for job in reversed(jobs)}  # of several submissions of one name the last is meant
     found = _matching(word, {job.job_id: job.job_id for job in jobs} | newest)
     if found is None:
         known = [*(_names(lake) if lake else ()), *newest, *(job.job_id for job in jobs)]
         raise _unknown(word, known, f"on {rest.address}" + (f" or in {lake.root}" if lake else ""))
-    return Target(rest, None, next(job for job in jobs if job.job_id == found))
+    return Target(rest, lake, None, next(job for job in jobs if job.job_id == found))
 
 
 def find_own_run(word: str, lake: Lake) -> Submission:
@@ -162,6 +113,17 @@ def find_own_run(word: str, lake: Lake) -> Submission:
     if run is None:
         raise _unknown(word, _names(lake), f"in {lake.root}")
     return run
+
+
+def job_of(submission: Submission, jobs: Sequence[Job]) -> Job | None:
+    """The run's job among those of a cluster: one that runs, else the last that was submitted; None if the cluster knows neither.
+
+    A job with the run's name counts also if the record does not name it.
+    """
+    mine = [job for job in jobs if job.job_id in submission.job_ids or submission.is_named(job.name)]
+    alive = [job for job in mine if not job.ended]
+    last = [job for job in mine if job.job_id == submission.job_ids[-1] or job.job_id not in submission.job_ids]
+    return max(alive or last, key=lambda job: job.started_at, default=None)
 
 
 def _names(lake: Lake) -> list[str]:
@@ -183,16 +145,3 @@ def _unknown(word: str, names: Sequence[str], where: str) -> ConfigurationError:
     near = difflib.get_close_matches(word, dict.fromkeys(names), n=_SHOWN, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else "headrace job list --all shows what there is"
     return ConfigurationError(f"no job {word!r} {where}; {hint}")
-
-
-def _line(rest: FlinkRest, job: Job, run: Submission | None) -> JobLine:
-    health, checkpoints = Health(None, None), None
-    with contextlib.suppress(UnknownJobError):  # forgotten since it was listed
-        health, checkpoints = rest.health(job.job_id), rest.checkpoints(job.job_id)
-    last = checkpoints.last if checkpoints else None
-    return JobLine(
-        source=run.source if run else None, run_id=run.run_id if run else None, job_id=job.job_id, name=job.name, state=job.state,
-        uptime_s=health.uptime_s, restarts=health.restarts, resubmissions=len(run.attempts) - 1 if run else 0,
-        checkpoint_age_s=(datetime.now(UTC) - last.completed_at).total_seconds() if last else None,
-        checkpoint_size_bytes=last.size_bytes if last else None,
-    )  # fmt: skip
