@@ -46,7 +46,8 @@ def reads(
 
 def in_largest_unit(units: dict[str, int]) -> Callable[[int], str]:
     """Writes a number in the largest of these units that divides it."""
-    return lambda value: next(f"{value // size}{unit}" for unit, size in reversed(units.items()) if value % size == 0)
+    largest_first = sorted(units.items(), key=lambda unit: -unit[1])
+    return lambda value: next(f"{value // size}{unit}" for unit, size in largest_first if value % size == 0)
 
 
 def as_decimal(value: float) -> str:
