@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol, TypeVar
-
-import apache_beam as beam
 
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
@@ -21,6 +20,7 @@ from lake.raw.files import InputFile, Landing, RawChunk, expand_inputs, land_fil
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport, Progress, Report, RunClock, begin, finish, new_run_id
+from pipelines.ingest.sources import Files
 from runners.dataflow import run_on_dataflow
 from runners.direct import run_bounded
 from runners.flink.rest import FlinkRest
@@ -109,11 +109,7 @@ def _run_on_flink(graph: IngestGraph, chunks: Sequence[RawChunk], options: Inges
     if not chunks:
         return
     job = replace(flink_job(options, project), streaming=False)
-
-    def build(pipeline: beam.Pipeline) -> None:
-        graph.build(pipeline | "Chunks" >> beam.Create(chunks, reshuffle=True))
-
-    wait(submit(build, job, graph.run_id, options.beam_options), FlinkRest(job.rest))
+    wait(submit(partial(graph.build, Files(chunks)), job, graph.run_id, options.beam_options), FlinkRest(job.rest))
 
 
 def check_reachable(lake: Lake) -> None:
@@ -128,11 +124,7 @@ def check_reachable(lake: Lake) -> None:
 
 def _run_on_dataflow(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions) -> None:
     """One job over everything, even over nothing: a launcher takes a missing job for a failure."""
-
-    def build(pipeline: beam.Pipeline) -> None:
-        graph.build(pipeline | "Chunks" >> beam.Create(chunks, reshuffle=True))
-
-    if not run_on_dataflow(build, "headrace-" + graph.run_id.lower(), list(options.beam_options)):
+    if not run_on_dataflow(partial(graph.build, Files(chunks)), "headrace-" + graph.run_id.lower(), list(options.beam_options)):
         raise HandedOver(graph.run_id)
 
 
@@ -142,11 +134,8 @@ def _run_slices(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestO
     slices = list(plan_slices(chunks, options.slice_bytes or _SLICE_BYTES))
     for number, part in enumerate(slices, 1):
         report(Progress("ingest", done, total, f"slice {number} of {len(slices)}"))
-
-        def build(pipeline: beam.Pipeline, chunks: list[RawChunk] = part) -> None:
-            graph.build(pipeline | "Chunks" >> beam.Create(chunks, reshuffle=workers > 1))
-
-        run_bounded(build, workers=workers, extra=options.beam_options)
+        source = Files(part, reshuffle=workers > 1)
+        run_bounded(partial(graph.build, source), workers=workers, extra=options.beam_options)
         done += sum(chunk.size_bytes for chunk in part)
     report(Progress("ingest", done, total))
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 from pyiceberg.table import Table
 
@@ -28,6 +28,7 @@ from lake.upkeep import key_of
 from pipelines.ingest.files import plan_slices
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.run import Progress, Report, RunClock, new_run_id
+from pipelines.ingest.sources import LandedRaw
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.plan import ReplayPlan, dataset_of, make_plan
 from pipelines.replay.select import Selection, positions_in, select_raw
@@ -38,7 +39,7 @@ from runners.jobs.submit import flink_job
 from transforms.cut import Cut
 from transforms.immediate import RowsTopic
 from transforms.kafka.connection import KafkaAddress, KafkaCluster, KafkaConnection
-from transforms.read.raw import RawPiece, ReadRaw
+from transforms.read.raw import RawPiece
 
 _SLICE_BYTES = 512 << 20
 _LOOK_EVERY_S = 1.0
@@ -274,11 +275,8 @@ def _in_slices(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOp
         if not _may_go_on(graph.lake, name, began + done / options.max_rate if options.max_rate else 0):
             return False
         report(Progress("ingest", done, total, f"{graph.spec.name}: slice {number} of {len(slices)}"))
-
-        def build(pipeline: beam.Pipeline, part: list[RawPiece] = part) -> None:
-            graph.build(pipeline | "Pieces" >> beam.Create(part, reshuffle=workers > 1) | "ReadRaw" >> ReadRaw(graph.lake))
-
-        run_bounded(build, workers=workers, extra=options.beam_options)
+        source = LandedRaw(part, graph.lake, reshuffle=workers > 1)
+        run_bounded(partial(graph.build, source), workers=workers, extra=options.beam_options)
         done += sum(p.size_bytes for p in part)
     report(Progress("ingest", done, total))
     return True
@@ -299,12 +297,9 @@ def _on_flink(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOpt
     if not pieces:
         return
     job = replace(flink_job(options, project), streaming=False)
-
-    def build(pipeline: beam.Pipeline) -> None:
-        graph.build(pipeline | "Pieces" >> beam.Create(pieces, reshuffle=True) | "ReadRaw" >> ReadRaw(graph.lake))
-
+    source = LandedRaw(pieces, graph.lake)
     name = f"{graph.run_id}-{graph.spec.name}"  # jobs are found by name: one each
-    wait(submit(build, job, name, options.beam_options), FlinkRest(job.rest))
+    wait(submit(partial(graph.build, source), job, name, options.beam_options), FlinkRest(job.rest))
 
 
 def selection_ledger(onto: Lake, selection: Selection, table: str) -> LedgerEntry:
@@ -350,6 +345,6 @@ def _manifest(
         "datasets": {
             contract.name: {"table": replay.table, "branch": replay.branch, "rows": report.rows, "content_hash": f"{digest:032x}"}
         },
-        "timings": clock.told(),
+        "timings": clock.seconds(),
         "verdict": {"exit_code": report.exit_code, "reasons": list(report.reasons), "paused": report.paused},
     }

@@ -18,7 +18,7 @@ from contracts.compiler.values import CANONICAL_JSON
 from contracts.encode.events import EventEncoder, event_digest
 from contracts.spec.project import Project
 from lake.location import Lake
-from lake.raw.segments import LogId
+from lake.receipts.lanes import LaneId
 from lake.receipts.receipts import DELIVERED, REFUSED, WITHHELD, LaneReceipts, Receipt
 from lake.tables.iceberg import RANGE_COLUMNS, published_files
 from lake.tables.publish import fold_range, publish, read_rows
@@ -332,7 +332,7 @@ class Plant:
         near = [receipt for receipt in self.receipts if receipt.window_time_us != FAR_US]
         far = [receipt for receipt in self.receipts if receipt.window_time_us == FAR_US]
         for lane, own in enumerate((near[::2], near[1::2], far)):
-            written = LaneReceipts(self.plot.lake(), self.name, LogId("headrace.validated.customer_event", "T", lane))
+            written = LaneReceipts(self.plot.lake(), self.name, LaneId("headrace.validated.customer_event", "T", lane))
             for first in range(0, len(own), 40):
                 part = [receipt._replace(offset=first + n) for n, receipt in enumerate(own[first : first + 40])]
                 written.write(first, first + len(part), part, Counter())

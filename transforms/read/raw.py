@@ -11,9 +11,9 @@ import numpy as np
 from apache_beam import coders
 
 from lake.location import Lake
+from lake.raw.batch import RawBatch
 from lake.raw.files import RawChunk
 from lake.raw.segments import LogId, RawMessage, log_segments, read_messages
-from transforms.decode.decode import RawRecords
 from transforms.late import NEVER_LATE_US
 from transforms.read.messages import MessageBatch
 
@@ -38,7 +38,8 @@ class LogStretch:
 
 
 RawPiece = RawChunk | LogStretch
-coders.registry.register_coder(LogStretch, coders.FastPrimitivesCoder)
+for _piece in (RawChunk, LogStretch):
+    coders.registry.register_coder(_piece, coders.FastPrimitivesCoder)
 
 
 class ReadRaw(beam.PTransform):
@@ -52,7 +53,7 @@ class ReadRaw(beam.PTransform):
         super().__init__()
         self._read = _ReadFn(lake)
 
-    def expand(self, pieces: beam.PCollection[RawPiece]) -> beam.PCollection[RawRecords]:
+    def expand(self, pieces: beam.PCollection[RawPiece]) -> beam.PCollection[RawBatch]:
         """See the class."""
         return pieces | "Read" >> beam.ParDo(self._read)
 

@@ -31,7 +31,7 @@ from lake.tables import expire
 from lake.tables.iceberg import DEAD_LETTERS, published_files
 from lake.tables.publish import fold_range, publish
 from pipelines.ingest.graph import IngestGraph
-from transforms.decode.decode import RecordDecoder
+from transforms.decode.kernel import RecordDecoder
 from transforms.read.messages import MessageBatch
 
 PROJECT = Path(__file__).parents[3] / "examples" / "webshop"
