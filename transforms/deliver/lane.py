@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from contracts.encode.events import FILTERED, event_digest
 from lake.receipts.lanes import LaneId
 from lake.receipts.receipts import BEFORE, DELIVERED, REFUSED, WITHHELD, Counts, DeliveredReceipts, LaneReceipts, Receipt
-from transforms.deliver.http.events import Outgoing, Result
-from transforms.deliver.http.limits import BatchLimits
 from transforms.deliver.http.sink import HttpSink
+from transforms.deliver.http.wire import BatchLimits, Outgoing, Result
 from transforms.deliver.items import EVENT_OVERHEAD_BYTES, MALFORMED, Item
 
 _MICROS = 1_000_000

@@ -26,8 +26,8 @@ from lake.receipts.receipts import (
     lane_receipts,
 )
 from tests.support.scripted import rig
-from transforms.deliver.http.events import Outgoing, Result, delivered
 from transforms.deliver.http.sink import HttpSink
+from transforms.deliver.http.wire import Outgoing, Result, delivered
 from transforms.deliver.items import MALFORMED, Item
 from transforms.deliver.lane import Lane, Sent, send_items
 

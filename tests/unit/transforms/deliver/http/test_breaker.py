@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from transforms.deliver.http.breaker import Breaker
+from transforms.deliver.http.pacing import Breaker
 
 
 def opened() -> Breaker:

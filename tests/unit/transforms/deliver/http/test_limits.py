@@ -10,8 +10,7 @@ from contracts.errors import ConfigurationError
 from contracts.spec.destination import Limits
 from tests.support.scripted import destination
 from transforms.deliver.http.dialects import batch_limits, dialect_of
-from transforms.deliver.http.events import Outgoing
-from transforms.deliver.http.limits import BatchLimits
+from transforms.deliver.http.wire import BatchLimits, Outgoing
 
 
 @given(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.deliver.http.pace import Pace
+from transforms.deliver.http.pacing import Pace
 
 
 def most_in_one_second(arrivals: list[float]) -> int:

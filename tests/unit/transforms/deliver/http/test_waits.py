@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from transforms.deliver.http.answers import Answer
-from transforms.deliver.http.waits import asked_wait_s, backoff_s
+from transforms.deliver.http.client import Answer, asked_wait_s
+from transforms.deliver.http.pacing import backoff_s
 
 NOON_S = 1_763_899_200.0  # Sun, 23 Nov 2025 12:00:00 GMT
 
