@@ -205,7 +205,7 @@ def _tell(lake: Lake, replay: Replay, step: Step, promotion: Promotion, clock: R
                 "snapshot_id": promotion.snapshot_id,
             }
         },
-        "timings": clock.seconds(),
+        "timings": clock.told(),
         "verdict": {"exit_code": 0, "reasons": []},
     }
     write_manifest(lake, run_id, manifest)

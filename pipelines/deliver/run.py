@@ -195,7 +195,7 @@ def _finish(options: DeliverOptions, delivery: Delivery, clock: RunClock, rows: 
         reasons.append(
             f"{destination} refused {counts[REFUSED]:,} events: headrace deadletter list --code refused --source {destination}"
         )
-    seconds = clock.seconds()
+    seconds = clock.told()
     manifest = {
         "run_id": run_id,
         "pipeline": PIPELINE,

@@ -63,7 +63,7 @@ class RunClock:
         self.timings[step] = now - self._last
         self._last = now
 
-    def seconds(self) -> dict[str, float]:
+    def told(self) -> dict[str, float]:
         """Seconds per step and in all, as a manifest says them."""
         total = (datetime.now(UTC) - self.started).total_seconds()
         return {f"{name}_s": round(seconds, 3) for name, seconds in (self.timings | {"total": total}).items()}
@@ -96,9 +96,12 @@ def finish(
     more: dict[str, Any],
 ) -> IngestReport:
     """Judge a bounded run by its ledger, and write its manifest."""
-    reasons = [*_ledger_reasons(entry, options), *reasons]
-    if not reasons and not options.allow_damaged and (count := entry.codes.get(Code.DAMAGED_INPUT)):
-        reasons.append(f"{count} records are damaged: headrace deadletter list --code damaged_input tells where")
+    told = [*_ledger_reasons(entry, options), *reasons]
+    if not told and not options.allow_damaged and (count := entry.codes.get(Code.DAMAGED_INPUT)):
+        told.append(f"{count} records are damaged: headrace deadletter list --code damaged_input tells where")
+    table = graph.lake.catalog().load_table(graph.table)
+    rows, digest = table_totals(table)
+    snapshot = table.current_snapshot()
     source, contract = graph.spec.name, graph.contract
     manifest = {
         "run_id": graph.run_id,
@@ -112,25 +115,19 @@ def finish(
         "inputs": inputs,
         **more,
         "ledger": {source: asdict(entry)},
-        "datasets": {contract.name: _published(graph)},
-        "timings": clock.seconds(),
-        "verdict": {"exit_code": 1 if reasons else 0, "reasons": reasons},
+        "datasets": {
+            contract.name: {
+                "table": graph.table,
+                "rows": rows,
+                "content_hash": f"{digest:032x}",
+                "snapshot_id": snapshot.snapshot_id if snapshot else None,
+            }
+        },
+        "timings": clock.told(),
+        "verdict": {"exit_code": 1 if told else 0, "reasons": told},
     }
     write_manifest(graph.lake, graph.run_id, manifest)
-    return IngestReport(graph.run_id, source, contract.name, summary, entry, manifest, reasons)
-
-
-def _published(graph: IngestGraph) -> dict[str, Any]:
-    """What is in the table now."""
-    table = graph.lake.catalog().load_table(graph.table)
-    rows, digest = table_totals(table)
-    snapshot = table.current_snapshot()
-    return {
-        "table": graph.table,
-        "rows": rows,
-        "content_hash": f"{digest:032x}",
-        "snapshot_id": snapshot.snapshot_id if snapshot else None,
-    }
+    return IngestReport(graph.run_id, source, contract.name, summary, entry, manifest, told)
 
 
 def _ledger_reasons(entry: LedgerEntry, options: IngestOptions) -> list[str]:

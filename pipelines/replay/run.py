@@ -345,6 +345,6 @@ def _manifest(
         "datasets": {
             contract.name: {"table": replay.table, "branch": replay.branch, "rows": report.rows, "content_hash": f"{digest:032x}"}
         },
-        "timings": clock.seconds(),
+        "timings": clock.told(),
         "verdict": {"exit_code": report.exit_code, "reasons": list(report.reasons), "paused": report.paused},
     }
