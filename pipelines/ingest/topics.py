@@ -85,7 +85,7 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
     partitions = plan_partitions(options, cluster, topics, lambda log: frontier(lake, spec, log))
     salts = salts_of(job, max(p.partition for p in partitions) + 1)
     kafka = kafka_source(
-        options, connection, topic, partitions, salts, f"headrace-{spec.name}",
+        options, connection, topic, partitions, salts, f"headrace-{spec.name}", topic_pattern=options.topic_pattern,
         bound_us=_us(options.watermark_bound), idle_us=_us(options.idle_timeout),
     )  # fmt: skip
     build = partial(graph.build, Topics(kafka, spec, lake))

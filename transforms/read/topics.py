@@ -50,9 +50,6 @@ class TopicOptions(Protocol):
     def until(self) -> str | int | None: ...  # noqa: D102
 
     @property
-    def topic_pattern(self) -> str | None: ...  # noqa: D102
-
-    @property
     def group(self) -> str | None: ...  # noqa: D102
 
     @property
@@ -124,17 +121,20 @@ def kafka_source(
     partitions: Sequence[PartitionProgress],
     salts: tuple[int, ...],
     group: str,
+    *,
+    topic_pattern: str | None = None,
     **given: Any,
 ) -> KafkaSource:
     """Partitions shared out to readers.
 
     Args:
-        options: topic pattern, group and what to do about a gap.
+        options: group and what to do about a gap.
         connection: of the cluster.
         topic: the one that is read, "" with a pattern.
         partitions: where each begins.
         salts: one for each reader.
         group: unless the options name another.
+        topic_pattern: of the topics that are read, instead of one.
         given: further fields of KafkaSource; None for its default.
     """
     readers = len(salts)
@@ -144,7 +144,7 @@ def kafka_source(
         connection=connection,
         group=options.group or group,
         topic=topic,
-        topic_pattern=options.topic_pattern,
+        topic_pattern=topic_pattern,
         readers=tuple(map(ReaderProgress, parts)),
         salts=salts,
         **{name: value for name, value in given.items() if value is not None},
