@@ -89,8 +89,6 @@ class DeliverOptions:
     )  # fmt: skip
     beam_options: tuple[str, ...] = field(default=())
 
-    topic_pattern = None
-
     @property
     def reads_topic(self) -> bool:
         """Whether rows come from a topic."""
