@@ -57,28 +57,18 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
     clock = RunClock()
     cut = Cut(num_shards=options.num_shards)
     graph = IngestGraph(
-        lake=lake,
-        contract=contract,
-        spec=spec,
-        run_id=new_run_id(spec.name, clock),
-        cut=cut,
+        lake=lake, contract=contract, spec=spec, run_id=new_run_id(spec.name, clock), cut=cut,
         suppressions=project.suppressions(contract),
-    )
+    )  # fmt: skip
     begin(graph, clock)
     landings = list(_land(lake, spec, inputs, report))
     clock.done("land")
     files = list({landing.file.raw_file: landing.file for landing in landings if landing.file}.values())
     todo = unfinished(lake, files)
-    total_bytes = sum(size for file in todo for *_, size in file.chunks)
-    window_s = options.window or (86_400 if total_bytes <= _SMALL_RUN_BYTES else 3_600)
-    graph = replace(graph, cut=replace(cut, window_s=window_s))
     chunks = [chunk for file in todo for chunk in file.as_chunks(lake)]
-    if options.runner == "flink":
-        _run_on_flink(graph, chunks, options, project)
-    elif options.runner == "dataflow":
-        _run_on_dataflow(graph, chunks, options)
-    else:
-        _run_slices(graph, chunks, options, report)
+    small = sum(chunk.size_bytes for chunk in chunks) <= _SMALL_RUN_BYTES
+    graph = replace(graph, cut=replace(cut, window_s=options.window or (86_400 if small else 3_600)))
+    _run(graph, chunks, options, project, report)
     clock.done("ingest")
     report(Progress("account", 0, 1))
     entry = compute_ledger(lake, {spec.name: graph.table}, files)[spec.name]
@@ -102,6 +92,15 @@ def _land(lake: Lake, spec: SourceSpec, inputs: Sequence[InputFile], report: Rep
     for number, file in enumerate(inputs, 1):
         yield land_file(lake, spec, file)
         report(Progress("land", number, len(inputs), file.uri.rsplit("/", 1)[-1]))
+
+
+def _run(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions, project: Project, report: Report) -> None:
+    if options.runner == "flink":
+        _run_on_flink(graph, chunks, options, project)
+    elif options.runner == "dataflow":
+        _run_on_dataflow(graph, chunks, options)
+    else:
+        _run_slices(graph, chunks, options, report)
 
 
 def _run_on_flink(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions, project: Project) -> None:

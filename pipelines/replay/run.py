@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import numpy as np
 from pyiceberg.table import Table
 
 from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract
 from contracts.spec.project import Project
 from contracts.version import VERSION
-from lake.ledger.ledger import LedgerEntry, ledger_of, outcomes_of
+from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
-from lake.raw.positions import Landed, Positions, parcels
 from lake.runs.manifest import write_manifest, write_started
 from lake.runs.replays import Replay, Step, add_event, replay_of, replays
 from lake.tables.iceberg import committed, published_files
@@ -29,9 +27,10 @@ from pipelines.ingest.files import plan_slices
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.run import Progress, Report, RunClock, new_run_id
 from pipelines.ingest.sources import LandedRaw
+from pipelines.replay.ledger import selection_ledger, unfinished_pieces
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.plan import ReplayPlan, dataset_of, make_plan
-from pipelines.replay.select import Selection, positions_in, select_raw
+from pipelines.replay.select import Selection, select_raw
 from runners.direct import run_bounded
 from runners.flink.rest import FlinkRest
 from runners.flink.submit import submit, wait
@@ -175,25 +174,14 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
     everything = replay.spec["options"].get("raw") == "all"
     selections = [select_raw(lake, spec, replay.ranges, everything=everything) for spec in specs]
     clock.done("plan")
-    paused = False
-    topic = _topic(options, contract)
-    for spec, selection in zip(specs, selections, strict=True):
-        graph = IngestGraph(
-            lake=onto,
-            contract=contract,
-            spec=spec,
-            run_id=run_id,
-            cut=cut,
-            immediate=topic,
-            suppressions=project.suppressions(contract),
-        )
-        graph.prepare()
-        left = list(_unfinished(onto, selection))
-        if options.runner == "flink":
-            _on_flink(graph, left, options, project)
-        elif not _in_slices(graph, left, options, name, report):
-            paused = True
-            break
+    topic, suppressions = _topic(options, contract), project.suppressions(contract)
+    graphs = [
+        IngestGraph(lake=onto, contract=contract, spec=spec, run_id=run_id, cut=cut, immediate=topic, suppressions=suppressions)
+        for spec in specs
+    ]
+    paused = not all(
+        _rebuild(graph, selection, options, project, name, report) for graph, selection in zip(graphs, selections, strict=True)
+    )
     clock.done("ingest")
     report(Progress("account", 0, 1))
     if paused:
@@ -206,6 +194,16 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
     report_ = ReplayReport(name, run_id, replay.dataset, replay.branch, replay.ranges, ledger, rows, paused, tuple(reasons))
     write_manifest(lake, run_id, _manifest(report_, replay, contract, clock, digest, options))
     return report_
+
+
+def _rebuild(graph: IngestGraph, selection: Selection, options: ReplayOptions, project: Project, name: str, report: Report) -> bool:
+    """Run the graph over the raw of one source; whether it came to the end."""
+    graph.prepare()
+    left = list(unfinished_pieces(graph.lake, selection))
+    if options.runner != "flink":
+        return _in_slices(graph, left, options, name, report)
+    _on_flink(graph, left, options, project)
+    return True
 
 
 def _finished(lake: Lake, name: str, run_id: str, ledger: Mapping[str, LedgerEntry], rows: int, digest: int) -> None:
@@ -256,16 +254,6 @@ def _topic(options: ReplayOptions, contract: Contract) -> RowsTopic | None:
     return RowsTopic(connection, address.topic)
 
 
-def _unfinished(onto: Lake, selection: Selection) -> Iterator[RawPiece]:
-    """Pieces with positions that have no outcome on the branch."""
-    units = [Landed(selection.source, piece.raw_file, (positions_in(piece).runs,), 0) for piece in selection.pieces]
-    for unit, piece in zip(units, selection.pieces, strict=True):
-        outcomes = (outcomes_of(onto, selection.source, parcel) for parcel in parcels([unit]))
-        runs = [found[unit.raw_file].all_runs() for found in outcomes if unit.raw_file in found]
-        if not runs or Positions.of(unit.pieces[0]).first_outside(np.concatenate(runs)) is not None:
-            yield piece
-
-
 def _in_slices(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOptions, name: str, report: Report) -> bool:
     """Run the graph slice by slice; whether it came to the end."""
     total, done, workers = sum(p.size_bytes for p in pieces), 0, options.workers or 1
@@ -300,22 +288,6 @@ def _on_flink(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOpt
     source = LandedRaw(pieces, graph.lake)
     name = f"{graph.run_id}-{graph.spec.name}"  # jobs are found by name: one each
     wait(submit(partial(graph.build, source), job, name, options.beam_options), FlinkRest(job.rest))
-
-
-def selection_ledger(onto: Lake, selection: Selection, table: str) -> LedgerEntry:
-    """The replay's own ledger of the raw that it read."""
-    return sum(ledger_of(onto, selection.source, table, landed_pieces(selection)).values(), LedgerEntry())
-
-
-def landed_pieces(selection: Selection) -> list[Landed]:
-    """Pieces by raw file or log."""
-    runs: dict[str, list[Any]] = {}
-    for piece in selection.pieces:
-        runs.setdefault(piece.raw_file, []).append(positions_in(piece).runs)
-    return [
-        Landed(selection.source, raw_file, tuple(parts), int(parts[-1][-2] + parts[-1][-1]) if len(parts[-1]) else 0)
-        for raw_file, parts in runs.items()
-    ]
 
 
 def _reasons(ledger: Mapping[str, LedgerEntry]) -> list[str]:
