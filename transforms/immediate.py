@@ -131,15 +131,15 @@ class _PublishFn(beam.DoFn):
         yield len(ids)
 
     def _produce(self, row: _Outgoing) -> None:
-        told = partial(self._delivered, row)
+        on_delivery = partial(self._delivered, row)
         while True:
             try:
-                self._producer.produce(self._topic.topic, row.value, row.key, headers=row.headers, on_delivery=told)
+                self._producer.produce(self._topic.topic, row.value, row.key, headers=row.headers, on_delivery=on_delivery)
                 return
             except BufferError:  # the queue is full: wait until the broker has taken some
                 self._producer.poll(0.1)
             except KafkaException as error:
-                told(error.args[0])
+                on_delivery(error.args[0])
                 return
 
     def _delivered(self, row: _Outgoing, error: KafkaError | None, _message: Message | None = None) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.ingest.measure import RunFailedError
 from devstack.cdp.component import WRITE_KEY
-from transforms.deliver.http.dialects.segment import Segment
+from transforms.deliver.http.dialects import Segment
 
 _LEVEL = 2  # of gzip, as ours
 _CONNECTIONS = 2

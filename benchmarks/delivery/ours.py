@@ -9,6 +9,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.delivery.sample import DESTINATION, RANGE, TABLE
 from contracts.compiler.schemas import row_schema
@@ -20,14 +21,15 @@ from contracts.spec.suppressions import NOTHING
 from lake.location import Lake
 from lake.tables.iceberg import published_files
 from pipelines.deliver.options import DeliverOptions
-from pipelines.ingest.topics import connected, kafka_source, plan_partitions
 from transforms.collector import collector_paused
-from transforms.deliver.desk import Delivery, Desk
+from transforms.deliver.dispatcher import Delivery, Dispatcher
 from transforms.deliver.source import Lanes
-from transforms.deliver.table import SPAN_BITS, TableLanes, spans
+from transforms.deliver.table import TableLanes, shared_out
 from transforms.deliver.topic import TopicLanes
 from transforms.kafka.connection import KafkaCluster
-from transforms.readers.progress import PartitionProgress, ReaderProgress
+from transforms.read.topics import connected, kafka_source, plan_partitions
+from transforms.readers.progress import ReaderProgress
+from transforms.readers.restriction import ReaderName
 
 _RUN = "bench"
 _COLLECT_S, _PATIENCE_S = 0.05, 30.0
@@ -42,11 +44,10 @@ def table_lanes(lake: Lake, destination: Destination, contract: Contract) -> Lan
     assert start_us is not None
     assert end_us is not None
     lanes = destination.limits.in_flight
-    end = len(spans(published_files(table, snapshot))) << SPAN_BITS
-    reader = ReaderProgress(tuple(PartitionProgress(TABLE, _RUN, lane, next=0, end=end) for lane in range(lanes)))
+    readers = shared_out(TABLE, _RUN, published_files(table, snapshot), lanes, 1)
     return TableLanes(
         lake=lake, table=TABLE, schema=row_schema(contract), snapshot_id=snapshot.snapshot_id, start_us=start_us, end_us=end_us,
-        destination=destination.name, run_id=_RUN, lanes=lanes, which="unsettled", readers=(reader,), salts=(0,),
+        destination=destination.name, run_id=_RUN, lanes=lanes, which="unsettled", readers=readers, salts=(0,),
     )  # fmt: skip
 
 
@@ -57,20 +58,20 @@ def topic_lanes(uri: str) -> Lanes:
     assert topic is not None
     cluster = KafkaCluster(connection)
     partitions = plan_partitions(options, cluster, cluster.matching(topic, None), lambda _: None)
-    return TopicLanes(kafka_source(options, connection, topic, partitions, None, "bench"))
+    return TopicLanes(kafka_source(options, connection, topic, partitions, (0,), "bench"))
 
 
-def deliver(desk: Desk, progress: ReaderProgress) -> None:
+def deliver(dispatcher: Dispatcher, progress: ReaderProgress[Any]) -> None:
     """Send everything, as ``DeliverRows`` does on one worker."""
     with collector_paused():
-        desk.begin(progress)
+        dispatcher.begin(progress)
         while not progress.finished:
-            came = desk.look()
-            desk.dispatch(time.monotonic() + _PATIENCE_S)
-            desk.collect(0 if came else _COLLECT_S)
-            progress = desk.progress()
-            desk.tell()
-        desk.close_slice(progress)
+            came = dispatcher.read()
+            dispatcher.dispatch(time.monotonic() + _PATIENCE_S)
+            dispatcher.collect(0 if came else _COLLECT_S)
+            progress = dispatcher.progress()
+            dispatcher.report()
+        dispatcher.close_slice(progress)
 
 
 def main() -> None:
@@ -84,11 +85,11 @@ def main() -> None:
     lake = Lake.at(project.lake_location(None), project.catalog)
     lanes = topic_lanes(options.topic) if options.topic else table_lanes(lake, destination, contract)
     delivery = Delivery(lake=lake, destination=destination, contract=contract, suppressions=NOTHING, run_id=_RUN, lanes=lanes)
-    desk = Desk(delivery, 0, 1)
+    dispatcher = Dispatcher(delivery, ReaderName(0, 1))
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
-    deliver(desk, lanes.readers[0])
+    deliver(dispatcher, lanes.readers[0])
     figures = {"wall_s": time.perf_counter() - began_s, "cpu_s": time.process_time() - began_cpu_s}
-    desk.close()
+    dispatcher.close()
     print(json.dumps(figures))
 
 

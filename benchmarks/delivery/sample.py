@@ -21,7 +21,7 @@ from devstack.cdp.component import WRITE_KEY
 from lake.location import Lake
 from lake.tables.data_files import read_rows
 from lake.tables.iceberg import published_files
-from transforms.deliver.http.dialects.segment import Segment
+from transforms.deliver.http.dialects import Segment
 
 DESTINATION, TABLE = "segment", "validated.customer_event"
 RANGE = ("2026-10-01T00:00:00Z", "2027-01-01T00:00:00Z")

@@ -35,13 +35,15 @@ from lake.raw.log_ids import LogId
 from lake.raw.segment_files import encode_segment
 from transforms.batch import RowBatch, RowBatchCoder
 from transforms.cut import Cut, cut_batches
-from transforms.decode.decode import RecordDecoder
+from transforms.decode.kernel import RecordDecoder
 from transforms.immediate import RecentIds, RowsTopic, _PublishFn
 from transforms.kafka.connection import KafkaConnection
-from transforms.read.kafka import KafkaSource, _ReadFn
+from transforms.read.kafka import _ReadFn
 from transforms.read.messages import MessageBatch
+from transforms.read.partitions import PartitionProgress
 from transforms.read.poll import PartitionsReader
-from transforms.readers.progress import PartitionProgress, ReaderProgress
+from transforms.read.topics import KafkaSource
+from transforms.readers.progress import ReaderProgress
 
 PROJECT = Path(__file__).parents[2] / "examples/webshop"
 _LOG = LogId("web-events", "hot-path", 0)

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import BinaryIO, Literal
 
 import msgspec
+import numpy as np
 import xxhash
 
 from contracts.errors import ConfigurationError
@@ -18,6 +19,7 @@ from contracts.spec.source import SourceSpec
 from contracts.units import us_to_datetime
 from lake.formats import Bookmark, format_for
 from lake.location import Lake
+from lake.raw.batch import RawBlock
 from lake.raw.inputs import Copied, InputError, InputFile, copy_input
 from lake.storage import storage_of
 
@@ -43,6 +45,19 @@ class RawChunk:
     records: int
     offset: int
     size_bytes: int
+
+    def blocks(self, spec: SourceSpec) -> Iterator[RawBlock]:
+        """See RawBatch."""
+        end = self.ordinal + self.records
+        with open_raw(self) as file:
+            for block in format_for(spec).blocks(file, Bookmark(self.ordinal, self.offset)):
+                first = block.start.ordinal
+                if first >= end:
+                    return
+                parsed = block.parse().first(end - first)
+                count = len(parsed.records)
+                positions = np.arange(first, first + count)
+                yield RawBlock(parsed, positions, [self.raw_file] * count, [self.received_at_us] * count)
 
 
 @dataclass(frozen=True)

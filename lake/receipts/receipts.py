@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from contracts.compiler.schemas import TIMESTAMP
 from lake.location import Lake
-from lake.raw.log_ids import LogId
+from lake.receipts.lanes import LaneId
 from lake.storage import read_parquet, read_parquet_schema
 
 DELIVERED, REFUSED, WITHHELD, FILTERED, BEFORE = "delivered", "refused", "withheld", "filtered", "before"
@@ -100,8 +100,8 @@ Counts = Counter[str]  # delivered, refused, withheld:<reason>, filtered, before
 class LaneReceipts:
     """Receipts of one lane, as one worker writes them. Not for several threads."""
 
-    def __init__(self, lake: Lake, destination: str, log: LogId) -> None:
-        self._lake, self._folder = lake, lane_folder(lake, destination, log)
+    def __init__(self, lake: Lake, destination: str, lane: LaneId) -> None:
+        self._lake, self._folder = lake, lane_folder(lake, destination, lane)
         self._written = sum(
             file.size_bytes <= MERGED_BYTES // 2 for file in lake.storage.files(self._folder)
         )  # since the last merge
@@ -178,24 +178,24 @@ def deliveries_folder(lake: Lake, destination: str) -> str:
     return lake.at_key(f"deliveries/{destination}")
 
 
-def lane_folder(lake: Lake, destination: str, log: LogId) -> str:
+def lane_folder(lake: Lake, destination: str, lane: LaneId) -> str:
     """Where the receipts of a lane lie."""
-    return f"{deliveries_folder(lake, destination)}/receipts/{log.topic}/{log.topic_id}/{log.partition}"
+    return f"{deliveries_folder(lake, destination)}/receipts/{lane.rows_from}/{lane.version}/{lane.number}"
 
 
-def lane_name(log: LogId) -> str:
+def lane_name(lane: LaneId) -> str:
     """A lane in the position of a dead letter."""
-    return f"{LANE_PREFIX}{log.topic}:{log.topic_id}:{log.partition}"
+    return f"{LANE_PREFIX}{lane.rows_from}:{lane.version}:{lane.number}"
 
 
-def lanes_of(lake: Lake, destination: str) -> list[LogId]:
+def lanes_of(lake: Lake, destination: str) -> list[LaneId]:
     """The lanes of a destination that have receipts."""
     storage, root = lake.storage, f"{deliveries_folder(lake, destination)}/receipts"
     return [
-        LogId(topic, topic_id, int(lane))
-        for topic in storage.folders(root)
-        for topic_id in storage.folders(f"{root}/{topic}")
-        for lane in sorted(storage.folders(f"{root}/{topic}/{topic_id}"), key=int)
+        LaneId(rows_from, version, int(number))
+        for rows_from in storage.folders(root)
+        for version in storage.folders(f"{root}/{rows_from}")
+        for number in sorted(storage.folders(f"{root}/{rows_from}/{version}"), key=int)
     ]
 
 
@@ -230,7 +230,7 @@ def read_receipts(file: ReceiptFile, columns: Sequence[str] | None = None) -> tu
 
 def all_receipts(
     lake: Lake, destination: str, columns: Sequence[str] | None = None, within_us: tuple[int, int] | None = None
-) -> Iterator[tuple[LogId, pa.Table, Counts]]:
+) -> Iterator[tuple[LaneId, pa.Table, Counts]]:
     """Receipts of a destination, file by file; each place of a lane once, though others merge files meanwhile.
 
     Args:
@@ -239,20 +239,20 @@ def all_receipts(
         columns: those that are needed; None for all.
         within_us: files without a row whose window time is in [from, to) are passed over; of others all rows come.
     """
-    for log in lanes_of(lake, destination):
-        yield from ((log, rows, counts) for rows, counts in lane_receipts(lake, destination, log, columns, within_us=within_us))
+    for lane in lanes_of(lake, destination):
+        yield from ((lane, rows, counts) for rows, counts in lane_receipts(lake, destination, lane, columns, within_us=within_us))
 
 
 def lane_receipts(
     lake: Lake,
     destination: str,
-    log: LogId,
+    lane: LaneId,
     columns: Sequence[str] | None = None,
     start: int = -1,
     within_us: tuple[int, int] | None = None,
 ) -> Iterator[tuple[pa.Table, Counts]]:
     """Receipts of one lane from a place on, file by file; see ``all_receipts``."""
-    folder, reached = lane_folder(lake, destination, log), start
+    folder, reached = lane_folder(lake, destination, lane), start
     while True:
         files = [file for file in list_receipts(lake, folder) if file.end > reached]
         try:

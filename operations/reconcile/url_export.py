@@ -15,9 +15,9 @@ from contracts.spec.destination import Destination
 from contracts.units import HOUR_US, us_text
 from operations.reconcile.export import Exported, Fields
 from operations.reconcile.rows import Ints
-from transforms.deliver.http.answers import Answer, Fate, failure_of, fate_of
+from transforms.deliver.http.client import Answer, Fate, asked_wait_s, failure_of, fate_of
 from transforms.deliver.http.dialects import dialect_of
-from transforms.deliver.http.waits import asked_wait_s, backoff_s
+from transforms.deliver.http.pacing import backoff_s
 
 _PAGE_ROWS = 5_000
 _MOST_SPANS = 50  # requests for as many stretches of time; more are read in one with what lies between

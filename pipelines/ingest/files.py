@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol, TypeVar
-
-import apache_beam as beam
 
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
@@ -26,6 +25,7 @@ from lake.runs.progress import Progress, Report
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport, begin, finish
+from pipelines.ingest.sources import Files
 from runners.dataflow import run_on_dataflow
 from runners.direct import run_bounded
 from runners.flink.rest import FlinkRest
@@ -62,28 +62,18 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
     clock = RunClock()
     cut = Cut(num_shards=options.num_shards)
     graph = IngestGraph(
-        lake=lake,
-        contract=contract,
-        spec=spec,
-        run_id=new_run_id(spec.name, clock),
-        cut=cut,
+        lake=lake, contract=contract, spec=spec, run_id=new_run_id(spec.name, clock), cut=cut,
         suppressions=project.suppressions(contract),
-    )
+    )  # fmt: skip
     begin(graph, clock)
     landings = list(_land(lake, spec, inputs, report))
     clock.done("land")
     files = list({landing.file.raw_file: landing.file for landing in landings if landing.file}.values())
     todo = unfinished(lake, files)
-    total_bytes = sum(size for file in todo for *_, size in file.chunks)
-    window_s = options.window or (86_400 if total_bytes <= _SMALL_RUN_BYTES else 3_600)
-    graph = replace(graph, cut=replace(cut, window_s=window_s))
     chunks = [chunk for file in todo for chunk in file.as_chunks(lake)]
-    if options.runner == "flink":
-        _run_on_flink(graph, chunks, options, project)
-    elif options.runner == "dataflow":
-        _run_on_dataflow(graph, chunks, options)
-    else:
-        _run_slices(graph, chunks, options, report)
+    small = sum(chunk.size_bytes for chunk in chunks) <= _SMALL_RUN_BYTES
+    graph = replace(graph, cut=replace(cut, window_s=options.window or (86_400 if small else 3_600)))
+    _run(graph, chunks, options, project, report)
     clock.done("ingest")
     report(Progress("account", 0, 1))
     entry = compute_ledger(lake, {spec.name: graph.table}, files)[spec.name]
@@ -106,16 +96,21 @@ def _land(lake: Lake, spec: SourceSpec, inputs: Sequence[InputFile], report: Rep
         report(Progress("land", number, len(inputs), file.uri.rsplit("/", 1)[-1]))
 
 
+def _run(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions, project: Project, report: Report) -> None:
+    if options.runner == "flink":
+        _run_on_flink(graph, chunks, options, project)
+    elif options.runner == "dataflow":
+        _run_on_dataflow(graph, chunks, options)
+    else:
+        _run_slices(graph, chunks, options, report)
+
+
 def _run_on_flink(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions, project: Project) -> None:
     """One job over everything: a cluster shuffles on disk."""
     if not chunks:
         return
     job = replace(flink_job(options, project), streaming=False)
-
-    def build(pipeline: beam.Pipeline) -> None:
-        graph.build(pipeline | "Chunks" >> beam.Create(chunks, reshuffle=True))
-
-    wait(submit(build, job, graph.run_id, options.beam_options), FlinkRest(job.rest))
+    wait(submit(partial(graph.build, Files(chunks)), job, graph.run_id, options.beam_options), FlinkRest(job.rest))
 
 
 def check_reachable(lake: Lake) -> None:
@@ -130,11 +125,7 @@ def check_reachable(lake: Lake) -> None:
 
 def _run_on_dataflow(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions) -> None:
     """One job over everything, even over nothing: a launcher takes a missing job for a failure."""
-
-    def build(pipeline: beam.Pipeline) -> None:
-        graph.build(pipeline | "Chunks" >> beam.Create(chunks, reshuffle=True))
-
-    if not run_on_dataflow(build, "headrace-" + graph.run_id.lower(), list(options.beam_options)):
+    if not run_on_dataflow(partial(graph.build, Files(chunks)), "headrace-" + graph.run_id.lower(), list(options.beam_options)):
         raise HandedOver(graph.run_id)
 
 
@@ -144,11 +135,8 @@ def _run_slices(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestO
     slices = list(plan_slices(chunks, options.slice_bytes or _SLICE_BYTES))
     for number, part in enumerate(slices, 1):
         report(Progress("ingest", done, total, f"slice {number} of {len(slices)}"))
-
-        def build(pipeline: beam.Pipeline, chunks: list[RawChunk] = part) -> None:
-            graph.build(pipeline | "Chunks" >> beam.Create(chunks, reshuffle=workers > 1))
-
-        run_bounded(build, workers=workers, extra=options.beam_options)
+        source = Files(part, reshuffle=workers > 1)
+        run_bounded(partial(graph.build, source), workers=workers, extra=options.beam_options)
         done += sum(chunk.size_bytes for chunk in part)
     report(Progress("ingest", done, total))
 

@@ -2,12 +2,13 @@
 
 .. code-block:: text
 
-    files ─┐
-    Kafka ─┴─► Decode ─┬─ rows ─────► window ─► Converge validated.<dataset> ─┐ (losers: to ops.dead_letter, before the rows)
-                       ├─ late ─────► panes ──► Converge late.<dataset> ──────┤ outcomes of positions
-                       ├─ rejected ─► panes ──► Converge ops.dead_letter ─────┼─► CommitLedger
-                       ├─ filtered ───────────────────────────────────────────┘
-                       └─ in order ─► PublishRows headrace.validated.<dataset>     (where asked for: first seen, within the bundle)
+    files ───────┐
+    Kafka ───────┤
+    landed raw ──┴─► Decode ─┬─ rows ─────► window ─► Converge validated.<dataset> ─┐ (losers: to ops.dead_letter, before the rows)
+                             ├─ late ─────► panes ──► Converge late.<dataset> ──────┤ outcomes of positions
+                             ├─ rejected ─► panes ──► Converge ops.dead_letter ─────┼─► CommitLedger
+                             ├─ filtered ───────────────────────────────────────────┘
+                             └─ in order ─► PublishRows headrace.validated.<dataset>  (where asked for: at once)
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ from lake.tables.iceberg import (
     Layout,
     ensure_table,
 )
+from pipelines.ingest.sources import RawSource
 from transforms.account import CommitLedger
 from transforms.converge.transform import ConvergeIntoTable, timed_panes
 from transforms.converge.upkeep import UpkeepPlan
 from transforms.cut import Cut
-from transforms.decode.decode import DecodeRecords, RawRecords
+from transforms.decode.decode import DecodeRecords
 from transforms.immediate import PublishRows, RowsTopic
 from transforms.letters import ConflictLetters
 
@@ -100,8 +102,9 @@ class IngestGraph:
         ensure_table(self.lake, DEAD_LETTERS, DEAD_LETTER_SCHEMA, layout)
         ensure_table(self.lake, LEDGER, LEDGER_SCHEMA, None)
 
-    def build(self, raw: beam.PCollection[RawRecords]) -> None:
-        """Add the graph behind raw records, however they are read."""
+    def build(self, source: RawSource, pipeline: beam.Pipeline) -> None:
+        """Add the graph to a pipeline."""
+        raw = source.read(pipeline)
         immediate = self.immediate is not None
         decoded = raw | "DecodeRecords" >> DecodeRecords(
             self.contract, self.spec, self.cut, self.run_id, immediate, self.suppressions

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
-
-import apache_beam as beam
-import numpy as np
 
 from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract
 from contracts.spec.project import Project
-from lake.ledger.ledger import LedgerEntry, ledger_of
-from lake.ledger.sidecars import outcomes_of
+from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
-from lake.raw.positions import Landed, Positions, extent_batches
 from lake.runs.clock import RunClock, new_run_id
 from lake.runs.manifest import BranchTable, ReplayDetails, RunManifest, Verdict, write_manifest, write_started
 from lake.runs.progress import Progress, Report
@@ -27,10 +23,12 @@ from lake.tables.swap import CommitLabels, Swap, swap_ranges
 from lake.upkeep import key_of
 from pipelines.ingest.files import plan_slices
 from pipelines.ingest.graph import IngestGraph
+from pipelines.ingest.sources import LandedRaw
+from pipelines.replay.ledger import selection_ledger, unfinished_pieces
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.plan import dataset_of, make_plan
 from pipelines.replay.recording import SPEED, begin, finish, resume
-from pipelines.replay.select import Selection, positions_in, select_raw
+from pipelines.replay.select import Selection, select_raw
 from runners.direct import run_bounded
 from runners.flink.rest import FlinkRest
 from runners.flink.submit import submit, wait
@@ -38,7 +36,7 @@ from runners.jobs.submit import flink_job
 from transforms.cut import Cut
 from transforms.immediate import RowsTopic
 from transforms.kafka.connection import KafkaAddress, KafkaCluster, KafkaConnection
-from transforms.read.raw import RawPiece, ReadRaw
+from transforms.read.raw import RawPiece
 
 _SLICE_BYTES = 512 << 20
 _LOOK_EVERY_S = 1.0
@@ -140,9 +138,9 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
 
 
 def _rebuild(graph: IngestGraph, selection: Selection, options: ReplayOptions, project: Project, report: Report) -> bool:
-    """Rebuild what one source has to say; whether it came to the end."""
+    """Run the graph over the raw of one source; whether it came to the end."""
     graph.prepare()
-    left = list(_unfinished(graph.lake, selection))
+    left = list(unfinished_pieces(graph.lake, selection))
     if options.runner == "flink":
         _on_flink(graph, left, options, project)
         return True
@@ -178,16 +176,6 @@ def _topic(options: ReplayOptions, contract: Contract) -> RowsTopic | None:
     return RowsTopic(connection, address.topic)
 
 
-def _unfinished(onto: Lake, selection: Selection) -> Iterator[RawPiece]:
-    """Pieces with positions that have no outcome on the branch."""
-    units = [Landed(selection.source, piece.raw_file, (positions_in(piece).runs,), 0) for piece in selection.pieces]
-    for unit, piece in zip(units, selection.pieces, strict=True):
-        outcomes = (outcomes_of(onto, selection.source, extents) for extents in extent_batches([unit]))
-        runs = [found[unit.raw_file].all_runs() for found in outcomes if unit.raw_file in found]
-        if not runs or Positions.of(unit.pieces[0]).first_outside(np.concatenate(runs)) is not None:
-            yield piece
-
-
 def _in_slices(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOptions, report: Report) -> bool:
     """Run the graph slice by slice; whether it came to the end."""
     total, done, workers = sum(p.size_bytes for p in pieces), 0, options.workers or 1
@@ -197,11 +185,8 @@ def _in_slices(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOp
         if not _may_go_on(graph.lake, options.name, began + done / options.max_rate if options.max_rate else 0):
             return False
         report(Progress("ingest", done, total, f"{graph.spec.name}: slice {number} of {len(slices)}"))
-
-        def build(pipeline: beam.Pipeline, part: list[RawPiece] = part) -> None:
-            graph.build(pipeline | "Pieces" >> beam.Create(part, reshuffle=workers > 1) | "ReadRaw" >> ReadRaw(graph.lake))
-
-        run_bounded(build, workers=workers, extra=options.beam_options)
+        source = LandedRaw(part, graph.lake, reshuffle=workers > 1)
+        run_bounded(partial(graph.build, source), workers=workers, extra=options.beam_options)
         done += sum(p.size_bytes for p in part)
     report(Progress("ingest", done, total))
     return True
@@ -222,28 +207,9 @@ def _on_flink(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOpt
     if not pieces:
         return
     job = replace(flink_job(options, project), streaming=False)
-
-    def build(pipeline: beam.Pipeline) -> None:
-        graph.build(pipeline | "Pieces" >> beam.Create(pieces, reshuffle=True) | "ReadRaw" >> ReadRaw(graph.lake))
-
+    source = LandedRaw(pieces, graph.lake)
     name = f"{graph.run_id}-{graph.spec.name}"  # jobs are found by name: one each
-    wait(submit(build, job, name, options.beam_options), FlinkRest(job.rest))
-
-
-def selection_ledger(onto: Lake, selection: Selection, table: str) -> LedgerEntry:
-    """The replay's own ledger of the raw that it read."""
-    return sum(ledger_of(onto, selection.source, table, landed_pieces(selection)).values(), LedgerEntry())
-
-
-def landed_pieces(selection: Selection) -> list[Landed]:
-    """Pieces by raw file or log."""
-    runs: dict[str, list[Any]] = {}
-    for piece in selection.pieces:
-        runs.setdefault(piece.raw_file, []).append(positions_in(piece).runs)
-    return [
-        Landed(selection.source, raw_file, tuple(parts), int(parts[-1][-2] + parts[-1][-1]) if len(parts[-1]) else 0)
-        for raw_file, parts in runs.items()
-    ]
+    wait(submit(partial(graph.build, source), job, name, options.beam_options), FlinkRest(job.rest))
 
 
 def _reasons(ledger: Mapping[str, LedgerEntry]) -> list[str]:

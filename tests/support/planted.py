@@ -19,7 +19,7 @@ from contracts.encode.events import EventEncoder, event_digest
 from contracts.spec.project import Project
 from contracts.units import us_text
 from lake.location import Lake
-from lake.raw.log_ids import LogId
+from lake.receipts.lanes import LaneId
 from lake.receipts.receipts import DELIVERED, REFUSED, WITHHELD, LaneReceipts, Receipt
 from lake.tables.data_files import read_rows
 from lake.tables.iceberg import RANGE_COLUMNS, published_files
@@ -333,7 +333,7 @@ class Plant:
         near = [receipt for receipt in self.receipts if receipt.window_time_us != FAR_US]
         far = [receipt for receipt in self.receipts if receipt.window_time_us == FAR_US]
         for lane, own in enumerate((near[::2], near[1::2], far)):
-            written = LaneReceipts(self.plot.lake(), self.name, LogId("headrace.validated.customer_event", "T", lane))
+            written = LaneReceipts(self.plot.lake(), self.name, LaneId("headrace.validated.customer_event", "T", lane))
             for first in range(0, len(own), 40):
                 part = [receipt._replace(offset=first + n) for n, receipt in enumerate(own[first : first + 40])]
                 written.write(first, first + len(part), part, Counter())

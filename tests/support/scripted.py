@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from contracts.spec.destination import Destination, DialectName, Limits, Secret
-from transforms.deliver.http.events import Outgoing
 from transforms.deliver.http.sink import HttpSink
+from transforms.deliver.http.wire import Outgoing
 
 WRITE_KEY = "wk-73-secret"
 EPOCH_S = 1_764_000_000.0

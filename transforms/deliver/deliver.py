@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,9 +12,9 @@ from apache_beam.utils.timestamp import Duration
 
 from lake.receipts.receipts import Counts
 from transforms.collector import collector_paused
-from transforms.deliver.desk import Delivery, Desk
-from transforms.read.kafka import ReaderRestrictions, reader_names
-from transforms.readers.pool import GARAGE
+from transforms.deliver.dispatcher import Delivery, Dispatcher
+from transforms.readers.pool import POOL
+from transforms.readers.restriction import ReaderName, ReaderRestrictions, reader_names
 
 _DOWN_S = 2  # until a reader whose destination is down is asked again by the runner
 _COLLECT_S = 0.05
@@ -53,22 +52,21 @@ class _DeliverFn(beam.DoFn, ReaderRestrictions):
 
     @beam.DoFn.unbounded_per_element()
     def process(self, element: bytes, tracker: Any = _TRACKER) -> Iterator[dict[str, int]]:
-        delivery, name = self._delivery, json.loads(element)
-        number, readers = name["reader"], name["of"]
+        delivery, name = self._delivery, ReaderName.parse(element)
         progress = tracker.current_restriction()
         waits = 0
-        key = delivery.run_id, delivery.destination.name, number
-        with GARAGE.lent(key, lambda: Desk(delivery, number, readers)) as desk, collector_paused():
-            desk.begin(progress)
+        key = delivery.run_id, delivery.destination.name, name.number
+        with POOL.borrow(key, lambda: Dispatcher(delivery, name)) as dispatcher, collector_paused():
+            dispatcher.begin(progress)
             began = time.monotonic()
             until = began + delivery.slice_s
             while not progress.finished:
                 over = time.monotonic() >= until
-                came = not over and desk.look()
+                came = not over and dispatcher.read()
                 if not over:
-                    desk.dispatch(until + delivery.destination.limits.patience_s)
-                counts = desk.collect(0 if came else _COLLECT_S)
-                after = desk.progress()
+                    dispatcher.dispatch(until + delivery.destination.limits.patience_s)
+                counts = dispatcher.collect(0 if came else _COLLECT_S)
+                after = dispatcher.progress()
                 if after != progress:
                     if not tracker.try_claim(after):
                         return
@@ -76,11 +74,11 @@ class _DeliverFn(beam.DoFn, ReaderRestrictions):
                 if counts:
                     self._count(counts)
                     yield dict(counts)
-                desk.tell()
-                if over and not desk.busy:
-                    waits = _DOWN_S if desk.down else 0
+                dispatcher.report()
+                if over and not dispatcher.busy:
+                    waits = _DOWN_S if dispatcher.down else 0
                     break
-            desk.close_slice(progress)
+            dispatcher.close_slice(progress)
         if not progress.finished:
             tracker.defer_remainder(Duration(waits))
 

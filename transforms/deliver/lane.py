@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from contracts.encode.events import FILTERED, event_digest
-from lake.raw.log_ids import LogId
+from lake.receipts.lanes import LaneId
 from lake.receipts.receipts import BEFORE, DELIVERED, REFUSED, WITHHELD, Counts, DeliveredReceipts, LaneReceipts, Receipt
-from transforms.deliver.http.events import Outgoing, Result
-from transforms.deliver.http.limits import BatchLimits
 from transforms.deliver.http.sink import HttpSink
+from transforms.deliver.http.wire import BatchLimits, Outgoing, Result
 from transforms.deliver.items import EVENT_OVERHEAD_BYTES, MALFORMED, Item
 
 _MICROS = 1_000_000
@@ -26,7 +25,7 @@ class Lane:
     taken and not given back yet.
     """
 
-    log: LogId
+    id: LaneId
     next: int
     receipts: LaneReceipts
     read_to: int = -1
@@ -161,11 +160,11 @@ def send_items(
     at = bytes_sent = 0
     for first, following, batch in _stretches(items, sink, flush):
         results = sink.send(batch, until_s) if batch else []
-        told, others = _told(items[first:following], results, int(clock() * _MICROS))
-        at += len(told) + others.total()
+        settled, others = _settled(items[first:following], results, int(clock() * _MICROS))
+        at += len(settled) + others.total()
         bytes_sent += sum([len(event.body) for event, result in zip(batch, results, strict=True) if result])
         reached = items[at].offset if at < len(items) else end
-        counts += receipts.write(start, reached, told, others)
+        counts += receipts.write(start, reached, settled, others)
         start = reached
         if at < following:
             break
@@ -191,7 +190,9 @@ def _stretches(items: Sequence[Item], sink: HttpSink, flush: bool) -> Iterator[t
         yield first, len(items), []
 
 
-def _told(items: Sequence[Item], results: Sequence[Result | None], now_us: int) -> tuple[list[Receipt] | DeliveredReceipts, Counts]:
+def _settled(
+    items: Sequence[Item], results: Sequence[Result | None], now_us: int
+) -> tuple[list[Receipt] | DeliveredReceipts, Counts]:
     """Receipts of rows up to the first that is not settled, and how many of them are only counted.
 
     Args:
@@ -203,7 +204,7 @@ def _told(items: Sequence[Item], results: Sequence[Result | None], now_us: int) 
     if result and result.delivered and results.count(result) == len(items):  # as nearly always: all of them, alike
         offsets, ids, times, _, events, _ = zip(*items, strict=True)
         return DeliveredReceipts(offsets, ids, times, result.status, list(map(event_digest, events)), now_us), Counter()
-    told: list[Receipt] = []
+    receipts: list[Receipt] = []
     others: Counts = Counter()
     of_sent = iter(results)
     for item in items:
@@ -213,8 +214,8 @@ def _told(items: Sequence[Item], results: Sequence[Result | None], now_us: int) 
         result = None if item.event is None else next(of_sent)
         if item.event is not None and result is None:
             break
-        told.append(_receipt(item, result, now_us))
-    return told, others
+        receipts.append(_receipt(item, result, now_us))
+    return receipts, others
 
 
 def _receipt(item: Item, result: Result | None, now_us: int) -> Receipt:

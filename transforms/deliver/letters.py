@@ -23,7 +23,7 @@ from contracts.spec.destination import Destination
 from contracts.spec.model import Contract
 from contracts.units import datetime_to_us
 from lake.location import Lake
-from lake.raw.log_ids import LogId
+from lake.receipts.lanes import LaneId
 from lake.receipts.receipts import (
     DELIVERED,
     REFUSED,
@@ -45,7 +45,7 @@ STAGE = "deliver"
 
 
 def settle_letters(
-    lake: Lake, destination: Destination, contract: Contract, run_id: str, lanes: Sequence[LogId] | None = None
+    lake: Lake, destination: Destination, contract: Contract, run_id: str, lanes: Sequence[LaneId] | None = None
 ) -> None:
     """Commit the dead letters of refusals that have none yet. Doing it again changes nothing.
 
@@ -57,24 +57,24 @@ def settle_letters(
         lanes: where to look; None for all there are.
     """
     found: list[dict[str, Any]] = []
-    reached: dict[LogId, int] = {}
-    for log in lanes_of(lake, destination.name) if lanes is None else lanes:
-        mark = _marked(lake, destination.name, log)
-        for file in list_receipts(lake, lane_folder(lake, destination.name, log)):
+    reached: dict[LaneId, int] = {}
+    for lane in lanes_of(lake, destination.name) if lanes is None else lanes:
+        mark = _marked(lake, destination.name, lane)
+        for file in list_receipts(lake, lane_folder(lake, destination.name, lane)):
             if not file.refused or file.end <= mark:
                 continue
             try:
                 rows, _ = read_receipts(file)
             except FileNotFoundError:  # merged meanwhile: found in the next round
-                reached.pop(log, None)
+                reached.pop(lane, None)
                 break
             rows = rows.filter(pc.and_(pc.equal(rows.column("outcome"), REFUSED), pc.greater_equal(rows.column("offset"), mark)))
-            found += [_letter(row, lane_name(log), destination.name, contract, Code.REFUSED) for row in rows.to_pylist()]
-            reached[log] = file.end
+            found += [_letter(row, lane_name(lane), destination.name, contract, Code.REFUSED) for row in rows.to_pylist()]
+            reached[lane] = file.end
     if found:
         _commit(lake, found, run_id)
-    for log, end in reached.items():
-        lake.storage.write(_mark(lake, destination.name, log), str(end).encode())
+    for lane, end in reached.items():
+        lake.storage.write(_mark(lake, destination.name, lane), str(end).encode())
 
 
 def withdraw_letters(lake: Lake, destination: Destination, contract: Contract, run_id: str) -> int:
@@ -149,12 +149,12 @@ def _settled_us(rank: bytes) -> int:
     return 2**63 - int.from_bytes(rank, "big")
 
 
-def _marked(lake: Lake, destination: str, log: LogId) -> int:
+def _marked(lake: Lake, destination: str, lane: LaneId) -> int:
     try:
-        return int(lake.storage.read(_mark(lake, destination, log)))
+        return int(lake.storage.read(_mark(lake, destination, lane)))
     except FileNotFoundError:
         return 0
 
 
-def _mark(lake: Lake, destination: str, log: LogId) -> str:
-    return f"{deliveries_folder(lake, destination)}/letters/{log.topic}/{log.topic_id}/{log.partition}"
+def _mark(lake: Lake, destination: str, lane: LaneId) -> str:
+    return f"{deliveries_folder(lake, destination)}/letters/{lane.rows_from}/{lane.version}/{lane.number}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from contracts.encode.events import EventEncoder
-from lake.raw.log_ids import LogId
+from lake.receipts.lanes import LaneId
 from transforms.deliver.items import Item
 from transforms.readers.progress import ReaderProgress
+from transforms.readers.restriction import LaneSource, ReaderName
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,13 @@ class Read:
 class LaneReader(Protocol):
     """Reads the lanes of one reader. For one thread."""
 
-    def refreshed(self, progress: ReaderProgress) -> ReaderProgress:
+    def refreshed(self, progress: ReaderProgress[Any]) -> ReaderProgress[Any]:
         """The progress with lanes that are new."""
         ...
 
-    def read(self, progress: ReaderProgress, read_to: Mapping[LogId, int], room: set[LogId], timeout_s: float) -> dict[LogId, Read]:
+    def read(
+        self, progress: ReaderProgress[Any], read_to: Mapping[LaneId, int], room: set[LaneId], timeout_s: float
+    ) -> dict[LaneId, Read]:
         """Rows that are there, or come within this time.
 
         Args:
@@ -43,7 +46,7 @@ class LaneReader(Protocol):
         """Rows that were not read yet, as far as it is known."""
         ...
 
-    def committed(self, progress: ReaderProgress) -> None:
+    def committed(self, progress: ReaderProgress[Any]) -> None:
         """These places are settled; for whoever watches from outside."""
         ...
 
@@ -52,22 +55,9 @@ class LaneReader(Protocol):
         ...
 
 
-class Lanes(Protocol):
-    """A kind of source; travels to workers.
+class Lanes(LaneSource, Protocol):
+    """A kind of source."""
 
-    readers: where each begins. salts: see ``salts_for`` of the Flink runner.
-    """
-
-    @property
-    def readers(self) -> tuple[ReaderProgress, ...]:
-        """Where each reader begins."""
-        ...
-
-    @property
-    def salts(self) -> tuple[int, ...]:
-        """One for each reader."""
-        ...
-
-    def open(self, number: int, readers: int, encoder: EventEncoder) -> LaneReader:
-        """The reader of this number."""
+    def open(self, name: ReaderName, encoder: EventEncoder) -> LaneReader:
+        """The reader of this name."""
         ...

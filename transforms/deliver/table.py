@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -20,19 +21,62 @@ import xxhash
 from contracts.compiler.schemas import TIMESTAMP
 from contracts.encode.events import EventEncoder
 from lake.location import Lake
-from lake.raw.log_ids import LogId
+from lake.receipts.lanes import LaneId
 from lake.receipts.receipts import BEFORE, DELIVERED, REFUSED, all_receipts
 from lake.tables.data_files import read_columns, with_schema
 from lake.tables.iceberg import PublishedFile, published_files
 from transforms.deliver.items import Item, items_of
 from transforms.deliver.source import Read
-from transforms.readers.progress import ReaderProgress
+from transforms.readers.progress import ProgressCoder, ReaderProgress
+from transforms.readers.restriction import ReaderName
 
 SPAN_BITS = 32
 Which = Literal["unsettled", "refused", "all"]
 _ORDER = ("_window_time", "_source", "_raw_file", "_position")
 _READ_ROWS = 2_000
 Digests = npt.NDArray[np.bytes_]
+
+
+class TableLane(msgspec.Struct, frozen=True):
+    """How far one lane is, of so many places. run_id: the run that shares the table out."""
+
+    table: str
+    run_id: str
+    lane: int
+    next: int
+    end: int
+
+    @property
+    def id(self) -> LaneId:
+        """See LaneProgress."""
+        return LaneId(self.table, self.run_id, self.lane)
+
+    @property
+    def finished(self) -> bool:
+        """See LaneProgress."""
+        return self.next >= self.end
+
+    def at(self, place: int) -> Self:
+        """See LaneProgress."""
+        return msgspec.structs.replace(self, next=place)
+
+
+TableProgress = ReaderProgress[TableLane]
+
+
+class TableProgressCoder(ProgressCoder):
+    """Of readers of a table."""
+
+    kind = TableProgress
+
+
+def shared_out(table: str, run_id: str, files: Iterable[PublishedFile], lanes: int, readers: int) -> tuple[TableProgress, ...]:
+    """So many lanes of these files, as so many readers have them in the beginning."""
+    end = len(spans(files)) << SPAN_BITS
+    return tuple(
+        ReaderProgress(tuple(TableLane(table, run_id, lane, next=0, end=end) for lane in range(number, lanes, readers)))
+        for number in range(readers)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +97,17 @@ class TableLanes:
     run_id: str
     lanes: int
     which: Which
-    readers: tuple[ReaderProgress, ...]
+    readers: tuple[TableProgress, ...]
     salts: tuple[int, ...]
 
-    def log(self, lane: int) -> LogId:
-        """The name of a lane."""
-        return LogId(self.table, self.run_id, lane)
+    @property
+    def progress_coder(self) -> TableProgressCoder:
+        """See LaneSource."""
+        return TableProgressCoder()
 
-    def open(self, number: int, readers: int, encoder: EventEncoder) -> TableReader:
+    def open(self, name: ReaderName, encoder: EventEncoder) -> TableReader:
         """See Lanes."""
-        return TableReader(self, {self.log(lane): lane for lane in range(number, self.lanes, readers)}, encoder)
+        return TableReader(self, range(name.number, self.lanes, name.readers), encoder)
 
 
 @dataclass
@@ -70,13 +115,13 @@ class _Span:
     """Rows of one span that belong to the lanes of this reader, by lane."""
 
     number: int
-    rows: dict[LogId, pa.Table]
+    rows: dict[int, pa.Table]
 
 
 class TableReader:
     """Reads them, one span at a time: in memory are the needed columns of its own lanes."""
 
-    def __init__(self, source: TableLanes, lanes: Mapping[LogId, int], encoder: EventEncoder) -> None:
+    def __init__(self, source: TableLanes, lanes: Sequence[int], encoder: EventEncoder) -> None:
         self._source, self._lanes, self._encoder = source, lanes, encoder
         table = source.lake.load(source.table)
         files = published_files(table, table.snapshot_by_id(source.snapshot_id))
@@ -84,27 +129,29 @@ class TableReader:
         self._passed = _settled_before(source)
         self._span: _Span | None = None
 
-    def refreshed(self, progress: ReaderProgress) -> ReaderProgress:
+    def refreshed(self, progress: TableProgress) -> TableProgress:
         """See LaneReader."""
         return progress
 
-    def read(self, progress: ReaderProgress, read_to: Mapping[LogId, int], room: set[LogId], timeout_s: float) -> dict[LogId, Read]:
+    def read(
+        self, progress: TableProgress, read_to: Mapping[LaneId, int], room: set[LaneId], timeout_s: float
+    ) -> dict[LaneId, Read]:
         """See LaneReader."""
-        unfinished = {p.log for p in progress.partitions if not p.finished}
-        current = min((read_to[log] >> SPAN_BITS for log in unfinished), default=0)
-        found: dict[LogId, Read] = {}
-        for log in sorted(unfinished & room):
-            if read_to[log] >> SPAN_BITS == current or current >= len(self._spans):
-                found[log] = self._read(log, current, read_to[log])
+        unfinished = {lane.id for lane in progress.lanes if not lane.finished}
+        current = min((read_to[lane] >> SPAN_BITS for lane in unfinished), default=0)
+        found: dict[LaneId, Read] = {}
+        for lane in sorted(unfinished & room):
+            if read_to[lane] >> SPAN_BITS == current or current >= len(self._spans):
+                found[lane] = self._read(lane.number, current, read_to[lane])
         return found
 
-    def _read(self, log: LogId, number: int, read_to: int) -> Read:
+    def _read(self, lane: int, number: int, read_to: int) -> Read:
         if number >= len(self._spans):
             return Read([], read_to, ended=True)
         if self._span is None or self._span.number != number:
             self._span = None  # frees the one before
             self._span = _Span(number, self._load(self._spans[number]))
-        rows, base = self._span.rows[log], number << SPAN_BITS
+        rows, base = self._span.rows[lane], number << SPAN_BITS
         first = read_to - base
         part = rows.slice(first, _READ_ROWS)
         following = first + len(part)
@@ -122,13 +169,13 @@ class TableReader:
             return items
         return [item._replace(event=None, reason=BEFORE) if skip else item for item, skip in zip(items, passed, strict=True)]
 
-    def _load(self, files: Sequence[PublishedFile]) -> dict[LogId, pa.Table]:
+    def _load(self, files: Sequence[PublishedFile]) -> dict[int, pa.Table]:
         source, lanes = self._source, self._source.lanes
         columns = [*dict.fromkeys((*self._encoder.columns, *_ORDER))]
         schema = pa.schema([source.schema.field(name) for name in columns])
         low, high = (pa.scalar(us, TIMESTAMP) for us in (source.start_us, source.end_us))
         own = np.zeros(lanes, np.bool_)
-        own[list(self._lanes.values())] = True
+        own[list(self._lanes)] = True
         narrowed = self._encoder.narrowed
         parts, lanes_of_parts = [narrowed(schema.empty_table())], [np.empty(0, np.int64)]
         for file in files:
@@ -142,19 +189,19 @@ class TableReader:
             lanes_of_parts.append(lane_of[mine])
         return self._by_lane(pa.concat_tables(parts).combine_chunks(), np.concatenate(lanes_of_parts))
 
-    def _by_lane(self, rows: pa.Table, lane_of: npt.NDArray[np.int64]) -> dict[LogId, pa.Table]:
+    def _by_lane(self, rows: pa.Table, lane_of: npt.NDArray[np.int64]) -> dict[int, pa.Table]:
         """The rows of each lane in order."""
         order = pc.sort_indices(rows, [(name, "ascending") for name in _ORDER]).to_numpy()
         order = order[np.argsort(lane_of[order], kind="stable")]
         rows, lane_of = rows.take(pa.array(order)), lane_of[order]
-        bounds = {log: np.searchsorted(lane_of, [lane, lane + 1]).tolist() for log, lane in self._lanes.items()}
-        return {log: rows.slice(begin, end - begin) for log, (begin, end) in bounds.items()}
+        bounds = {lane: np.searchsorted(lane_of, [lane, lane + 1]).tolist() for lane in self._lanes}
+        return {lane: rows.slice(begin, end - begin) for lane, (begin, end) in bounds.items()}
 
     def lag(self) -> int | None:
         """See LaneReader: nobody waits for a range of a table."""
         return None
 
-    def committed(self, progress: ReaderProgress) -> None:
+    def committed(self, progress: TableProgress) -> None:
         """See LaneReader: nobody watches."""
 
     def close(self) -> None:
@@ -192,10 +239,10 @@ def _settled_before(source: TableLanes) -> Callable[[Sequence[str]], Sequence[bo
     delivered: list[Digests] = [digests([])]
     refused: list[Digests] = [digests([])]
     low, high = (pa.scalar(us, TIMESTAMP) for us in (source.start_us, source.end_us))
-    for log, rows, _ in all_receipts(
+    for lane, rows, _ in all_receipts(
         source.lake, source.destination, ["event_id", "window_time", "outcome"], (source.start_us, source.end_us)
     ):
-        if log.topic_id == source.run_id:
+        if lane.version == source.run_id:
             continue
         time = rows.column("window_time")
         within = rows.filter(pc.and_(pc.greater_equal(time, low), pc.less(time, high)))

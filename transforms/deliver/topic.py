@@ -11,11 +11,14 @@ import msgspec
 
 from contracts.encode.events import FILTERED, EventEncoder, Row
 from lake.raw.log_ids import LogId
+from lake.receipts.lanes import LaneId
 from transforms.deliver.items import MALFORMED, Item, items_of
 from transforms.deliver.source import Read
-from transforms.read.kafka import KafkaSource, with_new_partitions
+from transforms.read.discover import with_new_partitions
+from transforms.read.partitions import PartitionsProgress, ReaderProgressCoder
 from transforms.read.poll import PartitionsReader
-from transforms.readers.progress import ReaderProgress
+from transforms.read.topics import KafkaSource
+from transforms.readers.restriction import ReaderName
 
 _POLL_MESSAGES = 2_000
 
@@ -27,47 +30,54 @@ class TopicLanes:
     source: KafkaSource
 
     @property
-    def readers(self) -> tuple[ReaderProgress, ...]:
-        """See Lanes."""
+    def readers(self) -> tuple[PartitionsProgress, ...]:
+        """See LaneSource."""
         return self.source.readers
 
     @property
     def salts(self) -> tuple[int, ...]:
-        """See Lanes."""
+        """See LaneSource."""
         return self.source.salts
 
-    def open(self, number: int, readers: int, encoder: EventEncoder) -> TopicReader:
+    @property
+    def progress_coder(self) -> ReaderProgressCoder:
+        """See LaneSource."""
+        return self.source.progress_coder
+
+    def open(self, name: ReaderName, encoder: EventEncoder) -> TopicReader:
         """See Lanes."""
-        return TopicReader(self.source, number, readers, encoder)
+        return TopicReader(self.source, name, encoder)
 
 
 class TopicReader:
     """Reads them."""
 
-    def __init__(self, source: KafkaSource, number: int, readers: int, encoder: EventEncoder) -> None:
-        self._source, self._number, self._readers, self._encoder = source, number, readers, encoder
+    def __init__(self, source: KafkaSource, name: ReaderName, encoder: EventEncoder) -> None:
+        self._source, self._name, self._encoder = source, name, encoder
         self._reader = PartitionsReader(source.connection, source.group, source.on_gap)
 
-    def refreshed(self, progress: ReaderProgress) -> ReaderProgress:
+    def refreshed(self, progress: PartitionsProgress) -> PartitionsProgress:
         """See LaneReader."""
-        return with_new_partitions(self._reader, self._source, self._number, self._readers, progress)
+        return with_new_partitions(self._reader, self._source, self._name, progress)
 
-    def read(self, progress: ReaderProgress, read_to: Mapping[LogId, int], room: set[LogId], timeout_s: float) -> dict[LogId, Read]:
+    def read(
+        self, progress: PartitionsProgress, read_to: Mapping[LaneId, int], room: set[LaneId], timeout_s: float
+    ) -> dict[LaneId, Read]:
         """See LaneReader.
 
         Raises:
             OffsetGapError: offsets are gone and the policy says fail.
         """
-        partitions = [msgspec.structs.replace(p, next=read_to[p.log]) for p in progress.partitions]
+        partitions = [p.at(read_to[LaneId(*p.id)]) for p in progress.lanes]
         self._reader.resume(partitions)
-        self._reader.pause({p.log for p in partitions if p.log not in room})
+        self._reader.pause({p.log for p in partitions if LaneId(*p.id) not in room})
         ends = {p.log: p.end for p in partitions}
         found = {}
         for log, part in self._reader.poll(_POLL_MESSAGES, timeout_s).items():
             end = ends[log]
             messages = part.messages if end is None else [m for m in part.messages if (m.offset() or 0) < end]
             following = part.next if end is None else min(part.next, end)
-            found[log] = Read(self._items(messages, log), following, end is not None and following >= end)
+            found[LaneId(*log)] = Read(self._items(messages, log), following, end is not None and following >= end)
         return found
 
     def _items(self, messages: Sequence[Any], log: LogId) -> list[Item]:
@@ -98,9 +108,9 @@ class TopicReader:
         """See LaneReader."""
         return self._reader.lag()
 
-    def committed(self, progress: ReaderProgress) -> None:
+    def committed(self, progress: PartitionsProgress) -> None:
         """See LaneReader."""
-        self._reader.commit({(p.topic, p.partition): p.next for p in progress.partitions})
+        self._reader.commit({(p.topic, p.partition): p.next for p in progress.lanes})
 
     def close(self) -> None:
         """See LaneReader."""

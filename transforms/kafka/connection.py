@@ -194,7 +194,7 @@ class KafkaCluster:
             made[name].result(timeout=2 * _CALL_S)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise ComponentDownError(f"topic {name}: cannot be made: {_told(error.args[0])}") from None
+                raise ComponentDownError(f"topic {name}: cannot be made: {_described(error.args[0])}") from None
 
     def _retried(self, ask: Callable[[], T]) -> T:
         """Ask until there is an answer, at most until the deadline."""
@@ -207,7 +207,7 @@ class KafkaCluster:
                 failure: KafkaError = error.args[0]
                 if failure.code() in _FINAL or time.monotonic() + pause > deadline:
                     raise ComponentDownError(
-                        f"Kafka {self._connection.bootstrap}: {_told(failure)}. Is it running, and the address right?"
+                        f"Kafka {self._connection.bootstrap}: {_described(failure)}. Is it running, and the address right?"
                     ) from None
             time.sleep(pause)
             pause = min(2 * pause, 2.0)
@@ -229,7 +229,7 @@ _FINAL = (
 )
 
 
-def _told(error: KafkaError) -> str:
+def _described(error: KafkaError) -> str:
     """What failed, in words; never the client's text, which may quote its settings."""
     if error.code() in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):
         return "it refused the user or password of --client-config"

@@ -3,68 +3,38 @@
 from __future__ import annotations
 
 import codecs
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import apache_beam as beam
 import msgspec
 import numpy as np
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.metrics import Metrics
-from apache_beam.transforms.core import RestrictionProvider, WatermarkEstimatorProvider
+from apache_beam.transforms.core import WatermarkEstimatorProvider
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Duration, Timestamp
-from confluent_kafka import KafkaException
 
-from contracts.errors import ComponentDownError
 from contracts.spec.source import SourceSpec
 from lake.location import Lake
 from lake.raw.log_ids import LogId
 from lake.raw.segment_files import RawMessage
 from lake.raw.segments import PartitionLog
-from transforms.kafka.connection import KafkaCluster, KafkaConnection, Partitions
 from transforms.late import NEVER_LATE_US
+from transforms.read.discover import with_new_partitions
 from transforms.read.messages import MessageBatch
-from transforms.read.poll import OffsetGapError, PartitionsReader, Polled
-from transforms.readers.pool import GARAGE
-from transforms.readers.progress import (
-    END_OF_TIME_US,
-    PartitionProgress,
-    ReaderProgress,
-    ReaderProgressTracker,
-    watermarks,
-)
+from transforms.read.partitions import PartitionProgress, PartitionsProgress, far_ahead, watermarks, with_partitions
+from transforms.read.poll import PartitionsReader, Polled
+from transforms.read.topics import KafkaSource
+from transforms.readers.pool import POOL
+from transforms.readers.progress import END_OF_TIME_US
+from transforms.readers.restriction import ReaderName, ReaderRestrictions, reader_names
 
 _POLL_S = 0.1
 _POLL_MESSAGES = 10_000
 _BUNDLE_BYTES = 32 << 20
-_DISCOVER_S = 30.0
-_LOOK_S, _LOOK_AGAIN_S = 5.0, 2.0
-_AHEAD_US = 900_000_000  # a partition this far ahead of the reader's slowest waits, or its windows would fill the state
-
-
-@dataclass(frozen=True, kw_only=True)
-class KafkaSource:
-    """What is read, and how. Picklable.
-
-    topic: its name; topic_pattern: instead, of all whose name matches, those that come later too. readers: where each reader
-    begins. salts: see ``reader_name``. bound_us: how far record times may be out of order. idle_us: a partition that had nothing
-    for so long no longer holds W. slice_s: how long one bundle reads.
-    """
-
-    connection: KafkaConnection
-    group: str
-    topic: str
-    topic_pattern: str | None
-    readers: tuple[ReaderProgress, ...]
-    salts: tuple[int, ...]
-    on_gap: Literal["fail", "earliest"] = "fail"
-    bound_us: int = 5_000_000
-    idle_us: int = 30_000_000
-    slice_s: float = 2.0
 
 
 @dataclass
@@ -94,61 +64,8 @@ class ReadKafka(beam.PTransform):
         )
 
 
-def reader_name(number: int, readers: int, salt: int) -> bytes:
-    """The element that stands for a reader, and its key where a runner keys splittable DoFns by their element.
-
-    readers: how many there are. It lies in the element, since a job that starts from a savepoint has the readers of the job before,
-    whatever its parallelism is.
-    """
-    return json.dumps({"reader": number, "of": readers, "salt": salt}, separators=(",", ":")).encode()
-
-
-def reader_names(salts: Sequence[int]) -> list[bytes]:
-    """The elements of all readers."""
-    return [reader_name(number, len(salts), salt) for number, salt in enumerate(salts)]
-
-
-def owner_of(topic: str, partition: int, readers: int) -> int:
-    """Which reader a partition belongs to: round robin within a topic."""
-    return partition % readers
-
-
-class HasReaders(Protocol):
-    """What says where readers begin."""
-
-    @property
-    def readers(self) -> tuple[ReaderProgress, ...]:
-        """Each reader's lanes."""
-        ...
-
-
-class ReaderRestrictions(RestrictionProvider):
-    """A DoFn over readers is its own provider: where they begin differs from job to job."""
-
-    _source: HasReaders
-
-    def initial_restriction(self, element: bytes) -> ReaderProgress:
-        """Where this reader begins."""
-        return self._source.readers[int(json.loads(element)["reader"])]
-
-    def create_tracker(self, restriction: ReaderProgress) -> ReaderProgressTracker:
-        """See Beam."""
-        return ReaderProgressTracker(restriction)
-
-    def restriction_size(self, element: bytes, restriction: ReaderProgress) -> int:
-        """All readers weigh the same."""
-        return 1
-
-    def restriction_coder(self) -> Any:
-        """See Beam."""
-        return beam.coders.registry.get_coder(ReaderProgress)
-
-    def truncate(self, element: bytes, restriction: ReaderProgress) -> None:
-        """A drained job reads no further."""
-
-
 class _WatermarkOfProgress(WatermarkEstimatorProvider):
-    def initial_estimator_state(self, element: bytes, restriction: ReaderProgress) -> Timestamp:
+    def initial_estimator_state(self, element: bytes, restriction: PartitionsProgress) -> Timestamp:
         return _timestamp(restriction.watermark_us)
 
     def create_watermark_estimator(self, estimator_state: Timestamp) -> ManualWatermarkEstimator:
@@ -193,15 +110,14 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
         watermark: Any = _WATERMARK,
     ) -> Iterator[TimestampedValue]:
         source = self._source
-        progress: ReaderProgress = tracker.current_restriction()
-        name = json.loads(element)
-        number, readers = name["reader"], name["of"]
-        key = self._spec.name, number, source.connection, source.group, source.on_gap
-        with GARAGE.lent(key, lambda: PartitionsReader(source.connection, source.group, source.on_gap)) as reader:
+        progress: PartitionsProgress = tracker.current_restriction()
+        name = ReaderName.parse(element)
+        key = self._spec.name, name.number, source.connection, source.group, source.on_gap
+        with POOL.borrow(key, lambda: PartitionsReader(source.connection, source.group, source.on_gap)) as reader:
             until, size = self._clock() + source.slice_s, 0
             while not progress.finished:
-                progress = with_new_partitions(reader, source, number, readers, progress)
-                reader.resume(progress.partitions)
+                progress = with_new_partitions(reader, source, name, progress)
+                reader.resume(progress.lanes)
                 reader.pause(far_ahead(progress))
                 polled = reader.poll(_POLL_MESSAGES, _POLL_S)
                 batches, after = self._judge(reader, progress, polled)
@@ -218,7 +134,7 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
                 watermark.set_watermark(_timestamp(progress.watermark_us))
                 if size > _BUNDLE_BYTES or self._clock() > until:
                     break
-            reader.check_topics(progress.partitions)
+            reader.check_topics(progress.lanes)
             self._lag.set(reader.lag())
             self._commit_later(finalizer, reader, progress)
         if not progress.finished:
@@ -232,13 +148,13 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
         self._unlanded = {}
 
     def _judge(
-        self, reader: PartitionsReader, progress: ReaderProgress, polled: Mapping[LogId, Polled]
-    ) -> tuple[dict[LogId, MessageBatch], ReaderProgress]:
+        self, reader: PartitionsReader, progress: PartitionsProgress, polled: Mapping[LogId, Polled]
+    ) -> tuple[dict[LogId, MessageBatch], PartitionsProgress]:
         """The messages as batches with their W, and the progress after them."""
         batches: dict[LogId, MessageBatch] = {}
         changed: dict[LogId, PartitionProgress] = {}
         now_us = int(self._clock() * 1_000_000)
-        for p in progress.partitions:
+        for p in progress.lanes:
             part = polled.get(p.log)
             if part is None:
                 continue
@@ -257,13 +173,15 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
                 self._bytes.inc(sum(map(len, batches[p.log].values)))
             following = part.next if p.end is None else min(part.next, p.end)
             changed[p.log] = msgspec.structs.replace(p, next=following, max_us=max_us, idle=p.idle and not messages)
-        return batches, progress.with_partitions(changed, self._source.bound_us)
+        return batches, with_partitions(progress, changed, self._source.bound_us)
 
-    def _with_idle(self, reader: PartitionsReader, progress: ReaderProgress, polled: Mapping[LogId, Polled]) -> ReaderProgress:
+    def _with_idle(
+        self, reader: PartitionsReader, progress: PartitionsProgress, polled: Mapping[LogId, Polled]
+    ) -> PartitionsProgress:
         """Partitions that have been empty for long no longer hold W; where all are, W follows the clock."""
         now = self._clock()
         changed: dict[LogId, PartitionProgress] = {}
-        for p in progress.partitions:
+        for p in progress.lanes:
             since = reader.seen_s.setdefault(p.log, now)
             part = polled.get(p.log)
             if p.idle or p.finished or (part and part.messages) or (now - since) * 1e6 < self._source.idle_us:
@@ -272,22 +190,20 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
                 changed[p.log] = msgspec.structs.replace(p, idle=True)
             else:
                 reader.seen_s[p.log] = now - self._source.idle_us / 2e6  # asked again after half that time
-        after = progress.with_partitions(changed, self._source.bound_us)
-        if after.endless and all(p.idle for p in after.partitions):
+        after = with_partitions(progress, changed, self._source.bound_us)
+        if after.endless and all(p.idle for p in after.lanes):
             return self._all_idle(reader, after, now)
         return after
 
-    def _all_idle(self, reader: PartitionsReader, progress: ReaderProgress, now: float) -> ReaderProgress:
+    def _all_idle(self, reader: PartitionsReader, progress: PartitionsProgress, now: float) -> PartitionsProgress:
         target = int(now * 1e6) - self._source.bound_us
-        if target - progress.watermark_us < self._source.idle_us // 2 or not all(
-            reader.is_at_end(p.log) for p in progress.partitions
-        ):
+        if target - progress.watermark_us < self._source.idle_us // 2 or not all(reader.is_at_end(p.log) for p in progress.lanes):
             return progress
         return msgspec.structs.replace(progress, watermark_us=max(progress.watermark_us, target))
 
-    def _keep(self, log: LogId, before: ReaderProgress, part: Polled, batch: MessageBatch | None) -> None:
+    def _keep(self, log: LogId, before: PartitionsProgress, part: Polled, batch: MessageBatch | None) -> None:
         """For landing at the end of the bundle."""
-        p = next(p for p in before.partitions if p.log == log)
+        p = next(p for p in before.lanes if p.log == log)
         end = part.next if p.end is None else min(part.next, p.end)
         kept = self._unlanded.setdefault(log, _Unlanded(p.next, end))
         kept.end = max(kept.end, end)
@@ -295,80 +211,10 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
             counts = batch.records_per_message(self._spec).tolist() if self._spec.records else [1] * len(batch.values)
             kept.messages += map(_raw_message, part.messages, counts)  # counts end where the partition's end is
 
-    def _commit_later(self, finalizer: Any, reader: PartitionsReader, progress: ReaderProgress) -> None:
+    def _commit_later(self, finalizer: Any, reader: PartitionsReader, progress: PartitionsProgress) -> None:
         """Tell the broker once the runner has made this bundle durable."""
-        offsets = {(p.topic, p.partition): p.next for p in progress.partitions}
+        offsets = {(p.topic, p.partition): p.next for p in progress.lanes}
         finalizer.register(lambda: reader.commit(offsets))
-
-
-def with_new_partitions(
-    reader: PartitionsReader, source: KafkaSource, number: int, readers: int, progress: ReaderProgress
-) -> ReaderProgress:
-    """Looks every half minute whether topics have more partitions, are new, or are others than before.
-
-    Args:
-        reader: of these partitions.
-        source: what they are of.
-        number: of the reader, of so many
-        readers: readers.
-        progress: its partitions.
-    """
-    now = time.monotonic()
-    if now - reader.looked_s < (_LOOK_AGAIN_S if reader.topics_changed else _DISCOVER_S):
-        return progress
-    if not (reader.topics_changed or progress.endless):
-        return progress
-    reader.looked_s = now
-    try:
-        cluster = KafkaCluster(source.connection, deadline_s=_LOOK_S)
-        found = cluster.matching(source.topic, source.topic_pattern)
-        after = _from_earliest(cluster, progress, merge_partitions(progress, found, number, readers))
-        if after == progress:
-            settled = reader.settle_gaps()
-            changed = {p.log: msgspec.structs.replace(p, next=settled[p.log]) for p in progress.partitions if p.log in settled}
-            after = progress.with_partitions(changed, source.bound_us)
-        reader.topics_changed = False
-    except (ComponentDownError, KafkaException):  # away for now; asked again
-        return progress
-    return after
-
-
-def merge_partitions(progress: ReaderProgress, found: Mapping[str, Partitions], number: int, readers: int) -> ReaderProgress:
-    """The reader's partitions after another look at the cluster.
-
-    New partitions are read from their beginning and do not move W back; a topic that was made again replaces the one before; one
-    that is gone stays, in case that it comes back. Where reading has an end, nothing is added.
-
-    Raises:
-        OffsetGapError: reading has an end, and the topic that it is an end of was made again.
-    """
-    if not progress.endless:
-        if again := [
-            p for p in progress.partitions if not p.finished and p.topic in found and found[p.topic].topic_id != p.topic_id
-        ]:
-            raise OffsetGapError(
-                f"topic {again[0].topic}: was deleted and made again while it was read; what was to be read is gone"
-            )
-        return progress
-    known = {(p.topic, p.partition): p for p in progress.partitions}
-    for topic, there in found.items():
-        for partition in range(there.number):
-            if owner_of(topic, partition, readers) != number:
-                continue
-            have = known.get((topic, partition))
-            if have is None or have.topic_id != there.topic_id:
-                known[topic, partition] = PartitionProgress(topic, there.topic_id, partition, next=0)
-    return msgspec.structs.replace(progress, partitions=tuple(known.values()))
-
-
-def _from_earliest(cluster: KafkaCluster, before: ReaderProgress, after: ReaderProgress) -> ReaderProgress:
-    """With new partitions at the first offset there is: what retention removed before they were known was never promised."""
-    known = {p.log for p in before.partitions}
-    if all(p.log in known for p in after.partitions):
-        return after
-    earliest = cluster.offsets([(p.topic, p.partition) for p in after.partitions if p.log not in known], "earliest")
-    moved = (p if p.log in known else msgspec.structs.replace(p, next=earliest[p.topic, p.partition]) for p in after.partitions)
-    return msgspec.structs.replace(after, partitions=tuple(moved))
 
 
 def _payload(value: Any) -> bytes:
@@ -380,14 +226,6 @@ def _payload(value: Any) -> bytes:
 def _raw_message(message: Any, records: int) -> RawMessage:
     kind, ms = message.timestamp()
     return RawMessage(message.offset(), ms, kind, message.key(), message.value(), tuple(message.headers() or ()), records)
-
-
-def far_ahead(progress: ReaderProgress) -> set[LogId]:
-    """Partitions that are to wait for the slowest."""
-    if progress.watermark_us == NEVER_LATE_US:
-        return set()
-    limit = progress.watermark_us + _AHEAD_US
-    return {p.log for p in progress.partitions if p.max_us is not None and p.max_us > limit}
 
 
 def _timestamp(watermark_us: int) -> Timestamp:

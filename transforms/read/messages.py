@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from apache_beam import coders
 from contracts.spec.source import SourceSpec
 from lake.formats import ParsedRecords
 from lake.formats.jsonl import parse_messages
+from lake.raw.batch import RawBlock
 from lake.raw.log_ids import BATCH_BITS
 
 
@@ -49,6 +50,17 @@ class MessageBatch:
             np.concatenate([batch.times_us for batch in batches]),
             np.concatenate([batch.watermarks_us for batch in batches]),
             [value for batch in batches for value in batch.values],
+        )
+
+    def blocks(self, spec: SourceSpec) -> Iterator[RawBlock]:
+        """See RawBatch."""
+        message = self.message_of_record(spec)
+        yield RawBlock(
+            self.parse(spec),
+            self.positions(spec),
+            self.logs if spec.records is None else [self.logs[i] for i in message.tolist()],
+            self.times_us[message].tolist(),
+            self.watermarks_us[message],
         )
 
     def message_of_record(self, spec: SourceSpec) -> npt.NDArray[np.int64]:

@@ -13,7 +13,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 from contracts.errors import ComponentDownError, HeadraceError
 from lake.raw.log_ids import LogId
 from transforms.kafka.connection import KafkaCluster, KafkaConnection, open_consumer
-from transforms.readers.progress import PartitionProgress
+from transforms.read.partitions import PartitionProgress
 
 OnGap = Literal["fail", "earliest"]
 _QUERY_S = 2.0
@@ -119,13 +119,13 @@ class PartitionsReader:
             partition, offset, log = TopicPartition(*key), self._next[key], self._logs[key]
             low, high = self._consumer.get_watermark_offsets(partition, timeout=_QUERY_S, cached=False)
             if not low <= offset <= high:
-                told = f"topic {log.topic}, partition {log.partition}: offset {offset} is not there; the broker has {low} to {high}"
+                gap = f"topic {log.topic}, partition {log.partition}: offset {offset} is not there; the broker has {low} to {high}"
                 if self._on_gap == "fail" or offset > high:
                     raise OffsetGapError(
-                        f"{told}. Its retention has removed records that were never read. "
+                        f"{gap}. Its retention has removed records that were never read. "
                         "--on-offset-gap earliest goes on from the first that is left."
                     )
-                _log.warning("%s: %d records were never read; going on from %d", told, low - offset, low)
+                _log.warning("%s: %d records were never read; going on from %d", gap, low - offset, low)
                 self._next[key] = settled[log] = low
             self._consumer.seek(TopicPartition(*key, self._next[key]))
             self._gaps.discard(key)

@@ -11,11 +11,11 @@ import numpy as np
 from apache_beam import coders
 
 from lake.location import Lake
+from lake.raw.batch import RawBatch
 from lake.raw.files import RawChunk
 from lake.raw.log_ids import LogId
 from lake.raw.segment_files import RawMessage
 from lake.raw.segments import log_segments, read_messages
-from transforms.decode.decode import RawRecords
 from transforms.late import NEVER_LATE_US
 from transforms.read.messages import MessageBatch
 
@@ -40,7 +40,8 @@ class LogStretch:
 
 
 RawPiece = RawChunk | LogStretch
-coders.registry.register_coder(LogStretch, coders.FastPrimitivesCoder)
+for _piece in (RawChunk, LogStretch):
+    coders.registry.register_coder(_piece, coders.FastPrimitivesCoder)
 
 
 class ReadRaw(beam.PTransform):
@@ -54,7 +55,7 @@ class ReadRaw(beam.PTransform):
         super().__init__()
         self._read = _ReadFn(lake)
 
-    def expand(self, pieces: beam.PCollection[RawPiece]) -> beam.PCollection[RawRecords]:
+    def expand(self, pieces: beam.PCollection[RawPiece]) -> beam.PCollection[RawBatch]:
         """See the class."""
         return pieces | "Read" >> beam.ParDo(self._read)
 

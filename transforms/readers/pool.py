@@ -22,7 +22,7 @@ class Closable(Protocol):
 T = TypeVar("T", bound=Closable)
 
 
-class _Garage:
+class Pool:
     """Things that nobody uses for the moment, by name.
 
     Runners give the rest of an element's work to any copy of a DoFn in the process; what is open and fetched goes with it. What
@@ -34,23 +34,23 @@ class _Garage:
         self._kept: dict[Hashable, tuple[Closable, float]] = {}
 
     @contextlib.contextmanager
-    def lent(self, name: Hashable, make: Callable[[], T]) -> Iterator[T]:
-        """The thing of this name, or a new one; not for anybody else meanwhile. Closed where its user fails."""
+    def borrow(self, name: Hashable, make: Callable[[], T]) -> Iterator[T]:
+        """The thing of this name, or a new one; nobody else gets it meanwhile. Closed where its user fails."""
         now = time.monotonic()
         with self._lock:
             found = self._kept.pop(name, (None, now))[0]
-            old = [other for other, (_, since) in self._kept.items() if now - since > _KEPT_S]
-            forgotten = [self._kept.pop(other)[0] for other in old]
-        for thing in forgotten:
+            unused = [other for other, (_, since) in self._kept.items() if now - since > _KEPT_S]
+            expired = [self._kept.pop(other)[0] for other in unused]
+        for thing in expired:
             thing.close()
-        lent = cast(T, found) if found is not None else make()
+        borrowed = cast(T, found) if found is not None else make()
         try:
-            yield lent
+            yield borrowed
         except BaseException:  # also of a generator that is dropped: what it has fetched is of no use to anybody
-            lent.close()
+            borrowed.close()
             raise
         with self._lock:
-            self._kept[name] = lent, time.monotonic()
+            self._kept[name] = borrowed, time.monotonic()
 
 
-GARAGE = _Garage()
+POOL = Pool()

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.stream.payloads import id_of, iso, templates
 from contracts.spec.project import Project
 from tests.support.processes import PROJECT
-from transforms.decode.decode import RecordDecoder
+from transforms.decode.kernel import RecordDecoder
 from transforms.read.messages import MessageBatch
 
 ID = b"ajs-0123456789abcdef0123456789abcdef"

@@ -34,7 +34,7 @@ from lake.tables.iceberg import DEAD_LETTERS, published_files
 from lake.tables.publish import fold_range, publish
 from operations.deadletters import short_position
 from pipelines.ingest.graph import IngestGraph
-from transforms.decode.decode import RecordDecoder
+from transforms.decode.kernel import RecordDecoder
 from transforms.read.messages import MessageBatch
 
 PROJECT = Path(__file__).parents[3] / "examples" / "webshop"

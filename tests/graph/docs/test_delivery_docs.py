@@ -15,7 +15,7 @@ from lake.receipts.receipts import MERGE_AT, MERGED_BYTES, SCHEMA
 from lake.receipts.state import SILENT_S
 from pipelines.deliver.run import _GIVE_UP_S
 from tests.graph.docs.test_docs import GUIDES, REFERENCE, ROOT, WEBSHOP, keys_of, table_of
-from transforms.deliver.desk import _DESK_BYTES, _LANE_BYTES
+from transforms.deliver.dispatcher import _LANE_BYTES, _READER_BYTES
 from transforms.deliver.table import SPAN_BITS
 
 GUIDE = GUIDES / "delivery.md"
@@ -52,7 +52,7 @@ def test_columns_of_receipts_are_those_of_the_files() -> None:
 
 def test_numbers_of_the_pages_are_those_of_the_code() -> None:
     guide, lake = GUIDE.read_text("utf-8"), (REFERENCE / "lake.md").read_text("utf-8").split("## Deliveries")[1]
-    assert f"up to {_LANE_BYTES >> 20} MB a lane and {_DESK_BYTES >> 20} MB a worker" in guide
+    assert f"up to {_LANE_BYTES >> 20} MB a lane and {_READER_BYTES >> 20} MB a worker" in guide
     assert f"gives up after {_GIVE_UP_S // 60} minutes" in guide
     assert f"no sign for {SILENT_S:.0f} s" in guide
     assert f"span × 2^{SPAN_BITS}" in lake

@@ -30,7 +30,7 @@ from pipelines.ingest.files import ingest_files
 from pipelines.ingest.options import IngestOptions
 from tests.support.cli_reference import reference
 from tests.support.warm_headrace import CLIENT
-from transforms.deliver.http.answers import Fate, fate_of
+from transforms.deliver.http.client import Fate, fate_of
 from transforms.deliver.http.dialects import dialect_of
 
 ROOT = Path(__file__).parents[3]

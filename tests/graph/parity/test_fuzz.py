@@ -18,7 +18,7 @@ from lake.raw.files import RawChunk
 from tests.support.mutate import mutate_line
 from tests.support.reference import UndecodableError, decode_strictly, validator
 from tests.support.web_events import BASE_EVENTS
-from transforms.decode.decode import RecordDecoder
+from transforms.decode.kernel import RecordDecoder
 
 LINES = 25_000
 RECEIVED_AT_US = 1_762_077_600_000_000

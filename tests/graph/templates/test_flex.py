@@ -18,6 +18,7 @@ from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from lake.location import Lake
 from pipelines.ingest.graph import IngestGraph
+from pipelines.ingest.sources import Files
 from runners.dataflow import run_on_dataflow
 from templates.build.catalog import TEMPLATES, Template
 from templates.build.flex import Target, as_text, check_spec, container_spec_of, flex_parameters, metadata_of
@@ -178,7 +179,7 @@ def test_dataflow_takes_the_ingest_graph(tmp_path: Path) -> None:
     built = []
 
     def build(pipeline: beam.Pipeline) -> None:
-        graph.build(pipeline | "Chunks" >> beam.Create([], reshuffle=True))
+        graph.build(Files([]), pipeline)
         built.append(pipeline)
 
     place = [

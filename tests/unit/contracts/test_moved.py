@@ -7,33 +7,44 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pipeline import PipelineVisitor
 from apache_beam.portability.api import beam_runner_api_pb2
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
 
 from contracts.moved import MOVED, MOVED_PACKAGES, new_name
+from transforms.read.messages import MessageBatch
+from transforms.read.partitions import PartitionProgress
+from transforms.readers.progress import ReaderProgress
+from transforms.readers.restriction import reader_name
 
-# The graph of ``headrace ingest web --input kafka://…``, as version 0.1.0 of before the move gave it to a cluster.
 ROOT = Path(__file__).parents[3]
-GRAPH = Path(__file__).parents[2] / "fixtures" / "upgrade" / "ingest.pipeline.pb.gz"
+# The graphs of ``headrace ingest web --input kafka://…`` and ``headrace deliver cdp`` of version 0.1.0 of before the move.
+GRAPHS = Path(__file__).parents[2] / "fixtures" / "upgrade"
 
 
 class _Functions(PipelineVisitor):
     def __init__(self) -> None:
-        self.found: set[str] = set()
+        self.found: dict[str, Any] = {}
 
     def visit_transform(self, node: beam.pipeline.AppliedPTransform) -> None:
         if fn := getattr(node.transform, "fn", None):
-            self.found.add(f"{type(fn).__module__}.{type(fn).__qualname__}")
+            self.found[f"{type(fn).__module__}.{type(fn).__qualname__}"] = fn
+
+
+def functions_of(name: str) -> dict[str, Any]:
+    graph = beam_runner_api_pb2.Pipeline.FromString(gzip.decompress((GRAPHS / f"{name}.pipeline.pb.gz").read_bytes()))
+    functions = _Functions()
+    beam.Pipeline.from_runner_api(graph, None, PipelineOptions([])).visit(functions)
+    return functions.found
 
 
 def test_the_graph_of_a_job_of_the_version_before_is_unpickled() -> None:
-    graph = beam_runner_api_pb2.Pipeline.FromString(gzip.decompress(GRAPH.read_bytes()))
-    functions = _Functions()
-    beam.Pipeline.from_runner_api(graph, None, PipelineOptions([])).visit(functions)
     assert {
         "transforms.read.kafka._ReadFn",
         "transforms.decode.decode._DecodeFn",
@@ -41,7 +52,25 @@ def test_the_graph_of_a_job_of_the_version_before_is_unpickled() -> None:
         "transforms.converge.transform._CommitFn",
         "transforms.account._AppendFn",
         "transforms.immediate._PublishFn",
-    } <= functions.found
+    } <= functions_of("ingest").keys()
+
+
+def test_the_decoder_of_a_job_of_the_version_before_goes_on() -> None:
+    decode = functions_of("ingest")["transforms.decode.decode._DecodeFn"]
+    decode.setup()
+    decode.start_bundle()
+    values = [b'{"messageId":"m","type":"page","anonymousId":"a","originalTimestamp":"2026-11-02T10:00:00Z"}', b"{}"]
+    batch = MessageBatch(["kafka:web:AAAA:0"] * 2, *(np.arange(2) for _ in range(3)), values)
+    assert len([*decode.process(batch, MIN_TIMESTAMP), *decode.finish_bundle()]) == 3  # a row, the same in order, a dead letter
+
+
+@pytest.mark.parametrize(("graph", "function"), [("ingest", "read.kafka._ReadFn"), ("deliver", "deliver.deliver._DeliverFn")])
+def test_readers_of_a_job_of_the_version_before_go_on_from_their_restriction(graph: str, function: str) -> None:
+    fn = functions_of(graph)[f"transforms.{function}"]
+    restriction = fn.initial_restriction(reader_name(0, 1, 0))
+    assert restriction == ReaderProgress((PartitionProgress("web", "AAAA", 0, next=0),))
+    assert fn.restriction_coder().decode(fn.restriction_coder().encode(restriction)) == restriction
+    assert fn.create_tracker(restriction).try_claim(restriction)
 
 
 @pytest.mark.parametrize("old", sorted({*MOVED, *MOVED_PACKAGES}))

@@ -16,7 +16,7 @@ from examples.webshop import generate as webshop
 from tests.support.stream_population import START, track
 from transforms import immediate
 from transforms.batch import RowBatch
-from transforms.decode.decode import RecordDecoder
+from transforms.decode.kernel import RecordDecoder
 from transforms.immediate import RecentIds, RowsTopic
 from transforms.kafka.connection import KafkaConnection
 from transforms.read.messages import MessageBatch

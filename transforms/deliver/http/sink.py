@@ -11,17 +11,11 @@ import httpx
 
 from contracts.errors import ConfigurationError
 from contracts.spec.destination import Destination
-from transforms.deliver.http import events as outcomes
-from transforms.deliver.http.answers import Answer, Fate, Verdict, fate_of
-from transforms.deliver.http.client import Client, TransportFailure
-from transforms.deliver.http.clock import Clock, SystemClock
+from transforms.deliver.http.client import Answer, Client, Fate, TransportFailure, Verdict, asked_wait_s, fate_of
 from transforms.deliver.http.dialects import batch_limits, dialect_of
-from transforms.deliver.http.events import Outgoing, Result
-from transforms.deliver.http.gate import Gate
-from transforms.deliver.http.limits import BatchLimits
+from transforms.deliver.http.pacing import Clock, Gate, SystemClock, backoff_s
 from transforms.deliver.http.state import SinkState, Tally
-from transforms.deliver.http.waits import asked_wait_s, backoff_s
-from transforms.deliver.http.wire import Request, request_of
+from transforms.deliver.http.wire import BatchLimits, Outgoing, Request, Result, delivered, refused, request_of
 
 _SERVER_ERROR = 500
 _SUSPECT_ATTEMPTS = 8  # of several events that fail while others do not; of one event twice as many
@@ -95,7 +89,7 @@ class HttpSink:
             piece = pieces.pop()
             events = [batch[position] for position in piece.positions]
             if len(events) == 1 and self.limits.too_large(events[0]):
-                self._settle(results, {piece.positions[0]: outcomes.refused(None)})
+                self._settle(results, {piece.positions[0]: refused(None)})
                 continue
             verdict = self._exchange(events, piece.attempts, until_s)
             if verdict is None:
@@ -120,7 +114,7 @@ class HttpSink:
 
     def _exchange(self, events: Sequence[Outgoing], attempts: int, until_s: float) -> Verdict | None:
         """Send the same request until an answer settles something; None: none did."""
-        request = request_of(events, self._dialect)
+        request = request_of(events, self._dialect.opening, self._dialect.closing)
         event_ids = [event.event_id for event in events]
         not_before_s = self._clock.now_s() + backoff_s(attempts) if attempts else -math.inf
         suspect = _SUSPECT_ATTEMPTS * (2 if len(events) == 1 else 1)
@@ -165,16 +159,16 @@ class HttpSink:
             middle = len(positions) // 2
             return [_Piece(positions[:middle]), _Piece(positions[middle:])]
         if verdict.fate is Fate.REFUSED:
-            self._settle(results, {positions[0]: outcomes.refused(status)})
+            self._settle(results, {positions[0]: refused(status)})
             return []
         assert status is not None  # delivered: there was an answer
         if not verdict.listed:
-            self._settle(results, dict.fromkeys(positions, outcomes.delivered(status)))
+            self._settle(results, dict.fromkeys(positions, delivered(status)))
             return []
         statuses = {position: verdict.listed.get(number, status) for number, position in enumerate(positions)}
         fates = {position: fate_of(status) for position, status in statuses.items()}
         ended = {
-            position: outcomes.delivered(statuses[position]) if fate is Fate.DELIVERED else outcomes.refused(statuses[position])
+            position: delivered(statuses[position]) if fate is Fate.DELIVERED else refused(statuses[position])
             for position, fate in fates.items()
             if fate in (Fate.DELIVERED, Fate.REFUSED)
         }

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from transforms.deliver.http.events import Result
-from transforms.deliver.http.gate import HealthName
+from transforms.deliver.http.pacing import HealthName
+from transforms.deliver.http.wire import Result
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import apache_beam as beam
@@ -13,7 +16,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from lake.location import Lake
-from lake.raw.files import RawChunk
+from lake.raw.batch import RawBatch
 from lake.tables.iceberg import published_files
 from pipelines.ingest.files import ingest_files
 from pipelines.ingest.graph import IngestGraph, Panes
@@ -47,18 +50,28 @@ def ingest(project: Path, source: str) -> IngestReport:
     return ingest_files(options, Project.load(project), lambda _progress: None)
 
 
+@dataclass(frozen=True)
+class Given:
+    """A source of the raw batches that a test has; endless: as if more could come."""
+
+    batches: Sequence[MessageBatch]
+    endless: bool = False
+
+    def read(self, pipeline: beam.Pipeline) -> beam.PCollection[RawBatch]:
+        """See RawSource."""
+        raw = pipeline | beam.Create(self.batches, reshuffle=False) | beam.Map(lambda x: x).with_output_types(MessageBatch)
+        raw.is_bounded = not self.endless
+        return raw
+
+
 def test_the_graph_is_built_for_input_that_never_ends(tmp_path: Path) -> None:
     spec, contract = Project.load(WEBSHOP).source("web")
     lake = Lake.at(str(tmp_path))
-    pipeline = beam.Pipeline(runner=FnApiRunner())
-    chunks = pipeline | beam.Create([], reshuffle=False) | beam.Map(lambda x: x).with_output_types(RawChunk)
-    chunks.is_bounded = False
+    graph = IngestGraph(lake=lake, contract=contract, spec=spec, run_id="r")
     with pytest.raises(ValueError, match="unbounded"):
-        IngestGraph(lake=lake, contract=contract, spec=spec, run_id="r").build(chunks)
-    pipeline = beam.Pipeline(runner=FnApiRunner())
-    chunks = pipeline | beam.Create([], reshuffle=False) | beam.Map(lambda x: x).with_output_types(RawChunk)
-    chunks.is_bounded = False
-    IngestGraph(lake=lake, contract=contract, spec=spec, run_id="r", panes=Panes(late_s=30, commit_s=2)).build(chunks)
+        graph.build(Given([], endless=True), beam.Pipeline(runner=FnApiRunner()))
+    graph = replace(graph, panes=Panes(late_s=30, commit_s=2))
+    graph.build(Given([], endless=True), beam.Pipeline(runner=FnApiRunner()))
 
 
 def test_a_file_that_another_source_landed_is_ingested_for_this_one_too(project: Path) -> None:
@@ -119,6 +132,6 @@ def test_late_rows_that_reach_far_back_are_folded_into_few_files(tmp_path: Path)
     ]
     received = np.full(count, start_us + 86_400_000_000)
     batch = MessageBatch(["kafka:t:id:0"] * count, np.arange(count), received, received, values)
-    run_bounded(lambda pipeline: graph.build(pipeline | beam.Create([batch])))
+    run_bounded(partial(graph.build, Given([batch])))
     late = published_files(lake.catalog().load_table(graph.late_table))
     assert [(file.to_us - file.from_us, file.rows) for file in late] == [(3_600_000_000, count)]

@@ -17,9 +17,11 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from contracts.spec.project import Project
 from lake.formats import ParsedRecords
+from lake.raw.batch import RawBlock
 from transforms.batch import RowBatch
 from transforms.cut import Cut, cut_batches, shards_of
-from transforms.decode.decode import DecodeRecords, RecordDecoder
+from transforms.decode.decode import DecodeRecords
+from transforms.decode.kernel import RecordDecoder
 from transforms.read.messages import MessageBatch
 
 PROJECT = Project.load(Path(__file__).parents[4] / "examples" / "webshop")
@@ -34,11 +36,9 @@ def event(number: int, hour: int) -> dict[str, Any]:
 
 def rows_of(records: list[dict[str, Any]]) -> pa.Table:
     spec, contract = PROJECT.source("web")
-    return (
-        RecordDecoder(contract, spec, "run")
-        .decode_block(ParsedRecords(records, lambda _i: b""), np.arange(len(records)), ["f"] * len(records), [0] * len(records))
-        .rows
-    )
+    count = len(records)
+    block = RawBlock(ParsedRecords(records, lambda _i: b""), np.arange(count), ["f"] * count, [0] * count)
+    return RecordDecoder(contract, spec, "run").decode_block(block).rows
 
 
 def test_batches_hold_every_row_once_in_its_window_and_shard() -> None:

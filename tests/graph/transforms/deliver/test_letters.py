@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from lake.raw.log_ids import LogId
+from lake.receipts.lanes import LaneId
 from lake.receipts.receipts import DELIVERED, MERGE_AT, REFUSED, LaneReceipts, Receipt, lane_folder
 from lake.tables.iceberg import DEAD_LETTERS
 from tests.support.shop import Shop, event
@@ -33,7 +33,7 @@ class Answers:
     def tell(self, run_id: str, event_id: str, outcome: str, reason: str | None = None) -> None:
         """What the destination said of an event; each event in a lane of its own."""
         receipt = Receipt(0, event_id, TIME_US, outcome, reason, None, b"d" * 16, None, next(self._clock))
-        log = LogId("rows", run_id, int(event_id[-1]))
+        log = LaneId("rows", run_id, int(event_id[-1]))
         LaneReceipts(self.lake, self.destination.name, log).write(0, 1, [receipt], Counter())
 
     def settle(self) -> None:
@@ -100,8 +100,8 @@ def test_a_refusal_after_a_delivery_keeps_its_letter(answers: Answers) -> None:
 def test_a_worker_that_died_between_letters_and_mark_makes_no_second_one(answers: Answers) -> None:
     answers.tell("a", "m-1", REFUSED, "http_400")
     answers.settle()
-    lane = LogId("rows", "a", 1)
-    mark = answers.lake.at_key(f"deliveries/segment/letters/{lane.topic}/{lane.topic_id}/{lane.partition}")
+    lane = LaneId("rows", "a", 1)
+    mark = answers.lake.at_key(f"deliveries/segment/letters/{lane.rows_from}/{lane.version}/{lane.number}")
     assert answers.lake.storage.read(mark) == b"1"
     answers.lake.storage.delete(mark)
     answers.settle()
@@ -111,7 +111,7 @@ def test_a_worker_that_died_between_letters_and_mark_makes_no_second_one(answers
 
 def test_refusals_in_a_merged_file_have_a_letter_each(answers: Answers) -> None:
     """Those before the mark are told already, those behind it are new, and the file is one."""
-    lane = LogId("rows", "a", 0)
+    lane = LaneId("rows", "a", 0)
     writer = LaneReceipts(answers.lake, "segment", lane)
 
     def write(place: int) -> None:
@@ -136,7 +136,7 @@ def test_two_destinations_that_refuse_one_event_have_a_letter_each(answers: Answ
     answers.settle()
     other = replace(answers.destination, name="other")
     receipt = Receipt(0, "m-1", TIME_US, REFUSED, "http_413", 413, b"d" * 16, b"{}", TIME_US)
-    LaneReceipts(answers.lake, "other", LogId("rows", "a", 1)).write(0, 1, [receipt], Counter())
+    LaneReceipts(answers.lake, "other", LaneId("rows", "a", 1)).write(0, 1, [receipt], Counter())
     settle_letters(answers.lake, other, answers.contract, "run")
     found = {name: refused_letters(answers.lake, name).column("event_id").to_pylist() for name in ("segment", "other", "third")}
     assert found == {"segment": ["m-1"], "other": ["m-1"], "third": []}
@@ -149,7 +149,7 @@ def test_two_destinations_that_refuse_one_event_have_a_letter_each(answers: Answ
 def test_letters_of_other_lanes_wait_for_those_who_work_on_them(answers: Answers) -> None:
     for event_id in ("m-1", "m-2"):
         answers.tell("a", event_id, REFUSED, "http_400")
-    settle_letters(answers.lake, answers.destination, answers.contract, "run", [LogId("rows", "a", 2)])
+    settle_letters(answers.lake, answers.destination, answers.contract, "run", [LaneId("rows", "a", 2)])
     assert set(answers.letters()) == {"m-2"}
     answers.settle()
     assert set(answers.letters()) == {"m-1", "m-2"}

@@ -21,15 +21,16 @@ from contracts.encode.events import FILTERED, EventEncoder
 from contracts.spec.destination import Destination
 from contracts.spec.model import Contract
 from contracts.spec.suppressions import NOTHING
-from lake.raw.log_ids import LogId
+from lake.receipts.lanes import LaneId
 from lake.receipts.receipts import BEFORE, DELIVERED, REFUSED, WITHHELD, LaneReceipts, Receipt
 from lake.tables.data_files import read_columns
 from lake.tables.iceberg import PublishedFile, published_files
 from tests.support.shop import DAY, HOUR_US, TABLE, Shop
 from transforms.deliver import table as module
 from transforms.deliver.items import Item
-from transforms.deliver.table import SPAN_BITS, TableLanes, TableReader, digests, lanes_of_keys, spans
-from transforms.readers.progress import PartitionProgress, ReaderProgress
+from transforms.deliver.table import SPAN_BITS, TableLane, TableLanes, TableReader, digests, lanes_of_keys, spans
+from transforms.readers.progress import ReaderProgress
+from transforms.readers.restriction import ReaderName
 
 DESTINATION = {
     "destination": "cdp", "dataset": "customer_event", "type": "segment", "endpoint": "http://127.0.0.1:9/v1/batch",
@@ -83,11 +84,11 @@ class Table:
                     found[one] = (user, us)
         return found
 
-    def told(self, run_id: str, outcome: str, ids: Sequence[str]) -> None:
+    def receipts(self, run_id: str, outcome: str, ids: Sequence[str]) -> None:
         """Receipts of another run."""
         rows = self.rows()
         receipts = [Receipt(at, one, rows[one][1], outcome, None, 200, None, None, at) for at, one in enumerate(ids)]
-        LaneReceipts(self.lake, "cdp", LogId(TABLE, run_id, 0)).write(0, len(ids), receipts, Counter())
+        LaneReceipts(self.lake, "cdp", LaneId(TABLE, run_id, 0)).write(0, len(ids), receipts, Counter())
 
 
 @pytest.fixture(scope="module")
@@ -101,20 +102,20 @@ def small_reads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def drained(
-    table: Table, source: TableLanes, readers: int, rng: random.Random, start: dict[LogId, int] | None = None
-) -> dict[LogId, list[Item]]:
+    table: Table, source: TableLanes, readers: int, rng: random.Random, start: dict[LaneId, int] | None = None
+) -> dict[LaneId, list[Item]]:
     """What all readers give until every lane has ended, each time of lanes that have room by chance; by lane."""
-    found: dict[LogId, list[Item]] = {}
+    found: dict[LaneId, list[Item]] = {}
     for number in range(readers):
-        reader: TableReader = source.open(number, readers, table.encoder)
-        logs = [source.log(lane) for lane in range(number, source.lanes, readers)]
+        reader: TableReader = source.open(ReaderName(number, readers), table.encoder)
+        logs = [LaneId(source.table, source.run_id, lane) for lane in range(number, source.lanes, readers)]
         read_to = {log: (start or {}).get(log, 0) for log in logs}
         end = _end(table, source)
         left = {log for log in logs if read_to[log] < end}
         for _ in range(10_000):
             if not left:
                 break
-            parts = tuple(PartitionProgress(*log, next=end if log not in left else read_to[log], end=end) for log in logs)
+            parts = tuple(TableLane(*log, next=end if log not in left else read_to[log], end=end) for log in logs)
             room = {log for log in left if rng.random() < 0.7}
             for log, read in reader.read(ReaderProgress(parts), read_to, room, 0.0).items():
                 assert log in room and read.read_to >= read_to[log]
@@ -140,7 +141,7 @@ def test_every_row_is_in_one_lane_once_and_each_users_are_in_order(table: Table,
     rows = table.rows()
     assert len(rows) == ROWS and len(spans(published_files(table.lake.load(TABLE)))) > 1
     assert Counter(item.event_id for items in found.values() for item in items) == Counter(rows.keys())
-    owner: dict[str, LogId] = {}
+    owner: dict[str, LaneId] = {}
     for log, items in found.items():
         assert [item.offset for item in items] == sorted({item.offset for item in items})
         assert [item.window_time_us for item in items] == sorted(rows[item.event_id][1] for item in items)
@@ -186,13 +187,13 @@ def test_a_snapshot_is_read_as_it_was(tmp_path: Path) -> None:
 
 
 def test_rows_that_have_a_final_answer_of_another_run_are_passed_over(tmp_path: Path) -> None:
-    """delivered, refused, refused and delivered since, withheld; and what this very run told, which its lanes pass over."""
+    """delivered, refused, refused and delivered since, withheld; and what this very run wrote, which its lanes pass over."""
     table = Table(tmp_path / "shop")
-    table.told("run-0", DELIVERED, ["m-10", "m-11"])
-    table.told("run-0b", REFUSED, ["m-12", "m-13"])
-    table.told("run-0c", DELIVERED, ["m-13"])
-    table.told("run-0d", WITHHELD, ["m-14"])
-    table.told("run-1", DELIVERED, ["m-15"])
+    table.receipts("run-0", DELIVERED, ["m-10", "m-11"])
+    table.receipts("run-0b", REFUSED, ["m-12", "m-13"])
+    table.receipts("run-0c", DELIVERED, ["m-13"])
+    table.receipts("run-0d", WITHHELD, ["m-14"])
+    table.receipts("run-1", DELIVERED, ["m-15"])
 
     def sent(which: str) -> set[str]:
         found = drained(table, table.source(3, which=which), 2, random.Random(4))

@@ -26,7 +26,7 @@ from contracts.spec.model import Column, ColumnType
 from contracts.spec.source import PayloadPath, plain_text
 from contracts.spec.suppressions import NOTHING, Suppressions
 from tests.support.documents import documents, everything_contract, everything_spec
-from transforms.decode.decode import RecordDecoder
+from transforms.decode.kernel import RecordDecoder
 from transforms.read.messages import MessageBatch
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

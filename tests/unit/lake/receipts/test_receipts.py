@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lake.location import Lake
-from lake.raw.log_ids import LogId
 from lake.receipts import receipts as module
+from lake.receipts.lanes import LaneId
 from lake.receipts.receipts import (
     BEFORE,
     DELIVERED,
@@ -32,7 +32,7 @@ from lake.receipts.receipts import (
     list_receipts,
 )
 
-LOG = LogId("rows", "t1", 0)
+LOG = LaneId("rows", "t1", 0)
 _LANES = itertools.count(1)
 
 
@@ -44,9 +44,9 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 
 @pytest.fixture
-def log() -> LogId:
+def log() -> LaneId:
     """A lane of its own."""
-    return LogId("rows", "t1", next(_LANES))
+    return LaneId("rows", "t1", next(_LANES))
 
 
 def receipt(place: int, outcome: str = DELIVERED, who: str = "a") -> Receipt:
@@ -71,7 +71,7 @@ def wanted(places: Sequence[int] | range) -> Counter[str]:
     return Counter(named.get(outcome_of(place), outcome_of(place)) for place in places)
 
 
-def read(lake: Lake, log: LogId, **how: Any) -> tuple[list[tuple[int, str]], Counter[str]]:
+def read(lake: Lake, log: LaneId, **how: Any) -> tuple[list[tuple[int, str]], Counter[str]]:
     """Places with their ids, and counts."""
     rows: list[tuple[int, str]] = []
     counts: Counter[str] = Counter()
@@ -81,7 +81,7 @@ def read(lake: Lake, log: LogId, **how: Any) -> tuple[list[tuple[int, str]], Cou
     return rows, counts
 
 
-def files(lake: Lake, log: LogId) -> list[str]:
+def files(lake: Lake, log: LaneId) -> list[str]:
     return sorted(location.rsplit("/", 1)[-1] for location in lake.storage.names(lane_folder(lake, "cdp", log)))
 
 
@@ -89,7 +89,7 @@ def told(places: range, who: str = "a") -> list[tuple[int, str]]:
     return [(place, f"{who}-{place}") for place in places if outcome_of(place) != FILTERED]
 
 
-def test_a_receipt_is_read_as_it_was_written(lake: Lake, log: LogId) -> None:
+def test_a_receipt_is_read_as_it_was_written(lake: Lake, log: LaneId) -> None:
     given_rows = [receipt(3, REFUSED), receipt(4), receipt(6, WITHHELD)]
     counts = LaneReceipts(lake, "cdp", log).write(3, 9, given_rows, Counter({FILTERED: 2, BEFORE: 1}))
     assert counts == {REFUSED: 1, DELIVERED: 1, "withheld:consent_denied:ads": 1, FILTERED: 2, BEFORE: 1}
@@ -104,13 +104,13 @@ def test_a_receipt_is_read_as_it_was_written(lake: Lake, log: LogId) -> None:
     assert files(lake, log) == [f"{3:020d}-{9:020d}-1.parquet"]
 
 
-def test_nothing_is_written_of_no_places(lake: Lake, log: LogId) -> None:
+def test_nothing_is_written_of_no_places(lake: Lake, log: LaneId) -> None:
     assert LaneReceipts(lake, "cdp", log).write(3, 3, [], Counter()) == {}
     assert files(lake, log) == []
 
 
 @pytest.mark.parametrize("before", [0, 1, 62])
-def test_small_files_are_merged_when_there_are_sixty_four(lake: Lake, log: LogId, before: int) -> None:
+def test_small_files_are_merged_when_there_are_sixty_four(lake: Lake, log: LaneId, before: int) -> None:
     """Also those that another worker left."""
     ends = range(2, 2 * MERGE_AT, 2)
     for end in ends[:before]:
@@ -129,7 +129,7 @@ def test_small_files_are_merged_when_there_are_sixty_four(lake: Lake, log: LogId
     assert read(lake, log) == (told(range(6 * MERGE_AT - 2)), wanted(range(6 * MERGE_AT - 2)))
 
 
-def test_files_that_do_not_touch_stay_apart_and_places_between_them_stay_uncovered(lake: Lake, log: LogId) -> None:
+def test_files_that_do_not_touch_stay_apart_and_places_between_them_stay_uncovered(lake: Lake, log: LaneId) -> None:
     writer = LaneReceipts(lake, "cdp", log)
     for number in range(MERGE_AT):
         write(writer, 10 * number + (5 if number >= 32 else 0), 10 * number + 10 + (5 if number >= 32 else 0))
@@ -137,7 +137,7 @@ def test_files_that_do_not_touch_stay_apart_and_places_between_them_stay_uncover
     assert read(lake, log)[0] == told(range(320)) + told(range(325, 645))
 
 
-def test_large_files_are_left_alone_and_do_not_count(lake: Lake, log: LogId, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_files_are_left_alone_and_do_not_count(lake: Lake, log: LaneId, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lane of months has more than sixty-four of them."""
     writer = LaneReceipts(lake, "cdp", log)
     for number in range(5):
@@ -162,7 +162,7 @@ def test_large_files_are_left_alone_and_do_not_count(lake: Lake, log: LogId, mon
     assert read(lake, log) == (told(range(5_012)), wanted(range(5_012)))
 
 
-def test_of_two_writers_each_place_is_taken_once(lake: Lake, log: LogId) -> None:
+def test_of_two_writers_each_place_is_taken_once(lake: Lake, log: LaneId) -> None:
     frozen, replacement = LaneReceipts(lake, "cdp", log), LaneReceipts(lake, "cdp", log)
     write(frozen, 0, 10)
     write(replacement, 10, 14, "b")
@@ -174,7 +174,7 @@ def test_of_two_writers_each_place_is_taken_once(lake: Lake, log: LogId) -> None
     assert counts == Counter({name: count for name, count in wanted(range(26)).items() if name != FILTERED})
 
 
-def test_the_same_places_written_twice_are_there_once(lake: Lake, log: LogId) -> None:
+def test_the_same_places_written_twice_are_there_once(lake: Lake, log: LaneId) -> None:
     write(LaneReceipts(lake, "cdp", log), 0, 9)
     write(LaneReceipts(lake, "cdp", log), 0, 9, "b")
     assert read(lake, log) == (told(range(9)), wanted(range(9)))
@@ -185,7 +185,7 @@ def test_the_same_places_written_twice_are_there_once(lake: Lake, log: LogId) ->
     assert [place for place, _ in rows] == sorted({place for place, _ in rows}) and counts.total() == 9
 
 
-def test_reading_goes_on_from_a_place(lake: Lake, log: LogId) -> None:
+def test_reading_goes_on_from_a_place(lake: Lake, log: LaneId) -> None:
     writer = LaneReceipts(lake, "cdp", log)
     write(writer, 0, 10)
     write(writer, 10, 20)
@@ -195,7 +195,7 @@ def test_reading_goes_on_from_a_place(lake: Lake, log: LogId) -> None:
     assert read(lake, log, start=13, columns=["event_id"])[0] == told(range(13, 20))
 
 
-def test_reading_goes_on_while_somebody_merges(lake: Lake, log: LogId) -> None:
+def test_reading_goes_on_while_somebody_merges(lake: Lake, log: LaneId) -> None:
     writer = LaneReceipts(lake, "cdp", log)
     for place in range(MERGE_AT - 1):
         write(writer, place, place + 1)
@@ -208,7 +208,7 @@ def test_reading_goes_on_while_somebody_merges(lake: Lake, log: LogId) -> None:
 
 
 def test_what_a_killed_merger_left_is_read_once_and_swept_by_the_next(
-    lake: Lake, log: LogId, monkeypatch: pytest.MonkeyPatch
+    lake: Lake, log: LaneId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(Exception):
         pass
@@ -240,7 +240,7 @@ def test_what_a_killed_merger_left_is_read_once_and_swept_by_the_next(
     assert read(lake, log) == (told(range(2 * MERGE_AT - 1)), wanted(range(2 * MERGE_AT - 1)))
 
 
-def test_a_merger_whose_rival_was_faster_leaves_it_to_him(lake: Lake, log: LogId, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_merger_whose_rival_was_faster_leaves_it_to_him(lake: Lake, log: LaneId, monkeypatch: pytest.MonkeyPatch) -> None:
     writer, rival = LaneReceipts(lake, "cdp", log), LaneReceipts(lake, "cdp", log)
     for place in range(MERGE_AT - 1):
         write(writer, place, place + 1)
@@ -271,7 +271,7 @@ def test_a_merger_whose_rival_was_faster_leaves_it_to_him(lake: Lake, log: LogId
 def test_whatever_is_written_in_whatever_order_each_covered_place_is_there_once_and_stays(
     lake: Lake, stretches: list[tuple[int, int, str]], merge_at: int
 ) -> None:
-    log, reached = LogId("rows", "t2", next(_LANES)), set[int]()
+    log, reached = LaneId("rows", "t2", next(_LANES)), set[int]()
     writers = {"a": LaneReceipts(lake, "cdp", log), "b": LaneReceipts(lake, "cdp", log)}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(module, "MERGE_AT", merge_at)
@@ -291,10 +291,10 @@ def test_lanes_of_a_destination_are_found_in_order_and_none_of_another(tmp_path:
     own = Lake.at(str(tmp_path / "lake"))
     own.create()
     assert lanes_of(own, "cdp") == []
-    logs = [LogId("rows", "t1", 2), LogId("rows", "t1", 10), LogId("validated.x", "run-1", 0)]
+    logs = [LaneId("rows", "t1", 2), LaneId("rows", "t1", 10), LaneId("validated.x", "run-1", 0)]
     for log in reversed(logs):
         write(LaneReceipts(own, "cdp", log), 0, 2)
-    write(LaneReceipts(own, "other", LogId("rows", "t1", 3)), 0, 2)
+    write(LaneReceipts(own, "other", LaneId("rows", "t1", 3)), 0, 2)
     assert lanes_of(own, "cdp") == logs
     found: Iterator[Any] = all_receipts(own, "cdp")
     assert [(log, len(rows), counts.total()) for log, rows, counts in found] == [(log, 2, 2) for log in logs]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from contracts.encode.events import FILTERED, event_digest
 from lake.location import Lake
-from lake.raw.log_ids import LogId
+from lake.receipts.lanes import LaneId
 from lake.receipts.receipts import (
     BEFORE,
     DELIVERED,
@@ -26,12 +26,12 @@ from lake.receipts.receipts import (
     lane_receipts,
 )
 from tests.support.scripted import rig
-from transforms.deliver.http.events import Outgoing, Result, delivered
 from transforms.deliver.http.sink import HttpSink
+from transforms.deliver.http.wire import Outgoing, Result, delivered
 from transforms.deliver.items import MALFORMED, Item
 from transforms.deliver.lane import Lane, Sent, send_items
 
-LOG = LogId("rows", "t1", 0)
+LOG = LaneId("rows", "t1", 0)
 PLACES = 24
 
 
@@ -47,7 +47,7 @@ def item(offset: int, reason: str = "") -> Item:
     return Item(offset, f"m{offset}", 7_000_000, 1_000_000 + offset, body, reason)
 
 
-def lane_of(lake: Lake, start: int = 0, log: LogId = LOG) -> Lane:
+def lane_of(lake: Lake, start: int = 0, log: LaneId = LOG) -> Lane:
     return Lane(log, start, LaneReceipts(lake, "cdp", log))
 
 
@@ -61,11 +61,11 @@ def send(lane: Lane, sink: Any, *, flush: bool = True, until_s: float = 1e9) -> 
     return sent
 
 
-def receipts(lake: Lake, log: LogId = LOG) -> list[dict[str, Any]]:
+def receipts(lake: Lake, log: LaneId = LOG) -> list[dict[str, Any]]:
     return [row for rows, _ in lane_receipts(lake, "cdp", log) for row in rows.to_pylist()]
 
 
-def counted(lake: Lake, log: LogId = LOG) -> Counter[str]:
+def counted(lake: Lake, log: LaneId = LOG) -> Counter[str]:
     counts: Counter[str] = Counter()
     for _, own in lane_receipts(lake, "cdp", log):
         counts += own
@@ -205,7 +205,7 @@ def test_each_place_has_one_receipt_and_nothing_that_has_one_is_sent(
     common: Lake, kinds: list[str | None], steps: list[tuple[str, Any]]
 ) -> None:
     """Reading while sending, tails that come back, workers that die after a request, runners that go on from any older place."""
-    lake, log = common, LogId("rows", "t1", next(_NUMBERS))
+    lake, log = common, LaneId("rows", "t1", next(_NUMBERS))
     rows = {place: item(place, kind) for place, kind in enumerate(kinds) if kind is not None}
     lane = lane_of(lake, 0, log)
     taken: tuple[int, list[Item], int, bool] | None = None

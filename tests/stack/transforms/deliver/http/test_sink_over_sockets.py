@@ -15,8 +15,8 @@ import pytest
 from contracts.spec.destination import Limits
 from tests.support.cdp import CdpEndpoint
 from tests.support.scripted import destination, event
-from transforms.deliver.http.events import Outgoing, Result
 from transforms.deliver.http.sink import HttpSink
+from transforms.deliver.http.wire import Outgoing, Result
 
 PATIENCE_S = 60.0
 LANES = 8

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from contracts.spec.destination import DialectName
-from transforms.deliver.http.answers import Answer, Fate, fate_of
+from transforms.deliver.http.client import Answer, Fate, fate_of
 from transforms.deliver.http.dialects import dialect_of
 
 IDS = ["a", "b", "c"]

@@ -14,8 +14,8 @@ import pytest
 from contracts.errors import ConfigurationError
 from contracts.spec.destination import Limits, Secret
 from tests.support.scripted import EPOCH_S, SUCCESS, WRITE_KEY, Seen, Step, destination, event, events, rig
-from transforms.deliver.http.events import Outgoing, Result
 from transforms.deliver.http.sink import HttpSink
+from transforms.deliver.http.wire import Outgoing, Result
 
 YES = (True, "")
 RETRIED = [408, 410, 425, 429, 460, 500, 502, 503, 504, 507, 511, 599]

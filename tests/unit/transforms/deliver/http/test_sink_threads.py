@@ -12,8 +12,8 @@ import pytest
 
 from contracts.spec.destination import Limits
 from tests.support.scripted import SUCCESS, destination, event
-from transforms.deliver.http.events import Result
 from transforms.deliver.http.sink import HttpSink
+from transforms.deliver.http.wire import Result
 
 THREADS = 8
 DEADLINE_S = 20.0

@@ -7,45 +7,47 @@ import pytest
 
 from runners.flink.key_groups import salts_for, subtask_of
 from transforms.kafka.connection import Partitions
-from transforms.read.kafka import merge_partitions, owner_of, reader_name
+from transforms.read.discover import merge_partitions
+from transforms.read.partitions import PartitionProgress, owner_of
 from transforms.read.poll import OffsetGapError
-from transforms.readers.progress import PartitionProgress, ReaderProgress
+from transforms.readers.progress import ReaderProgress
+from transforms.readers.restriction import ReaderName, reader_name
 
 READ = ReaderProgress((PartitionProgress("t", "id", 0, next=7, max_us=5), PartitionProgress("t", "id", 2, next=4, max_us=9)), 3)
 
 
 def test_nothing_new_changes_nothing() -> None:
-    assert merge_partitions(READ, {"t": Partitions("id", 4)}, 0, 2) == READ
+    assert merge_partitions(READ, {"t": Partitions("id", 4)}, ReaderName(0, 2)) == READ
 
 
 def test_new_partitions_are_read_from_their_beginning_by_their_owner_and_keep_the_watermark() -> None:
-    after = merge_partitions(READ, {"t": Partitions("id", 6), "later": Partitions("x", 3)}, 0, 2)
-    new = [(p.topic, p.topic_id, p.partition, p.next, p.end) for p in after.partitions[2:]]
+    after = merge_partitions(READ, {"t": Partitions("id", 6), "later": Partitions("x", 3)}, ReaderName(0, 2))
+    new = [(p.topic, p.topic_id, p.partition, p.next, p.end) for p in after.lanes[2:]]
     assert new == [("t", "id", 4, 0, None), ("later", "x", 0, 0, None), ("later", "x", 2, 0, None)]
-    assert (after.partitions[:2], after.watermark_us) == (READ.partitions, 3)
+    assert (after.lanes[:2], after.watermark_us) == (READ.lanes, 3)
 
 
 def test_a_topic_that_was_made_again_replaces_the_one_before() -> None:
-    after = merge_partitions(READ, {"t": Partitions("again", 1)}, 0, 2)
-    assert after.partitions == (PartitionProgress("t", "again", 0, next=0), READ.partitions[1])
+    after = merge_partitions(READ, {"t": Partitions("again", 1)}, ReaderName(0, 2))
+    assert after.lanes == (PartitionProgress("t", "again", 0, next=0), READ.lanes[1])
 
 
 def test_a_topic_that_is_gone_stays() -> None:
-    assert merge_partitions(READ, {}, 0, 2) == READ
+    assert merge_partitions(READ, {}, ReaderName(0, 2)) == READ
 
 
 def test_where_reading_has_an_end_nothing_is_added() -> None:
     bounded = ReaderProgress((PartitionProgress("t", "id", 0, next=7, end=9),))
-    assert merge_partitions(bounded, {"t": Partitions("id", 4), "later": Partitions("x", 1)}, 0, 1) == bounded
+    assert merge_partitions(bounded, {"t": Partitions("id", 4), "later": Partitions("x", 1)}, ReaderName(0, 1)) == bounded
     with pytest.raises(OffsetGapError, match="topic t: was deleted and made again"):
-        merge_partitions(bounded, {"t": Partitions("again", 1)}, 0, 1)
-    finished = msgspec.structs.replace(bounded, partitions=(PartitionProgress("t", "id", 0, next=9, end=9),))
-    assert merge_partitions(finished, {"t": Partitions("again", 1)}, 0, 1) == finished
+        merge_partitions(bounded, {"t": Partitions("again", 1)}, ReaderName(0, 1))
+    finished = msgspec.structs.replace(bounded, lanes=(PartitionProgress("t", "id", 0, next=9, end=9),))
+    assert merge_partitions(finished, {"t": Partitions("again", 1)}, ReaderName(0, 1)) == finished
 
 
 @pytest.mark.parametrize("readers", [1, 2, 3, 8])
 def test_every_partition_has_one_owner(readers: int) -> None:
-    owners = [owner_of("t", partition, readers) for partition in range(16)]
+    owners = [owner_of(partition, readers) for partition in range(16)]
     assert set(owners) == set(range(readers))
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import random
 import threading
+import time
+from collections import deque
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from apache_beam.io.components.adaptive_throttler import AdaptiveThrottler
+from tenacity import RetryCallState, Retrying, wait_random_exponential
 
-from transforms.deliver.http.answers import Fate, Verdict
-from transforms.deliver.http.breaker import Breaker
-from transforms.deliver.http.clock import Clock
-from transforms.deliver.http.pace import Departure, Pace
+from transforms.deliver.http.client import Fate, Verdict
 
+_LATEST_ARRIVAL_S = 0.25  # of a request that has no answer yet, after it left
+_BACKOFF = wait_random_exponential(multiplier=0.2, max=20)
+_RETRYING = Retrying()
 _THROTTLE_WINDOW_MS = 30_000
 _THROTTLE_BUCKET_MS = 1_000
 _THROTTLE_RATIO = 2.0  # waits when the destination takes less than half of what it gets
@@ -158,3 +162,127 @@ class Gate:
         health = "down" if self._breaker.open else health
         if health != self._health:
             self._health, self._since_s = health, self._clock.now_s()
+
+
+@dataclass
+class Departure:
+    """One request that left; seen_by_s: when it had arrived at the latest."""
+
+    seen_by_s: float
+
+
+class Pace:
+    """Requests evenly spaced, and never more than ``per_s`` in one second.
+
+    Below one a second, one in every 1 / ``per_s`` seconds; a fraction above one is not used (1.9 is 1), because whole requests are
+    what a second is counted in. Spacing alone is not enough: a request that is held up on its way and the next ones that are not
+    arrive within less than a second. So a request leaves one second after the ``per_s``-th before it has *arrived*: when it was
+    answered, but no more than 0.25 s after it left. That costs rate where answers are slow: a tenth at 0.1 s, a fifth at most.
+    State: that many numbers. Not for several threads without a lock.
+    """
+
+    def __init__(self, per_s: float) -> None:
+        count = max(1, math.floor(per_s + 1e-9))
+        self._window_s = max(1.0, 1 / per_s)
+        self._spacing_s = self._window_s / count
+        self._window: deque[Departure] = deque(maxlen=count)
+        self._next_s = -math.inf
+
+    def ready_s(self) -> float:
+        """When the next request may leave."""
+        if len(self._window) < (self._window.maxlen or 0):
+            return self._next_s
+        return max(self._next_s, self._window[0].seen_by_s + self._window_s)
+
+    def depart(self, now_s: float) -> Departure:
+        """A request leaves."""
+        self._next_s = now_s + self._spacing_s
+        departure = Departure(now_s + _LATEST_ARRIVAL_S)
+        self._window.append(departure)
+        return departure
+
+    def arrived(self, departure: Departure, now_s: float) -> None:
+        """It was answered, or it failed."""
+        departure.seen_by_s = min(departure.seen_by_s, now_s)
+
+
+class Breaker:
+    """Closed until ``failures`` in a row without a success in between; then open, with one probe after each wait.
+
+    Waits double from ``first_s`` to ``longest_s``, each cut by up to a half at random. Any success closes it. What fails while it
+    is open without being the probe had left before and changes nothing. Not for several threads without a lock.
+
+    Source: M. Nygard, Release It!, "Circuit Breaker". Libraries hold a lock while the request runs (pybreaker) or wait equally
+    long each time.
+    """
+
+    def __init__(self, failures: int = 5, first_s: float = 1.0, longest_s: float = 30.0) -> None:
+        self._allowed, self._first_s, self._longest_s = failures, first_s, longest_s
+        self._jitter = random.Random()
+        self._failed_in_a_row = self._failed_probes = 0
+        self._probing = False
+        self.open = False
+        self.ready_s = -math.inf
+
+    def may_leave_s(self) -> float | None:
+        """When a request may leave; None: not before the probe under way has ended."""
+        return None if self._probing else self.ready_s
+
+    def depart(self) -> bool:
+        """A request leaves; whether it is the probe."""
+        self._probing = self.open
+        return self._probing
+
+    def succeeded(self) -> None:
+        """A request was answered as it should be."""
+        self._failed_in_a_row = self._failed_probes = 0
+        self._probing = self.open = False
+        self.ready_s = -math.inf
+
+    def failed(self, now_s: float, *, probe: bool, at_once: bool) -> None:
+        """A request failed; at_once: no use in trying again soon."""
+        self._failed_in_a_row += 1
+        if probe and self._probing:
+            self._probing = False
+            self._failed_probes += 1
+        elif self.open or not (at_once or self._failed_in_a_row >= self._allowed):
+            return
+        self.open = True
+        wait_s = min(self._longest_s, self._first_s * 2.0**self._failed_probes)
+        self.ready_s = now_s + self._jitter.uniform(wait_s / 2, wait_s)
+
+
+class Clock(Protocol):
+    """Two clocks and one way to wait."""
+
+    def now_s(self) -> float:
+        """Monotonic seconds; deadlines are of this clock."""
+
+    def epoch_s(self) -> float:
+        """Seconds since the epoch, for what people and servers read."""
+
+    def wait(self, condition: threading.Condition, timeout_s: float) -> None:
+        """Give up the condition's lock until it is notified or the time is over."""
+
+
+class SystemClock:
+    """The machine's."""
+
+    def now_s(self) -> float:
+        """``time.monotonic()``."""
+        return time.monotonic()
+
+    def epoch_s(self) -> float:
+        """``time.time()``."""
+        return time.time()
+
+    def wait(self, condition: threading.Condition, timeout_s: float) -> None:
+        """``condition.wait``."""
+        condition.wait(timeout_s)
+
+
+def backoff_s(attempt: int) -> float:
+    """Before attempt number ``attempt`` + 1: between 0 and 0.2 s doubled each time, at most 20 s ("full jitter")."""
+    state = RetryCallState(_RETRYING, None, (), {})
+    state.attempt_number = attempt
+    return _BACKOFF(state)

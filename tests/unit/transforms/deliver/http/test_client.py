@@ -1,11 +1,10 @@
-"""Retry-After in both forms, and the backoff."""
+"""How long the destination asks to wait: Retry-After in both forms."""
 
 from __future__ import annotations
 
 import pytest
 
-from transforms.deliver.http.answers import Answer
-from transforms.deliver.http.waits import asked_wait_s, backoff_s
+from transforms.deliver.http.client import Answer, asked_wait_s
 
 NOON_S = 1_763_899_200.0  # Sun, 23 Nov 2025 12:00:00 GMT
 
@@ -43,11 +42,3 @@ def test_a_date_counts_from_the_clock_that_wrote_it() -> None:
     answer = Answer(503, b"", "Sun, 23 Nov 2025 12:00:07 GMT", "Sun, 23 Nov 2025 12:00:00 GMT")
     assert asked_wait_s(answer, NOON_S + 3_600) == 7.0
     assert asked_wait_s(answer._replace(date="yesterday"), NOON_S + 4) == 3.0
-
-
-def test_backoff_grows_to_a_limit_and_is_spread() -> None:
-    waits = [[backoff_s(attempt) for _ in range(200)] for attempt in range(1, 30)]
-    for attempt, found in enumerate(waits, start=1):
-        most = min(20.0, 0.2 * 2 ** (attempt - 1))
-        assert 0 <= min(found) < 0.2 * most, attempt
-        assert 0.8 * most < max(found) <= most, attempt

@@ -9,15 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.late import NEVER_LATE_US
-from transforms.readers.progress import (
-    END_OF_TIME_US,
+from transforms.read.partitions import (
     FUTURE_US,
     PartitionProgress,
-    ReaderProgress,
+    PartitionsProgress,
     ReaderProgressCoder,
-    ReaderProgressTracker,
     watermarks,
+    with_partitions,
 )
+from transforms.readers.progress import END_OF_TIME_US, ReaderProgress
+from transforms.readers.restriction import ReaderProgressTracker
 
 BOUND = 5
 NOW = 10_000_000_000
@@ -27,12 +28,12 @@ def part(number: int, **given: object) -> PartitionProgress:
     return PartitionProgress("t", "id", number, **{"next": 0, **given})  # type: ignore[arg-type]
 
 
-def reader(*partitions: PartitionProgress, watermark_us: int = NEVER_LATE_US) -> ReaderProgress:
+def reader(*partitions: PartitionProgress, watermark_us: int = NEVER_LATE_US) -> PartitionsProgress:
     return ReaderProgress(partitions, watermark_us)
 
 
-def moved(progress: ReaderProgress, *partitions: PartitionProgress) -> ReaderProgress:
-    return progress.with_partitions({p.log: p for p in partitions}, BOUND)
+def moved(progress: PartitionsProgress, *partitions: PartitionProgress) -> PartitionsProgress:
+    return with_partitions(progress, {p.log: p for p in partitions}, BOUND)
 
 
 def marks(times: list[int], max_us: int | None = None, watermark_us: int = NEVER_LATE_US) -> tuple[list[int], int | None]:
@@ -124,7 +125,7 @@ def test_a_reader_claims_poll_after_poll_until_its_end() -> None:
         tracker.check_done()
     for following in (1, 2):
         assert tracker.try_claim(reader(part(0, end=2, next=following)))
-    assert tracker.current_restriction().partitions[0].next == 2
+    assert tracker.current_restriction().lanes[0].next == 2
     tracker.check_done()
     assert tracker.current_progress().fraction_completed == 1.0
 

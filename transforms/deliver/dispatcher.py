@@ -1,4 +1,4 @@
-"""The desk of one reader: its lanes, what waits in them, and the requests that are under way. No Beam in here."""
+"""What one reader does: it reads its lanes, sends what waits in them, and says how far everything is settled. No Beam in here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -16,19 +17,20 @@ from contracts.spec.destination import Destination
 from contracts.spec.model import Contract
 from contracts.spec.suppressions import Suppressions
 from lake.location import Lake
-from lake.raw.log_ids import LogId
+from lake.receipts.lanes import LaneId
 from lake.receipts.receipts import DELIVERED, Counts, LaneReceipts
 from lake.receipts.state import DOWN, ENDED, ReaderState, write_state
 from transforms.deliver.http.sink import HttpSink
 from transforms.deliver.lane import Lane, Sent, send_items
 from transforms.deliver.letters import settle_letters
 from transforms.deliver.source import Lanes
-from transforms.readers.progress import END_OF_TIME_US, PartitionProgress, ReaderProgress
+from transforms.readers.progress import END_OF_TIME_US, LaneProgress, ReaderProgress
+from transforms.readers.restriction import ReaderName
 
 _LANE_BYTES = 4 << 20  # that may wait in a lane: several requests
-_DESK_BYTES = 64 << 20
+_READER_BYTES = 64 << 20
 _IDLE_S, _BUSY_S = 0.2, 0.02
-_TELL_EVERY_S = 2.0
+_REPORT_EVERY_S = 2.0
 _RATE_S = 30.0
 _MICROS = 1_000_000
 
@@ -52,31 +54,30 @@ class Delivery:
     give_up_s: float | None = None
 
 
-class Desk:
+class Dispatcher:
     """One reader's work. For one thread.
 
     Args:
         delivery: what is delivered.
-        number: the reader's, of so many
-        readers: readers.
+        name: the reader's.
         clock: seconds since 1970.
     """
 
-    def __init__(self, delivery: Delivery, number: int, readers: int, clock: Callable[[], float] = time.time) -> None:
-        self._delivery, self._number, self._readers, self._clock = delivery, number, readers, clock
+    def __init__(self, delivery: Delivery, name: ReaderName, clock: Callable[[], float] = time.time) -> None:
+        self._delivery, self._name, self._clock = delivery, name, clock
         destination = delivery.destination
         encoder = EventEncoder(destination, delivery.contract, delivery.suppressions)
         self._limits = destination.limits
-        self._sink = HttpSink(destination, share=1 / readers)
-        self._reader = delivery.lanes.open(number, readers, encoder)
-        self._pool = ThreadPoolExecutor(max(1, round(self._limits.in_flight / readers)), f"deliver-{number}")
+        self._sink = HttpSink(destination, share=1 / name.readers)
+        self._reader = delivery.lanes.open(name, encoder)
+        self._pool = ThreadPoolExecutor(max(1, round(self._limits.in_flight / name.readers)), f"deliver-{name.number}")
         self._busy: dict[Future[Sent], Lane] = {}
-        self._lanes: dict[LogId, Lane] = {}
-        self._progress = ReaderProgress(())
+        self._lanes: dict[LaneId, Lane] = {}
+        self._progress: ReaderProgress[LaneProgress] = ReaderProgress(())
         self._started_us = int(clock() * _MICROS)
         self._counts: Counts = Counter()
         self._recent: deque[tuple[float, int, int]] = deque()
-        self._told_s = float("-inf")
+        self._reported_s = float("-inf")
         self._failed_s: float | None = None
 
     @property
@@ -89,38 +90,35 @@ class Desk:
         """Whether the destination is down."""
         return self._sink.state().state == DOWN
 
-    def begin(self, progress: ReaderProgress) -> None:
+    def begin(self, progress: ReaderProgress[Any]) -> None:
         """Go on from this progress; what waits from before stays where it fits."""
         self._progress = progress
         known = self._lanes
         self._lanes = {}
-        for p in progress.partitions:
-            lane = known.get(p.log)
+        for p in progress.lanes:
+            lane_id = LaneId(*p.id)
+            lane = known.get(lane_id)
             if lane is None or lane.next != p.next:  # also where the runner goes on from an older place: receipts say what was done
-                receipts = LaneReceipts(self._delivery.lake, self._delivery.destination.name, p.log)
-                lane = Lane(p.log, p.next, receipts)
-            self._lanes[p.log] = lane
+                lane = Lane(lane_id, p.next, LaneReceipts(self._delivery.lake, self._delivery.destination.name, lane_id))
+            self._lanes[lane_id] = lane
 
-    def look(self) -> bool:
+    def read(self) -> bool:
         """Read more, where there is room for it; whether something came."""
         fresh = self._reader.refreshed(self._progress)
         if fresh != self._progress:
             self.begin(fresh)
-        full = sum(lane.waiting_bytes for lane in self._lanes.values()) > _DESK_BYTES
-        room = {
-            p.log
-            for p in self._progress.partitions
-            if not p.finished and not full and self._lanes[p.log].waiting_bytes < _LANE_BYTES and not self._lanes[p.log].ended
-        }
+        full = sum(lane.waiting_bytes for lane in self._lanes.values()) > _READER_BYTES
+        unfinished = [self._lanes[LaneId(*p.id)] for p in self._progress.lanes if not p.finished]
+        room = {lane.id for lane in unfinished if not full and lane.waiting_bytes < _LANE_BYTES and not lane.ended}
         timeout = _BUSY_S if self._busy or any(lane.waiting for lane in self._lanes.values()) else _IDLE_S
         if not room:
             if not self._busy:
                 time.sleep(timeout)
             return False
-        read_to = {log: lane.read_to for log, lane in self._lanes.items()}
+        read_to = {lane_id: lane.read_to for lane_id, lane in self._lanes.items()}
         found = self._reader.read(self._progress, read_to, room, timeout)
-        for log, read in found.items():
-            self._lanes[log].add(read.items, read.read_to, read.ended)
+        for lane_id, read in found.items():
+            self._lanes[lane_id].add(read.items, read.read_to, read.ended)
         return any(read.items for read in found.values())
 
     def dispatch(self, until_s: float) -> None:
@@ -128,11 +126,11 @@ class Desk:
         next_try = self._sink.state().next_try
         if next_try is not None and next_try > self._clock():
             return
-        sending = {lane.log for lane in self._busy.values()}
+        sending = {lane.id for lane in self._busy.values()}
         now = time.monotonic()
         limits = self._sink.limits
         for lane in self._lanes.values():
-            if lane.log in sending or not lane.waiting:
+            if lane.id in sending or not lane.waiting:
                 continue
             flush = lane.ended or (lane.since_s is not None and now - lane.since_s >= self._limits.linger_s)
             if not flush and not (lane.waiting_bytes > limits.size_bytes and lane.fills(limits)):
@@ -164,31 +162,28 @@ class Desk:
         self._check_down()
         return counts
 
-    def progress(self) -> ReaderProgress:
+    def progress(self) -> ReaderProgress[Any]:
         """How far everything is settled."""
-        moved = {p.log: self._moved(p) for p in self._progress.partitions}
-        self._progress = msgspec.structs.replace(self._progress, partitions=tuple(moved[p.log] for p in self._progress.partitions))
+        settled = tuple(p.at(self._lanes[LaneId(*p.id)].next) for p in self._progress.lanes)
+        self._progress = msgspec.structs.replace(self._progress, lanes=settled)
         if self._progress.finished:
             self._progress = msgspec.structs.replace(self._progress, watermark_us=END_OF_TIME_US)
         return self._progress
 
-    def _moved(self, p: PartitionProgress) -> PartitionProgress:
-        return msgspec.structs.replace(p, next=self._lanes[p.log].next)
-
-    def close_slice(self, progress: ReaderProgress) -> None:
+    def close_slice(self, progress: ReaderProgress[Any]) -> None:
         """Before the reader's work is handed back to the runner."""
         settle_letters(
             self._delivery.lake, self._delivery.destination, self._delivery.contract, self._delivery.run_id, list(self._lanes)
         )
         self._reader.committed(progress)
-        self.tell(ended=progress.finished)
+        self.report(ended=progress.finished)
 
-    def tell(self, *, ended: bool = False) -> None:
+    def report(self, *, ended: bool = False) -> None:
         """Say where it is, every few seconds."""
         now = time.monotonic()
-        if now - self._told_s < _TELL_EVERY_S and not ended:
+        if now - self._reported_s < _REPORT_EVERY_S and not ended:
             return
-        self._told_s = now
+        self._reported_s = now
         while self._recent and now - self._recent[0][0] > _RATE_S:
             self._recent.popleft()
         sink, now_us = self._sink.state(), int(self._clock() * _MICROS)
@@ -197,8 +192,8 @@ class Desk:
         write_state(
             self._delivery.lake,
             ReaderState(
-                run_id=self._delivery.run_id, destination=self._delivery.destination.name, reader=self._number, of=self._readers,
-                endless=self._progress.endless,
+                run_id=self._delivery.run_id, destination=self._delivery.destination.name,
+                reader=self._name.number, of=self._name.readers, endless=self._progress.endless,
                 updated_us=now_us, started_us=self._started_us,
                 state=ENDED if ended else sink.state, since_us=int(sink.since * _MICROS),
                 next_try_us=None if sink.next_try is None else int(sink.next_try * _MICROS), last_failure=sink.last_failure,
@@ -221,7 +216,7 @@ class Desk:
         self._failed_s = self._failed_s or now
         unusable = state.last_failure in ("unauthorised", "not_found")
         if limit is not None and now - self._failed_s >= (0 if unusable else limit):
-            self.tell(ended=True)
+            self.report(ended=True)
             name, what = self._delivery.destination.name, state.last_failure
             hint = "check endpoint and credentials." if unusable else "is it up, and the endpoint right?"
             raise ComponentDownError(
