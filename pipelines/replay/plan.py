@@ -186,12 +186,12 @@ def _exceeded(plan: ReplayPlan, project: Project) -> list[str]:
         rows, windows, age_s = int(limits["maxRows"]), int(limits["maxWindows"]), duration(str(limits["maxAge"]))
     except ValueError as error:
         raise ConfigurationError(f"{project.root}: replay limits: expected {error}") from None
-    told = []
+    found = []
     if plan.records > rows:
-        told.append(f"it reads {plan.records:,} records, more than maxRows {rows:,}")
+        found.append(f"it reads {plan.records:,} records, more than maxRows {rows:,}")
     if plan.windows > windows:
-        told.append(f"it rebuilds {plan.windows:,} windows, more than maxWindows {windows:,}")
+        found.append(f"it rebuilds {plan.windows:,} windows, more than maxWindows {windows:,}")
     oldest = min((low for low, _ in plan.ranges), default=None)
     if oldest is not None and oldest < (datetime.now(UTC).timestamp() - age_s) * SECOND_US:
-        told.append(f"it goes back to {us_text(oldest)}, further than maxAge {limits['maxAge']}")
-    return told
+        found.append(f"it goes back to {us_text(oldest)}, further than maxAge {limits['maxAge']}")
+    return found

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract
 from contracts.spec.project import Project
-from lake.ledger.ledger import LedgerEntry
+from lake.ledger.ledger import LedgerEntry, ledger_of
+from lake.ledger.sidecars import outcomes_of
 from lake.location import Lake
+from lake.raw.positions import Landed, Positions, extent_batches
 from lake.runs.clock import RunClock, new_run_id
 from lake.runs.manifest import BranchTable, ReplayDetails, RunManifest, Verdict, write_manifest, write_started
 from lake.runs.progress import Progress, Report
@@ -24,11 +28,10 @@ from lake.upkeep import key_of
 from pipelines.ingest.files import plan_slices
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.sources import LandedRaw
-from pipelines.replay.ledger import selection_ledger, unfinished_pieces
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.plan import dataset_of, make_plan
 from pipelines.replay.recording import SPEED, begin, finish, resume
-from pipelines.replay.select import Selection, select_raw
+from pipelines.replay.select import Selection, positions_in, select_raw
 from runners.direct import run_bounded
 from runners.flink.rest import FlinkRest
 from runners.flink.submit import submit, wait
@@ -138,9 +141,9 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
 
 
 def _rebuild(graph: IngestGraph, selection: Selection, options: ReplayOptions, project: Project, report: Report) -> bool:
-    """Run the graph over the raw of one source; whether it came to the end."""
+    """Rebuild what one source has to say; whether it came to the end."""
     graph.prepare()
-    left = list(unfinished_pieces(graph.lake, selection))
+    left = list(_unfinished(graph.lake, selection))
     if options.runner == "flink":
         _on_flink(graph, left, options, project)
         return True
@@ -174,6 +177,16 @@ def _topic(options: ReplayOptions, contract: Contract) -> RowsTopic | None:
     connection = KafkaConnection(address.bootstrap, None)
     KafkaCluster(connection).ensure_topic(address.topic, 1)
     return RowsTopic(connection, address.topic)
+
+
+def _unfinished(onto: Lake, selection: Selection) -> Iterator[RawPiece]:
+    """Pieces with positions that have no outcome on the branch."""
+    units = [Landed(selection.source, piece.raw_file, (positions_in(piece).runs,), 0) for piece in selection.pieces]
+    for unit, piece in zip(units, selection.pieces, strict=True):
+        outcomes = (outcomes_of(onto, selection.source, extents) for extents in extent_batches([unit]))
+        runs = [found[unit.raw_file].all_runs() for found in outcomes if unit.raw_file in found]
+        if not runs or Positions.of(unit.pieces[0]).first_outside(np.concatenate(runs)) is not None:
+            yield piece
 
 
 def _in_slices(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOptions, report: Report) -> bool:
@@ -210,6 +223,22 @@ def _on_flink(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOpt
     source = LandedRaw(pieces, graph.lake)
     name = f"{graph.run_id}-{graph.spec.name}"  # jobs are found by name: one each
     wait(submit(partial(graph.build, source), job, name, options.beam_options), FlinkRest(job.rest))
+
+
+def selection_ledger(onto: Lake, selection: Selection, table: str) -> LedgerEntry:
+    """The replay's own ledger of the raw that it read."""
+    return sum(ledger_of(onto, selection.source, table, landed_pieces(selection)).values(), LedgerEntry())
+
+
+def landed_pieces(selection: Selection) -> list[Landed]:
+    """Pieces by raw file or log."""
+    runs: dict[str, list[Any]] = {}
+    for piece in selection.pieces:
+        runs.setdefault(piece.raw_file, []).append(positions_in(piece).runs)
+    return [
+        Landed(selection.source, raw_file, tuple(parts), int(parts[-1][-2] + parts[-1][-1]) if len(parts[-1]) else 0)
+        for raw_file, parts in runs.items()
+    ]
 
 
 def _reasons(ledger: Mapping[str, LedgerEntry]) -> list[str]:

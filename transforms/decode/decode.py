@@ -17,6 +17,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from contracts.spec.model import Contract
 from contracts.spec.source import SourceSpec
 from contracts.spec.suppressions import Suppressions
+from contracts.units import SECOND_US
 from lake.ledger.outcomes import Outcome, PositionOutcomes, runs_of
 from lake.raw.batch import RawBatch
 from transforms.batch import RowBatch
@@ -25,7 +26,6 @@ from transforms.decode.kernel import DecodedRecords, Ints, RecordDecoder, positi
 from transforms.late import is_late
 
 _REJECTED, _LATE, _FILTERED, _IN_ORDER = "rejected", "late", "filtered", "in_order"
-_MICROS = 1_000_000
 _HELD_ROWS = 50_000
 _GLOBAL = (GlobalWindow(),)
 
@@ -105,7 +105,7 @@ class _DecodeFn(beam.DoFn):
             yield from self._emit()
 
     def _take_out_late(self, decoded: DecodedRecords) -> pa.Table:
-        window_us, lateness_us = self._cut.window_s * _MICROS, self._cut.allowed_lateness_s * _MICROS
+        window_us, lateness_us = self._cut.window_s * SECOND_US, self._cut.allowed_lateness_s * SECOND_US
         late = is_late(decoded.window_times_us, decoded.watermarks_us, window_us=window_us, allowed_lateness_us=lateness_us)
         return decoded.take_out(late) if late.any() else decoded.rows.slice(0, 0)
 

@@ -16,6 +16,7 @@ from contracts.errors import ComponentDownError
 from contracts.spec.destination import Destination
 from contracts.spec.model import Contract
 from contracts.spec.suppressions import Suppressions
+from contracts.units import SECOND_US
 from lake.location import Lake
 from lake.receipts.lanes import LaneId
 from lake.receipts.receipts import DELIVERED, Counts, LaneReceipts
@@ -32,7 +33,6 @@ _READER_BYTES = 64 << 20
 _IDLE_S, _BUSY_S = 0.2, 0.02
 _REPORT_EVERY_S = 2.0
 _RATE_S = 30.0
-_MICROS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class Dispatcher:
         self._busy: dict[Future[Sent], Lane] = {}
         self._lanes: dict[LaneId, Lane] = {}
         self._progress: ReaderProgress[LaneProgress] = ReaderProgress(())
-        self._started_us = int(clock() * _MICROS)
+        self._started_us = int(clock() * SECOND_US)
         self._counts: Counts = Counter()
         self._recent: deque[tuple[float, int, int]] = deque()
         self._reported_s = float("-inf")
@@ -186,8 +186,8 @@ class Dispatcher:
         self._reported_s = now
         while self._recent and now - self._recent[0][0] > _RATE_S:
             self._recent.popleft()
-        sink, now_us = self._sink.state(), int(self._clock() * _MICROS)
-        span_s = min(_RATE_S, max((now_us - self._started_us) / _MICROS, 1.0))
+        sink, now_us = self._sink.state(), int(self._clock() * SECOND_US)
+        span_s = min(_RATE_S, max((now_us - self._started_us) / SECOND_US, 1.0))
         lanes = self._lanes.values()
         write_state(
             self._delivery.lake,
@@ -195,8 +195,8 @@ class Dispatcher:
                 run_id=self._delivery.run_id, destination=self._delivery.destination.name,
                 reader=self._name.number, of=self._name.readers, endless=self._progress.endless,
                 updated_us=now_us, started_us=self._started_us,
-                state=ENDED if ended else sink.state, since_us=int(sink.since * _MICROS),
-                next_try_us=None if sink.next_try is None else int(sink.next_try * _MICROS), last_failure=sink.last_failure,
+                state=ENDED if ended else sink.state, since_us=int(sink.since * SECOND_US),
+                next_try_us=None if sink.next_try is None else int(sink.next_try * SECOND_US), last_failure=sink.last_failure,
                 counts=dict(self._counts),
                 events_per_s=round(sum(n for _, n, _ in self._recent) / span_s, 1),
                 bytes_per_s=round(sum(size for _, _, size in self._recent) / span_s, 1),

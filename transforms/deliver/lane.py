@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from contracts.encode.events import FILTERED, event_digest
+from contracts.units import SECOND_US
 from lake.receipts.lanes import LaneId
 from lake.receipts.receipts import BEFORE, DELIVERED, REFUSED, WITHHELD, Counts, DeliveredReceipts, LaneReceipts, Receipt
 from transforms.deliver.http.sink import HttpSink
 from transforms.deliver.http.wire import BatchLimits, Outgoing, Result
 from transforms.deliver.items import EVENT_OVERHEAD_BYTES, MALFORMED, Item
-
-_MICROS = 1_000_000
 
 
 @dataclass
@@ -160,7 +159,7 @@ def send_items(
     at = bytes_sent = 0
     for first, following, batch in _stretches(items, sink, flush):
         results = sink.send(batch, until_s) if batch else []
-        settled, others = _settled(items[first:following], results, int(clock() * _MICROS))
+        settled, others = _settled(items[first:following], results, int(clock() * SECOND_US))
         at += len(settled) + others.total()
         bytes_sent += sum([len(event.body) for event, result in zip(batch, results, strict=True) if result])
         reached = items[at].offset if at < len(items) else end

@@ -91,8 +91,8 @@ class KafkaConnection:
         try:
             AdminClient(self.settings() | {"logger": silent_logger()})
         except KafkaException as error:
-            told = str(error.args[0].str()) if error.args else ""
-            name = re.search(r'property[: ]+"?([\w.]+)', told)
+            message = str(error.args[0].str()) if error.args else ""
+            name = re.search(r'property[: ]+"?([\w.]+)', message)
             what = f"{name[1]} is not accepted" if name else "a setting is not accepted"
             raise ConfigurationError(f"client config {self.config_file}: {what} by the Kafka client") from None
 
