@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import importlib
-import subprocess
-import sys
 from pathlib import Path
 
 import apache_beam as beam
@@ -56,9 +54,3 @@ def test_an_old_name_imports_and_gives_the_module_of_the_new_name(old: str) -> N
 def test_a_name_that_never_was_does_not_import() -> None:
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("transforms.lake.nothing")
-
-
-def test_launchers_of_the_version_before_still_find_the_boot_script() -> None:
-    script = Path(__file__).parents[3] / "runners" / "flink_worker" / "boot.py"
-    done = subprocess.run([sys.executable, "-P", str(script)], capture_output=True, text=True, check=False)
-    assert "--id" in done.stderr
