@@ -4,9 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
-WORKERS ?= 2
 
-.PHONY: demo demo-stream test test-faults lint bench bench-stream doctor install dev lock clean
+.PHONY: demo demo-stream test test-long lint bench bench-stream doctor install dev lock clean
 
 demo: install            ## environment, sample of the webshop, the main job on it
 	@$(BIN)/python -m examples.webshop.demo
@@ -14,13 +13,13 @@ demo: install            ## environment, sample of the webshop, the main job on 
 demo-stream: install     ## local Kafka and Flink, live events, a job that never ends; three to four minutes, and the first time its downloads
 	@$(BIN)/python -m examples.webshop.demo_stream
 
-test: dev lint           ## everything that CI needs
+test: dev                ## lint and all tests but the long ones, in two lanes; everything that CI needs
 	@$(BIN)/python -m tests.support.doctor --check
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/python -m tests.support.lanes
 
-test-faults: dev         ## kill, freeze and restart a streaming job under load, rivals of a promotion; half an hour
+test-long: dev           ## before a release: cross products, full load, five million records; an hour
 	@$(BIN)/python -m tests.support.doctor --check
-	$(BIN)/python -m pytest -m faults -s tests/faults tests/stack
+	HEADRACE_FULL_LOAD=1 $(BIN)/python -m pytest -s -m "long or load" --timeout 1800
 
 lint: dev                ## ruff, mypy strict, import-linter
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -1,13 +1,15 @@
-"""A real Kafka and Flink for tests: one stack, on ports of its own, apart from a developer's ``headrace stack``.
+"""A real Kafka and Flink for tests, on ports and in folders of the test run.
 
-Tests ask for the fixture ``stack``. How it is shared:
+``stack`` is shared: by all processes of a test run (workers of pytest-xdist), and by tests that run at the same time. Each reads
+topics of its own into a lake of its own, and ends its own jobs. Who asks first starts it from clean data, who leaves last stops it.
 
-- All processes of a test run (workers of pytest-xdist, another run beside it) use the same stack. Who comes first starts it from
-  clean data, who leaves last stops it. They are counted by shared locks on a file, which a killed process loses too.
-- A test has the stack for itself, killing components included: the fixture holds an exclusive lock for the time of the test.
-  Before each test dead components are started again and leftover jobs are cancelled.
+``exclusive_stack`` is a second one, for tests that kill components or count what runs. One test at a time has it; before it,
+components that are dead are started again and jobs that were left are cancelled.
 
-``private_stack`` is for tests of the stack itself: nothing runs, own folders, own ports; downloads are shared.
+``private_stack`` is for tests of the stack itself: nothing runs, own folders, own ports.
+
+Processes of a run are counted by shared locks on a file, which a killed process loses too. A run that finds the stack of one that
+was killed stops it.
 """
 
 from __future__ import annotations
@@ -20,10 +22,10 @@ import socket
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -32,7 +34,7 @@ from devstack.stack import Stack
 
 DEADLINE_S = 120.0
 _POLL_S = 0.1
-_TEST_PORTS = Ports(**{field.name: 27_000 + number for number, field in enumerate(fields(Ports))})
+_SLOTS = 12  # for jobs of several tests at once
 _PRIVATE_PORTS = range(20_000, 26_900)
 _TOOLS = ("java", "mvn", "go")
 
@@ -44,31 +46,78 @@ def require_tools() -> None:
 
 
 @pytest.fixture(scope="session")
-def _running_stack() -> Iterator[Stack]:
-    require_tools()
-    layout = Layout.default()
-    stack = Stack(layout.with_home(layout.home / "tests"), Settings(ports=_TEST_PORTS, slots=4))
-    stack.layout.home.mkdir(parents=True, exist_ok=True)
-    with (stack.layout.home / "users").open("a") as users:
-        with _locked(stack.layout.home / "gate"):
-            if _alone(users.fileno()):
-                stack.down(purge_data=True)
-                stack.up(deadline_s=DEADLINE_S)
-            fcntl.flock(users, fcntl.LOCK_SH)
+def stack(testrun: str) -> Iterator[Stack]:
+    """A stack where all components are ready, and that other tests use too."""
+    with _shared(testrun, "stack", Settings(slots=_SLOTS)) as stack:
         yield stack
-        with _locked(stack.layout.home / "gate"):
-            fcntl.flock(users, fcntl.LOCK_UN)
-            if _alone(users.fileno()):
-                stack.down(purge_data=True)
+
+
+@pytest.fixture(scope="session")
+def stack_to_break(testrun: str) -> Iterator[Stack]:
+    """Of all ``exclusive_stack``s, and of what holds it for longer than a test, by ``alone``."""
+    with _shared(testrun, "stack-to-break", Settings(slots=4, taskmanager_memory="3g")) as stack:
+        yield stack
 
 
 @pytest.fixture
-def stack(_running_stack: Stack) -> Iterator[Stack]:
+def exclusive_stack(stack_to_break: Stack) -> Iterator[Stack]:
     """A stack where all components are ready, no job runs, and that no other test uses meanwhile."""
-    with _locked(_running_stack.layout.home / "turn"):
-        _running_stack.up(deadline_s=DEADLINE_S)
-        cancel_jobs(_running_stack)
-        yield _running_stack
+    with alone(stack_to_break):
+        yield stack_to_break
+
+
+@contextmanager
+def alone(stack: Stack) -> Iterator[None]:
+    """While the block runs, no other test has this stack; it begins with all of its components and without a job."""
+    with _locked(stack.layout.home / "turn"):
+        stack.up(deadline_s=DEADLINE_S)
+        cancel_jobs(stack)
+        yield
+
+
+@pytest.fixture(scope="session")
+def testrun() -> str:
+    """A name that all processes of this test run share."""
+    return os.environ.get("PYTEST_XDIST_TESTRUNUID", f"{os.getpid()}")
+
+
+@contextmanager
+def _shared(testrun: str, name: str, settings: Settings) -> Iterator[Stack]:
+    require_tools()
+    layout = Layout.default()
+    homes = layout.home / "tests"
+    homes.mkdir(parents=True, exist_ok=True)
+    home = homes / f"{testrun}-{name}"
+    with _locked(homes / "gate"):
+        _stop_abandoned(homes)
+        home.mkdir(exist_ok=True)
+        users = (home / "users").open("a")
+        kept = home / "settings.json"
+        if _nobody(users):
+            kept.write_text(json.dumps(replace(settings, ports=free_ports()).to_json()))
+        stack = Stack(layout.with_home(home), Settings.from_json(json.loads(kept.read_text())))
+        stack.up(deadline_s=DEADLINE_S)  # nothing, where another process did it
+        fcntl.flock(users, fcntl.LOCK_SH)
+    try:
+        yield stack
+    finally:
+        with _locked(homes / "gate"), users:
+            fcntl.flock(users, fcntl.LOCK_UN)
+            if _nobody(users):
+                _stop(stack)
+
+
+def _stop_abandoned(homes: Path) -> None:
+    """Stop what a test run left that was killed."""
+    for file in homes.glob("*/users"):
+        with file.open("a") as users:
+            if _nobody(users):
+                _stop(Stack(Layout.default().with_home(file.parent)))
+
+
+def _stop(stack: Stack) -> None:
+    stack.down()
+    shutil.rmtree(stack.layout.home, ignore_errors=True)
 
 
 @pytest.fixture
@@ -110,11 +159,15 @@ def jobs(stack: Stack) -> dict[str, str]:
     return {job["jid"]: job["state"] for job in flink(stack, "/jobs/overview")["jobs"] if job["state"] not in final}
 
 
-def cancel_jobs(stack: Stack) -> None:
-    """Cancel all jobs, and wait until their slots are free."""
-    for job in jobs(stack):
+def cancel_jobs(stack: Stack, *job_ids: str) -> None:
+    """Cancel these jobs, or all, and wait until their slots are free."""
+
+    def running() -> set[str]:
+        return jobs(stack).keys() & set(job_ids) if job_ids else set(jobs(stack))
+
+    for job in running():
         flink(stack, f"/jobs/{job}?mode=cancel", "PATCH")
-    wait_for(lambda: not jobs(stack), "all jobs to end")
+    wait_for(lambda: not running(), "jobs to end")
 
 
 def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
@@ -125,9 +178,10 @@ def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = DEADL
         sleep(_POLL_S)
 
 
-def _alone(handle: int) -> bool:
+def _nobody(users: IO[str]) -> bool:
+    """Whether no process holds it; if so, this one does."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
-
 from devstack.stack import Stack
 from lake.location import Lake
 from lake.runs.submission import Ending, read_submission
@@ -74,13 +72,8 @@ class Ticks:
         return json.loads(done.stdout)
 
 
-@pytest.fixture
-def ticks(stack: Stack, tmp_path: Path) -> Ticks:
-    return Ticks(stack, tmp_path)
-
-
-@pytest.mark.slow
-def test_a_supervised_run_survives_its_jobmanager_and_goes_on_from_its_checkpoint(ticks: Ticks) -> None:
+def test_a_supervised_run_survives_its_jobmanager_and_goes_on_from_its_checkpoint(exclusive_stack: Stack, tmp_path: Path) -> None:
+    ticks = Ticks(exclusive_stack, tmp_path)
     run_id = ticks.submit()
     wait_for(lambda: ticks.checkpointed(run_id), "checkpoints")
     events: list[Event] = []
@@ -126,8 +119,8 @@ def test_a_supervised_run_survives_its_jobmanager_and_goes_on_from_its_checkpoin
     assert f"--from-savepoint {stopped['from_savepoint']}" in stopped["start_again"]
 
 
-@pytest.mark.slow
-def test_a_stopped_run_is_started_again_and_a_cancelled_one_names_its_checkpoint(ticks: Ticks) -> None:
+def test_a_stopped_run_is_started_again_and_a_cancelled_one_names_its_checkpoint(stack: Stack, tmp_path: Path) -> None:
+    ticks = Ticks(stack, tmp_path)
     run_id = ticks.submit()
     wait_for(lambda: ticks.checkpointed(run_id), "checkpoints")
     savepoint = ticks.headrace("stop", ticks.job_ids(run_id)[0][:12])["from_savepoint"]

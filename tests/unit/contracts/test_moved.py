@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import importlib
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +91,3 @@ def test_no_module_of_today_has_an_old_name_that_gives_another() -> None:
 def test_a_name_that_never_was_does_not_import() -> None:
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("transforms.lake.nothing")
-
-
-def test_launchers_of_the_version_before_still_find_the_boot_script() -> None:
-    script = Path(__file__).parents[3] / "runners" / "flink_worker" / "boot.py"
-    done = subprocess.run([sys.executable, "-P", str(script)], capture_output=True, text=True, check=False)
-    assert "--id" in done.stderr

@@ -328,7 +328,7 @@ def test_readers_see_one_state_or_the_other(verb: str, moment: str, prepared: Pr
     assert content_hash(scan(shop.lake, TABLE)) == after.content_hash
 
 
-@pytest.mark.faults
+@pytest.mark.long
 @pytest.mark.parametrize(("verb", "moment"), BETWEEN)
 def test_a_rival_that_does_the_same_in_between_changes_nothing(verb: str, moment: str, prepared: Prepared) -> None:
     """One is held at a moment, another does it from beginning to end, the first goes on."""
@@ -350,7 +350,7 @@ def test_a_rival_that_does_the_same_in_between_changes_nothing(verb: str, moment
     assert shop.changes() == prepared.changes[verb]
 
 
-@pytest.mark.faults
+@pytest.mark.long
 @pytest.mark.parametrize(("verb", "moment"), COMMITS)
 def test_what_a_live_job_publishes_in_between_is_kept(verb: str, moment: str, prepared: Prepared, tmp_path: Path) -> None:
     shop = prepared.shop

@@ -12,8 +12,9 @@ import pytest
 
 from tests.support.cdp import CdpEndpoint
 from tests.support.deliveries import RANGE, DeliveryProject, Sample, arrived, calm_requests
+from tests.support.tiers import sized
 
-EVENTS = int(os.environ.get("HEADRACE_DELIVERY_EVENTS", "30000"))
+EVENTS = sized(10_000, 30_000)
 IN_FLIGHT, RATE = 4, 50
 FAULTS: dict[str, Any] = {"share": 0.2, "seed": 11, "slow_s": 0.3, "retry_after_s": 1, "partial_statuses": [429, 503]}
 DEADLINE_S = 300.0
@@ -31,6 +32,7 @@ def project(tmp_path: Path, sample: Sample) -> DeliveryProject:
     return project
 
 
+@pytest.mark.load
 def test_faults_and_two_kills(project: DeliveryProject, sample: Sample) -> None:
     ideal = calm_requests(project, sample)
     with CdpEndpoint.started() as cdp:

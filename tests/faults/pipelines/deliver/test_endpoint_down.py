@@ -15,19 +15,20 @@ import pytest
 from devstack.stack import Stack
 from tests.support.cdp import CdpEndpoint
 from tests.support.deliveries import DESTINATION, DeliveryProject, Sample, arrived
+from tests.support.tiers import sized
 
-DOWN_S = float(os.environ.get("HEADRACE_DOWN_S", "120"))
-BEFORE, MEANWHILE = 5_000, 40_000
+DOWN_S = sized(25, 120)
+BEFORE, MEANWHILE = 5_000, sized(10_000, 40_000)
 MOST_MEMORY_BYTES = 300 << 20  # above what it had before: buffers are bounded, whatever comes
 MOST_PROBES_PER_MINUTE = 15
 MOST_CPU_SHARE = 0.25
 DEADLINE_S = 120.0
 _TICKS = os.sysconf("SC_CLK_TCK")
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.load
 
 
 def test_down_and_up_again(tmp_path: Path, stack: Stack) -> None:
-    project = DeliveryProject(tmp_path, requests_per_s=50, queue_age_s=20)
+    project = DeliveryProject(tmp_path, requests_per_s=50, queue_age_s=DOWN_S / 6)
     samples = Sample.of(BEFORE, seed=1), Sample.of(MEANWHILE, seed=2)
     for sample in samples:
         project.ingest(sample)

@@ -18,7 +18,6 @@ from tests.support.stack import cancel_jobs
 
 PARTITIONS = 4
 DEADLINE_S = 240.0
-pytestmark = pytest.mark.faults
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -28,9 +27,9 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("rows_from", ["topic", "table"])
-def test_workers_are_killed_twice(rows_from: str, tmp_path: Path, stack: Stack) -> None:
-    sample = Sample.of(EVENTS, seed=13)
+@pytest.mark.parametrize("rows_from", ["topic", pytest.param("table", marks=pytest.mark.long)])
+def test_workers_are_killed_twice(rows_from: str, tmp_path: Path, exclusive_stack: Stack) -> None:
+    stack, sample = exclusive_stack, Sample.of(EVENTS, seed=13)
     project = DeliveryProject(tmp_path, in_flight=IN_FLIGHT, requests_per_s=RATE, linger_s=2)
     project.ingest(sample)
     ideal = calm_requests(project, sample)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-EVENTS = 5_000_000
+from tests.support.tiers import sized
+
+EVENTS = sized(500_000, 5_000_000)
 FILES = 5
 LIMIT_BYTES = 2_000_000_000
 PROJECT = Path(__file__).parents[4] / "examples" / "webshop"
@@ -48,7 +50,7 @@ def _event(i: int, ms: int) -> str:
     return _EVENT % (i, user, user, *clock, ms, *clock, day, i % 100_000, i % 100_000, i % 90)
 
 
-@pytest.mark.slow
+@pytest.mark.load
 @pytest.mark.timeout(1_200)
 def test_five_million_records_stay_under_two_gigabytes(tmp_path: Path) -> None:
     drop = tmp_path / "drop"

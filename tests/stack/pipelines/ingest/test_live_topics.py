@@ -129,8 +129,9 @@ def ids_of(messages: Sequence[Received]) -> list[str]:
     return [(m.headers["event_id"] or b"").decode() for m in messages]
 
 
-def test_rows_go_out_at_once_in_order_and_once(broker: Broker, stack: Stack, tmp_path: Path) -> None:
+def test_rows_go_out_at_once_in_order_and_once(exclusive_stack: Stack, tmp_path: Path) -> None:
     """Key, headers, canonical JSON; the order of each key; repeats suppressed; nothing lost when the broker dies in the middle."""
+    stack, broker = exclusive_stack, Broker(exclusive_stack.kafka_bootstrap)
     with broker.topic(2) as topic, broker.topic(3) as out:
         first = [r for n in range(60) for r in events(n, user=f"u-{n % 7}", partition=n % 7 % 2)]
         broker.send(topic, [*first, *first[::3], Record(b"no json", first[0].time_ms)])

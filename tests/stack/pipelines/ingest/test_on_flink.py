@@ -29,12 +29,12 @@ def job(stack: Stack, lake: Path, topic: str, workers: int, **given: object) -> 
         source="web", input=(Broker(stack.kafka_bootstrap).uri(topic),), lake=str(lake), runner="flink", flink=stack.flink_rest,
         workers=workers, immediate="off", early_panes=1, commit_every=1, late_panes=1, checkpoint_every=1, **given,  # type: ignore[arg-type]
     )  # fmt: skip
+    submitted = ingest_topics(options, _PROJECT, lambda _: None)
+    assert isinstance(submitted, Submitted)
     try:
-        submitted = ingest_topics(options, _PROJECT, lambda _: None)
-        assert isinstance(submitted, Submitted)
         yield submitted
     finally:
-        cancel_jobs(stack)
+        cancel_jobs(stack, submitted.job_id)
 
 
 def events(first: int, count: int, partitions: int) -> list[Record]:
@@ -66,7 +66,7 @@ def test_every_slot_reads(workers: int, stack: Stack, tmp_path: Path) -> None:
 STARTS = 20
 
 
-@pytest.mark.faults
+@pytest.mark.long
 @pytest.mark.timeout(1_200)
 def test_every_start_publishes(stack: Stack, tmp_path: Path) -> None:
     """A job hangs at its start when output of a first bundle waits for the next one: so many starts in a row find it."""

@@ -21,7 +21,7 @@ from lake.tables.fold import GRID_S, fold_rows
 from operations.replay.promote import promote, rollback
 from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport
-from pipelines.ingest.topics import ingest_topics
+from pipelines.ingest.topics import Submitted, ingest_topics
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.run import run_replay
 from tests.support import stream_population as population
@@ -139,14 +139,15 @@ def running(runner: str, stack: Stack, stream: Stream) -> Iterator[Callable[[Cal
         window=WINDOW_S, allowed_lateness=LATENESS_S, watermark_bound=1, early_panes=1,
         runner="flink", flink=stack.flink_rest, workers=2, checkpoint_every=1,
     )  # fmt: skip
+    submitted = ingest_topics(options, _PROJECT, lambda _: None)
+    assert isinstance(submitted, Submitted)
     try:
-        ingest_topics(options, _PROJECT, lambda _: None)
         yield wait_for
     finally:
-        cancel_jobs(stack)
+        cancel_jobs(stack, submitted.job_id)
 
 
-RUNNERS = ["prism", pytest.param("flink", marks=pytest.mark.faults)]
+RUNNERS = ["prism", pytest.param("flink", marks=pytest.mark.long)]
 
 
 @pytest.mark.parametrize("runner", RUNNERS)

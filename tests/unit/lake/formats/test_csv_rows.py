@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from contracts.spec.source import CsvDialect, SourceSpec
 from tests.support.compressed import gz, gzip_members, zstd_frames
-from tests.support.format_laws import Seen, agree, is_damaged, packings, peak_megabytes, read_whole, small_pieces, spec_of
+from tests.support.format_laws import Seen, agree, is_damaged, packings, read_whole, small_pieces, spec_of
 
 COLUMNS = ("id", "name", "notes")
 CSV = spec_of("csv", columns=COLUMNS)
@@ -220,9 +220,3 @@ def test_a_file_that_is_cut_within_its_header_is_one_damage(data: bytes) -> None
 def test_a_million_quotes_take_no_quadratic_time() -> None:
     data = HEADER + b'"\n' * 30_000
     assert len(read_whole(CSV, data)) > 0
-
-
-@pytest.mark.parametrize("piece", ["a", '"', ","], ids=["letters", "quotes", "separators"])
-def test_a_line_of_200_megabytes_takes_little_memory(piece: str) -> None:
-    head = "id,name,notes\\n"
-    assert peak_megabytes("csv", f"Repeated(b'{head}', b'{piece}' * (1 << 20), 200, b'\\n1,a,b\\n')") < 150

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.compressed import gz, gzip_members, zstd_frames
-from tests.support.format_laws import agree, is_damaged, packings, peak_megabytes, small_pieces, spec_of
+from tests.support.format_laws import agree, is_damaged, packings, small_pieces, spec_of
 
 ARRAY = spec_of("json_array")
 
@@ -132,17 +132,3 @@ def test_an_element_that_is_too_large_or_too_deep_fails_alone() -> None:
     spec = spec_of("json_array", record_bytes=100, max_depth=4)
     elements = [b'{"id":1}', b'{"id":"' + b"x" * 100 + b'"}', b'{"id":[[[[]]]]}', b'{"id":2}']
     assert [s.rules for s in agree(spec, b"[" + b",".join(elements) + b"]", 10)] == [(), ("record_bytes",), ("depth",), ()]
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        "Repeated(b'[', b'a' * (1 << 20), 64, b']')",
-        "Repeated(b'[{}, \"', b'a' * (1 << 20), 64, b'\"]')",
-        "Repeated(b'', b' ' * (1 << 20), 64, b'[]')",
-        "io.BytesIO(gzip_repeated(b'\\\\\"' * (1 << 19), 64))",
-    ],
-    ids=["no JSON", "a string", "blanks", "gzip"],
-)
-def test_an_element_of_64_megabytes_takes_little_memory(make: str) -> None:
-    assert peak_megabytes("json_array", make) < 150

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.compressed import gz, gzip_members, zstd_frames
-from tests.support.format_laws import agree, is_damaged, packings, peak_megabytes, read_whole, small_pieces, spec_of
+from tests.support.format_laws import agree, is_damaged, packings, read_whole, small_pieces, spec_of
 
 JSONL = spec_of("jsonl")
 BATCHES = spec_of("jsonl", records="batch")
@@ -171,21 +171,6 @@ def test_a_cut_file_of_batches_is_one_damage_after_its_records() -> None:
 def test_no_bytes_raise(data: bytes) -> None:
     agree(JSONL, data, 40)
     agree(BATCHES, data, 40)
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        "Repeated(b'', b'a' * (1 << 20), 200, b'')",
-        "Repeated(b'{\"id\":\"', b'a' * (1 << 20), 200, b'\"}\\n{}')",
-        "Repeated(b'', b'{' * (1 << 20), 200, b'')",
-        "io.BytesIO(gzip_repeated(b'a' * (1 << 20), 200))",
-        "io.BytesIO(zstd_repeated(b'a' * (1 << 20), 200))",
-    ],
-    ids=["plain", "a string", "brackets", "gzip", "zstd"],
-)
-def test_a_line_of_200_megabytes_takes_little_memory(make: str) -> None:
-    assert peak_megabytes("jsonl", make) < 120
 
 
 def test_a_long_line_is_one_record_and_the_next_is_read() -> None:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
-from random import Random
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -21,77 +16,19 @@ from lake.tables.iceberg import Layout, ensure_table, published_files
 from lake.tables.publish import RangeFold, publish, read_positions
 from lake.upkeep import compact
 from tests.support.lake_state import claimed, content_hash, scan
-from tests.support.small_tables import DAY_S, NAME, NUM_SHARDS, SCHEMA, WIDER, folds_of, make, put, put_many, row
-from transforms.cut import shards_of
-
-Rows = list[dict[str, Any]]
-
-
-def assert_holds(lake: Lake, rows: Rows) -> None:
-    """The table has the winners of these rows, each in a file of its range and shard, and claims its exact totals."""
-    winners: dict[tuple[str, int], dict[str, Any]] = {}
-    for each in sorted(rows, key=lambda r: (r["_rank"], r["_fingerprint"], r["_row_hash"], r["_position"])):
-        winners.setdefault((each["event_id"], each["_window_time"] // 60_000_000), each)
-    found = scan(lake, NAME)
-    told = sorted(zip(found["event_id"].to_pylist(), found["content"].to_pylist(), found["_position"].to_pylist(), strict=True))
-    assert told == sorted((w["event_id"], w["content"], w["_position"]) for w in winners.values())
-    assert claimed(lake, NAME) == (len(winners), content_hash(found))
-    times = found["_window_time"].cast(pa.int64()).to_pylist()
-    shards = shards_of(found["event_id"].to_pylist(), NUM_SHARDS).tolist()
-    for time, shard, low, high, own in zip(times, shards, *(found[c].to_pylist() for c in ("_from", "_to", "_shard")), strict=True):
-        assert low <= time < high
-        assert shard == own
-    files = published_files(lake.catalog().load_table(NAME))
-    by_shard = sorted(files, key=lambda f: (f.shard, f.from_us))
-    assert all(a.shard != b.shard or a.to_us <= b.from_us for a, b in pairwise(by_shard)), "ranges of a shard overlap"
-
-
-def some_rows(seed: int, count: int, ids: int) -> Rows:
-    """Rows over a day: few ids, so that most come again, with other ranks and contents."""
-    rng = Random(seed)
-    times = {number: Random(number).randrange(DAY_S) for number in range(ids)}
-    return [
-        row(f"e{n}", times[n], rank=rng.randrange(4), content=rng.choice("xyz"), position=seed * 1_000 + i)
-        for i in range(count)
-        for n in [rng.randrange(ids)]
-    ]
-
-
-def pool(kind: str) -> Executor:
-    if kind == "threads":
-        return ThreadPoolExecutor(4)
-    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
-
-
-@pytest.mark.parametrize("kind", ["threads", "processes"])
-@pytest.mark.parametrize(
-    "ranges", [(DAY_S,), (3_600,), (60, 3_600, DAY_S)], ids=["same days", "same hours", "minutes in hours in days"]
+from tests.support.small_tables import (
+    DAY_S,
+    NAME,
+    NUM_SHARDS,
+    SCHEMA,
+    WIDER,
+    assert_holds,
+    folds_of,
+    make,
+    put,
+    row,
+    some_rows,
 )
-def test_concurrent_publishers_lose_nothing(kind: str, ranges: tuple[int, ...], tmp_path: Path) -> None:
-    lake = make(tmp_path / "lake")
-    work = [[(some_rows(10 * w + n, 8, ids=20), ranges[(w + n) % len(ranges)]) for n in range(3)] for w in range(4)]
-    with pool(kind) as workers:
-        assert list(workers.map(put_many, [lake.root] * len(work), work)) == [3] * 4
-    assert_holds(lake, [each for parts in work for rows, _ in parts for each in rows])
-
-
-def test_concurrent_publishers_of_disjoint_ranges_lose_nothing(tmp_path: Path) -> None:
-    lake = make(tmp_path / "lake")
-    work = [[([row(f"e{w}-{n}-{i}", w * 3_600 + n, position=i) for i in range(5)], 3_600) for n in range(3)] for w in range(4)]
-    with pool("threads") as workers:
-        list(workers.map(put_many, [lake.root] * len(work), work))
-    assert_holds(lake, [each for parts in work for rows, _ in parts for each in rows])
-
-
-def test_compaction_beside_publishers_loses_nothing(tmp_path: Path) -> None:
-    lake = make(tmp_path / "lake")
-    work = [[(some_rows(10 * w + n, 6, ids=20), (60, 3_600)[n % 2]) for n in range(4)] for w in range(2)]
-    with pool("threads") as workers:
-        done = [workers.submit(put_many, lake.root, parts) for parts in work]
-        while not all(future.done() for future in done):
-            compact(lake, NAME, to_s=DAY_S, run_id="compaction")
-    assert [future.result() for future in done] == [4, 4]
-    assert_holds(lake, [each for parts in work for rows, _ in parts for each in rows])
 
 
 def test_stale_folds_of_short_ranges_meet_in_a_long_one_that_came_meanwhile(tmp_path: Path) -> None:

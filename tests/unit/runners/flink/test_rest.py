@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +15,6 @@ from runners.flink.failures import plain_failure
 from runners.flink.http import UnknownJobError
 from runners.flink.rest import FlinkRest, SavepointError
 from tests.support.flink_stub import A, B, StubCluster, StubJob, checkpoint, serving
-from tests.support.processes import ROOT
 
 PYTHON_TRACE = """\
 java.util.concurrent.CompletionException: java.lang.RuntimeException: Error received from SDK harness for instruction 7
@@ -204,13 +201,6 @@ def test_something_else_on_the_port_is_told(cluster: StubCluster, rest: FlinkRes
 def test_an_address_that_cannot_be_is_refused(address: str) -> None:
     with pytest.raises(ConfigurationError, match="expected HOST:PORT"):
         FlinkRest(address)
-
-
-def test_a_proxy_of_the_environment_is_not_asked(cluster: StubCluster) -> None:
-    look = f"from runners.flink.rest import FlinkRest; print(len(FlinkRest({cluster.address!r}).jobs()))"
-    proxies = {"http_proxy": f"http://127.0.0.1:{closed_port()}", "no_proxy": "", "NO_PROXY": "", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", look], env={**os.environ, **proxies}, capture_output=True, text=True, check=False)
-    assert done.stdout == "1\n", done.stderr
 
 
 def make_checkpoint(root: Path, job_id: str, number: int, *, mtime: int, complete: bool = True) -> Path:

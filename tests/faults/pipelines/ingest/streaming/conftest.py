@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from devstack.layout import Layout, Settings
 from devstack.stack import Stack
 from tests.faults.pipelines.ingest.streaming.live_job import RATE, LiveJob
 from tests.support.processes import ROOT
-from tests.support.stack import free_ports, require_tools
+from tests.support.stack import alone
 
 RECORD = ROOT / ".cache" / "faults" / "streaming.json"
 
@@ -43,18 +42,13 @@ def recorded() -> Recorded:
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveJob]:
-    """A job on a stack of its own, under load, that has published its first rows."""
-    require_tools()
-    folder = tmp_path_factory.mktemp("faults")
-    layout = Layout.default().with_home(folder / "stack")
-    stack = Stack(layout, Settings(ports=free_ports(), slots=4, taskmanager_memory="3g"))
-    job = LiveJob(stack, folder)
-    try:
-        stack.up(("kafka", "flink"))
-        job.make_topic()
-        job.start_load()
-        yield job
-    finally:
-        job.close()
-        stack.down()
+def live(stack_to_break: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveJob]:
+    """A stack with a topic under load."""
+    job = LiveJob(stack_to_break, tmp_path_factory.mktemp("faults"))
+    with alone(stack_to_break):
+        try:
+            job.make_topic()
+            job.start_load()
+            yield job
+        finally:
+            job.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -23,13 +22,14 @@ from lake.location import Lake
 from lake.raw.log_ids import LogId
 from runners.flink.rest import FlinkRest
 from tests.support.processes import PROJECT, ROOT
+from tests.support.tiers import sized
 from transforms.kafka.connection import KafkaCluster, KafkaConnection
 
 SOURCE, DATASET = "web", "customer_event"
 TABLE, LATE_TABLE = f"validated.{DATASET}", f"late.{DATASET}"
 TOPIC, IMMEDIATE = "web-events", f"headrace.validated.{DATASET}"
 PARTITIONS = 4
-RATE = int(os.environ.get("HEADRACE_FAULT_RATE", "5000"))
+RATE = sized(500, 5_000)
 SHARES = ("--duplicates", "0.01", "--disordered", "0.02", "--disorder-s", "1.5", "--invalid", "0.002")
 OPTIONS = (
     "--watermark-bound", "2s", "--allowed-lateness", "1m", "--idle-timeout", "5s", "--window", "1m", "--checkpoint-every", "3s",

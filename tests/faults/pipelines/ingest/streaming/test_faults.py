@@ -20,7 +20,7 @@ from tests.faults.pipelines.ingest.streaming.conftest import Recorded
 from tests.faults.pipelines.ingest.streaming.live_job import DEADLINE_S, LiveJob, wait_for
 from tests.faults.pipelines.ingest.streaming.outcome import Sent, check_immediate, check_ledger, check_published, check_raw
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow]
+pytestmark = pytest.mark.load
 _FAST = ("--early-panes", "5s", "--late-panes", "5s", "--commit-every", "5s")
 _AWAY_S = 15.0
 _DRY_S = 12.0  # without a commit for so long, a job that commits every five seconds has nothing left

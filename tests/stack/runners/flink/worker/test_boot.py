@@ -21,6 +21,7 @@ from apache_beam.portability.api import beam_fn_api_pb2_grpc, beam_provision_api
 
 from devstack.processes import ProcessIdentity
 from runners.flink.worker.launcher import MALLOC, write_launcher
+from tests.support.processes import ROOT
 from tests.support.stack import wait_for
 
 
@@ -149,3 +150,9 @@ def test_a_log_that_cannot_be_written_does_not_stop_a_worker(launcher: Path) -> 
     done = subprocess.run([launcher], capture_output=True, text=True, check=False, timeout=60, env=env)
     assert "/nonexistent/workers.log cannot be written (No such file or directory); logging to stderr" in done.stderr
     assert "--id and --provision_endpoint missing" in done.stderr
+
+
+def test_launchers_of_the_version_before_still_find_the_boot_script() -> None:
+    script = ROOT / "runners" / "flink_worker" / "boot.py"
+    done = subprocess.run([sys.executable, "-P", str(script)], capture_output=True, text=True, check=False)
+    assert "--id" in done.stderr

@@ -21,6 +21,11 @@ Submit = Callable[[], str]
 
 
 @pytest.fixture
+def stack(exclusive_stack: Stack) -> Stack:
+    return exclusive_stack
+
+
+@pytest.fixture
 def results(tmp_path: Path) -> Path:
     path = tmp_path / "results"
     path.touch()
