@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +208,7 @@ def test_decimals_are_compared_by_value(tmp_path: Path, cdp: CdpEndpoint) -> Non
         def _add_late(self) -> None:
             """None."""
 
-        def ingest(self, given: list[str], name: str = "lake") -> None:
+        def ingest(self, given: Sequence[str], name: str = "lake", **options: Any) -> None:
             """No web events."""
 
     plot = Orders(tmp_path / "project")
