@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import time
 from collections import Counter, defaultdict
@@ -16,9 +15,7 @@ import pyarrow as pa
 
 from contracts.compiler.values import CANONICAL_JSON
 from contracts.encode.events import EventEncoder, event_digest
-from contracts.spec.project import Project
 from contracts.units import us_text
-from lake.location import Lake
 from lake.receipts.lanes import LaneId
 from lake.receipts.receipts import DELIVERED, REFUSED, WITHHELD, LaneReceipts, Receipt
 from lake.tables.data_files import read_rows
@@ -26,9 +23,8 @@ from lake.tables.iceberg import RANGE_COLUMNS, published_files
 from lake.tables.publish import fold_range, publish
 from operations.reconcile.options import ReconcileOptions
 from operations.reconcile.reconcile import reconcile
-from pipelines.ingest.files import ingest_files
-from pipelines.ingest.options import IngestOptions
 from tests.support.cdp import CdpEndpoint
+from tests.support.shop import Shop
 
 HOUR_US = 3_600_000_000
 NOW_US = time.time_ns() // 1_000
@@ -39,7 +35,6 @@ OLD_US, YOUNG_US = NOW_US - 40 * HOUR_US, NOW_US - HOUR_US
 SETTLE_S = 86_400
 EVENTS = 320
 TABLE = "validated.customer_event"
-WEB = Path(__file__).parents[2] / "examples" / "webshop" / "sources" / "web.yaml"
 DESTINATION = """
 destination: {name}
 dataset: customer_event
@@ -91,34 +86,16 @@ def lines() -> list[str]:
     return [*found, *(line(f"odd-{n}", START_US + n, type="no such type") for n in range(3))]
 
 
-class Plot:
+class Plot(Shop):
     """The project, made once. Each ``Plant`` in it has a destination, receipts and a ledger of its own."""
 
+    received_s = OLD_US / 1e6
+
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "sources").mkdir(parents=True)
+        super().__init__(folder, "destinations: [destinations]")
         (folder / "destinations").mkdir()
-        (folder / "sources" / "web.yaml").write_text(WEB.read_text())
-        (folder / "headrace.yaml").write_text("lake: lake\nsources: [sources]\ndestinations: [destinations]\n")
         self.ingest(lines())
         self._add_late()
-
-    @property
-    def project(self) -> Project:
-        """As its files are now."""
-        return Project.load(self.folder)
-
-    def lake(self, name: str = "lake") -> Lake:
-        """One of its lakes."""
-        return Lake.at(str(self.folder / name))
-
-    def ingest(self, given: list[str], name: str = "lake") -> None:
-        """Ingest lines."""
-        path = self.folder / f"{name}-{len(list(self.folder.glob('*.jsonl')))}.jsonl"
-        path.write_text("\n".join(given) + "\n")
-        os.utime(path, (OLD_US / 1e6, OLD_US / 1e6))
-        options = IngestOptions(source="web", input=(str(path),), lake=str(self.folder / name), max_rejected=1, window=3_600)
-        ingest_files(options, self.project, lambda _: None)
 
     def _add_late(self) -> None:
         """Rows that only the table of late rows has."""

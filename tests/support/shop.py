@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from click.testing import CliRunner, Result
 
+from cli.main import main
 from contracts.spec.project import Project
 from lake.ledger.ledger import LedgerEntry, source_ledger
 from lake.location import Lake
 from lake.tables.publish import table_totals
 from operations.replay.promote import Promotion, promote
-from pipelines.ingest.files import ingest_files
-from pipelines.ingest.options import IngestOptions
+from pipelines.ingest.run import IngestReport
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.run import ReplayReport, run_replay
+from tests.support.runs import ingest
 
 WEBSHOP = Path(__file__).parents[2] / "examples" / "webshop"
+WEB: dict[str, Any] = yaml.safe_load((WEBSHOP / "sources" / "web.yaml").read_text())
 HOUR_US = 3_600_000_000
 RECEIVED_S = 1_793_577_600 + 13 * 3_600
 DAY = 1_793_577_600_000_000  # 2026-11-02T00:00:00Z
@@ -33,14 +37,17 @@ def event(number: int, hour: int, **more: Any) -> str:
 
 
 class Shop:
-    """A project with the web source, and lakes of it."""
+    """A project with the web source, lakes of it, and the command line on it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    received_s = RECEIVED_S  # a part of its rows
+
+    def __init__(
+        self, folder: Path, config: str = "replay: {maxAge: 36500d}", spec: dict[str, Any] = WEB
+    ) -> None:  # times are of 2026
+        self.folder, self.spec = folder, spec
         (folder / "sources").mkdir(parents=True)
-        self.spec = yaml.safe_load((WEBSHOP / "sources" / "web.yaml").read_text())
-        (folder / "headrace.yaml").write_text("lake: lake\nsources: [sources]\nreplay: {maxAge: 36500d}\n")  # times are of 2026
-        self.write_spec(self.spec)
+        (folder / "headrace.yaml").write_text(f"lake: lake\nsources: [sources]\n{config}\n")
+        self.write_spec(spec)
 
     def write_spec(self, spec: dict[str, Any]) -> None:
         """Change the source."""
@@ -55,24 +62,23 @@ class Shop:
         """One of its lakes."""
         return Lake.at(str(self.folder / name))
 
-    def write_lines(self, name: str, lines: list[str]) -> Path:
+    def write_lines(self, name: str, lines: Sequence[str]) -> Path:
         """A file to ingest."""
         path = self.folder / "drop" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("\n".join(lines) + "\n")
-        os.utime(path, (RECEIVED_S, RECEIVED_S))  # when it was received is a part of its rows
+        os.utime(path, (self.received_s, self.received_s))
         return path
 
-    def ingest(self, lines: list[str], name: str = "lake", window: int = 3_600) -> None:
+    def ingest(self, lines: Sequence[str], name: str = "lake", **options: Any) -> IngestReport:
         """Ingest lines as a new file."""
         path = self.write_lines(f"{name}-{len(list(self.folder.glob('drop/*')))}.jsonl", lines)
-        ingest_files(
-            IngestOptions(
-                source="web", input=(str(path),), lake=str(self.folder / name), max_rejected=1, allow_damaged=True, window=window
-            ),
-            self.project,
-            lambda _: None,
-        )
+        given = {"max_rejected": 1.0, "allow_damaged": True, "window": 3_600, **options}
+        return ingest(self.lake(name), [path], project=self.project, **given)
+
+    def headrace(self, *arguments: object) -> Result:
+        """A command, in this process."""
+        return CliRunner().invoke(main, [*map(str, arguments), "--project", str(self.folder)])
 
     def options(self, name: str, first: int, last: int, **more: Any) -> ReplayOptions:
         """A replay of the hours [first, last)."""

@@ -3,59 +3,41 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from cli.main import main
-from examples.webshop import generate as webshop
 from lake.location import Lake
 from lake.runs.replays import Step, add_event, replay_of
 from pipelines.replay import run as module
 from tests.support.lake_state import scan
+from tests.support.shop import TABLE, Shop
 
-TABLE = "validated.customer_event"
 RANGE = ("--dataset", "customer_event", "--start", "2026-11-02T10:00:00Z", "--end", "2026-11-02T12:00:00Z")
 APPROVED = ("--approved-by", "ada", "--reason", "a bug in the mapping")  # however long ago the range is when this runs
 _EVENT = (
     '{"messageId":"m-%d","type":"%s","anonymousId":"a-1","originalTimestamp":"2026-11-02T%d:30:00Z",'
-    '"receivedAt":"2026-11-02T12:00:00Z"}\n'
+    '"receivedAt":"2026-11-02T12:00:00Z"}'
 )
 
 
-class Shop:
-    """A project with a lake, and the command line on it."""
+class ReplayShop(Shop):
+    """With some events ingested, and ``headrace replay`` on it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "sources").mkdir()
-        shutil.copy(Path(webshop.__file__).parent / "sources" / "web.yaml", folder / "sources")
-        (folder / "headrace.yaml").write_text(
-            "lake: lake\nsources: [sources]\nreplay: {consumers: {customer_event: [audiences]}}\n"
-        )
-        (folder / "events.jsonl").write_text("".join(_EVENT % (n, "page", 10 + n % 2) for n in range(6)) + _EVENT % (6, "odd", 10))
-        done = self("ingest", "web", "--input", folder / "events.jsonl", "--max-rejected", "100%")
-        assert done.exit_code == 0, done.output
-
-    @property
-    def lake(self) -> Lake:
-        return Lake.at(str(self.folder / "lake"))
-
-    def __call__(self, *arguments: object) -> Result:
-        return CliRunner().invoke(main, [*map(str, arguments), "--project", str(self.folder)])
+        super().__init__(folder, "replay: {consumers: {customer_event: [audiences]}}")
+        self.ingest([*(_EVENT % (n, "page", 10 + n % 2) for n in range(6)), _EVENT % (6, "odd", 10)])
 
     def replay(self, *arguments: object) -> str:
         """``headrace replay``, which succeeds: what it prints."""
-        done = self("replay", *arguments)
+        done = self.headrace("replay", *arguments)
         assert done.exit_code == 0, done.output
         return done.stdout
 
     def told(self, *arguments: object, exit_code: int = 2) -> str:
         """``headrace replay``, which does not: what it says, and nothing on stdout."""
-        done = self("replay", *arguments)
+        done = self.headrace("replay", *arguments)
         assert done.exit_code == exit_code, done.output
         assert done.stdout == "" and "Traceback" not in done.stderr
         return done.stderr.strip()
@@ -70,21 +52,18 @@ class Shop:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
-    return Shop(tmp_path)
+def shop(tmp_path: Path) -> ReplayShop:
+    return ReplayShop(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> ReplayShop:
     """For tests of wrong use, which leaves no trace."""
-    return Shop(tmp_path_factory.mktemp("shop"))
+    return ReplayShop(tmp_path_factory.mktemp("shop"))
 
 
-def test_from_plan_to_rollback_and_discard_in_words(shop: Shop) -> None:
-    source = shop.folder / "sources" / "web.yaml"
-    source.write_text(
-        source.read_text().replace("in: [synthetic, bot]}", "in: [synthetic, bot]}\n  - {path: messageId, in: [m-1]}")
-    )
+def test_from_plan_to_rollback_and_discard_in_words(shop: ReplayShop) -> None:
+    shop.write_spec({**shop.spec, "filter": [*shop.spec["filter"], {"path": "messageId", "in": ["m-1"]}]})
     plan = shop.replay("plan", "mend", *RANGE)
     assert "rebuilt: 2026-11-02T10:00:00Z to 2026-11-02T12:00:00Z" in plan
     assert "2 windows, 7 records" in plan and "read by: audiences" in plan
@@ -95,23 +74,23 @@ def test_from_plan_to_rollback_and_discard_in_words(shop: Shop) -> None:
         ["web", "7", "5", "0", "0", "1", "1", "0", "0"]
     ]
     assert "branch replay_mend is ready; headrace replay diff mend" in ran
-    assert len(scan(shop.lake, TABLE)) == 6, "nothing is published by a run"
+    assert len(scan(shop.lake(), TABLE)) == 6, "nothing is published by a run"
     promoted = shop.replay("promote", "mend")
     assert "mend is promoted: 0 rows added, 1 removed, 0 changed in customer_event" in promoted
     assert "_replays/00000003-mend/" in promoted
-    assert len(scan(shop.lake, TABLE)) == 5
+    assert len(scan(shop.lake(), TABLE)) == 5
     listed = shop.replay("list").splitlines()
     assert listed[1].split()[:3] == ["mend", "promoted", "customer_event"] and "a bug in the mapping" in listed[1]
     rolled = shop.replay("rollback", "mend")
     assert "mend is rolled back: 1 rows added, 0 removed, 0 changed" in rolled
-    assert len(scan(shop.lake, TABLE)) == 6
+    assert len(scan(shop.lake(), TABLE)) == 6
     told = shop.replay("list", "mend")
     places = [told.index(word) for word in ("begun", "finished", "promoting", "promoted", "rolling back", "rolled back")]
     assert places == sorted(places) and "approved_by ada" in told
     assert "replay mend is discarded" in shop.replay("discard", "mend")
 
 
-def test_every_answer_for_programs_is_one_document(shop: Shop) -> None:
+def test_every_answer_for_programs_is_one_document(shop: ReplayShop) -> None:
     plan = shop.document("plan", "mend", *RANGE)
     assert plan["ranges"] == [["2026-11-02T10:00:00Z", "2026-11-02T12:00:00Z"]]
     assert (plan["records"], plan["windows"], plan["consumers"]) == (7, 2, ["audiences"])
@@ -130,13 +109,13 @@ def test_every_answer_for_programs_is_one_document(shop: Shop) -> None:
     assert one["spec"]["approved_by"] == "ada"
 
 
-def _hash(shop: Shop) -> str:
-    snapshot = shop.lake.load(TABLE).current_snapshot()
+def _hash(shop: ReplayShop) -> str:
+    snapshot = shop.lake().load(TABLE).current_snapshot()
     assert snapshot is not None and snapshot.summary is not None
     return snapshot.summary.additional_properties["headrace.content-hash"]
 
 
-def test_a_paused_replay_goes_on_by_its_name(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_paused_replay_goes_on_by_its_name(shop: ReplayShop, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is paused after its first look; what was said of how it runs may be said anew."""
     looks = iter([lambda: shop.replay("pause", "slow")])
     may_go_on = module._may_go_on
@@ -155,7 +134,7 @@ def test_a_paused_replay_goes_on_by_its_name(shop: Shop, monkeypatch: pytest.Mon
     assert shop.document("list")[0]["state"] == "finished"
 
 
-def test_all_wrong_options_are_told_at_once(shop: Shop) -> None:
+def test_all_wrong_options_are_told_at_once(shop: ReplayShop) -> None:
     words = shop.told("plan", "mend")
     assert all(f"{name} is missing" in words for name in ("--dataset", "--start", "--end"))
     words = shop.told(
@@ -171,19 +150,19 @@ def test_all_wrong_options_are_told_at_once(shop: Shop) -> None:
 
 @pytest.mark.parametrize("name", ["../x", "..", "a/b", "/tmp/x", "", "A", "a b", "a\n", "x" * 65, "1", "-a", "a;drop", "ä"])
 @pytest.mark.parametrize("verb", ["plan", "run"])
-def test_a_name_that_is_no_name_is_refused(verb: str, name: str, unchanged: Shop) -> None:
+def test_a_name_that_is_no_name_is_refused(verb: str, name: str, unchanged: ReplayShop) -> None:
     words = unchanged.told(verb, *RANGE, *APPROVED, "--", name)
     assert "expected a name of lower-case letters" in words
     assert unchanged.record() == []
 
 
 @pytest.mark.parametrize("verb", ["run", "pause", "diff", "promote", "rollback", "discard", "list"])
-def test_a_name_that_is_not_there_is_refused(verb: str, unchanged: Shop) -> None:
+def test_a_name_that_is_not_there_is_refused(verb: str, unchanged: ReplayShop) -> None:
     assert unchanged.told(verb, "../x") == "headrace: no replay '../x' in this lake; there is: none"
     assert unchanged.record() == []
 
 
-def test_what_is_not_there_to_replay(shop: Shop) -> None:
+def test_what_is_not_there_to_replay(shop: ReplayShop) -> None:
     assert "no source of this project feeds the dataset 'nothing'" in shop.told("run", "mend", "--dataset", "nothing", *RANGE[2:])
     assert "--source nobody: does not feed customer_event; there is: web" in shop.told("run", "mend", *RANGE, "--source", "nobody")
     assert "no lake at" in shop.told("run", "mend", *RANGE, "--lake", shop.folder / "elsewhere")
@@ -203,7 +182,7 @@ def test_what_is_not_there_to_replay(shop: Shop) -> None:
     assert shop.record() == []
 
 
-def test_above_the_limits_it_says_what_it_needs(shop: Shop) -> None:
+def test_above_the_limits_it_says_what_it_needs(shop: ReplayShop) -> None:
     long_ago = ("--dataset", "customer_event", "--start", "2020-01-01T00:00:00Z", "--end", "2026-11-03T00:00:00Z")
     words = shop.told("run", "big", *long_ago)
     for limit in ("more than maxWindows 744", "further than maxAge 90d", "--approved-by NAME and --reason TEXT"):
@@ -212,7 +191,7 @@ def test_above_the_limits_it_says_what_it_needs(shop: Shop) -> None:
     assert shop.record() == []
 
 
-def test_a_step_out_of_turn_is_refused_and_leaves_no_trace(shop: Shop) -> None:
+def test_a_step_out_of_turn_is_refused_and_leaves_no_trace(shop: ReplayShop) -> None:
     shop.replay("run", "mend", *RANGE, *APPROVED)
     record = shop.record()
     assert shop.told("promote", "mnd") == "headrace: no replay 'mnd' in this lake; there is: mend"
@@ -225,7 +204,7 @@ def test_a_step_out_of_turn_is_refused_and_leaves_no_trace(shop: Shop) -> None:
     assert "is promoted, and only one that is finished can be promoted" in shop.told("promote", "mend")
     assert "is promoted; a name is used once" in shop.told("run", "mend")
     assert shop.record() == record
-    add_event(shop.lake, "mend", Step.ROLLING_BACK, {})
+    add_event(shop.lake(), "mend", Step.ROLLING_BACK, {})
     assert "is rolling back" in shop.told("discard", "mend")
     shop.replay("rollback", "mend")
-    assert replay_of(shop.lake, "mend").step is Step.ROLLED_BACK
+    assert replay_of(shop.lake(), "mend").step is Step.ROLLED_BACK

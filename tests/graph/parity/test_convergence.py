@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 
@@ -14,9 +14,7 @@ from contracts.spec.project import Project
 from examples.webshop import generate as webshop
 from lake.location import Lake
 from lake.upkeep import compact, folded_tables
-from pipelines.ingest.files import ingest_files
-from pipelines.ingest.options import IngestOptions
-from pipelines.ingest.run import IngestReport
+from tests.faults.devstack.test_flink import runs
 from tests.support.lake_state import LakeState, claimed, difference, read_state
 from tests.support.population import records, write_files
 
@@ -26,10 +24,7 @@ POPULATIONS = range(5)
 FILES = 4
 
 
-def ingest(lake: Path, files: Sequence[Path], **options: object) -> IngestReport:
-    """One run; most of a population are rejects and conflicts on purpose."""
-    given: dict[str, object] = {"max_rejected": 1.0, **options}
-    return ingest_files(IngestOptions(source="web", input=tuple(map(str, files)), lake=str(lake), **given), PROJECT, lambda _: None)  # type: ignore[arg-type]
+ingest = partial(runs.ingest, max_rejected=1.0)  # most of a population are rejects and conflicts on purpose
 
 
 def state(lake: Path) -> LakeState:

@@ -17,9 +17,8 @@ from examples.webshop import generate as webshop
 from examples.webshop.truth import OUT_OR_CONFLICT, OUT_OR_DUPLICATE
 from lake.location import Lake
 from lake.tables.iceberg import WITHDRAWN
-from pipelines.ingest.files import ingest_files
-from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport
+from tests.faults.devstack.test_flink import runs
 from tests.support.lake_state import CONFLICT, Position, Verdict, claimed, content_hash, scan, verdicts
 
 RECORDS = 50_000
@@ -34,9 +33,7 @@ Truth = dict[Position, dict[str, Any]]
 
 
 def ingest(sample: Path, lake: Path, source: str) -> IngestReport:
-    # The sample holds one broken upload, which is damage by design.
-    options = IngestOptions(source=source, input=(str(sample / source),), lake=str(lake), allow_damaged=True)
-    return ingest_files(options, PROJECT, lambda _: None)
+    return runs.ingest(lake, [sample / source], source, allow_damaged=True)  # one broken upload is damage by design
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from cli.main import main
 from contracts.units import us_text
 from operations.reconcile.classes import CLASSES
 from tests.support.cdp import CdpEndpoint
@@ -20,7 +18,7 @@ from tests.support.planted import DESTINATION, END_US, START_US, Plot
 RANGE = ("--start", us_text(START_US), "--end", us_text(END_US))
 
 
-class Shop:
+class Delivered:
     """A project whose rows were delivered, and the command line on it."""
 
     def __init__(self, folder: Path, cdp: CdpEndpoint) -> None:
@@ -28,16 +26,13 @@ class Shop:
         self.plot = Plot(folder / "project")
         text = DESTINATION.replace("http://127.0.0.1:9/v1/batch", f"{cdp.url}/v1/batch")
         self.plot.write_destination("cdp", f"{cdp.url}/v1/export", text)
-        done = self("deliver", "cdp", *RANGE)
+        done = self.plot.headrace("deliver", "cdp", *RANGE)
         assert done.exit_code == 0, done.output
         self.events = {row["messageId"]: row["event"] for row in cdp.ledger()}
 
-    def __call__(self, *arguments: object) -> Result:
-        return CliRunner().invoke(main, [*map(str, arguments), "--project", str(self.plot.folder)])
-
     def reconcile(self, *arguments: object, exit_code: int = 0) -> str:
         """What it prints."""
-        done = self("reconcile", "cdp", *RANGE, *arguments)
+        done = self.plot.headrace("reconcile", "cdp", *RANGE, *arguments)
         assert done.exit_code == exit_code, done.output
         return done.stdout
 
@@ -49,21 +44,21 @@ class Shop:
 
     def told(self, *arguments: object, exit_code: int) -> str:
         """What it says where it does not come to a result, on one line; nothing on stdout."""
-        done = self("reconcile", "cdp", *arguments)
+        done = self.plot.headrace("reconcile", "cdp", *arguments)
         assert done.exit_code == exit_code, done.output
         assert done.stdout == "" and "Traceback" not in done.stderr
         return " ".join(done.stderr.split())
 
 
 @pytest.fixture(scope="module")
-def delivered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def delivered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Delivered]:
     with pytest.MonkeyPatch.context() as patch, CdpEndpoint.started() as cdp:
         patch.setenv("PLANTED_KEY", cdp.write_key)
-        yield Shop(tmp_path_factory.mktemp("shop"), cdp)
+        yield Delivered(tmp_path_factory.mktemp("shop"), cdp)
 
 
 @pytest.fixture
-def shop(delivered: Shop) -> Iterator[Shop]:
+def shop(delivered: Delivered) -> Iterator[Delivered]:
     """As it was after the delivery."""
     yield delivered
     delivered.cdp.faults()
@@ -72,7 +67,7 @@ def shop(delivered: Shop) -> Iterator[Shop]:
         delivered.cdp.add(event_id, event)
 
 
-def test_what_was_delivered_is_there_and_the_same(shop: Shop) -> None:
+def test_what_was_delivered_is_there_and_the_same(shop: Delivered) -> None:
     document = shop.document()
     assert list(document["classes"]) == list(CLASSES)
     assert document["classes"]["delivered"] == document["contents"]["compared"] == len(shop.events) > 50
@@ -83,7 +78,7 @@ def test_what_was_delivered_is_there_and_the_same(shop: Shop) -> None:
     assert "what to do" not in text and "exit 1" not in text
 
 
-def test_losses_extras_and_alterations_are_told_with_exit_code_1(shop: Shop) -> None:
+def test_losses_extras_and_alterations_are_told_with_exit_code_1(shop: Delivered) -> None:
     lost, altered, *_ = sorted(shop.events)
     shop.cdp.alter(lost, None)
     shop.cdp.alter(altered, {**shop.events[altered], "type": "screen"})
@@ -104,7 +99,7 @@ def test_losses_extras_and_alterations_are_told_with_exit_code_1(shop: Shop) -> 
     assert lost in shop.reconcile("--reveal", exit_code=1)
 
 
-def test_what_it_says_to_do_about_a_loss_mends_it(shop: Shop) -> None:
+def test_what_it_says_to_do_about_a_loss_mends_it(shop: Delivered) -> None:
     lost = sorted(shop.events)[0]
     shop.cdp.alter(lost, None)
     (cause,) = shop.document(exit_code=1)["causes"]["missing"]
@@ -113,14 +108,14 @@ def test_what_it_says_to_do_about_a_loss_mends_it(shop: Shop) -> None:
     assert shop.document()["classes"]["delivered"] == len(shop.events)
 
 
-def test_the_page_is_written(shop: Shop, tmp_path: Path) -> None:
+def test_the_page_is_written(shop: Delivered, tmp_path: Path) -> None:
     text = shop.reconcile("--html", tmp_path / "cdp.html")
     assert f"page: {tmp_path / 'cdp.html'}" in text
     assert "Reconciliation of cdp with customer_event" in (tmp_path / "cdp.html").read_text()
     assert "cannot be written" in shop.told(*RANGE, "--html", tmp_path, exit_code=2)
 
 
-def test_files_take_the_place_of_the_url(shop: Shop, tmp_path: Path) -> None:
+def test_files_take_the_place_of_the_url(shop: Delivered, tmp_path: Path) -> None:
     export = tmp_path / "export.jsonl"
     export.write_text("".join(json.dumps({"messageId": event_id}) + "\n" for event_id in shop.events))
     shop.cdp.faults(down=True)
@@ -128,7 +123,7 @@ def test_files_take_the_place_of_the_url(shop: Shop, tmp_path: Path) -> None:
     assert "were not compared, their ids were" in text
 
 
-def test_what_is_wrong_is_told_in_a_sentence_with_its_exit_code(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_wrong_is_told_in_a_sentence_with_its_exit_code(shop: Delivered, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "--start is missing" in shop.told(exit_code=2) and "--end is missing" in shop.told(exit_code=2)
     assert "--end: is not after --start" in shop.told("--start", RANGE[3], "--end", RANGE[1], exit_code=2)
     assert "--samples 'many': expected a whole number" in shop.told(*RANGE, "--samples", "many", exit_code=2)

@@ -21,30 +21,20 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from contracts.errors import ConfigurationError
-from contracts.spec.project import Project
-from examples.webshop import generate as webshop
-from lake.ledger.ledger import LedgerEntry, source_ledger
+from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
 from lake.runs.replays import Step, replay_of, replays
 from operations.replay.promote import promote, rollback
-from pipelines.ingest.files import ingest_files
-from pipelines.ingest.options import IngestOptions
 from pipelines.replay import run as run_module
-from pipelines.replay.options import ReplayOptions
-from pipelines.replay.run import run_replay
 from tests.support.lake_state import claimed, content_hash, scan, table_rows
 from tests.support.replay_points import VERBS, run_told
+from tests.support.shop import TABLE, WEB, Shop
 
-TABLE, LETTERS, LEDGER = "validated.customer_event", "ops.dead_letter", "ops.ledger"
+LETTERS, LEDGER = "ops.dead_letter", "ops.ledger"
 NAME = "mend"
 HOURS = 30
-FIRST_US = 1_793_577_600_000_000  # 2026-11-02T00:00:00Z
-HOUR_US = 3_600_000_000
-RECEIVED_S = 1_793_577_600 + 40 * 3_600
-WEB = yaml.safe_load((Path(webshop.__file__).parent / "sources" / "web.yaml").read_text())
 MENDED = {
     **WEB,
     "columns": {**WEB["columns"], "event_type": ["kind", "type"], "user_id": ["altId", "userId"]},
@@ -114,76 +104,46 @@ class State:
     content_hash: str
 
 
-class Shop:
-    """A project in a folder, its lake, and copies of the lake."""
-
-    def __init__(self, folder: Path, source: dict[str, Any] = WEB) -> None:
-        self.folder = folder
-        (folder / "sources").mkdir(parents=True, exist_ok=True)
-        (folder / "headrace.yaml").write_text("lake: lake\nsources: [sources]\n")
-        self.follow(source)
-
-    def follow(self, source: dict[str, Any]) -> None:
-        """Change the source."""
-        (self.folder / "sources" / "web.yaml").write_text(yaml.safe_dump(source))
-
-    @property
-    def project(self) -> Project:
-        return Project.load(self.folder)
-
-    @property
-    def lake(self) -> Lake:
-        return Lake.at(str(self.folder / "lake"))
-
-    def ingest(self, name: str, lines: Sequence[str]) -> None:
-        """Ingest lines as a file of this name."""
-        path = self.folder / f"{name}.jsonl"
-        path.write_text("\n".join(lines) + "\n")
-        os.utime(path, (RECEIVED_S, RECEIVED_S))
-        options = IngestOptions(source="web", input=(str(path),), lake=self.lake.root, max_rejected=1, window=3_600, num_shards=1)
-        assert ingest_files(options, self.project, lambda _: None).ledger.balanced
+class Mended(Shop):
+    """A shop whose lake is put back, and what its readers find."""
 
     def replay(self, name: str, first: int = 0, last: int = HOURS) -> None:
         """Replay some hours."""
-        options = ReplayOptions(
-            name=name, dataset="customer_event", start=FIRST_US + first * HOUR_US, end=FIRST_US + last * HOUR_US,
-            approved_by="tests", reason="however long ago it is",
-        )  # fmt: skip
-        assert run_replay(options, self.project, self.lake, lambda _: None).exit_code == 0
+        assert self.run(name, first, last).exit_code == 0
 
-    def state(self) -> State:
+    def found(self) -> State:
         """The live state; the hash is that of the rows, and the one that the table claims."""
-        rows = scan(self.lake, TABLE)
-        assert claimed(self.lake, TABLE) == (len(rows), content_hash(rows))
-        spec, _ = self.project.source("web")
-        ledger = sum(source_ledger(self.lake, spec, TABLE).values(), LedgerEntry())
+        lake = self.lake()
+        rows = scan(lake, TABLE)
+        assert claimed(lake, TABLE) == (len(rows), content_hash(rows))
+        ledger = self.ledger()
         assert ledger.balanced
-        return State(table_rows(self.lake, TABLE), table_rows(self.lake, LETTERS), ledger, content_hash(rows))
+        return State(table_rows(lake, TABLE), table_rows(lake, LETTERS), ledger, content_hash(rows))
 
     def changes(self) -> dict[str, list[dict[str, Any]]]:
         """Files of changes."""
-        root = Path(self.lake.root) / "_replays"
+        root = Path(self.lake().root) / "_replays"
         return {str(path.relative_to(root)): pq.read_table(path).to_pylist() for path in sorted(root.glob("*/*.parquet"))}
 
     def times(self, step: Step, name: str = NAME) -> int:
         """How often a step is on record."""
-        return [event.step for event in replay_of(self.lake, name).events].count(step)
+        return [event.step for event in replay_of(self.lake(), name).events].count(step)
 
     def save(self, name: str) -> None:
         """Copy the lake."""
-        shutil.copytree(self.lake.root, self.folder / name)
+        shutil.copytree(self.lake().root, self.folder / name)
 
     def put_back(self, name: str) -> None:
         """Put a copy in the lake's place."""
-        shutil.rmtree(self.lake.root)
-        shutil.copytree(self.folder / name, self.lake.root)
+        shutil.rmtree(self.lake().root)
+        shutil.copytree(self.folder / name, self.lake().root)
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A lake before each verb, and the states before and after it as an undisturbed one makes them."""
 
-    shop: Shop
+    shop: Mended
     before: dict[str, State]
     after: dict[str, State]
     changes: dict[str, dict[str, list[dict[str, Any]]]]
@@ -196,29 +156,29 @@ MORE = [_event(hour, {"messageId": f"{hour}-more"}) for hour in range(0, HOURS, 
 
 def _fresh(folder: Path, source: dict[str, Any], *files: Sequence[str]) -> State:
     """What a new lake holds that never knew another source."""
-    shop = Shop(folder, source)
-    for number, lines in enumerate(files):
-        shop.ingest(f"part-{number}", lines)
-    return shop.state()
+    shop = Mended(folder, spec=source)
+    for lines in files:
+        shop.ingest(lines, num_shards=1)
+    return shop.found()
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    shop = Shop(tmp_path_factory.mktemp("shop"))
-    shop.ingest("first", FIRST)
-    shop.follow(MENDED)
+    shop = Mended(tmp_path_factory.mktemp("shop"))
+    shop.ingest(FIRST, num_shards=1)
+    shop.write_spec(MENDED)
     shop.replay(NAME)
-    shop.follow(WEB)
-    shop.ingest("later", LATER)
-    shop.follow(MENDED)
+    shop.write_spec(WEB)
+    shop.ingest(LATER, num_shards=1)
+    shop.write_spec(MENDED)
     shop.save("before-promote")
-    before = shop.state()
-    promote(NAME, shop.project, shop.lake)
+    before = shop.found()
+    promote(NAME, shop.project, shop.lake())
     shop.save("before-rollback")
-    after = shop.state()
+    after = shop.found()
     changes = {"promote": shop.changes()}
-    rollback(NAME, shop.project, shop.lake)
-    again = shop.state()
+    rollback(NAME, shop.project, shop.lake())
+    again = shop.found()
     changes["rollback"] = shop.changes()
     return Prepared(shop, {"promote": before, "rollback": after}, {"promote": after, "rollback": again}, changes)
 
@@ -235,7 +195,7 @@ def test_undisturbed_they_give_what_fresh_lakes_hold(prepared: Prepared, tmp_pat
 def test_every_moment_is_covered(verb: str, prepared: Prepared) -> None:
     prepared.shop.put_back(f"before-{verb}")
     told: list[str] = []
-    run_told(verb, NAME, prepared.shop.project, prepared.shop.lake, told.append)
+    run_told(verb, NAME, prepared.shop.project, prepared.shop.lake(), told.append)
     assert tuple(told) == MOMENTS[verb]
 
 
@@ -247,14 +207,12 @@ def _kill_at(moment: str) -> Any:
     return at
 
 
-def _killed(folder: Path, verb: str, moment: str) -> None:
-    shop = Shop.__new__(Shop)
-    shop.folder = folder
-    run_told(verb, NAME, shop.project, shop.lake, _kill_at(moment))
+def _killed(shop: Mended, verb: str, moment: str) -> None:
+    run_told(verb, NAME, shop.project, shop.lake(), _kill_at(moment))
 
 
-def _kill(shop: Shop, verb: str, moment: str) -> None:
-    process = _PROCESSES.Process(target=_killed, args=(shop.folder, verb, moment))
+def _kill(shop: Mended, verb: str, moment: str) -> None:
+    process = _PROCESSES.Process(target=_killed, args=(shop, verb, moment))
     process.start()
     process.join(DEADLINE_S)
     assert process.exitcode == -signal.SIGKILL
@@ -306,14 +264,14 @@ def test_killed_and_done_again_it_gives_what_an_undisturbed_one_gives(verb: str,
     shop.put_back(f"before-{verb}")
     _kill(shop, verb, moment)
     swapped = MOMENTS[verb].index(moment) >= MOMENTS[verb].index(f"after the commit of {TABLE}")
-    assert content_hash(scan(shop.lake, TABLE)) == (after if swapped else before).content_hash
+    assert content_hash(scan(shop.lake(), TABLE)) == (after if swapped else before).content_hash
     assert shop.times(ENDED[verb]) == 0
-    VERBS[verb](NAME, shop.project, shop.lake, lambda _: None)
-    assert shop.state() == after
+    VERBS[verb](NAME, shop.project, shop.lake(), lambda _: None)
+    assert shop.found() == after
     assert shop.times(ENDED[verb]) == 1
     assert shop.changes() == prepared.changes[verb]
     with pytest.raises(ConfigurationError, match=f"is {ENDED[verb]}"):
-        VERBS[verb](NAME, shop.project, shop.lake, lambda _: None)
+        VERBS[verb](NAME, shop.project, shop.lake(), lambda _: None)
 
 
 @pytest.mark.parametrize("moment", ["within the commit of validated.customer_event", "letters"])
@@ -322,10 +280,10 @@ def test_readers_see_one_state_or_the_other(verb: str, moment: str, prepared: Pr
     """All the while: before it is killed, after, and when it is done again."""
     shop, before, after = prepared.shop, prepared.before[verb], prepared.after[verb]
     shop.put_back(f"before-{verb}")
-    with _reading(shop.lake, {before.content_hash, after.content_hash}):
+    with _reading(shop.lake(), {before.content_hash, after.content_hash}):
         _kill(shop, verb, moment)
-        VERBS[verb](NAME, shop.project, shop.lake, lambda _: None)
-    assert content_hash(scan(shop.lake, TABLE)) == after.content_hash
+        VERBS[verb](NAME, shop.project, shop.lake(), lambda _: None)
+    assert content_hash(scan(shop.lake(), TABLE)) == after.content_hash
 
 
 @pytest.mark.long
@@ -338,14 +296,14 @@ def test_a_rival_that_does_the_same_in_between_changes_nothing(verb: str, moment
 
     def at(told: str) -> None:
         if told == moment and not rivals:
-            rivals.append(VERBS[verb](NAME, shop.project, shop.lake, lambda _: None))
+            rivals.append(VERBS[verb](NAME, shop.project, shop.lake(), lambda _: None))
 
     try:
-        run_told(verb, NAME, shop.project, shop.lake, at)
+        run_told(verb, NAME, shop.project, shop.lake(), at)
     except ConfigurationError as error:
         assert moment.startswith("before the event") and f"is {ENDED[verb]}" in str(error)
     assert rivals
-    assert shop.state() == prepared.after[verb]
+    assert shop.found() == prepared.after[verb]
     assert shop.times(ENDED[verb]) == 1
     assert shop.changes() == prepared.changes[verb]
 
@@ -360,39 +318,37 @@ def test_what_a_live_job_publishes_in_between_is_kept(verb: str, moment: str, pr
     def at(told: str) -> None:
         if told == moment and not ingested:
             ingested.append(told)
-            shop.ingest("more", MORE)
+            shop.ingest(MORE, num_shards=1)
 
-    run_told(verb, NAME, shop.project, shop.lake, at)
+    run_told(verb, NAME, shop.project, shop.lake(), at)
     assert ingested
     source = MENDED if verb == "promote" else WEB
-    assert shop.state() == _fresh(tmp_path, source, FIRST, LATER, MORE)
+    assert shop.found() == _fresh(tmp_path, source, FIRST, LATER, MORE)
 
 
 def test_what_a_live_job_published_while_the_replay_read_is_what_the_replay_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the former source, after the replay's base and before it chose its raw: then the replay has judged it, and better."""
-    shop = Shop(tmp_path / "shop")
+    shop = Mended(tmp_path / "shop")
     half = len(FIRST) // 2
-    shop.ingest("first", FIRST[:half])
+    shop.ingest(FIRST[:half], num_shards=1)
     select = run_module.select_raw
 
     def ingest_and_select(*given: Any, **named: Any) -> Any:
-        shop.follow(WEB)
-        shop.ingest("second", FIRST[half:])
-        shop.follow(MENDED)
+        shop.write_spec(WEB)
+        shop.ingest(FIRST[half:], num_shards=1)
+        shop.write_spec(MENDED)
         return select(*given, **named)
 
     monkeypatch.setattr(run_module, "select_raw", ingest_and_select)
-    shop.follow(MENDED)
+    shop.write_spec(MENDED)
     shop.replay(NAME)
-    promote(NAME, shop.project, shop.lake)
-    assert shop.state() == _fresh(tmp_path / "fresh", MENDED, FIRST[:half], FIRST[half:])
+    promote(NAME, shop.project, shop.lake())
+    assert shop.found() == _fresh(tmp_path / "fresh", MENDED, FIRST[:half], FIRST[half:])
 
 
-def _begin(folder: Path, name: str, first: int, last: int, ready: Any, outcomes: Any) -> None:
-    shop = Shop.__new__(Shop)
-    shop.folder = folder
+def _begin(shop: Mended, name: str, first: int, last: int, ready: Any, outcomes: Any) -> None:
     ready.wait(DEADLINE_S)
     try:
         shop.replay(name, first, last)
@@ -407,7 +363,7 @@ def test_of_two_overlapping_replays_that_begin_at_once_one_is_refused(prepared: 
     with multiprocessing.get_context("forkserver").Manager() as manager:
         ready, outcomes = manager.Barrier(2), manager.Queue()
         spans = {"left": (0, 20), "right": (10, HOURS)}
-        both = [_PROCESSES.Process(target=_begin, args=(shop.folder, n, *span, ready, outcomes)) for n, span in spans.items()]
+        both = [_PROCESSES.Process(target=_begin, args=(shop, n, *span, ready, outcomes)) for n, span in spans.items()]
         for process in both:
             process.start()
         told = dict(outcomes.get(timeout=DEADLINE_S) for _ in both)
@@ -419,16 +375,14 @@ def test_of_two_overlapping_replays_that_begin_at_once_one_is_refused(prepared: 
         f"replay {loser}: {winner} rebuilds some of the same windows of customer_event and is not done; "
         "promote it or discard it first"
     )
-    assert replays(shop.lake).keys() == {NAME, winner}
-    assert replay_of(shop.lake, winner).step is Step.FINISHED
+    assert replays(shop.lake()).keys() == {NAME, winner}
+    assert replay_of(shop.lake(), winner).step is Step.FINISHED
 
 
-def _promote_at_once(folder: Path, ready: Any, outcomes: Any) -> None:
-    shop = Shop.__new__(Shop)
-    shop.folder = folder
+def _promote_at_once(shop: Mended, ready: Any, outcomes: Any) -> None:
     ready.wait(DEADLINE_S)
     try:
-        promote(NAME, shop.project, shop.lake)
+        promote(NAME, shop.project, shop.lake())
         outcomes.put(None)
     except ConfigurationError as error:
         outcomes.put(str(error))
@@ -439,10 +393,10 @@ def test_two_that_promote_the_same_at_once(prepared: Prepared) -> None:
     shop.put_back("before-promote")
     with (
         multiprocessing.get_context("forkserver").Manager() as manager,
-        _reading(shop.lake, {before.content_hash, after.content_hash}),
+        _reading(shop.lake(), {before.content_hash, after.content_hash}),
     ):
         ready, outcomes = manager.Barrier(2), manager.Queue()
-        both = [_PROCESSES.Process(target=_promote_at_once, args=(shop.folder, ready, outcomes)) for _ in range(2)]
+        both = [_PROCESSES.Process(target=_promote_at_once, args=(shop, ready, outcomes)) for _ in range(2)]
         for process in both:
             process.start()
         told = [outcomes.get(timeout=DEADLINE_S) for _ in both]
@@ -450,6 +404,6 @@ def test_two_that_promote_the_same_at_once(prepared: Prepared) -> None:
             process.join(DEADLINE_S)
     assert None in told
     assert all(error is None or "only one that is finished can be promoted" in error for error in told)
-    assert shop.state() == after
+    assert shop.found() == after
     assert shop.times(Step.PROMOTED) == shop.times(Step.PROMOTING) == 1
     assert shop.changes() == prepared.changes["promote"]

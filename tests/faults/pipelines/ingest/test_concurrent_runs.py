@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from contracts.spec.project import Project
 from lake.location import Lake
 from lake.upkeep import compact, folded_tables
-from pipelines.ingest.files import ingest_files
-from pipelines.ingest.options import IngestOptions
 from tests.support.lake_state import LakeState, claimed, difference, read_state
 from tests.support.population import records, write_files
-from tests.support.processes import PROJECT, finish, start_ingest, wait_until
+from tests.support.processes import finish, start_ingest, wait_until
+from tests.support.runs import ingest
 
 TABLE = "validated.customer_event"
 
@@ -26,8 +24,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="module")
 def alone(files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> LakeState:
     lake = tmp_path_factory.mktemp("alone") / "lake"
-    options = IngestOptions(source="web", input=tuple(map(str, files)), lake=str(lake), max_rejected=1.0)
-    assert ingest_files(options, Project.load(PROJECT), lambda _: None).exit_code == 0
+    assert ingest(lake, files, max_rejected=1.0).exit_code == 0
     return read_state(lake, [("web", TABLE)])
 
 

@@ -17,14 +17,12 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
-from contracts.spec.project import Project
 from lake.location import Lake
 from lake.upkeep import folded_tables
-from pipelines.ingest.files import ingest_files
-from pipelines.ingest.options import IngestOptions
+from tests.faults.devstack.test_flink import runs
 from tests.support.lake_state import LakeState, claimed, content_hash, difference, read_state, scan
 from tests.support.population import records, write_files
-from tests.support.processes import PROJECT, finish, start_ingest, wait_until
+from tests.support.processes import finish, start_ingest, wait_until
 
 TABLE = "validated.customer_event"
 FILES = 4
@@ -34,11 +32,7 @@ SLICE = "30000"  # so that the files take two or three graph runs
 
 def ingest(lake: Path, files: list[Path], num_shards: int = 4) -> None:
     """The same command again, in this process."""
-    inputs = tuple(map(str, files))
-    options = IngestOptions(
-        source="web", input=inputs, lake=str(lake), max_rejected=1.0, slice_bytes=int(SLICE), num_shards=num_shards
-    )
-    report = ingest_files(options, Project.load(PROJECT), lambda _: None)
+    report = runs.ingest(lake, files, max_rejected=1.0, slice_bytes=int(SLICE), num_shards=num_shards)
     assert report.exit_code == 0, report.reasons
 
 

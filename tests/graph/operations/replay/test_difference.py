@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from cli.replay_view import show_difference
 from contracts.errors import ConfigurationError
-from contracts.spec.project import Project
 from lake.ledger.outcomes import Outcome, PositionOutcomes
 from lake.ledger.sidecars import append_outcomes
 from lake.location import Lake
@@ -24,16 +21,9 @@ from lake.tables.publish import table_totals
 from operations.replay.difference import difference
 from operations.replay.page import page, write_page
 from operations.replay.promote import discard, promote, rollback
-from pipelines.ingest.files import ingest_files
-from pipelines.ingest.options import IngestOptions
-from pipelines.replay.options import ReplayOptions
-from pipelines.replay.run import run_replay
+from tests.support.processes import ROOT
+from tests.support.shop import DAY, HOUR_US, TABLE, Shop
 
-WEBSHOP = Path(__file__).parents[4] / "examples" / "webshop"
-HOUR_US = 3_600_000_000
-DAY_US = 1_793_577_600_000_000  # 2026-11-02T00:00:00Z
-RECEIVED_S = DAY_US // 1_000_000 + 13 * 3_600
-TABLE = "validated.customer_event"
 EVIL = "<script>alert('x')</script>\x1b[2J"
 SECRET = "secret-person"
 
@@ -58,62 +48,40 @@ LINES = [
 ]
 
 
-class Shop:
-    """A project with the web source and its lake."""
+class ContractShop(Shop):
+    """With a contract of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "sources").mkdir(parents=True)
-        self.spec = yaml.safe_load((WEBSHOP / "sources" / "web.yaml").read_text())
-        (folder / "headrace.yaml").write_text("lake: lake\nsources: [sources]\ndatasets: [datasets]\n")
+        self.contract = (ROOT / "contracts" / "datasets" / "customer_event.v1.yaml").read_text()
         (folder / "datasets").mkdir()
-        self.contract = (WEBSHOP.parents[1] / "contracts" / "datasets" / "customer_event.v1.yaml").read_text()
+        super().__init__(folder, "datasets: [datasets]")
         self.write(self.spec, self.contract)
 
     def write(self, spec: dict[str, Any], contract: str) -> None:
         """Change the source and the contract."""
-        (self.folder / "sources" / "web.yaml").write_text(yaml.safe_dump(spec))
+        self.write_spec(spec)
         (self.folder / "datasets" / "customer_event.v1.yaml").write_text(contract)
 
-    @property
-    def project(self) -> Project:
-        """As its files are now."""
-        return Project.load(self.folder)
-
-    @property
-    def lake(self) -> Lake:
-        """Its lake."""
-        return Lake.at(str(self.folder / "lake"))
-
-    def ingest(self, lines: list[str], name: str = "first") -> None:
-        """Ingest lines as a new file."""
-        path = self.folder / f"{name}.jsonl"
-        path.write_text("\n".join(lines) + "\n")
-        os.utime(path, (RECEIVED_S, RECEIVED_S))
-        options = IngestOptions(source="web", input=(str(path),), lake=self.lake.root, max_rejected=1, window=3_600)
-        ingest_files(options, self.project, lambda _: None)
-
-    def run(self, name: str = "mend", first: int = 8, last: int = 11) -> None:
+    def replay(self, name: str = "mend", first: int = 8, last: int = 11) -> None:
         """Replay the hours [first, last)."""
-        span: dict[str, Any] = {"start": DAY_US + first * HOUR_US, "end": DAY_US + last * HOUR_US}
-        run_replay(ReplayOptions(name=name, dataset="customer_event", raw="all", **span), self.project, self.lake, lambda _: None)
+        self.run(name, first, last, raw="all")
 
     def diff(self, name: str = "mend", **more: Any) -> dict[str, Any]:
         """The document; it is JSON."""
-        document = difference(self.lake, self.project, name, **more)
+        document = difference(self.lake(), self.project, name, **more)
         assert json.loads(json.dumps(document)) == document
         return document
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
+def shop(tmp_path: Path) -> ContractShop:
     """With one file."""
-    shop = Shop(tmp_path)
+    shop = ContractShop(tmp_path)
     shop.ingest(LINES)
     return shop
 
 
-def mend(shop: Shop) -> None:
+def mend(shop: ContractShop) -> None:
     """Another mapping and contract: each of the seeded rows comes, goes or changes."""
     spec = shop.spec | {
         "filter": [{"path": "messageId", "in": ["gone"]}],
@@ -131,17 +99,17 @@ def mend(shop: Shop) -> None:
 
 
 @pytest.fixture
-def mended(tmp_path: Path) -> Shop:
+def mended(tmp_path: Path) -> ContractShop:
     """A finished replay with another mapping and contract, and one row that was ingested after it."""
-    shop = Shop(tmp_path)
+    shop = ContractShop(tmp_path)
     lines = [json.loads(line) for line in LINES]
     for line in lines:
         line["context"].pop("locale", None)
     lines[14]["name"] = "not this!"  # refused
     shop.ingest([json.dumps(line) for line in lines])
     mend(shop)
-    shop.run()
-    shop.ingest([event("since", 9, 30)], "later")
+    shop.replay()
+    shop.ingest([event("since", 9, 30)])
     return shop
 
 
@@ -149,7 +117,7 @@ def told(document: dict[str, Any]) -> dict[str, int]:
     return {kind: document["totals"][kind] for kind in ("added", "removed", "changed", "since")}
 
 
-def test_every_seeded_difference_is_found_with_its_reason_and_nothing_else(mended: Shop) -> None:
+def test_every_seeded_difference_is_found_with_its_reason_and_nothing_else(mended: ContractShop) -> None:
     document = mended.diff()
     assert told(document) == {"added": 2, "removed": 3, "changed": 2, "since": 1}
     assert document["why"] == {
@@ -174,7 +142,7 @@ def test_every_seeded_difference_is_found_with_its_reason_and_nothing_else(mende
     assert (document["equal"], document["next"]) == (False, "headrace replay promote mend")
 
 
-def test_windows_and_totals_add_up_to_the_tables(mended: Shop) -> None:
+def test_windows_and_totals_add_up_to_the_tables(mended: ContractShop) -> None:
     document = mended.diff()
     totals, windows = document["totals"], document["windows"]
     assert [(w["from"][11:13], w["added"], w["removed"], w["changed"], w["since"]) for w in windows] == [
@@ -183,9 +151,9 @@ def test_windows_and_totals_add_up_to_the_tables(mended: Shop) -> None:
     ]
     assert (document["windows_in_all"], document["windows_equal"]) == (3, 1)
     assert totals["same"] == 10
-    rows, digest = table_totals(mended.lake.load(TABLE))  # nothing lies outside the ranges
+    rows, digest = table_totals(mended.lake().load(TABLE))  # nothing lies outside the ranges
     assert (totals["live_rows"], totals["live_hash"]) == (rows, f"{digest:032x}")
-    onto = Lake(mended.lake.root, mended.lake.catalog_url, "replay_mend")
+    onto = Lake(mended.lake().root, mended.lake().catalog_url, "replay_mend")
     rows, digest = table_totals(onto.load(TABLE))
     assert (totals["replay_rows"], totals["replay_hash"]) == (rows, f"{digest:032x}")
     entry = document["ledger"]["web"]
@@ -195,8 +163,8 @@ def test_windows_and_totals_add_up_to_the_tables(mended: Shop) -> None:
     assert entry["replay"]["codes"] == {"bad_pattern": 1, "conflicting_duplicate": 1}
 
 
-def test_without_a_change_nothing_differs(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    shop.run("same")
+def test_without_a_change_nothing_differs(shop: ContractShop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.replay("same")
     document = shop.diff("same")
     assert document["equal"]
     assert told(document) == {"added": 0, "removed": 0, "changed": 0, "since": 0}
@@ -206,18 +174,18 @@ def test_without_a_change_nothing_differs(shop: Shop, capsys: pytest.CaptureFixt
     assert "Nothing differs" in page(document)
 
 
-def test_late_and_lost_rows_are_told_apart(shop: Shop) -> None:
+def test_late_and_lost_rows_are_told_apart(shop: ContractShop) -> None:
     """The live ledger is made to say what a stream's would: some rows were late, some raw was never ingested."""
-    (raw,) = raw_files(shop.lake, "web")
-    shop.lake.load(TABLE).delete("event_id in ('m-1', 'm-2', 'm-3')")
-    shop.lake.load(LEDGER).delete("outcome = 'accepted'")
-    late = (DAY_US + 8 * HOUR_US, DAY_US + 9 * HOUR_US)
+    (raw,) = raw_files(shop.lake(), "web")
+    shop.lake().load(TABLE).delete("event_id in ('m-1', 'm-2', 'm-3')")
+    shop.lake().load(LEDGER).delete("outcome = 'accepted'")
+    late = (DAY + 8 * HOUR_US, DAY + 9 * HOUR_US)
     outcomes = [
         PositionOutcomes("web", raw.raw_file, Outcome.ACCEPTED, (0, 1, 3, 7, 12, 6), *late),
         PositionOutcomes("web", raw.raw_file, Outcome.LATE, (1, 1), *late),
     ]
-    append_outcomes(shop.lake, outcomes, "r")
-    shop.run("late", 8, 9)
+    append_outcomes(shop.lake(), outcomes, "r")
+    shop.replay("late", 8, 9)
     document = shop.diff("late")
     assert document["why"]["added"] == {"late row folded in": 1, "lost against another row before": 1, "was never ingested": 1}
     assert {s["event_id"]: s["why"] for s in document["samples"]["added"]} == {
@@ -228,10 +196,10 @@ def test_late_and_lost_rows_are_told_apart(shop: Shop) -> None:
     assert told(document) == {"added": 3, "removed": 0, "changed": 0, "since": 0}
 
 
-def test_another_winner_is_told_with_both_places_and_masked_values(shop: Shop) -> None:
+def test_another_winner_is_told_with_both_places_and_masked_values(shop: ContractShop) -> None:
     spec = {**shop.spec, "filter": [*shop.spec["filter"], {"path": "name", "in": ["first"]}]}
     shop.write(spec, shop.contract)
-    shop.run("winner")
+    shop.replay("winner")
     (sample,) = shop.diff("winner")["samples"]["changed"]
     assert (sample["event_id"], sample["why"]) == ("twice", "another row won")
     assert (sample["live_position"], sample["position"]) == (15, 16)
@@ -240,10 +208,10 @@ def test_another_winner_is_told_with_both_places_and_masked_values(shop: Shop) -
     assert cells["event_name"] == ("first", "second")
 
 
-def test_values_of_many_changed_rows_are_each_rows_own(shop: Shop) -> None:
+def test_values_of_many_changed_rows_are_each_rows_own(shop: ContractShop) -> None:
     columns = {"event_name": ["messageId", "name"], "library": "type"}
     shop.write({**shop.spec, "columns": shop.spec["columns"] | columns}, shop.contract)
-    shop.run("renamed")
+    shop.replay("renamed")
     document = shop.diff("renamed", samples=100)
     assert told(document) == {"added": 0, "removed": 0, "changed": 15, "since": 0}
     assert document["columns"] == {"event_name": 15, "library": 15}
@@ -259,11 +227,11 @@ def _sides(document: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> dict
 
 
 @pytest.mark.parametrize("column", ["userId", "anonymousId", "ip"])
-def test_values_that_are_personal_data_are_never_shown(shop: Shop, capsys: pytest.CaptureFixture[str], column: str) -> None:
+def test_values_that_are_personal_data_are_never_shown(shop: ContractShop, capsys: pytest.CaptureFixture[str], column: str) -> None:
     moved = {"userId": "user_id", "anonymousId": "anonymous_id", "ip": "ip"}[column]
     spec = {**shop.spec, "columns": shop.spec["columns"] | {moved: "messageId"}}
     shop.write(spec, shop.contract)
-    shop.run("swapped")
+    shop.replay("swapped")
     document = shop.diff("swapped", samples=100)
     assert document["columns"][moved] >= 10
     for name, text in _sides(document, capsys).items():
@@ -272,7 +240,7 @@ def test_values_that_are_personal_data_are_never_shown(shop: Shop, capsys: pytes
 
 
 def test_the_page_needs_nothing_else_and_escapes_what_strangers_wrote(
-    mended: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    mended: ContractShop, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     document = mended.diff()
     write_page(document, tmp_path / "page.html")
@@ -289,34 +257,36 @@ def test_the_page_needs_nothing_else_and_escapes_what_strangers_wrote(
         write_page(document, tmp_path)
 
 
-def test_after_promote_and_rollback_what_was_promoted_is_told_as_before(mended: Shop) -> None:
+def test_after_promote_and_rollback_what_was_promoted_is_told_as_before(mended: ContractShop) -> None:
     before = mended.diff()
-    promote("mend", mended.project, mended.lake)
+    promote("mend", mended.project, mended.lake())
     after = mended.diff()
     assert (told(after), after["why"], after["columns"]) == (told(before) | {"since": 0}, before["why"], before["columns"])
     assert after["ledger"] == before["ledger"]
     assert after["state"].startswith("promoted")
     assert [after["snapshots"][side]["ref"] for side in ("live", "replay")] == ["replay_mend_before", "replay_mend_promoted"]
-    rollback("mend", mended.project, mended.lake)
+    rollback("mend", mended.project, mended.lake())
     again = mended.diff()
     assert (told(again), again["why"], again["ledger"]) == (told(after), after["why"], after["ledger"])
     assert again["state"].startswith("rolled back")
 
 
-def test_a_replay_that_is_not_finished_says_so_and_a_discarded_one_is_refused(shop: Shop) -> None:
-    shop.run("some")
-    add_event(shop.lake, "some", Step.PAUSED, {})
+def test_a_replay_that_is_not_finished_says_so_and_a_discarded_one_is_refused(shop: ContractShop) -> None:
+    shop.replay("some")
+    add_event(shop.lake(), "some", Step.PAUSED, {})
     document = shop.diff("some")
     assert "not finished (paused)" in document["state"]
     assert document["next"] == "headrace replay run some"
-    discard("some", shop.lake)
+    discard("some", shop.lake())
     with pytest.raises(ConfigurationError, match="was discarded"):
         shop.diff("some")
 
 
 @pytest.mark.parametrize("many", [31, 90])
-def test_long_lists_of_windows_are_cut_on_the_terminal_only(shop: Shop, capsys: pytest.CaptureFixture[str], many: int) -> None:
-    shop.run("same")
+def test_long_lists_of_windows_are_cut_on_the_terminal_only(
+    shop: ContractShop, capsys: pytest.CaptureFixture[str], many: int
+) -> None:
+    shop.replay("same")
     window = {
         "from": "2026-11-02T08:00:00Z", "live_rows": 1, "replay_rows": 2, "added": 1, "removed": 0, "changed": 0, "since": 0,
         "live_hash": "0" * 32, "replay_hash": "1" * 32,

@@ -25,14 +25,14 @@ from contracts.spec.project import Project
 from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
 from lake.tables.iceberg import WITHDRAWN
-from pipelines.ingest.files import ingest_files
-from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport
+from tests.faults.devstack.test_flink import runs
 from tests.support.compressed import gz
 from tests.support.lake_state import scan, verdicts
 
 ROOT = Path(__file__).parents[4]
 SOURCES = ROOT / "examples" / "webshop" / "sources"
+PROJECT = Project(root=ROOT, sources=(SOURCES,))
 TABLES = {
     "web": "validated.customer_event",
     "mobile": "validated.customer_event",
@@ -68,10 +68,7 @@ class Told:
 
 
 def ingest(lake: Path, source: str, *inputs: Path | str, **options: Any) -> IngestReport:
-    """One run of ``headrace ingest``."""
-    project = Project(root=ROOT, sources=(SOURCES,))
-    chosen = IngestOptions(source=source, input=tuple(map(str, inputs)), lake=str(lake), window=86_400, num_shards=1, **options)
-    return ingest_files(chosen, project, lambda _progress: None)
+    return runs.ingest(lake, inputs, source, PROJECT, window=86_400, num_shards=1, **options)
 
 
 def landed(report: IngestReport) -> list[dict[str, Any]]:

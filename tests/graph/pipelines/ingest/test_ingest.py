@@ -18,11 +18,10 @@ from contracts.spec.project import Project
 from lake.location import Lake
 from lake.raw.batch import RawBatch
 from lake.tables.iceberg import published_files
-from pipelines.ingest.files import ingest_files
 from pipelines.ingest.graph import IngestGraph, Panes
-from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport
 from runners.direct import run_bounded
+from tests.faults.devstack.test_flink import runs
 from transforms.cut import Cut
 from transforms.read.messages import MessageBatch
 
@@ -46,8 +45,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def ingest(project: Path, source: str) -> IngestReport:
-    options = IngestOptions(source=source, input=(str(project / "events.jsonl"),), max_rejected=1.0)
-    return ingest_files(options, Project.load(project), lambda _progress: None)
+    return runs.ingest(project / "lake", [project / "events.jsonl"], source, Project.load(project), max_rejected=1.0)
 
 
 @dataclass(frozen=True)
@@ -98,8 +96,7 @@ def test_a_source_that_changes_its_dataset_is_refused(project: Path) -> None:
 def test_raw_files_of_one_lake_give_the_same_rows_in_another(project: Path) -> None:
     first = ingest(project, "web")
     raw = project / "lake" / "raw" / "source=web"
-    options = IngestOptions(source="web", input=(str(raw),), lake=str(project / "other"), max_rejected=1.0)
-    again = ingest_files(options, Project.load(project), lambda _progress: None)
+    again = runs.ingest(project / "other", [raw], "web", Project.load(project), max_rejected=1.0)
     assert (
         again.manifest["datasets"]["customer_event"]["content_hash"] == first.manifest["datasets"]["customer_event"]["content_hash"]
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ from operations.reconcile.page import page
 from operations.reconcile.reconcile import reconcile
 from pipelines.ingest.files import ingest_files
 from pipelines.ingest.options import IngestOptions
+from tests.graph.pipelines.ingest.test_bad_input import line
+from tests.graph.transforms.decode.test_decode import START_US
 from tests.support.cdp import CdpEndpoint
-from tests.support.planted import BEGIN_US, END_US, HOUR_US, OLD_US, START_US, YOUNG_US, Plant, Plot, found_in, line
+from tests.support.planted import BEGIN_US, END_US, HOUR_US, OLD_US, YOUNG_US, Plant, Plot, found_in
 
 QUIET = ("delivered", "withheld", "filtered")
 MINUTE_US = 60_000_000
@@ -208,7 +210,7 @@ def test_decimals_are_compared_by_value(tmp_path: Path, cdp: CdpEndpoint) -> Non
         def _add_late(self) -> None:
             """None."""
 
-        def ingest(self, given: list[str], name: str = "lake") -> None:
+        def ingest(self, given: Sequence[str], name: str = "lake", **options: Any) -> None:
             """No web events."""
 
     plot = Orders(tmp_path / "project")

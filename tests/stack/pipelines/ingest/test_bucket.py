@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from click.testing import CliRunner
 
 from cli.main import main
 from contracts.errors import ConfigurationError
-from contracts.spec.project import Project
 from examples.webshop import generate as webshop
 from lake.location import Lake
 from lake.raw.files import open_raw, raw_files
@@ -27,9 +25,7 @@ from lake.runs.submission import Attempt, read_submission, record_ending, record
 from lake.storage.gcs import gcs_storage
 from lake.tables.expire import expire_snapshots, orphans
 from lake.upkeep import compact, list_tables
-from pipelines.ingest.files import ingest_files
-from pipelines.ingest.options import IngestOptions
-from pipelines.ingest.run import IngestReport
+from tests.faults.devstack.test_flink import runs
 from tests.support.gcs import FAULTS, FaultyProxy, faulty
 from tests.support.lake_state import LakeState, claimed, difference, read_state
 from tests.support.population import FILE_TIME_S, records, write_files
@@ -44,10 +40,7 @@ def lake_at(location: str, tmp_path: Path) -> Lake:
     return Lake.at(location, f"sqlite:///{tmp_path}/catalog.db?timeout=60")
 
 
-def ingest(lake: Lake, inputs: Sequence[object], source: str = "web") -> IngestReport:
-    project = replace(Project.load(WEBSHOP), catalog=lake.catalog_url)
-    options = IngestOptions(source=source, input=tuple(map(str, inputs)), lake=lake.root, max_rejected=1.0)
-    return ingest_files(options, project, lambda _progress: None)
+ingest = partial(runs.ingest, max_rejected=1.0)
 
 
 def state(lake: Lake) -> LakeState:

@@ -12,10 +12,9 @@ from lake.location import Lake
 from lake.tables.publish import table_totals
 from lake.upkeep import list_tables
 from operations.replay.promote import promote, rollback
-from pipelines.ingest.files import ingest_files
-from pipelines.ingest.options import IngestOptions
 from pipelines.replay.run import run_replay
 from tests.support.gcs import FaultyProxy, faulty
+from tests.support.runs import ingest
 from tests.support.shop import LINES, TABLE, Shop, strict
 
 
@@ -30,7 +29,7 @@ def scenario(shop: Shop, lake: Lake) -> list[tuple[int, int]]:
     shop.write_spec(shop.spec)
     path = shop.write_lines("events.jsonl", LINES)
     project = replace(shop.project, catalog=lake.catalog_url)
-    ingest_files(IngestOptions(source="web", input=(str(path),), lake=lake.root, max_rejected=1), project, lambda _: None)
+    ingest(lake, [path], project=project, max_rejected=1)
     note()
     shop.write_spec(strict(shop.spec))
     project = replace(shop.project, catalog=lake.catalog_url)
