@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from contracts.errors import ConfigurationError
 from contracts.spec.destination import Destination, check_destination
 from contracts.spec.destination_file import load_destination
@@ -19,6 +17,7 @@ from contracts.spec.model import Contract
 from contracts.spec.odcs import load_contract
 from contracts.spec.source import SourceSpec, check_source, load_source
 from contracts.spec.suppressions import Suppressions, load_suppressions
+from contracts.spec.yaml_files import read_yaml
 
 PROJECT_FILE = "headrace.yaml"
 _FOLDERS, _TEXTS = ("datasets", "sources", "destinations", "policies"), ("lake", "catalog", "flink")
@@ -154,12 +153,9 @@ def _project_file(folder: Path | None) -> Path | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load(path.read_text("utf-8")) or {}
-    except FileNotFoundError:
-        raise ConfigurationError(f"no project file {path}; create it or give another --project") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise ConfigurationError(f"project file {path}: not valid YAML") from None
+    if not path.exists():
+        raise ConfigurationError(f"no project file {path}; create it or give another --project")
+    document = read_yaml(path, "project file") or {}
     known = {*_FOLDERS, *_TEXTS, "replay"}
     if not isinstance(document, dict) or not set(document) <= known:
         raise ConfigurationError(f"project file {path}: expected a mapping with some of {', '.join(sorted(known))}")
