@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from cli.job_view import show_ended, show_list, show_status, status_document
 from cli.options import Command, read_option
 from contracts.errors import ConfigurationError
 from contracts.spec.project import LOCAL_FLINK, Project
+from contracts.text import json_text
 from runners.flink.rest import FlinkRest
 from runners.jobs.list import LOST, job_lines, other_clusters
 from runners.jobs.restart import restart_of
@@ -145,7 +145,7 @@ def supervise(name: str, max_restarts: int, per: int, every: int, lake: str | No
     def report(event: Event) -> None:
         at = event.at.isoformat(timespec="milliseconds")
         if as_json:
-            sys.stdout.write(json.dumps({**asdict(event), "at": at}) + "\n")
+            sys.stdout.write(json_text({**asdict(event), "at": at}, indent=None) + "\n")
         else:
             stdout.print(f"{at} {event.run_id} {event.event}: {event.text}")
         sys.stdout.flush()

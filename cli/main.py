@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+from io import StringIO
 
 import click
 
+from contracts.text import printable
 from contracts.version import VERSION
 
 _EPILOG = """\b
@@ -55,6 +57,13 @@ def main() -> None:
     """The data pipeline layer of a Customer Data Platform: raw events in, validated tables and explained dead letters out."""
 
 
+def _told(error: click.ClickException) -> str:
+    """What click says of an error."""
+    told = StringIO()
+    error.show(told)
+    return told.getvalue()
+
+
 def run() -> None:
     """The console script. Ctrl-C ends with 130 and one line; everything that was committed stays, and a second run goes on."""
     try:
@@ -63,7 +72,7 @@ def run() -> None:
         click.echo("headrace: stopped. What was committed stays; run the same command again to go on.", err=True)
         code = 130
     except click.ClickException as error:
-        error.show()
+        click.echo(printable(_told(error), keep="\n"), err=True, nl=False)
         code = error.exit_code
     except BrokenPipeError:  # the reader of our output went away, as ``head`` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -79,7 +79,7 @@ def _show(reports: list[IngestReport]) -> None:
 def _explain(lake: Lake) -> str:
     """Show three; gives the id of the first."""
     stdout.print("\nThree of the dead letters, explained:", style="bold")
-    letters = [letter for source, code in EXPLAINED for letter in find_letters(lake, source, code, limit=1)]
+    letters = [letter for source, code in EXPLAINED for letter in find_letters(lake, Project.load(HERE), source, code, limit=1)]
     rows = [
         (x["dead_letter_id"][:12], f"{x['source']} {short_position(x['position'])}", x["code"], first_violation(x)) for x in letters
     ]

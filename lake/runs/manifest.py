@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from contracts.text import json_text
 from contracts.units import utc_text
 from contracts.version import VERSION
 from lake.ledger.ledger import LedgerEntry
@@ -264,8 +265,7 @@ def write_document(location: str | os.PathLike[str], document: Any) -> None:
 
 def encoded(document: Any) -> bytes:
     """A document as ``write_document`` writes it."""
-    text = json.dumps(document, indent=2, ensure_ascii=False, default=_plain) + "\n"
-    return text.encode("utf-8", "backslashreplace")
+    return (json_text(document, _plain) + "\n").encode()
 
 
 def _plain(value: Any) -> Any:
