@@ -23,6 +23,7 @@ from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
 from lake.runs.progress import Progress as RunProgress
 from lake.runs.progress import repeated
+from lake.storage import keep_private
 from runners.option_fields import LAKE_HELP
 
 _LINE_EVERY_S = 5.0
@@ -98,13 +99,20 @@ def fail(message: str, exit_code: int) -> None:
     sys.exit(exit_code)
 
 
+def load_project(project: Path | None) -> Project:
+    """The project; what is written from now on is as private as it says."""
+    loaded = Project.load(project)
+    keep_private(loaded.files)
+    return loaded
+
+
 def open_lake(lake: str | None, project: Path | None) -> tuple[Lake, Project]:
     """An existing lake for a verb that reads it.
 
     Raises:
         ConfigurationError: there is none at that place.
     """
-    loaded = Project.load(project)
+    loaded = load_project(project)
     opened = Lake.at(loaded.lake_location(lake), loaded.catalog)
     if not opened.exists():
         raise ConfigurationError(f"no lake at {opened.root}; headrace ingest makes one, or give another --lake")

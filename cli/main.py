@@ -10,6 +10,7 @@ import click
 
 from contracts.text import printable
 from contracts.version import VERSION
+from lake.storage import keep_private
 
 _EPILOG = """\b
 Exit codes: 0 the ledger adds up; 1 the data said no (all good output is written all the same);
@@ -55,6 +56,7 @@ class _Verbs(click.Group):
 @click.version_option(VERSION, prog_name="headrace")
 def main() -> None:
     """The data pipeline layer of a Customer Data Platform: raw events in, validated tables and explained dead letters out."""
+    keep_private()
 
 
 def _told(error: click.ClickException) -> str:

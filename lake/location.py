@@ -13,7 +13,7 @@ from pyiceberg.table import Table
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from contracts.errors import ComponentDownError, ConfigurationError
-from lake.storage import Storage, is_object, local_path, location_of, storage_of
+from lake.storage import Storage, is_object, local_path, location_of, make_root, storage_of
 
 NAMESPACES = ("validated", "late", "ops")
 CATALOG_FILE = "catalog.db"
@@ -136,8 +136,11 @@ class Lake:
                 raise ConfigurationError(f"lake {self.root}: there is no such bucket; make it, or name another") from None
             return
         try:
-            for folder in (self.path, self.raw, self.runs, self.temporary):
-                folder.mkdir(parents=True, exist_ok=True)
+            make_root(self.path)
+            for folder in (self.raw, self.runs, self.temporary):
+                folder.mkdir(exist_ok=True)
+            if self.catalog_url.startswith(f"sqlite:///{self.path / CATALOG_FILE}"):
+                (self.path / CATALOG_FILE).touch()  # SQLite's own would not be writable for a group
         except OSError as error:
             raise ConfigurationError(f"lake {self.root}: cannot be written: {error.strerror}") from None
 

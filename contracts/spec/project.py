@@ -20,7 +20,7 @@ from contracts.spec.suppressions import Suppressions, load_suppressions
 from contracts.spec.yaml_files import read_yaml
 
 PROJECT_FILE = "headrace.yaml"
-_FOLDERS, _TEXTS = ("datasets", "sources", "destinations", "policies"), ("lake", "catalog", "flink")
+_FOLDERS, _TEXTS = ("datasets", "sources", "destinations", "policies"), ("lake", "catalog", "flink", "files")
 LOCAL_FLINK = "localhost:28081"
 BUILT_IN_DATASETS = Path(__file__).parents[1] / "datasets"
 BUILT_IN_DESTINATIONS = Path(__file__).parents[1] / "destinations"
@@ -33,7 +33,7 @@ class Project:
     file: the project file, None without one. lake: URI or path of the lake; catalog: SQLAlchemy URL of the Iceberg catalog, None
     for SQLite inside the lake. flink: REST address of the Flink cluster, HOST:PORT. destinations: folders with destinations.
     policies: folders with ``suppressions/*.yaml``. replay: limits above which a replay needs an approval, see
-    docs/guides/replay.md.
+    docs/guides/replay.md. files: who may read what is written, ``private`` or ``group``.
     """
 
     root: Path
@@ -46,6 +46,7 @@ class Project:
     destinations: tuple[Path, ...] = ()
     policies: tuple[Path, ...] = ()
     replay: Mapping[str, Any] = field(default_factory=dict)
+    files: str | None = None
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Project:
@@ -72,6 +73,7 @@ class Project:
             destinations=tuple(root / entry for entry in document.get("destinations") or ("destinations",)),
             policies=tuple(root / entry for entry in document.get("policies") or ("policies",)),
             replay=document.get("replay") or {},
+            files=document.get("files"),
         )
 
     def lake_location(self, given: str | None) -> str:
@@ -162,6 +164,7 @@ def _read(path: Path) -> dict[str, Any]:
     problems = [f"{key}: expected a list of folders" for key in _FOLDERS if not isinstance(document.get(key) or [], list)]
     problems += [f"{key}: expected a text" for key in _TEXTS if not isinstance(document.get(key) or "", str)]
     problems += [] if isinstance(document.get("replay") or {}, dict) else ["replay: expected a mapping"]
+    problems += [] if document.get("files") in (None, "private", "group") else ["files: expected private or group"]
     refuse(f"project file {path}", problems)
     return document
 

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from cli.console import LEDGER_COLUMNS, balance, ledger_cells, progress, stdout, table
+from cli.console import LEDGER_COLUMNS, balance, ledger_cells, load_project, progress, stdout, table
 from contracts.spec.project import Project
 from examples.webshop.generate import main as generate
 from lake.ledger.ledger import LedgerEntry
@@ -57,7 +57,7 @@ def _ingest(folder: Path, lake: Path, source: str) -> IngestReport:
     options = IngestOptions(source=source, input=(str(folder),), lake=str(lake), allow_damaged=True)
     stdout.print(f"$ headrace ingest {source} --input {_shown(folder)} --lake {_shown(lake)} --allow-damaged", style="dim")
     with progress() as show:
-        report = ingest_files(options, Project.load(HERE), show)
+        report = ingest_files(options, load_project(HERE), show)
     if not report.manifest["ingested_files"]:
         stdout.print(f"  {source}: already landed; nothing to do")
     return report
