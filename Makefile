@@ -46,12 +46,12 @@ $(VENV)/bin/python:
 
 $(STAMP): requirements/base.lock setup.py | $(VENV)/bin/python
 	@echo "installing pinned packages into $(VENV) (once, about a minute) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/base.lock
+	@$(PIP_LOCKED) -r requirements/base.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DEV_STAMP): requirements/dev.lock $(STAMP)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.lock
+	@$(PIP_LOCKED) -r requirements/dev.lock
 	@touch $@
 
 # Versions that are locked stay where they still fit; UPGRADE=--upgrade takes the newest. Hashes, and no address of any registry.
