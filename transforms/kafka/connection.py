@@ -135,9 +135,10 @@ class KafkaCluster:
 
     def __init__(self, connection: KafkaConnection, *, deadline_s: float = ANSWER_S) -> None:
         self._connection, self._deadline_s = connection, deadline_s
-        self._said: dict[int, KafkaError] = {}  # the first of each code
-        reported = {"logger": silent_logger(), "error_cb": lambda error: self._said.setdefault(error.code(), error)}
-        self._admin = AdminClient(connection.settings() | reported)
+        said: dict[int, KafkaError] = {}  # the first of each code
+        # No reference to self: a circle would be freed by whichever thread collects it, the client's own among them.
+        reported = {"logger": silent_logger(), "error_cb": lambda error: said.setdefault(error.code(), error)}
+        self._admin, self._said = AdminClient(connection.settings() | reported), said
 
     def topics(self) -> list[str]:
         """Names of all topics but Kafka's own.
@@ -199,12 +200,15 @@ class KafkaCluster:
             return {}
         committed = IsolationLevel.READ_COMMITTED  # else the end may lie behind a transaction that is still open
 
-        def ask() -> Mapping[Any, Any]:
+        def ask() -> dict[tuple[str, int], int]:
             futures = self._admin.list_offsets(wanted, isolation_level=committed, request_timeout=_CALL_S)
-            return _answered(futures, must_succeed=True)
+            answers = _answered(futures, must_succeed=True)
+            found = {(tp.topic, tp.partition): future.result().offset for tp, future in answers.items()}
+            if isinstance(at, str) and min(found.values()) < 0:  # what the client gives where no leader answered
+                raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+            return found
 
-        futures = self._retried(ask)
-        found = {(tp.topic, tp.partition): future.result().offset for tp, future in futures.items()}
+        found = self._retried(ask)
         if missing := [key for key, offset in found.items() if offset < 0]:  # no record at or after that time
             found |= self.offsets(missing, "latest")
         return found

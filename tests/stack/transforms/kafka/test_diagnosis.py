@@ -107,7 +107,7 @@ CASES = [
         "{address} speaks no TLS; security.protocol of --client-config must be PLAINTEXT or",
     ),
     (SASL, "", "{address} wants a login; --client-config must have security.protocol=SASL_PLAINTEXT and sasl.mechanism"),
-    (SASL, protocol("SASL_PLAINTEXT") + LOGIN.replace("me", "you"), "it refused the user or password of --client-config"),
+    (SASL, protocol("SASL_PLAINTEXT") + LOGIN.replace("=me", "=you"), "it refused the user or password of --client-config"),
     (
         SASL,
         protocol("SASL_PLAINTEXT") + LOGIN.replace("PLAIN", "SCRAM-SHA-256"),
