@@ -46,20 +46,24 @@ $(VENV)/bin/python:
 
 $(STAMP): requirements/base.lock setup.py | $(VENV)/bin/python
 	@echo "installing pinned packages into $(VENV) (once, about a minute) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/base.lock
+	@$(PIP_LOCKED) -r requirements/base.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DEV_STAMP): requirements/dev.lock $(STAMP)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.lock
+	@$(PIP_LOCKED) -r requirements/dev.lock
 	@touch $@
 
+# Versions that are locked stay where they still fit; UPGRADE=--upgrade takes the newest. Hashes, and no address of any registry.
+COMPILE := .cache/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-header \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options $(UPGRADE)
 lock:                    ## resolve requirements/*.in again
 	rm -rf .cache/lock && $(PYTHON) -m venv .cache/lock
-	.cache/lock/bin/pip install --quiet -r requirements/base.in && .cache/lock/bin/pip freeze --all --exclude pip > requirements/base.lock
-	.cache/lock/bin/pip install --quiet -r requirements/dev.in -c requirements/base.lock
-	.cache/lock/bin/pip freeze --all --exclude pip > .cache/lock/all.txt
-	grep -vxFf requirements/base.lock .cache/lock/all.txt > requirements/dev.lock
+	.cache/lock/bin/pip install --quiet pip-tools==7.6.2
+	$(COMPILE) requirements/base.in -o requirements/base.lock
+	$(COMPILE) -c requirements/base.lock requirements/dev.in -o requirements/dev.lock
+	$(COMPILE) -c requirements/base.lock templates/flex/requirements.in -o templates/flex/requirements.lock
+	$(COMPILE) -c requirements/base.lock templates/kubernetes/requirements.in -o templates/kubernetes/requirements.lock
 
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info examples/webshop/lake examples/webshop/lake-stream examples/webshop/data

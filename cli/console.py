@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,10 +18,12 @@ from rich.table import Table
 
 from contracts.errors import ConfigurationError, HeadraceError
 from contracts.spec.project import Project
+from contracts.text import json_text, printable
 from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
 from lake.runs.progress import Progress as RunProgress
 from lake.runs.progress import repeated
+from lake.storage import keep_private
 from runners.option_fields import LAKE_HELP
 
 _LINE_EVERY_S = 5.0
@@ -39,12 +40,16 @@ _PIPE_WIDTH = 200  # tables in files and pipes are never folded to a terminal's 
 
 
 class _PlainConsole(Console):
-    """Prints what it is given: payload keys and file names are no markup; and lets ``| head`` end us quietly."""
+    """Prints what it is given: payload keys and file names are no markup, and steer no terminal; lets ``| head`` end us quietly."""
 
     def __init__(self, *, err: bool) -> None:
         super().__init__(stderr=err, highlight=False, soft_wrap=True, markup=False, emoji=False)
         if not self.is_terminal:
             self.width = _PIPE_WIDTH
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print texts, escaped, and tables (their cells are)."""
+        super().print(*(printable(each, keep="\n\t") if isinstance(each, str) else each for each in objects), **options)
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -94,13 +99,20 @@ def fail(message: str, exit_code: int) -> None:
     sys.exit(exit_code)
 
 
+def load_project(project: Path | None) -> Project:
+    """The project; what is written from now on is as private as it says."""
+    loaded = Project.load(project)
+    keep_private(loaded.files)
+    return loaded
+
+
 def open_lake(lake: str | None, project: Path | None) -> tuple[Lake, Project]:
     """An existing lake for a verb that reads it.
 
     Raises:
         ConfigurationError: there is none at that place.
     """
-    loaded = Project.load(project)
+    loaded = load_project(project)
     opened = Lake.at(loaded.lake_location(lake), loaded.catalog)
     if not opened.exists():
         raise ConfigurationError(f"no lake at {opened.root}; headrace ingest makes one, or give another --lake")
@@ -115,25 +127,24 @@ def print_json(document: Any) -> None:
             return asdict(value)
         return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
-    text = json.dumps(document, indent=2, ensure_ascii=False, default=plain) + "\n"
-    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode())  # file names need not be Unicode
-
-
-def printable(text: str | bytes, keep: str = "") -> str:
-    """Text of a stranger for a terminal: whatever could steer it is escaped. keep: characters that stay all the same."""
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    sys.stdout.write(json_text(document, plain) + "\n")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> Table:
     """A plain table: numbers to the right with thousands separators."""
-    made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold")
+    made = Table(
+        title=title and printable(title, keep="\n"),
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
     for number, name in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[number], int | None) for row in rows)
-        made.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        made.add_column(printable(name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        made.add_row(*("" if cell is None else f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+        made.add_row(*("" if cell is None else f"{cell:,}" if isinstance(cell, int) else printable(str(cell)) for cell in row))
     return made
 
 
@@ -158,7 +169,8 @@ def progress() -> Iterator[Callable[[RunProgress], None]]:
             task = bar.add_task("starting", total=None, note="")
 
             def show(state: RunProgress) -> None:
-                bar.update(task, description=_STEPS[state.step], completed=state.done, total=state.total or None, note=state.note)
+                step, note = _STEPS[state.step], printable(state.note)
+                bar.update(task, description=step, completed=state.done, total=state.total or None, note=note)
 
             yield show
         return

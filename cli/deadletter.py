@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli.console import json_option, lake_option, open_lake, plain_errors, print_json, printable, project_option, stdout, table
+from cli.console import json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
 from contracts.codes import Code
 from operations.deadletters import (
     COUNTED_BY,
@@ -43,7 +43,7 @@ def _filters(command: Any) -> Any:
 def list_letters(source: str | None, code: str | None, limit: int, lake: str | None, project: Path | None, as_json: bool) -> None:
     """Dead letters, one a line: id, code, place and the first violation. Never their content."""
     opened, loaded = open_lake(lake, project)
-    letters = find_letters(opened, source, code, limit=limit)
+    letters = find_letters(opened, loaded, source, code, limit=limit)
     if as_json:
         print_json(letters)
         return
@@ -62,7 +62,9 @@ def list_letters(source: str | None, code: str | None, limit: int, lake: str | N
 
 @deadletter.command("show", epilog="\b\nExample:\n  headrace deadletter show 3f2a --reveal")
 @click.argument("dead_letter_id")
-@click.option("--reveal", is_flag=True, help="Print the raw bytes too. They may hold personal data.")
+@click.option(
+    "--reveal", is_flag=True, help="Show raw bytes, event id and payload keys, which may be personal data; the lake records it."
+)
 @lake_option
 @project_option
 @json_option
@@ -81,7 +83,7 @@ def show(dead_letter_id: str, reveal: bool, lake: str | None, project: Path | No
     stdout.print(table(("violation", "rule", "expected"), [(v["path"], v["rule"], v["expected"]) for v in letter["violations"]]))
     if raw is not None:
         more = f"\n… {len(raw) - _SHOWN_BYTES:,} more bytes; all with --json" if len(raw) > _SHOWN_BYTES else ""
-        stdout.print(printable(raw[:_SHOWN_BYTES], keep="\n\t") + more)
+        stdout.print(raw[:_SHOWN_BYTES].decode("utf-8", "backslashreplace") + more)
     else:
         stdout.print("raw bytes: hidden; show them with --reveal")
 
@@ -95,8 +97,8 @@ def show(dead_letter_id: str, reveal: bool, lake: str | None, project: Path | No
 @plain_errors
 def stats(source: str | None, code: str | None, by: str, lake: str | None, project: Path | None, as_json: bool) -> None:
     """Dead letters counted."""
-    opened, _ = open_lake(lake, project)
-    totals = count_letters(opened, source, code, by)
+    opened, loaded = open_lake(lake, project)
+    totals = count_letters(opened, loaded, source, code, by)
     if as_json:
         print_json(dict(totals.most_common()))
         return

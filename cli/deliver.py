@@ -10,9 +10,8 @@ from typing import Any
 
 import click
 
-from cli.console import json_option, plain_errors, print_json, progress, project_option, stdout, table
+from cli.console import json_option, load_project, plain_errors, print_json, progress, project_option, stdout, table
 from cli.options import GroupedCommand, click_options
-from contracts.spec.project import Project
 from lake.receipts.receipts import BEFORE, DELIVERED, FILTERED, REFUSED, WITHHELD
 from pipelines.deliver.options import DeliverOptions
 from pipelines.deliver.run import DeliveryReport, SubmittedDelivery
@@ -43,7 +42,7 @@ def deliver(destination: str, beam_options: tuple[str, ...], project: Path | Non
     """Deliver validated rows to a destination: once in effect, in order per user, within its limits."""
     options = parse(DeliverOptions, {"destination": destination, "beam_options": beam_options, **given})
     options.check()
-    loaded = Project.load(project)
+    loaded = load_project(project)
     with progress() as report_progress:
         report = run_delivery(options, loaded, report_progress)
     if isinstance(report, SubmittedDelivery):

@@ -14,6 +14,7 @@ from cli.console import (
     balance,
     json_option,
     ledger_cells,
+    load_project,
     plain_errors,
     print_json,
     progress,
@@ -22,7 +23,6 @@ from cli.console import (
     table,
 )
 from cli.options import GroupedCommand, click_options
-from contracts.spec.project import Project
 from pipelines.ingest.files import HandedOver, ingest_files
 from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport
@@ -54,7 +54,7 @@ def ingest(source: str, beam_options: tuple[str, ...], project: Path | None, as_
     """Land files or topics, check every record against its contract, and fold the good ones into the validated table."""
     options = parse(IngestOptions, {"source": source, "beam_options": beam_options, **given})
     options.check()
-    loaded = Project.load(project)
+    loaded = load_project(project)
     try:
         with progress() as report_progress:
             run = ingest_topics if options.reads_kafka else ingest_files

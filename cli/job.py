@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from dataclasses import asdict
@@ -11,11 +10,12 @@ from pathlib import Path
 
 import click
 
-from cli.console import json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout
+from cli.console import json_option, lake_option, load_project, open_lake, plain_errors, print_json, project_option, stdout
 from cli.job_view import show_ended, show_list, show_status, status_document
 from cli.options import Command, read_option
 from contracts.errors import ConfigurationError
-from contracts.spec.project import LOCAL_FLINK, Project
+from contracts.spec.project import LOCAL_FLINK
+from contracts.text import json_text
 from runners.flink.rest import FlinkRest
 from runners.jobs.list import LOST, job_lines, other_clusters
 from runners.jobs.restart import restart_of
@@ -46,7 +46,7 @@ def _flink_option(command: Command) -> Command:
 @plain_errors
 def list_jobs(ended: bool, flink: str | None, lake: str | None, project: Path | None, as_json: bool) -> None:
     """Jobs of the cluster that run or failed, joined with the runs of the lake. LOST: a run that its cluster no longer knows."""
-    loaded = Project.load(project)
+    loaded = load_project(project)
     rest = FlinkRest(loaded.flink_address(flink))
     opened = lake_if_any(lake, loaded)
     lines = job_lines(rest, opened, ended=ended)
@@ -145,7 +145,7 @@ def supervise(name: str, max_restarts: int, per: int, every: int, lake: str | No
     def report(event: Event) -> None:
         at = event.at.isoformat(timespec="milliseconds")
         if as_json:
-            sys.stdout.write(json.dumps({**asdict(event), "at": at}) + "\n")
+            sys.stdout.write(json_text({**asdict(event), "at": at}, indent=None) + "\n")
         else:
             stdout.print(f"{at} {event.run_id} {event.event}: {event.text}")
         sys.stdout.flush()
@@ -159,7 +159,7 @@ def supervise(name: str, max_restarts: int, per: int, every: int, lake: str | No
 
 
 def _target(name: str, flink: str | None, lake: str | None, project: Path | None) -> Target:
-    loaded = Project.load(project)
+    loaded = load_project(project)
     return find_target(name, lake_if_any(lake, loaded), flink, loaded.flink_address())
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
+from io import StringIO
 
 import click
 
+from contracts.text import printable
 from contracts.version import VERSION
+from lake.storage import keep_private
 
 _EPILOG = """\b
 Exit codes: 0 the ledger adds up; 1 the data said no (all good output is written all the same);
@@ -53,6 +56,14 @@ class _Verbs(click.Group):
 @click.version_option(VERSION, prog_name="headrace")
 def main() -> None:
     """The data pipeline layer of a Customer Data Platform: raw events in, validated tables and explained dead letters out."""
+    keep_private()
+
+
+def _told(error: click.ClickException) -> str:
+    """What click says of an error."""
+    told = StringIO()
+    error.show(told)
+    return told.getvalue()
 
 
 def run() -> None:
@@ -63,7 +74,7 @@ def run() -> None:
         click.echo("headrace: stopped. What was committed stays; run the same command again to go on.", err=True)
         code = 130
     except click.ClickException as error:
-        error.show()
+        click.echo(printable(_told(error), keep="\n"), err=True, nl=False)
         code = error.exit_code
     except BrokenPipeError:  # the reader of our output went away, as ``head`` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from cli.console import json_option, open_lake, plain_errors, print_json, printable, progress, project_option, stdout, table
+from cli.console import json_option, open_lake, plain_errors, print_json, progress, project_option, stdout, table
 from cli.options import GroupedCommand, click_options
+from contracts.text import printable
 from operations.reconcile.options import ReconcileOptions
 from operations.reconcile.page import write_page
 from operations.reconcile.reconcile import reconcile as compare
@@ -55,7 +56,7 @@ def _show(document: Mapping[str, Any]) -> None:
     span, export, contents = document["range"], document["export"], document["contents"]
     stdout.print(
         f"{document['destination']}: {document['dataset']}, {span['start']} to {span['end']}: {document['ids']:,} ids; "
-        f"{export['events']:,} events of {printable(export['from'])}"
+        f"{export['events']:,} events of {export['from']}"
     )
     stdout.print(table(tuple(document["classes"]), [tuple(document["classes"].values())]))
     notes = {
@@ -71,13 +72,13 @@ def _show(document: Mapping[str, Any]) -> None:
         if holds:
             stdout.print(note)
     for kind, causes in document["causes"].items():
-        rows = [(printable(cause["cause"]), cause["ids"], cause["delivered_by_us"], printable(cause["told"])) for cause in causes]
+        rows = [(cause["cause"], cause["ids"], cause["delivered_by_us"], cause["told"]) for cause in causes]
         stdout.print(table(("cause", "ids", "with receipt", ""), rows, title=f"\n{kind}"))
         for cause in causes:
             for sample in cause["samples"]:
                 cells = (sample["id"], sample["window_time"] or "no time", sample["event_type"] or "no type")
-                stdout.print(f"    {'  '.join(map(printable, cells))}  {printable(cause['cause'])}")
+                stdout.print(f"    {'  '.join(map(printable, cells))}  {cause['cause']}")
         for do in dict.fromkeys(cause["do"] for cause in causes if cause["do"]):
             stdout.print(f"  what to do: {do}")
     for reason in document["verdict"]["reasons"]:
-        stdout.print(f"exit 1: {printable(reason)}", style="red")
+        stdout.print(f"exit 1: {reason}", style="red")

@@ -121,15 +121,16 @@ def pause(name: str, lake: str | None, project: Path | None) -> None:
 @click.argument("name")
 @click.option("--page", metavar="FILE", type=click.Path(path_type=Path), help="Write one HTML page that needs nothing else.")
 @click.option("--samples", metavar="N", type=click.IntRange(0, 1000), default=5, help="Rows to show of each kind.  [default: 5]")
+@click.option("--reveal", is_flag=True, help="Show event ids, which may be personal data; the lake records it.")
 @lake_option
 @project_option
 @json_option
 @plain_errors
-def diff(name: str, page: Path | None, samples: int, lake: str | None, project: Path | None, as_json: bool) -> None:
+def diff(name: str, page: Path | None, samples: int, reveal: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
     """Compare the branch with what is live: rows, hashes, columns, reasons, ledgers."""
     opened, loaded = open_lake(lake, project)
     with progress() as show:
-        document = difference(opened, loaded, name, samples=samples, report=show)
+        document = difference(opened, loaded, name, samples=samples, reveal=reveal, report=show)
     if page:
         write_page(document, page)
     if as_json:

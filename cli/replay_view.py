@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cli.console import printable, stdout, table
+from cli.console import stdout, table
+from contracts.text import printable
 
 _MOST_WINDOWS = 30
 _WINDOW_COLUMNS = ("window", "live rows", "replay rows", "added", "removed", "changed", "since")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import stat
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -118,7 +119,7 @@ def build(
     for file, text in files.items():
         (folder / file).write_text(text, "utf-8")
         if file.endswith(".sh"):
-            (folder / file).chmod(0o755)
+            (folder / file).chmod((folder / file).stat().st_mode | stat.S_IXUSR)
         stdout.print(f"wrote {folder / file}")
     if kind == "dataflow":
         _build_image(wanted, target, folder)

@@ -1,85 +1,23 @@
 """Processes that outlive us: started detached, found again without mistaking another one for them, and stopped for good.
 
-Reads ``/proc``, so Linux only. A process is known by its id, the tick of its start and the boot of the machine, so that a reused id
-is another process.
+Reads ``/proc``, so Linux only.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from lake.runs.process import ProcessIdentity
 
 _PROC = Path("/proc")
 _POLL_S = 0.05
-_STATE, _THREADS, _START_TICK = 0, 17, 19  # fields of /proc/PID/stat after the command's name: 3, 20 and 22 of proc(5)
 _LISTEN = "0A"
-
-
-@dataclass(frozen=True)
-class ProcessIdentity:
-    """One process, told from all that had or will have its id. start_ticks: clock ticks from boot to its start."""
-
-    pid: int
-    start_ticks: int
-    boot_id: str
-
-    @classmethod
-    def of(cls, pid: int) -> ProcessIdentity | None:
-        """Who has this id now; None if nobody, or only a zombie. A zombie child of ours is reaped.
-
-        A zombie that still has threads is no such: they hold its files and ports until they have ended too.
-        """
-        stat = _stat(pid)
-        if stat is not None and stat[_STATE] == "Z" and int(stat[_THREADS]) <= 1:
-            with contextlib.suppress(OSError):  # somebody else's child
-                os.waitpid(pid, os.WNOHANG)
-            return None
-        return None if stat is None or stat[_STATE] == "X" else cls(pid, int(stat[_START_TICK]), _boot_id())
-
-    def alive(self) -> bool:
-        """Whether just this process still runs."""
-        return ProcessIdentity.of(self.pid) == self
-
-    def send(self, number: signal.Signals) -> bool:
-        """Send a signal, if it still runs. Safe against a reused id: the handle is taken first, then the identity looked at."""
-        try:
-            handle = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return False
-        try:
-            if not self.alive():
-                return False
-            signal.pidfd_send_signal(handle, number)
-        except ProcessLookupError:
-            return False
-        finally:
-            os.close(handle)
-        return True
-
-    def resident_bytes(self) -> int:
-        """Resident memory; 0 if it is gone."""
-        try:
-            return int((_PROC / str(self.pid) / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        except (OSError, IndexError):
-            return 0
-
-
-def _stat(pid: int) -> list[str] | None:
-    try:
-        return (_PROC / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-
-
-def _boot_id() -> str:
-    return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
 
 
 def spawn(command: Sequence[str], *, log: Path, cwd: Path, env: Mapping[str, str]) -> ProcessIdentity:
@@ -93,9 +31,7 @@ def spawn(command: Sequence[str], *, log: Path, cwd: Path, env: Mapping[str, str
             command, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
     process.returncode = 0  # it is not ours to wait for; else Python warns that it still runs
-    stat = _stat(process.pid)  # at least a zombie until it is waited for
-    assert stat is not None
-    return ProcessIdentity(process.pid, int(stat[_START_TICK]), _boot_id())
+    return ProcessIdentity.of_child(process.pid)
 
 
 def stop(processes: Iterable[ProcessIdentity], *, grace_s: float) -> list[ProcessIdentity]:

@@ -21,6 +21,8 @@ GCS_BINARY = "fake-gcs-server"
 # Of Flink's distribution only what a session cluster for Beam needs: runtime, logging, the tool for memory sizes, the reporter.
 _KEPT_OF_FLINK = {"lib": ("flink-dist-", "log4j-"), "bin": ("bash-java-utils",), "plugins": ("metrics-prometheus/",)}
 _COPY_BYTES = 1 << 20
+# Every module is checked against the public checksum database, and no flag of the user's changes what is built.
+GO = {"GOSUMDB": "sum.golang.org", "GONOSUMDB": "none", "GOPRIVATE": "none", "GOINSECURE": "none", "GOFLAGS": "-buildvcs=false"}
 _JAVA = Path(__file__).with_name("java")  # sources of what is made here
 # What keeps each of them on loopback: a metrics reporter of ours, a class of ours, one changed line. docs/guides/network.md.
 METRICS_REPORTER = "org.apache.flink.metrics.prometheus.LoopbackPrometheusReporterFactory"
@@ -88,15 +90,7 @@ def kafka(folder: Path, toolbox: Toolbox) -> None:
     """The broker's jars and a logger."""
     pom, libs = folder / "pom.xml", folder / "libs"
     pom.write_text(poms.KAFKA, "utf-8")
-    goal = f"org.apache.maven.plugins:maven-dependency-plugin:{versions.MAVEN_DEPENDENCY_PLUGIN}:copy-dependencies"
-    what = f"kafka {versions.KAFKA}"
-    toolbox.run([*_maven(pom), goal, f"-DoutputDirectory={libs}"], log=folder / "maven.log", what=what)
-    found = jars_digest(libs)
-    if found != versions.KAFKA_JARS_SHA256:
-        raise ComponentDownError(
-            f"{what}: Maven gave other jars than the pinned ones (digest {found}, not {versions.KAFKA_JARS_SHA256}); "
-            "look at the mirrors in ~/.m2/settings.xml, and run it again"
-        )
+    _gather_jars(pom, libs, versions.KAFKA_JARS_SHA256, f"kafka {versions.KAFKA}", toolbox)
 
 
 def job_server(folder: Path, toolbox: Toolbox) -> None:
@@ -112,9 +106,27 @@ def job_server(folder: Path, toolbox: Toolbox) -> None:
     pom = work / "pom.xml"
     pom.write_text(poms.JOB_SERVER, "utf-8")
     what = f"job server {versions.BEAM_FLINK_RUNNER} for Flink {versions.FLINK_MINOR}"
+    _gather_jars(pom, work / "libs", versions.JOB_SERVER_JARS_SHA256, what, toolbox)  # the same that it is packaged of then
     toolbox.run([*_maven(pom), "package"], log=work / "maven.log", what=what)
     (work / "target" / "job-server-1.jar").replace(folder / binaries.JOB_SERVER_JAR)
     shutil.rmtree(work)
+
+
+def _gather_jars(pom: Path, libs: Path, digest: str, what: str, toolbox: Toolbox) -> None:
+    """Put what a project needs into a folder.
+
+    Raises:
+        ComponentDownError: Maven failed, or gave others than the pinned ones.
+    """
+    goal = f"org.apache.maven.plugins:maven-dependency-plugin:{versions.MAVEN_DEPENDENCY_PLUGIN}:copy-dependencies"
+    command = [*_maven(pom), goal, "-DincludeScope=runtime", f"-DoutputDirectory={libs}"]
+    toolbox.run(command, log=pom.with_name("maven.log"), what=what)
+    found = jars_digest(libs)
+    if found != digest:
+        raise ComponentDownError(
+            f"{what}: Maven gave other jars than the pinned ones (digest {found}, not {digest}); "
+            "look at the mirrors in ~/.m2/settings.xml, and run it again"
+        )
 
 
 def prism(folder: Path, toolbox: Toolbox) -> None:
@@ -126,7 +138,7 @@ def prism(folder: Path, toolbox: Toolbox) -> None:
     what, work = f"prism {versions.PRISM}", folder / ".work"
     module = f"{_PRISM_MODULE}@v{versions.PRISM}"
     work.mkdir()
-    toolbox.run(["go", "mod", "download", module], log=folder / "go.log", what=what)
+    toolbox.run(["go", "mod", "download", module], log=folder / "go.log", what=what, env=GO)
     cache = subprocess.run(["go", "env", "GOMODCACHE"], capture_output=True, text=True, check=True).stdout.strip()
     source = Path(cache) / module
     for part in ("go.mod", "go.sum"):
@@ -136,7 +148,7 @@ def prism(folder: Path, toolbox: Toolbox) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)  # Go's cache is read-only
     _keep_prism_on_loopback(work, what)
     command = ["go", "build", "-trimpath", "-o", str(folder / binaries.PRISM_BINARY), f"./{_PRISM_COMMAND}"]
-    toolbox.run(command, log=work / "go.log", what=what)
+    toolbox.run(command, log=work / "go.log", what=what, env=GO)
     shutil.rmtree(work)
 
 
@@ -157,7 +169,7 @@ def _keep_prism_on_loopback(module: Path, what: str) -> None:
 def gcs(folder: Path, toolbox: Toolbox) -> None:
     """Compiled from its Go module."""
     module, what = f"github.com/fsouza/fake-gcs-server@v{versions.FAKE_GCS_SERVER}", f"fake-gcs-server {versions.FAKE_GCS_SERVER}"
-    toolbox.run(["go", "install", module], log=folder / "go.log", what=what, env={"GOBIN": str(folder)})
+    toolbox.run(["go", "install", module], log=folder / "go.log", what=what, env={**GO, "GOBIN": str(folder)})
 
 
 def jars_digest(folder: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from contracts.errors import ComponentDownError
 from devstack.layout import Settings
-from devstack.processes import ProcessIdentity
+from lake.runs.process import ProcessIdentity
 
 _SETTINGS = "settings"
 

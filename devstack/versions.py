@@ -4,9 +4,10 @@ How each piece is held to these:
 
 - Flink comes as PyPI's source distribution; pip refuses another SHA-256.
 - Maven artifacts have exact versions and are checked against the repository's checksums (``mvn --strict-checksums``); Kafka's jars
-  as a whole also against the digest below. The job server jar is packaged here of such artifacts: its bytes differ from build to
-  build, since they hold the time of packaging.
-- Prism and fake-gcs-server are compiled here; Go checks their sources against the public checksum database.
+  as a whole, and those that the job server is packaged of, also against the digests below. The job server jar's own bytes differ
+  from build to build, since they hold the time of packaging.
+- Prism and fake-gcs-server are compiled here; Go checks their sources against the public checksum database, whatever its
+  environment says (``recipes.GO``).
 
 The job server is put together of what mirrors of Maven Central commonly carry: Beam's runner for Flink 1.19 at 2.70.0, with its job
 service held at 2.65.0. Who has a ready-made ``beam-runners-flink-1.19-job-server`` names it in ``HEADRACE_JOB_SERVER_JAR``.
@@ -28,6 +29,7 @@ KAFKA_JARS_SHA256 = "92aab136fc20e69cafef8b2a988eb95336f78e97da4bc92e2099c9abb26
 
 BEAM_FLINK_RUNNER = binaries.BEAM_FLINK_RUNNER
 BEAM_JOB_SERVICE = "2.65.0"
+JOB_SERVER_JARS_SHA256 = "1cc1d1407ed37fcdd9e85e069ed0a4d32ff596acfcfd3c153a167b6f41ce86e5"  # of what it is packaged of
 
 PRISM = binaries.PRISM
 

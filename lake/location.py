@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
-from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from contracts.errors import ComponentDownError, ConfigurationError
-from lake.storage import Storage, is_object, local_path, location_of, storage_of
+from lake.storage import Storage, is_object, local_path, location_of, make_root, storage_of
 
 NAMESPACES = ("validated", "late", "ops")
 CATALOG_FILE = "catalog.db"
 _MADE = "_runs/lake"  # in a bucket, where there are no folders: says that there is a lake
 _FILE_IO = "lake.storage.file_io.GcsFileIO"
 _SQLITE_BUSY_S = 120
+_PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 logging.getLogger("pyiceberg").setLevel(logging.ERROR)  # it warns of every delete that finds nothing, which is normal here
 
 
@@ -37,7 +38,7 @@ class Lake:
     """
 
     root: str
-    catalog_url: str
+    catalog_url: str = field(repr=False)
     branch: str | None = None
 
     @classmethod
@@ -135,8 +136,11 @@ class Lake:
                 raise ConfigurationError(f"lake {self.root}: there is no such bucket; make it, or name another") from None
             return
         try:
-            for folder in (self.path, self.raw, self.runs, self.temporary):
-                folder.mkdir(parents=True, exist_ok=True)
+            make_root(self.path)
+            for folder in (self.raw, self.runs, self.temporary):
+                folder.mkdir(exist_ok=True)
+            if self.catalog_url.startswith(f"sqlite:///{self.path / CATALOG_FILE}"):
+                (self.path / CATALOG_FILE).touch()  # SQLite's own would not be writable for a group
         except OSError as error:
             raise ConfigurationError(f"lake {self.root}: cannot be written: {error.strerror}") from None
 
@@ -161,6 +165,7 @@ class Lake:
         """The Iceberg catalog.
 
         Raises:
+            ConfigurationError: its URL is none, or its driver is not installed.
             ComponentDownError: it does not answer.
         """
         options = {"uri": self.catalog_url, "warehouse": self.warehouse}
@@ -169,11 +174,31 @@ class Lake:
         for attempt in range(3):  # two processes that create the same SQLite tables at once: one is told so, and tries again
             try:
                 return SqlCatalog("headrace", **options)
-            except (OperationalError, SQLAlchemyError) as error:
+            except (ArgumentError, ImportError, ValueError) as error:
+                raise ConfigurationError(f"catalog {self._catalog_shown}: {_wrong_url(error)}") from None
+            except SQLAlchemyError as error:
                 failure = error
                 if attempt < 2 and "already exists" in str(error):
                     continue
                 break
-        shown = urlsplit(self.catalog_url)
-        where = f"{shown.scheme}://{shown.hostname or ''}{shown.path}"  # never user or password
-        raise ComponentDownError(f"catalog {where}: no answer ({type(failure).__name__}); is it running, and the URL right?")
+        raise ComponentDownError(
+            f"catalog {self._catalog_shown}: no answer ({type(failure).__name__}); is it running, and the URL right?"
+        )
+
+    @property
+    def _catalog_shown(self) -> str:
+        """Its URL without user, password and parameters."""
+        try:
+            shown = urlsplit(self.catalog_url)
+        except ValueError:
+            return "of headrace.yaml"
+        return f"{shown.scheme}://{shown.hostname or ''}{shown.path}" if shown.scheme else "of headrace.yaml"
+
+
+def _wrong_url(error: Exception) -> str:
+    """What is wrong with a catalog's URL, and what to do."""
+    if isinstance(error, ImportError):
+        return f"its driver is not installed: pip install {_PACKAGES.get(error.name or '', error.name)}"
+    if isinstance(error, NoSuchModuleError):
+        return "SQLAlchemy knows no such database or driver; expected postgresql+psycopg2://HOST/DATABASE or sqlite:///FILE"
+    return "not a URL such as postgresql+psycopg2://HOST/DATABASE or sqlite:///FILE"

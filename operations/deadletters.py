@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.expressions import And, BooleanExpression, EqualTo, NotEqualTo, StartsWith
 
+from contracts.compiler.judge import payload_paths
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from lake.location import Lake
+from lake.privacy import hidden_ids, note_revealed
 from lake.raw.log_ids import LogId, is_log, offset_of, position_of
 from lake.raw.records import read_record
 from lake.receipts.receipts import LANE_PREFIX
@@ -25,6 +27,7 @@ _HIDDEN = "(hidden; show it with --reveal)"  # ids are made by clients, some of 
 
 def find_letters(
     lake: Lake,
+    project: Project,
     source: str | None = None,
     code: str | None = None,
     *,
@@ -36,11 +39,12 @@ def find_letters(
 
     Args:
         lake: where.
+        project: whose sources say which keys of a path are their own; keys of the payload are hidden like its values.
         source: only of this source.
         code: only with this code.
         id_prefix: only those whose id begins so.
         limit: how many at most.
-        reveal: with raw bytes, where they are kept, and event ids.
+        reveal: with raw bytes, where they are kept, event ids and keys of the payload.
     """
     terms: list[BooleanExpression] = [NotEqualTo("code", WITHDRAWN)]
     terms += [EqualTo("source", source)] if source else []
@@ -55,10 +59,39 @@ def find_letters(
     rows = table.scan(row_filter=condition, selected_fields=wanted).to_arrow()
     rows = rows.sort_by([("source", "ascending"), ("_raw_file", "ascending"), ("_position", "ascending")])
     letters: list[dict[str, Any]] = rows.slice(0, limit).drop_columns(["_raw_file", "_position"]).to_pylist()
-    if not reveal:
-        for letter in letters:
-            letter["event_id"] = letter["event_id"] and _HIDDEN
+    return letters if reveal else _hidden(lake, project, letters)
+
+
+def _hidden(lake: Lake, project: Project, letters: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Letters without event ids and keys of the payload."""
+    known = {source: _paths_of(project, source) for source in {letter["source"] for letter in letters}}
+    hidden = hidden_ids(lake) if letters else str
+    for letter in letters:
+        letter["event_id"] = letter["event_id"] and _HIDDEN
+        for violation in letter["violations"]:
+            own, key = _split(violation, known[letter["source"]])
+            violation["path"] = own + (f"(key {hidden(key)})" if key else "")
     return letters
+
+
+def _paths_of(project: Project, source: str) -> frozenset[str]:
+    """Paths that a source spec names; none of a source that the project does not know."""
+    try:
+        spec, contract = project.source(source)
+    except ConfigurationError:
+        return frozenset()
+    return frozenset(payload_paths(contract, spec).values())
+
+
+def _split(violation: Mapping[str, Any], known: frozenset[str]) -> tuple[str, str]:
+    """What of a path the spec names, and what is a key of the payload: an unknown field, or one of a map of booleans."""
+    path = str(violation["path"])
+    if violation["rule"] == "unknown_field":
+        return "", path
+    if (violation["rule"], violation["expected"]) != ("type", "boolean") or path in known:
+        return path, ""
+    own = max((name for name in known if path.startswith(f"{name}.")), key=len, default=path.partition(".")[0])
+    return (f"{own}.", path[len(own) + 1 :]) if own != path else (path, "")
 
 
 def explain_letter(lake: Lake, project: Project, id_prefix: str, *, reveal: bool) -> dict[str, Any]:
@@ -67,11 +100,13 @@ def explain_letter(lake: Lake, project: Project, id_prefix: str, *, reveal: bool
     Raises:
         ConfigurationError: there is none, or there are several; its raw file or log is gone.
     """
-    letters = find_letters(lake, id_prefix=id_prefix, limit=3, reveal=reveal)
+    letters = find_letters(lake, project, id_prefix=id_prefix, limit=3, reveal=reveal)
     if len(letters) != 1:
         many = "several dead letters begin with" if letters else "no dead letter"
         raise ConfigurationError(f"{many} {id_prefix!r}; ids are shown by: headrace deadletter list")
     (letter,) = letters
+    if reveal:
+        note_revealed(lake, "deadletter show", {"dead_letter_id": letter["dead_letter_id"]})
     if reveal and letter["raw"] is None:
         spec, _ = project.source(letter["source"])
         raw_file, _, ordinal = letter["position"].rpartition(":")
@@ -79,9 +114,9 @@ def explain_letter(lake: Lake, project: Project, id_prefix: str, *, reveal: bool
     return letter
 
 
-def count_letters(lake: Lake, source: str | None, code: str | None, by: str) -> Counter[str]:
+def count_letters(lake: Lake, project: Project, source: str | None, code: str | None, by: str) -> Counter[str]:
     """Dead letters counted by one of COUNTED_BY; the path is that of the first violation."""
-    letters = find_letters(lake, source, code)
+    letters = find_letters(lake, project, source, code)
     return Counter(str(x["violations"][0]["path"] if by == "path" else x[by]) for x in letters)
 
 

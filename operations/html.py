@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import ConfigurationError
+from contracts.text import printable
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2024; --soft: #60646c; --line: #e3e5e9; --back: #ffffff; --panel: #f7f8fa;
@@ -66,13 +67,13 @@ def text_of(value: Any) -> str:
     """A value as HTML, escaped; whole numbers with thousands separators."""
     if value is None:
         return '<span class="soft">no value</span>'
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else escape(str(value))
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else escape(printable(str(value), keep="\n\t"))
 
 
 def table_of(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str]) -> str:
     """A table of cells that are HTML already. numeric: names of the columns that stand to the right."""
     kinds = ['class="n"' if name in numeric else 'class="t"' for name in columns]
-    head = "".join(f"<th {kind}>{escape(name)}</th>" for name, kind in zip(columns, kinds, strict=True))
+    head = "".join(f"<th {kind}>{text_of(name)}</th>" for name, kind in zip(columns, kinds, strict=True))
     body = "\n".join("<tr>" + "".join(f"<td {k}>{c}</td>" for c, k in zip(row, kinds, strict=True)) + "</tr>" for row in rows)
     return f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
 
@@ -94,5 +95,5 @@ def bar_of(parts: Sequence[tuple[str, int, str]], most: int) -> str:
         if length:
             drawn.append(f'<rect class="{colour}" x="{at:.2f}" y="0" width="{max(length, 1):.2f}" height="10"></rect>')
         at += length
-    told = ", ".join(f"{number:,} {escape(name)}" for _, number, name in parts if number)
+    told = ", ".join(f"{number:,} {text_of(name)}" for _, number, name in parts if number)
     return f'<svg width="{width}" height="10" role="img" aria-label="{told}">{"".join(drawn)}</svg>'

@@ -94,21 +94,23 @@ class Destination:
     type: the dialect that its endpoint speaks. endpoint: URL that batches are posted to. write_key: its credential. consent:
     categories that must all be true in the row. only: conditions that must all hold. placements: what goes where; of several for
     one path the first with a value counts. constants: the same in every event. export: URL from which ``headrace reconcile`` reads
-    what the destination has; None where that is given as files.
+    what the destination has; None where that is given as files. export_shown: as the file writes it, for messages;
+    what the environment gives may be a secret.
     """
 
     name: str
     dataset: str
     version: int
     type: DialectName
-    endpoint: str
+    endpoint: str = field(repr=False)
     write_key: Secret
     consent: tuple[str, ...]
     placements: tuple[Placement, ...]
     constants: Mapping[PayloadPath, Any] = field(default_factory=dict)
     only: tuple[Condition, ...] = ()
     limits: Limits = field(default_factory=Limits)
-    export: str | None = None
+    export: str | None = field(default=None, repr=False)
+    export_shown: str = ""
     description: str = ""
 
     @property

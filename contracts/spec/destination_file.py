@@ -15,10 +15,11 @@ from contracts.spec.source import PayloadPath, plain_text
 
 _KEYS = {
     "destination", "description", "dataset", "version", "type", "endpoint", "credentials", "consent", "columns", "constants",
-    "filter", "limits", "export",
+    "filter", "limits", "export", "allow_http",
 }  # fmt: skip
 _REQUIRED = ("destination", "dataset", "type", "endpoint", "credentials", "columns")
-_URL = re.compile(r"https?://[^\s/]+(/\S*)?")
+_URL = re.compile(r"(https?)://([\w.-]+|\[[\da-fA-F:.]+\])(?::\d{1,5})?(?:[/?]\S*)?")
+_LOOPBACK = re.compile(r"(.+\.)?localhost|127(\.\d{1,3}){3}|\[::1\]", re.IGNORECASE)
 _ENVIRONMENT = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -42,6 +43,8 @@ def _compile(document: dict[str, Any], problems: list[str]) -> Destination | Non
         problems.append("consent: missing; name the categories that must be true, or [] where none is needed")
     if problems:
         return None
+    if document.get("allow_http") not in (None, True, False):
+        problems.append(f"allow_http: {document['allow_http']!r} is not true or false")
     name = name_of(document, "destination", problems)
     if document["type"] not in DIALECTS:
         problems.append(f"type: {document['type']!r}; known: {', '.join(DIALECTS)}")
@@ -62,7 +65,7 @@ def _compile(document: dict[str, Any], problems: list[str]) -> Destination | Non
     return Destination(
         name=name, description=str(document.get("description", "")), dataset=str(document["dataset"]), version=version,
         type=document["type"], endpoint=endpoint, write_key=write_key, consent=tuple(consent), placements=placements,
-        constants=constants, only=only, limits=limits, export=export,
+        constants=constants, only=only, limits=limits, export=export, export_shown=str(document.get("export") or ""),
     )  # fmt: skip
 
 
@@ -77,13 +80,18 @@ def _url(document: Mapping[str, Any], key: str, problems: list[str]) -> str | No
         return None
     url = _ENVIRONMENT.sub(lambda m: os.environ.get(m[1]) or m[2] or "", str(text))
     fits = _URL.fullmatch(url)
-    if not fits and "@" not in url:  # else it may hold a password: not repeated
-        problems.append(f"{key}: {url!r} is not a URL such as https://api.segment.io/v1/batch")
-        return None
-    if not fits or "@" in url.split("/")[2]:
+    if not fits and "@" in url:  # it may hold a password: not repeated
         problems.append(f"{key}: a URL holds no user or password; credentials: {{write_key: env:NAME}} refers to them")
-        return None
-    return url
+    elif not fits:  # what the environment gave may be a secret: not repeated
+        problems.append(f"{key}: {text!r} is not a URL such as https://api.segment.io/v1/batch")
+    elif fits[1] == "http" and not _LOOPBACK.fullmatch(fits[2]) and document.get("allow_http") is not True:
+        problems.append(
+            f"{key}: {text!r} is http://, so whoever is on the way reads the write key and the events; use https://, or say "
+            "allow_http: true"
+        )
+    else:
+        return url
+    return None
 
 
 def _placements(definition: Any, problems: list[str]) -> tuple[Placement, ...]:

@@ -7,9 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from contracts.errors import ConfigurationError
+from contracts.spec.yaml_files import read_yaml
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
@@ -23,16 +22,9 @@ def read_mapping(path: Path, kind: str, keys: str) -> dict[str, Any]:
         keys: what such a mapping has, for messages.
 
     Raises:
-        ConfigurationError: there is no such file, or it holds no mapping.
+        ConfigurationError: there is no such file, it is not valid YAML within bounds, or it holds no mapping.
     """
-    try:
-        document = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ConfigurationError(f"{kind} {path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise ConfigurationError(f"{kind} {path}: not valid YAML{where}") from None
+    document = read_yaml(path, kind)
     if not isinstance(document, dict):
         raise ConfigurationError(f"{kind} {path}: expected a mapping with {keys}")
     return document

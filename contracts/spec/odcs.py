@@ -17,7 +17,7 @@ from open_data_contract_standard.model import CustomProperty, OpenDataContractSt
 from pydantic import ValidationError
 
 from contracts.errors import ConfigurationError
-from contracts.spec.documents import refuse
+from contracts.spec.documents import read_mapping, refuse
 from contracts.spec.model import FORMATS, Column, ColumnType, Contract, EventTimeRule
 from contracts.spec.rules import Compare, RequireWhen, Rule, parse_rule
 
@@ -46,15 +46,12 @@ def load_contract(path: Path) -> Contract:
     Raises:
         ConfigurationError: the file is not valid ODCS, or not a contract that Headrace can hold; lists every problem.
     """
+    given = read_mapping(path, "contract", "apiVersion, kind, name, version and schema, an Open Data Contract")
     try:
-        document = OpenDataContractStandard.from_file(str(path))
-    except FileNotFoundError:
-        raise ConfigurationError(f"contract {path}: no such file") from None
+        document = OpenDataContractStandard.model_validate(given)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigurationError(f"contract {path}: not valid ODCS: {problems}") from None
-    except Exception as error:  # the YAML reader of the library raises its own kinds
-        raise ConfigurationError(f"contract {path}: cannot be read as YAML: {type(error).__name__}") from None
     problems_found: list[str] = []
     contract = _compile(document, problems_found)
     refuse(f"contract {path}", problems_found)

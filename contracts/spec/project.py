@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from contracts.errors import ConfigurationError
 from contracts.spec.destination import Destination, check_destination
 from contracts.spec.destination_file import load_destination
@@ -19,9 +17,10 @@ from contracts.spec.model import Contract
 from contracts.spec.odcs import load_contract
 from contracts.spec.source import SourceSpec, check_source, load_source
 from contracts.spec.suppressions import Suppressions, load_suppressions
+from contracts.spec.yaml_files import read_yaml
 
 PROJECT_FILE = "headrace.yaml"
-_FOLDERS, _TEXTS = ("datasets", "sources", "destinations", "policies"), ("lake", "catalog", "flink")
+_FOLDERS, _TEXTS = ("datasets", "sources", "destinations", "policies"), ("lake", "catalog", "flink", "files")
 LOCAL_FLINK = "localhost:28081"
 BUILT_IN_DATASETS = Path(__file__).parents[1] / "datasets"
 BUILT_IN_DESTINATIONS = Path(__file__).parents[1] / "destinations"
@@ -34,7 +33,7 @@ class Project:
     file: the project file, None without one. lake: URI or path of the lake; catalog: SQLAlchemy URL of the Iceberg catalog, None
     for SQLite inside the lake. flink: REST address of the Flink cluster, HOST:PORT. destinations: folders with destinations.
     policies: folders with ``suppressions/*.yaml``. replay: limits above which a replay needs an approval, see
-    docs/guides/replay.md.
+    docs/guides/replay.md. files: who may read what is written, ``private`` or ``group``.
     """
 
     root: Path
@@ -47,6 +46,7 @@ class Project:
     destinations: tuple[Path, ...] = ()
     policies: tuple[Path, ...] = ()
     replay: Mapping[str, Any] = field(default_factory=dict)
+    files: str | None = None
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Project:
@@ -73,6 +73,7 @@ class Project:
             destinations=tuple(root / entry for entry in document.get("destinations") or ("destinations",)),
             policies=tuple(root / entry for entry in document.get("policies") or ("policies",)),
             replay=document.get("replay") or {},
+            files=document.get("files"),
         )
 
     def lake_location(self, given: str | None) -> str:
@@ -154,18 +155,16 @@ def _project_file(folder: Path | None) -> Path | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load(path.read_text("utf-8")) or {}
-    except FileNotFoundError:
-        raise ConfigurationError(f"no project file {path}; create it or give another --project") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise ConfigurationError(f"project file {path}: not valid YAML") from None
+    if not path.exists():
+        raise ConfigurationError(f"no project file {path}; create it or give another --project")
+    document = read_yaml(path, "project file") or {}
     known = {*_FOLDERS, *_TEXTS, "replay"}
     if not isinstance(document, dict) or not set(document) <= known:
         raise ConfigurationError(f"project file {path}: expected a mapping with some of {', '.join(sorted(known))}")
     problems = [f"{key}: expected a list of folders" for key in _FOLDERS if not isinstance(document.get(key) or [], list)]
     problems += [f"{key}: expected a text" for key in _TEXTS if not isinstance(document.get(key) or "", str)]
     problems += [] if isinstance(document.get("replay") or {}, dict) else ["replay: expected a mapping"]
+    problems += [] if document.get("files") in (None, "private", "group") else ["files: expected private or group"]
     refuse(f"project file {path}", problems)
     return document
 

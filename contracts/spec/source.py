@@ -77,6 +77,7 @@ class SourceSpec:
     record_bytes, max_depth: larger or deeper records are dead letters (too_large, too_deep).
     records: path of the list of records inside each payload (SDK batches); None where a payload is one record.
     timezone: zone of timestamps without one, for columns whose contract accepts ``no_zone``.
+    tombstones: what becomes of messages without a value; they have nothing that a filter could look at.
     """
 
     name: str
@@ -93,6 +94,7 @@ class SourceSpec:
     timezone: str = "UTC"
     record_bytes: int = 1_048_576
     max_depth: int = 64
+    tombstones: Literal["filter", "reject"] = "reject"
     description: str = ""
 
     @cached_property
@@ -112,7 +114,7 @@ class SourceSpec:
 
 _KEYS = {
     "source", "description", "dataset", "version", "format", "records", "missing_event_id", "schema_version", "filter", "ignore",
-    "csv", "timezone", "record_bytes", "max_depth", "columns",
+    "csv", "timezone", "record_bytes", "max_depth", "tombstones", "columns",
 }  # fmt: skip
 
 
@@ -161,6 +163,8 @@ def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None
         problems.append(f"format: {document['format']!r}; known: {', '.join(FORMAT_NAMES)}")
     if document.get("missing_event_id", "reject") not in ("derive", "reject"):
         problems.append(f"missing_event_id: {document['missing_event_id']!r}; expected derive or reject")
+    if document.get("tombstones", "reject") not in ("filter", "reject"):
+        problems.append(f"tombstones: {document['tombstones']!r}; expected filter or reject")
     timezone = _timezone(document, problems)
     limits = {key: document.get(key, default) for key, default in (("record_bytes", 1_048_576), ("max_depth", 64))}
     problems += [f"{k}: {v!r} is not a positive number" for k, v in limits.items() if type(v) is not int or v < 1]
@@ -191,6 +195,7 @@ def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None
         timezone=timezone,
         record_bytes=limits["record_bytes"],
         max_depth=limits["max_depth"],
+        tombstones=document.get("tombstones", "reject"),
     )
 
 

@@ -19,10 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract
+from contracts.spec.yaml_files import read_yaml
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -69,9 +68,9 @@ def load_suppressions(folders: Sequence[Path], contract: Contract) -> Suppressio
     problems: list[str] = []
     for path in sorted(path for folder in folders for path in (folder / "suppressions").glob("*.yaml")):
         try:
-            document = yaml.safe_load(path.read_text("utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError):
-            problems.append(f"{path}: not valid YAML")
+            document = read_yaml(path, "file")
+        except ConfigurationError as error:
+            problems.append(str(error))
             continue
         if not isinstance(document, dict) or set(document) != {"dataset", "column", "sha256"}:
             problems.append(f"{path}: expected dataset, column and sha256")

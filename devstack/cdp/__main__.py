@@ -9,6 +9,7 @@ import click
 
 from contracts.errors import ConfigurationError, HeadraceError
 from devstack.cdp.component import DEFAULT_KEY_NAME, WRITE_KEY, check_installed
+from lake.storage import keep_private
 
 
 @click.command()
@@ -29,6 +30,7 @@ from devstack.cdp.component import DEFAULT_KEY_NAME, WRITE_KEY, check_installed
 )
 def main(port: int, data: Path, write_keys: tuple[str, ...]) -> None:
     """A CDP's ingestion API to develop against."""
+    keep_private()
     try:
         check_installed()
         from devstack.cdp.server import serve  # noqa: PLC0415 - needs the extra

@@ -15,6 +15,9 @@ from devstack.cdp.faults import FaultPlan, Faults
 from devstack.cdp.reads import json_response
 from devstack.cdp.state import State
 
+_BODY_BYTES = 1 << 20
+_WRONG = (msgspec.DecodeError, RecursionError, ValueError)
+
 
 class Change(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A row to add or to alter. event: None removes it. write_key: a key's name; None takes the first."""
@@ -22,6 +25,20 @@ class Change(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     message_id: str = msgspec.field(name="messageId")
     event: dict[str, Any] | None = None
     write_key: str | None = None
+
+
+async def _body(request: HttpRequest) -> bytes:
+    """A request's body.
+
+    Raises:
+        ValueError: it is longer than any that is meant.
+    """
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > _BODY_BYTES:
+            raise ValueError(f"more than {_BODY_BYTES:,} bytes")
+    return bytes(body)
 
 
 @dataclass(frozen=True)
@@ -34,8 +51,8 @@ class Control:
         """``GET``, ``PUT`` (replaces the plan as a whole) and ``DELETE /_control/faults``."""
         if request.method == "PUT":
             try:
-                self.state.faults = Faults(msgspec.json.decode(await request.body(), type=FaultPlan))
-            except msgspec.DecodeError as wrong:
+                self.state.faults = Faults(msgspec.json.decode(await _body(request), type=FaultPlan))
+            except _WRONG as wrong:
                 return PlainTextResponse(f"faults: {wrong}\n", 400)
         elif request.method == "DELETE":
             self.state.faults = Faults()
@@ -50,8 +67,8 @@ class Control:
     async def change(self, request: HttpRequest) -> Response:
         """``POST`` adds a row, ``PATCH /_control/ledger`` alters or removes one: no request, no counter."""
         try:
-            change = msgspec.json.decode(await request.body(), type=Change)
-        except msgspec.DecodeError as wrong:
+            change = msgspec.json.decode(await _body(request), type=Change)
+        except _WRONG as wrong:
             return PlainTextResponse(f"ledger: {wrong}\n", 400)
         names = list(self.state.write_keys.values())
         write_key = names[0] if change.write_key is None else change.write_key

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable
 from dataclasses import dataclass
-from html import escape
 
 import msgspec
 from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
 
+from contracts.text import printable
 from devstack.cdp.faults import FaultPlan, Faults
 from devstack.cdp.ledger import Request, Row, iso, now_us
 from devstack.cdp.state import State
@@ -51,6 +52,11 @@ class Page:
         head = "<meta charset=utf-8><meta http-equiv=refresh content=2><meta name=viewport content='width=device-width'>"
         page = f"<!doctype html><html lang=en><head>{head}<title>CDP endpoint</title><style>{_STYLE}</style></head><body>{body}"
         return HTMLResponse(page, headers={"Cache-Control": "no-store"})
+
+
+def escape(text: str) -> str:
+    """Text of a stranger as HTML."""
+    return html.escape(printable(text))
 
 
 def _totals(state: State) -> str:

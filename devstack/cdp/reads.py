@@ -16,6 +16,7 @@ from devstack.cdp.state import State
 
 T = TypeVar("T")
 _PAGE, _PAGE_MOST = 1_000, 10_000
+_DIGITS = 18  # what SQLite holds
 _NDJSON = "application/x-ndjson"
 
 
@@ -130,8 +131,8 @@ def _number(request: HttpRequest, name: str, default: int) -> int:
     text = request.query_params.get(name)
     if text is None:
         return default
-    if not text.isdecimal():
-        raise BadQueryError(f"{name}={text}: expected a number")
+    if not text.isdecimal() or len(text) > _DIGITS:
+        raise BadQueryError(f"{name}: expected a number of at most {_DIGITS} digits")
     return int(text)
 
 
@@ -140,5 +141,5 @@ def _time(request: HttpRequest, name: str) -> int | None:
     if text is None:
         return None
     if (found := micros(text.replace(" ", "+"))) is None:  # a plus sign that was not escaped
-        raise BadQueryError(f"{name}={text}: expected an RFC 3339 time")
+        raise BadQueryError(f"{name}: expected an RFC 3339 time")
     return found

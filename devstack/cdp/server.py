@@ -15,9 +15,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -53,8 +56,23 @@ def app(state: State) -> Starlette:
             Mount("/segment/v1", routes=list(_api(state, SEGMENT))),
             Mount("/rudderstack/v1", routes=list(_api(state, RUDDERSTACK))),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"]), Middleware(_OwnPagesOnly)],
     )
+
+
+class _OwnPagesOnly:
+    """Refuses what a web page of another origin has a browser send: it cannot read answers, but could clear the ledger."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        if origin is not None and origin != f"http://{headers.get('host')}":
+            await PlainTextResponse("requests of other web pages are refused\n", 403)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 def _api(state: State, dialect: Dialect) -> Iterator[BaseRoute]:

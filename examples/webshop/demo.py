@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from cli.console import LEDGER_COLUMNS, balance, ledger_cells, progress, stdout, table
+from cli.console import LEDGER_COLUMNS, balance, ledger_cells, load_project, progress, stdout, table
 from contracts.spec.project import Project
 from examples.webshop.generate import main as generate
 from lake.ledger.ledger import LedgerEntry
@@ -57,7 +57,7 @@ def _ingest(folder: Path, lake: Path, source: str) -> IngestReport:
     options = IngestOptions(source=source, input=(str(folder),), lake=str(lake), allow_damaged=True)
     stdout.print(f"$ headrace ingest {source} --input {_shown(folder)} --lake {_shown(lake)} --allow-damaged", style="dim")
     with progress() as show:
-        report = ingest_files(options, Project.load(HERE), show)
+        report = ingest_files(options, load_project(HERE), show)
     if not report.manifest["ingested_files"]:
         stdout.print(f"  {source}: already landed; nothing to do")
     return report
@@ -79,7 +79,7 @@ def _show(reports: list[IngestReport]) -> None:
 def _explain(lake: Lake) -> str:
     """Show three; gives the id of the first."""
     stdout.print("\nThree of the dead letters, explained:", style="bold")
-    letters = [letter for source, code in EXPLAINED for letter in find_letters(lake, source, code, limit=1)]
+    letters = [letter for source, code in EXPLAINED for letter in find_letters(lake, Project.load(HERE), source, code, limit=1)]
     rows = [
         (x["dead_letter_id"][:12], f"{x['source']} {short_position(x['position'])}", x["code"], first_violation(x)) for x in letters
     ]

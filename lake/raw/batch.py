@@ -18,7 +18,7 @@ class RawBlock:
     """Records that are decoded at once. All but the first are per record.
 
     parsed: the records. positions, raw_files: where each lies. received_at_us: when each was received, where the payload does not
-    say. watermarks_us: W of each; None where none can be late.
+    say. watermarks_us: W of each; None where none can be late. tombstones: indexes of messages without a value.
     """
 
     parsed: ParsedRecords
@@ -26,6 +26,7 @@ class RawBlock:
     raw_files: Sequence[str]
     received_at_us: Sequence[int]
     watermarks_us: npt.NDArray[np.int64] | None = None
+    tombstones: Sequence[int] = ()
 
 
 @runtime_checkable

@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from contracts.text import json_text
 from contracts.units import utc_text
 from contracts.version import VERSION
 from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
 from lake.runs.clock import RunClock
+from lake.runs.process import ProcessIdentity
 from lake.storage import storage_of
 from lake.tables.publish import table_totals
 
@@ -189,6 +191,7 @@ def _known(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_started(lake: Lake, run_id: str, started: datetime, source: str, pipeline: str = "ingest") -> None:
     """Note that a run began, and where. source: what it reads, or the destination that it writes to."""
+    process = ProcessIdentity.of(os.getpid())
     note = {
         "run_id": run_id,
         "started_at": utc_text(started, "milliseconds"),
@@ -196,6 +199,7 @@ def write_started(lake: Lake, run_id: str, started: datetime, source: str, pipel
         "source": source,
         "pid": os.getpid(),
         "host": socket.gethostname(),
+        **({"start_ticks": process.start_ticks, "boot_id": process.boot_id} if process else {}),
     }
     write_document(run_file(lake, run_id, STARTED), note)
 
@@ -251,9 +255,14 @@ def _alive(started: dict[str, Any]) -> bool:
         os.kill(started["pid"], 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # another user's
-        return True
-    return True
+    except PermissionError:  # another user's, which /proc may hide
+        hidden = True
+    else:
+        hidden = not os.path.exists("/proc")
+    now = ProcessIdentity.of(started["pid"])
+    if now is None:  # a zombie
+        return hidden
+    return "boot_id" not in started or (now.start_ticks, now.boot_id) == (started["start_ticks"], started["boot_id"])
 
 
 def write_document(location: str | os.PathLike[str], document: Any) -> None:
@@ -264,8 +273,7 @@ def write_document(location: str | os.PathLike[str], document: Any) -> None:
 
 def encoded(document: Any) -> bytes:
     """A document as ``write_document`` writes it."""
-    text = json.dumps(document, indent=2, ensure_ascii=False, default=_plain) + "\n"
-    return text.encode("utf-8", "backslashreplace")
+    return (json_text(document, _plain) + "\n").encode()
 
 
 def _plain(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Where a lake's files lie: on a local or mounted disk, or in a bucket."""
 
+from lake.storage.access import keep_private, make_root
 from lake.storage.base import Storage, StoredFile
 from lake.storage.parquet import read_parquet, read_parquet_schema
 from lake.storage.places import GCS, is_object, local_path, location_of, storage_of
@@ -9,8 +10,10 @@ __all__ = [
     "Storage",
     "StoredFile",
     "is_object",
+    "keep_private",
     "local_path",
     "location_of",
+    "make_root",
     "read_parquet",
     "read_parquet_schema",
     "storage_of",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,7 @@ class Samples:
         destination: says which column is the type.
         contract: of its dataset.
         most: of each group.
-        reveal: show ids; else a hash of them.
+        hidden: what is shown instead of an id; None to show ids.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class Samples:
         destination: Destination,
         contract: Contract,
         most: int,
-        reveal: bool,
+        hidden: Callable[[str], str] | None,
     ) -> None:
         self._rows, self._index, self._unmatched = rows, index, judgement.unmatched
-        self._key, self._most, self._reveal = contract.event_id, most, reveal
+        self._key, self._most, self._hidden = contract.event_id, most, hidden
         self._type = next((p.column for p in destination.placements if p.path.steps == ("type",) and p.when is None), None)
 
     def of(self, group: Group) -> list[dict[str, Any]]:
@@ -97,7 +97,7 @@ class Samples:
         return self._shown(unmatched.ids[place].as_py(), None if us == NO_TIME else us_text(us), unmatched.types[place])
 
     def _shown(self, event_id: str, time: str | None, kind: Any) -> dict[str, Any]:
-        shown = event_id if self._reveal else hashlib.sha256(event_id.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        shown = self._hidden(event_id) if self._hidden else event_id
         return {"id": shown, "window_time": time, "event_type": None if kind is None else str(kind)}
 
 

@@ -42,7 +42,9 @@ class ReconcileOptions(Options):
         duration, metavar="DURATION", default=3_600, shown_default="1h",
     )  # fmt: skip
     samples: int = option("Events to show of each cause.", whole(0, 1_000), metavar="N", default=5, shown_default="5")
-    reveal: bool = option("Show event ids; without it, the first 12 digits of their SHA-256.", flag, default=False)
+    reveal: bool = option(
+        "Show event ids, which the lake records; without it, 12 digits that only this lake gives them.", flag, default=False
+    )
     html: str | None = option("Write one HTML page that needs nothing else.", metavar="FILE", default=None)
 
     def problems(self) -> Iterator[str]:

@@ -14,6 +14,7 @@ from contracts.spec.model import Contract
 from contracts.spec.project import Project
 from contracts.units import DURATION_UNITS, SECOND_US, us_text
 from lake.location import Lake
+from lake.privacy import hidden_ids, note_revealed
 from lake.runs.progress import Progress, Report
 from lake.tables.iceberg import published_files
 from operations.reconcile.causes import Commands
@@ -65,8 +66,13 @@ def reconcile(options: ReconcileOptions, project: Project, lake: Lake, report: R
     judge = Judge(lake, table, contract, destination.name, export.as_of_us, young_us)
     judgement = judge.judge(rows, index, comparison)
 
+    hidden = None if options.reveal else hidden_ids(lake)
+    if options.reveal:
+        note_revealed(
+            lake, "reconcile", {"destination": destination.name, "start": us_text(rows.start_us), "end": us_text(rows.end_us)}
+        )
     commands = Commands(options.destination, us_text(rows.start_us), us_text(rows.end_us), _duration(settle_s))
-    samples = Samples(rows, index, judgement, destination, contract, options.samples, options.reveal)
+    samples = Samples(rows, index, judgement, destination, contract, options.samples, hidden)
     causes = causes_of(judgement, commands, samples)
     return {
         **header(destination, rows.start_us, rows.end_us, index, judgement),

@@ -64,7 +64,7 @@ class UrlExport:
         self._name, self._limits, self._fields, self._spans = destination.name, destination.limits, fields, spans
         self._url, self._sleep, self._transport = httpx.URL(destination.export), sleep, transport
         self._headers = dialect_of(destination.type).headers(destination.write_key.read())
-        self.origin = destination.export.partition("?")[0]
+        self.origin = destination.export_shown.partition("?")[0]
         self.as_of_us = time.time_ns() // 1_000
 
     def pages(self) -> Iterator[list[Exported]]:

@@ -19,6 +19,7 @@ from contracts.spec.project import Project
 from contracts.units import SECOND_US, us_text
 from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
+from lake.privacy import hidden_ids, note_revealed
 from lake.raw.positions import Ints
 from lake.runs.manifest import recent_runs
 from lake.runs.progress import Progress, Report
@@ -34,7 +35,9 @@ from pipelines.replay.plan import dataset_of
 _RUNS_LOOKED_AT = 20
 
 
-def difference(lake: Lake, project: Project, name: str, *, samples: int = 5, report: Report | None = None) -> dict[str, Any]:
+def difference(
+    lake: Lake, project: Project, name: str, *, samples: int = 5, reveal: bool = False, report: Report | None = None
+) -> dict[str, Any]:
     """Compare a replay with the live table; of one that was promoted, the live table before with it after.
 
     Args:
@@ -42,6 +45,7 @@ def difference(lake: Lake, project: Project, name: str, *, samples: int = 5, rep
         project: whose contract says which columns are personal data: their values are masked.
         name: the replay's.
         samples: most rows to show of each kind.
+        reveal: show their event ids; the lake records it.
         report: is told of progress.
 
     Returns:
@@ -62,12 +66,23 @@ def difference(lake: Lake, project: Project, name: str, *, samples: int = 5, rep
         if report:
             done = sum(min(block.to_us, high) - low for low, high in replay.ranges if low < block.to_us)
             report(Progress("compare", done, total, us_text(block.from_us)))
+    if reveal:
+        note_revealed(lake, "replay diff", {"replay": name})
+    else:
+        _hide_ids(lake, tally)
     return {
         **_header(lake, replay, live, rebuilt, promoted=promoted),
         **tally.document(total),
         **_reasons(replay.table, tally, live, rebuilt),
         "ledger": _ledgers(lake, replay, live, rebuilt),
     }
+
+
+def _hide_ids(lake: Lake, tally: Tally) -> None:
+    samples = [sample for found in tally.samples.values() for sample in found]
+    hidden = hidden_ids(lake) if samples else str
+    for sample in samples:
+        sample["event_id"] = hidden(sample["event_id"])
 
 
 def _header(lake: Lake, replay: Replay, live: State, rebuilt: State, *, promoted: bool) -> dict[str, Any]:

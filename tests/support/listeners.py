@@ -15,7 +15,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from uuid import uuid4
 
-from devstack.processes import ProcessIdentity, marked
+from devstack.processes import marked
+from lake.runs.process import ProcessIdentity
 
 _PROC = Path("/proc")
 _LISTEN = "0A"

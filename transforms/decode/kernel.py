@@ -94,6 +94,10 @@ class RecordDecoder:
         """Decode and check parsed records."""
         parsed = block.parsed
         checked = self._checker.check(parsed.records, parsed.envelopes, failed=parsed.failed)
+        if block.tombstones and self._spec.tombstones == "filter":
+            for index in block.tombstones:
+                del checked.rejected[index]
+            checked.filtered = sorted({*checked.filtered, *block.tombstones})
         if self._suppressions:
             self._suppress(checked, parsed, self._suppressions.matching(checked.columns))
         accepted = np.asarray(checked.accepted, dtype=np.int64)

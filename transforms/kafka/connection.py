@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -15,11 +17,22 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
 
 from contracts.errors import ComponentDownError, ConfigurationError
+from transforms.kafka.diagnosis import nobody_at, unreachable, wrong_settings
 
 T = TypeVar("T")
 ANSWER_S = 30.0
 _CALL_S = 5.0
+_FIRST_PAUSE_S = 0.1
 _OURS = ("bootstrap.servers", "group.id", "enable.auto.commit", "auto.offset.reset", "isolation.level", "enable.partition.eof")
+
+
+_OF_JAVA = {
+    "sasl.jaas.config": "sasl.username and sasl.password",
+    **{f"ssl.truststore.{name}": "ssl.ca.location, as PEM" for name in ("location", "password", "type", "certificates")},
+    **{f"ssl.keystore.{name}": "ssl.certificate.location and ssl.key.location, as PEM" for name in ("type", "key")},
+}
+_FILES = tuple(f"ssl.{name}.location" for name in ("ca", "certificate", "key", "keystore", "crl"))
+_NAMES = ("sasl.username", "sasl.password", *_FILES)
 
 
 class KafkaAddress(NamedTuple):
@@ -79,6 +92,12 @@ class KafkaConnection:
                 raise ConfigurationError(f"client config {self.config_file}, line {number}: expected key=value")
             if key.strip() in _OURS:
                 raise ConfigurationError(f"client config {self.config_file}, line {number}: {key.strip()} is set by headrace")
+            if key.strip() in _OF_JAVA:
+                told = f"{key.strip()} is a setting of Java's client; here it is {_OF_JAVA[key.strip()]}"
+                raise ConfigurationError(f"client config {self.config_file}, line {number}: {told}")
+            if key.strip() in _FILES and value.strip() != "probe" and not os.access(value.strip(), os.R_OK):
+                told = f"{key.strip()} names no file that can be read; workers need it too"
+                raise ConfigurationError(f"client config {self.config_file}, line {number}: {told}")
             settings[key.strip()] = value.strip()
         return settings
 
@@ -91,10 +110,17 @@ class KafkaConnection:
         try:
             AdminClient(self.settings() | {"logger": silent_logger()})
         except KafkaException as error:
-            message = str(error.args[0].str()) if error.args else ""
-            name = re.search(r'property[: ]+"?([\w.]+)', message)
-            what = f"{name[1]} is not accepted" if name else "a setting is not accepted"
-            raise ConfigurationError(f"client config {self.config_file}: {what} by the Kafka client") from None
+            told = str(error.args[0].str()) if error.args else ""
+            raise ConfigurationError(f"client config {self.config_file}: {_unaccepted(told)} by the Kafka client") from None
+
+
+def _unaccepted(told: str) -> str:
+    """Which setting the client library means, by its name."""
+    if name := re.search(r'property[: ]+"?([\w.]+)', told):
+        return f"{name[1]} is not accepted"
+    if names := [name for name in _NAMES if name in told]:
+        return f"{' and '.join(names)}: missing, or not accepted"
+    return "sasl.mechanism is not known" if "SASL mechanism" in told else "a setting is not accepted"
 
 
 class Partitions(NamedTuple):
@@ -109,7 +135,10 @@ class KafkaCluster:
 
     def __init__(self, connection: KafkaConnection, *, deadline_s: float = ANSWER_S) -> None:
         self._connection, self._deadline_s = connection, deadline_s
-        self._admin = AdminClient(connection.settings() | {"logger": silent_logger()})
+        said: dict[int, KafkaError] = {}  # the first of each code
+        # No reference to self: a circle would be freed by whichever thread collects it, the client's own among them.
+        reported = {"logger": silent_logger(), "error_cb": lambda error: said.setdefault(error.code(), error)}
+        self._admin, self._said = AdminClient(connection.settings() | reported), said
 
     def topics(self) -> list[str]:
         """Names of all topics but Kafka's own.
@@ -171,12 +200,15 @@ class KafkaCluster:
             return {}
         committed = IsolationLevel.READ_COMMITTED  # else the end may lie behind a transaction that is still open
 
-        def ask() -> Mapping[Any, Any]:
+        def ask() -> dict[tuple[str, int], int]:
             futures = self._admin.list_offsets(wanted, isolation_level=committed, request_timeout=_CALL_S)
-            return _answered(futures, must_succeed=True)
+            answers = _answered(futures, must_succeed=True)
+            found = {(tp.topic, tp.partition): future.result().offset for tp, future in answers.items()}
+            if isinstance(at, str) and min(found.values()) < 0:  # what the client gives where no leader answered
+                raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+            return found
 
-        futures = self._retried(ask)
-        found = {(tp.topic, tp.partition): future.result().offset for tp, future in futures.items()}
+        found = self._retried(ask)
         if missing := [key for key, offset in found.items() if offset < 0]:  # no record at or after that time
             found |= self.offsets(missing, "latest")
         return found
@@ -194,23 +226,43 @@ class KafkaCluster:
             made[name].result(timeout=2 * _CALL_S)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise ComponentDownError(f"topic {name}: cannot be made: {_described(error.args[0])}") from None
+                told = _FINAL.get(error.args[0].code()) or f"no answer ({error.args[0].name()})"
+                raise ComponentDownError(f"topic {name}: cannot be made: {told}") from None
 
     def _retried(self, ask: Callable[[], T]) -> T:
         """Ask until there is an answer, at most until the deadline."""
         deadline = time.monotonic() + self._deadline_s
-        pause = 0.1
+        pause = _FIRST_PAUSE_S
         while True:
             try:
                 return ask()
             except KafkaException as error:
                 failure: KafkaError = error.args[0]
-                if failure.code() in _FINAL or time.monotonic() + pause > deadline:
-                    raise ComponentDownError(
-                        f"Kafka {self._connection.bootstrap}: {_described(failure)}. Is it running, and the address right?"
-                    ) from None
+                told = _FINAL.get(failure.code()) or self._wrong_settings(first=pause == _FIRST_PAUSE_S)
+                if told is None and time.monotonic() + pause > deadline:
+                    told = self._why_silent(failure)
+                if told:
+                    raise ComponentDownError(f"Kafka {self._connection.bootstrap}: {told}") from None
             time.sleep(pause)
             pause = min(2 * pause, 2.0)
+
+    def _wrong_settings(self, *, first: bool) -> str | None:
+        """What is wrong with the client's settings; looked for after the first failure, and when the client said something new."""
+        known = len(self._said)
+        self._admin.poll(0)
+        if not first and len(self._said) == known:
+            return None
+        return wrong_settings(self._connection.bootstrap, self._connection.settings(), self._said.values())
+
+    def _why_silent(self, failure: KafkaError) -> str:
+        """Why there is no answer, when it was waited for long enough."""
+        told = nobody_at(self._connection.bootstrap)
+        if told is None:
+            with contextlib.suppress(KafkaException):
+                named = self._admin.list_topics(timeout=_CALL_S).brokers.values()
+                if away := unreachable([(str(broker.host), broker.port) for broker in named]):
+                    return away
+        return f"no answer ({told or failure.name()}). Is it running, and the address right?"
 
 
 _OFFSETS: dict[str, Callable[[], OffsetSpec]] = {"earliest": OffsetSpec.earliest, "latest": OffsetSpec.latest}
@@ -220,24 +272,14 @@ class TopicMissingError(ComponentDownError):
     """A topic that is to be read does not exist."""
 
 
-_FINAL = (
-    KafkaError._AUTHENTICATION,
-    KafkaError.SASL_AUTHENTICATION_FAILED,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError._SSL,
-)
-
-
-def _described(error: KafkaError) -> str:
-    """What failed, in words; never the client's text, which may quote its settings."""
-    if error.code() in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):
-        return "it refused the user or password of --client-config"
-    if error.code() == KafkaError._SSL:
-        return "no TLS connection; check the certificates that --client-config names"
-    if error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
-        return "the user of --client-config may not do this"
-    return f"no answer ({error.name()})"
+# What no second attempt changes, in words; never the client's text, which may quote its settings.
+_FINAL = {
+    KafkaError._AUTHENTICATION: "it refused the user or password of --client-config",
+    KafkaError.SASL_AUTHENTICATION_FAILED: "it refused the user or password of --client-config",
+    KafkaError._SSL: "no TLS connection; check the certificates that --client-config names",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "the user of --client-config may not do this",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "the user of --client-config may not do this",
+}
 
 
 def _answered(futures: Mapping[Any, Any], *, must_succeed: bool = False) -> Mapping[Any, Any]:

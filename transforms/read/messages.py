@@ -61,6 +61,7 @@ class MessageBatch:
             self.logs if spec.records is None else [self.logs[i] for i in message.tolist()],
             self.times_us[message].tolist(),
             self.watermarks_us[message],
+            [i for i, number in enumerate(message.tolist()) if not self.values[number]],
         )
 
     def message_of_record(self, spec: SourceSpec) -> npt.NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +64,13 @@ def connected(options: TopicOptions, uri: str) -> tuple[KafkaConnection, str]:
     """A connection as the options say, and the topic that the address names; "" for none.
 
     Raises:
-        ConfigurationError: the client's settings cannot be used.
+        ConfigurationError: the client's settings cannot be used, or the end is a moment to come.
     """
+    if isinstance(options.until, int) and options.until > time.time() * 1_000:
+        raise ConfigurationError(
+            "--until is to come: which records are before it can only be known then; give a time that has passed, or now, or leave "
+            "it out to read on"
+        )
     address = KafkaAddress.parse(uri)
     config = str(Path(options.client_config).absolute()) if options.client_config else None
     connection = KafkaConnection(address.bootstrap, config)

@@ -34,6 +34,7 @@ _LIST_OF_PACKAGES = b"submission_environment_dependencies.txt"  # Beam stages it
 def main(arguments: list[str]) -> None:
     """Run one worker."""
     parent = os.getppid()
+    os.umask(0o007 if os.environ.get("HEADRACE_FILES") == "group" else 0o077)  # as lake/storage/access.py, which is not loaded here
     _open_log()
     parsed = _parse(arguments)
     threading.Thread(target=_end_with, args=(parent,), daemon=True, name="watch-parent").start()
@@ -111,7 +112,7 @@ def _open_log() -> None:
     if not folder:
         return
     try:
-        handle = os.open(Path(folder) / "workers.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        handle = os.open(Path(folder) / "workers.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o660)
     except OSError as error:
         _say(f"{folder}/workers.log cannot be written ({error.strerror}); logging to stderr")
         return

@@ -43,7 +43,8 @@ def write_launcher(folder: Path, python: str | None = None) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{NAME}.{os.getpid()}.tmp")
         temporary.write_text(text, "utf-8")
-        temporary.chmod(0o755)
+        readable = temporary.stat().st_mode & 0o444
+        temporary.chmod(readable | readable >> 2 | 0o200)  # for whom it may be read, it may be run
         temporary.replace(path)
     return path
 

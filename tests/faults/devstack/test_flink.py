@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from devstack.processes import ProcessIdentity
 from devstack.stack import Stack
+from lake.runs.process import ProcessIdentity
 from tests.support.stack import DEADLINE_S, flink, free_ports, jobs, wait_for
 
 ROOT = Path(__file__).parents[3]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -142,8 +144,9 @@ def test_contract_check_and_export(lake: Path) -> None:
     assert headrace("contract", "export", "crm", "--project", str(PROJECT)).returncode == 2
 
 
-def test_payload_keys_are_no_markup_and_ids_are_hidden(tmp_path: Path) -> None:
-    consent = {"context": {"consent": {"categoryPreferences": {"[/b]": "yes"}}}}
+def test_payload_keys_and_ids_are_hidden_like_values_and_steer_nothing(tmp_path: Path) -> None:
+    key = "[/b]\x1b[2J\x9b31m\u202eada@example.org"
+    consent = {"context": {"consent": {"categoryPreferences": {key: "yes"}}}}
     event = json.dumps({**json.loads(BAD), "messageId": "ada@example.com", **consent})
     (tmp_path / "events.jsonl").write_text(event)
     lake = tmp_path / "lake"
@@ -153,13 +156,24 @@ def test_payload_keys_are_no_markup_and_ids_are_hidden(tmp_path: Path) -> None:
     assert listed.returncode == counted.returncode == 0, listed.stderr
     (letter,) = _json("deadletter", "list", lake=lake)
     shown = headrace("deadletter", "show", letter["dead_letter_id"], *where)
-    assert "[/b]" in shown.stdout
-    assert "ada@example.com" not in shown.stdout + listed.stdout + json.dumps(letter)
-    assert "ada@example.com" in headrace("deadletter", "show", letter["dead_letter_id"], "--reveal", *where).stdout
+    hidden = re.search(r"context\.consent\.categoryPreferences\.\(key [0-9a-f]{12}\)", shown.stdout)
+    assert hidden and hidden[0] in json.dumps(letter)
+    assert "example" not in shown.stdout + listed.stdout + counted.stdout + json.dumps(letter)
+    assert not list(lake.glob("_private/revealed/*"))
+    for how in ((), ("--json",)):
+        revealed = headrace("deadletter", "show", letter["dead_letter_id"], "--reveal", *where, *how).stdout
+        assert "ada@example.com" in revealed and "ada@example.org" in revealed
+        assert all(c.isprintable() or c == "\n" for c in revealed)
+    assert json.loads(revealed)["violations"][-1]["path"].endswith(key)
+    for note in map(json.loads, (path.read_text() for path in lake.glob("_private/revealed/*"))):
+        assert (note["user"], note["command"]) == (getpass.getuser(), "deadletter show")
+        assert note["what"] == {"dead_letter_id": letter["dead_letter_id"]} and note["at"] > "2026"
+    assert len(list(lake.glob("_private/revealed/*"))) == 2
+    assert (lake / "_private" / "hidden-ids.key").stat().st_mode & 0o777 == 0o600
 
 
 def test_revealed_bytes_cannot_steer_the_terminal() -> None:
-    from cli.console import printable
+    from contracts.text import printable
 
     assert printable(b"a\x1b[2J\r\xff\n\xc3\xbc\xe2\x80\xae", keep="\n\t") == "a\\x1b[2J\\r\\xff\nü\\u202e"
 

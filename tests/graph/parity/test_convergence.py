@@ -14,7 +14,7 @@ from contracts.spec.project import Project
 from examples.webshop import generate as webshop
 from lake.location import Lake
 from lake.upkeep import compact, folded_tables
-from tests.faults.devstack.test_flink import runs
+from tests.support import runs
 from tests.support.lake_state import LakeState, claimed, difference, read_state
 from tests.support.population import records, write_files
 

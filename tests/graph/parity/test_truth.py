@@ -18,7 +18,7 @@ from examples.webshop.truth import OUT_OR_CONFLICT, OUT_OR_DUPLICATE
 from lake.location import Lake
 from lake.tables.iceberg import WITHDRAWN
 from pipelines.ingest.run import IngestReport
-from tests.faults.devstack.test_flink import runs
+from tests.support import runs
 from tests.support.lake_state import CONFLICT, Position, Verdict, claimed, content_hash, scan, verdicts
 
 RECORDS = 50_000

@@ -162,10 +162,32 @@ def test_what_images_copy_is_sent_to_the_builder() -> None:
                     assert name.endswith(".jar") or (ROOT / name).exists()
 
 
+def pins(lock: Path) -> dict[str, str]:
+    """Version by package of a lock file."""
+    return dict(re.findall(r"^([\w.-]+)==([^ ]+) \\$", lock.read_text("utf-8"), re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    "lock", [*ROOT.glob("requirements/*.lock"), *ROOT.glob("templates/*/*.lock")], ids=lambda path: str(path.parent.name)
+)
+def test_a_lock_file_has_a_hash_of_each_package_and_no_address(lock: Path) -> None:
+    text = re.sub(r"^#.*\n", "", lock.read_text("utf-8"), flags=re.MULTILINE)
+    assert len(pins(lock)) == len(re.findall(r"^\S", text, re.MULTILINE)) > 0
+    for package in re.split(r"\n(?=\S)", text.strip()):
+        assert re.fullmatch(r"\S+==\S+( \\\n    --hash=sha256:[0-9a-f]{64})+", package.strip()), package
+    assert "://" not in text and not re.search(r"^-", text, re.MULTILINE)
+
+
+def test_nothing_is_installed_without_hashes() -> None:
+    for file in ("Makefile", "templates/flex/Dockerfile", "templates/kubernetes/Dockerfile"):
+        text = (ROOT / file).read_text("utf-8")
+        for words in re.findall(r"pip install (.*?)(?:&&|\n|$)", text):
+            assert "--require-hashes" in words or words.rstrip().endswith(" .") or "pip-tools==" in words, words
+
+
 def test_the_flex_image_is_made_of_what_the_project_is_locked_to() -> None:
-    base = dict(line.split("==") for line in (ROOT / "requirements" / "base.lock").read_text().split())
-    more = dict(line.split("==") for line in (FLEX / "requirements.lock").read_text().splitlines() if "==" in line)
-    assert not set(base) & set(more)
+    base, more = pins(ROOT / "requirements" / "base.lock"), pins(FLEX / "requirements.lock")
+    assert {name: base[name] for name in base.keys() & more.keys()} == {name: more[name] for name in base.keys() & more.keys()}
     assert f"apache/beam_python3.11_sdk:{base['apache-beam']}" in (FLEX / "Dockerfile").read_text("utf-8")
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from devstack.processes import ProcessIdentity, marked
+from devstack.processes import marked
 from devstack.stack import EXTRA, MARK, Stack
+from lake.runs.process import ProcessIdentity
 from tests.support.cdp import CdpEndpoint
 from tests.support.deliveries import RANGE, DeliveryProject, Sample
 from tests.support.kafka import Broker, Record

@@ -17,6 +17,7 @@ from devstack import pieces, recipes
 from devstack.lock import held
 from devstack.manifest import damage, write_manifest
 from devstack.pieces import Piece, fetch_pieces
+from devstack.recipes import GO
 from devstack.toolbox import Toolbox
 from runners import binaries
 from tests.support.stack import wait_for
@@ -158,6 +159,33 @@ def test_jars_other_than_the_pinned_ones_are_refused(tmp_path: Path, fake_maven:
     with pytest.raises(ComponentDownError, match="Maven gave other jars than the pinned ones"):
         fetch_pieces([pieces.KAFKA], tmp_path / "downloads", silent)
     assert not pieces.kafka_libs(tmp_path / "downloads").exists()
+
+
+def test_a_job_server_of_other_jars_is_not_packaged(tmp_path: Path, fake_maven: Callable[[str], None]) -> None:
+    fake_maven(
+        f'echo "$@" >> {tmp_path}/asked; '
+        'for a; do case $a in -DoutputDirectory=*) mkdir "${a#*=}"; echo evil > "${a#*=}/beam.jar";; esac; done'
+    )
+    with pytest.raises(ComponentDownError, match=r"job server .* Maven gave other jars than the pinned ones"):
+        fetch_pieces([pieces.JOB_SERVER], tmp_path / "downloads", silent)
+    (asked,) = (tmp_path / "asked").read_text().splitlines()
+    assert "package" not in asked.split()
+
+
+def test_go_checks_modules_whatever_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "go").write_text(f"#!/bin/sh\nenv > {tmp_path}/env\necho no; exit 1\n")
+    (folder / "go").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    loose = {"GOSUMDB": "off", "GONOSUMDB": "*", "GOPRIVATE": "*", "GOINSECURE": "*", "GOFLAGS": "-insecure"}
+    for name, value in loose.items():
+        monkeypatch.setenv(name, value)
+    for piece_ in (pieces.PRISM, pieces.GCS):
+        with pytest.raises(ComponentDownError):
+            fetch_pieces([piece_], tmp_path / "downloads", silent)
+        seen = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines() if "=" in line)
+        assert {name: seen[name] for name in loose} == GO
 
 
 def test_mavens_first_error_is_told(tmp_path: Path, fake_maven: Callable[[str], None]) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from devstack.processes import ProcessIdentity, command_of, listener, marked, port_is_free, spawn, stop
+from devstack.processes import command_of, listener, marked, port_is_free, spawn, stop
+from lake.runs.process import ProcessIdentity
 from tests.support.stack import wait_for
 
 _IDLE = "import signal; signal.pause()"

@@ -19,8 +19,8 @@ from contracts.errors import ComponentDownError, ConfigurationError
 from devstack.kafka import answers
 from devstack.layout import Ports, Settings
 from devstack.lock import held
-from devstack.processes import ProcessIdentity
 from devstack.stack import Stack
+from lake.runs.process import ProcessIdentity
 from tests.support.stack import free_ports, wait_for
 
 ROOT = Path(__file__).parents[3]

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
-from devstack.processes import ProcessIdentity
+from lake.runs.process import ProcessIdentity
 from runners import loopback
 from runners.loopback import keep_grpc_on_loopback, loopback_addresses
 from tests.support.listeners import listeners_of

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from cli.main import main
 from lake.location import Lake
 from lake.upkeep import folded_tables
-from tests.faults.devstack.test_flink import runs
+from tests.support import runs
 from tests.support.lake_state import LakeState, claimed, content_hash, difference, read_state, scan
 from tests.support.population import records, write_files
 from tests.support.processes import finish, start_ingest, wait_until

@@ -68,7 +68,7 @@ class ContractShop(Shop):
 
     def diff(self, name: str = "mend", **more: Any) -> dict[str, Any]:
         """The document; it is JSON."""
-        document = difference(self.lake(), self.project, name, **more)
+        document = difference(self.lake(), self.project, name, **{"reveal": True} | more)
         assert json.loads(json.dumps(document)) == document
         return document
 

@@ -26,7 +26,7 @@ from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
 from lake.tables.iceberg import WITHDRAWN
 from pipelines.ingest.run import IngestReport
-from tests.faults.devstack.test_flink import runs
+from tests.support import runs
 from tests.support.compressed import gz
 from tests.support.lake_state import scan, verdicts
 

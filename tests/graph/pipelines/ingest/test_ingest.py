@@ -21,7 +21,7 @@ from lake.tables.iceberg import published_files
 from pipelines.ingest.graph import IngestGraph, Panes
 from pipelines.ingest.run import IngestReport
 from runners.direct import run_bounded
-from tests.faults.devstack.test_flink import runs
+from tests.support import runs
 from transforms.cut import Cut
 from transforms.read.messages import MessageBatch
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
 from contracts.spec.project import Project
+from contracts.spec.source import PayloadPath
 from lake.formats import ParsedRecords
 from lake.raw.batch import RawBlock
+from lake.raw.log_ids import BATCH_BITS
 from transforms.batch import RowBatch
 from transforms.cut import Cut, cut_batches, shards_of
 from transforms.decode.decode import DecodeRecords
@@ -88,3 +91,20 @@ def test_rows_behind_the_watermark_come_out_as_late_rows_and_only_those(watermar
 def _ids(element: tuple[int, RowBatch]) -> list[str]:
     ids: list[str] = element[1].rows.column("event_id").to_pylist()
     return ids
+
+
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("tombstones", ["filter", "reject"])
+def test_messages_without_a_value_are_filtered_where_the_source_says_so(tombstones: Any, batched: bool) -> None:
+    spec, contract = PROJECT.source("web")
+    spec = replace(spec, tombstones=tombstones, records=PayloadPath(("batch",)) if batched else None)
+    payload = [event(n, 1) for n in range(2)]
+    good = json.dumps({"batch": payload} if batched else payload[0]).encode()
+    count = np.arange(4)
+    batch = MessageBatch(["l"] * 4, count, count * 0, count * 0, [good, b"", b" ", b""])
+    found = RecordDecoder(contract, spec, "run").decode(batch)
+    dead = found.dead_letters.column("code").to_pylist()
+    assert found.records == (5 if batched else 4) and len(found.rows) == (2 if batched else 1)
+    assert dead == ["malformed"] * (1 if tombstones == "filter" else 3)
+    positions = [offset << BATCH_BITS if batched else offset for offset in (1, 3)]
+    assert {log: own.tolist() for log, own in found.filtered.items()} == ({"l": positions} if tombstones == "filter" else {})

@@ -142,7 +142,10 @@ def test_a_broker_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(KafkaCluster.__init__.__kwdefaults__, "deadline_s", 0.5)
     address = f"localhost:{free_ports().kafka}"
     said = told(ingest(f"kafka://{address}/t", tmp_path / "lake", "--until", "now"), 3)
-    assert said.splitlines()[-1] == f"headrace: Kafka {address}: no answer (_TRANSPORT). Is it running, and the address right?"
+    assert (
+        said.splitlines()[-1]
+        == f"headrace: Kafka {address}: no answer (nobody answers at {address}). Is it running, and the address right?"
+    )
     assert not (tmp_path / "lake").exists()
 
 

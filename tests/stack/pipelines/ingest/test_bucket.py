@@ -25,7 +25,7 @@ from lake.runs.submission import Attempt, read_submission, record_ending, record
 from lake.storage.gcs import gcs_storage
 from lake.tables.expire import expire_snapshots, orphans
 from lake.upkeep import compact, list_tables
-from tests.faults.devstack.test_flink import runs
+from tests.support import runs
 from tests.support.gcs import FAULTS, FaultyProxy, faulty
 from tests.support.lake_state import LakeState, claimed, difference, read_state
 from tests.support.population import FILE_TIME_S, records, write_files

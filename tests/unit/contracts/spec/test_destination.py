@@ -55,7 +55,8 @@ def test_what_a_destination_does_not_say_has_a_default(tmp_path: Path) -> None:
 def test_everything_that_a_destination_says_is_read(tmp_path: Path) -> None:
     found = loaded(
         tmp_path,
-        description="To the CDP.", version=2, type="rudderstack", consent=["analytics", "ads"], export="http://cdp:8080/export",
+        description="To the CDP.", version=2, type="rudderstack", consent=["analytics", "ads"], allow_http=True,
+        export="http://cdp:8080/export",
         credentials={"write_key": "file:/run/keys/cdp"}, constants={"context.library.name": "headrace", "n": 2, "live": True},
         columns={"id": "messageId", "kind": [{"when": {"kind": ["a", 7, True]}, "path": "event"}, "type"], "count": "a\\.b.c"},
         filter=[{"column": "kind", "in": ["a", 1]}, {"column": "flag", "not_in": [True]}, {"column": "code", "in": "A1"}],
@@ -98,7 +99,7 @@ NO_CONDITIONS: list[Any] = [
     {"kind": [1.5]},
 ]
 PROBLEMS: list[tuple[dict[str, Any], str]] = [
-    ({"destnation": "x"}, "no key 'destnation'; known: columns, consent, constants, credentials, dataset, description,"),
+    ({"destnation": "x"}, "no key 'destnation'; known: allow_http, columns, consent, constants, credentials, dataset,"),
     *(({key: None}, f"{key}: missing") for key in ("destination", "dataset", "type", "endpoint", "credentials", "columns")),
     ({"columns": {}}, "columns: missing"),
     ({"consent": None}, "consent: missing; name the categories that must be true, or [] where none is needed"),
@@ -234,6 +235,39 @@ def test_a_password_that_the_environment_puts_into_a_url_is_refused(tmp_path: Pa
     monkeypatch.setenv("CDP_HOST", f"user:{KEY}@cdp.example.com")
     (problem,) = told(tmp_path, endpoint="https://${CDP_HOST}/v1")
     assert "a URL holds no user or password" in problem and KEY not in problem
+
+
+@pytest.mark.parametrize("key", ["endpoint", "export"])
+@pytest.mark.parametrize(
+    "url", ["ftp://${CDP_TOKEN}/x", "https://h/a b/${CDP_TOKEN}", "http://h/${CDP_TOKEN}", "https://h:x/${CDP_TOKEN}"]
+)
+def test_what_the_environment_gives_is_in_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, url: str) -> None:
+    monkeypatch.setenv("CDP_TOKEN", KEY)
+    (problem,) = told(tmp_path, **{key: url})
+    assert repr(url) in problem and KEY not in problem
+
+
+def test_what_the_environment_gives_is_in_no_text_of_a_destination(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDP_TOKEN", KEY)
+    found = loaded(tmp_path, endpoint="https://h/${CDP_TOKEN}", export="https://h/${CDP_TOKEN}/export")
+    assert found.export == f"https://h/{KEY}/export" and found.export_shown == "https://h/${CDP_TOKEN}/export"
+    assert KEY not in repr(found)
+
+
+NEAR = ["localhost", "LOCALHOST:8080", "cdp.localhost", "127.0.0.1:24480", "127.9.9.9", "[::1]:80"]
+FAR = ["cdp", "cdp:8080", "10.0.0.1", "localhost.example.com", "127.0.0.1.example.com", "0.0.0.0", "[::]", "[fe80::1]", "127.1"]
+
+
+def test_the_write_key_leaves_this_machine_by_https_only(tmp_path: Path) -> None:
+    for host in NEAR:
+        assert loaded(tmp_path, endpoint=f"http://{host}/v1").endpoint == f"http://{host}/v1"
+    for host in FAR:
+        for key in ("endpoint", "export"):
+            (problem,) = told(tmp_path, **{key: f"http://{host}/v1"})
+            assert problem.startswith(f"{key}: 'http://{host}/v1' is http://") and problem.endswith("or say allow_http: true")
+            loaded(tmp_path, **{key: f"https://{host}/v1"})
+            loaded(tmp_path, allow_http=True, **{key: f"http://{host}/v1"})
+    assert told(tmp_path, endpoint="http://cdp/v1", allow_http="yes")[0].startswith("allow_http: 'yes' is not true or false")
 
 
 def test_secrets_are_read_where_they_are_used_and_are_in_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

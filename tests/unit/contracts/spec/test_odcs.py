@@ -191,7 +191,11 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a: [", "cannot be read as YAML"), ("apiVersion: v3.1.0\nschema: 5\n", "not valid ODCS: schema"), ("- 1\n", "contract")],
+    [
+        ("a: [", "not valid YAML at line 1"),
+        ("apiVersion: v3.1.0\nschema: 5\n", "not valid ODCS: schema"),
+        ("- 1\n", "expected a mapping with apiVersion, kind, name, version and schema"),
+    ],
 )
 def test_a_file_that_is_no_contract_is_told(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "broken.yaml"

@@ -71,11 +71,18 @@ def test_without_a_project_the_working_directory_is_searched(tmp_path: Path, mon
     ("text", "message"),
     [
         ("lake: [", "not valid YAML"),
-        ("- lake", "expected a mapping with some of catalog, datasets, destinations, flink, lake, policies, replay, sources"),
-        ("lakes: x", "expected a mapping with some of catalog, datasets, destinations, flink, lake, policies, replay, sources"),
+        (
+            "- lake",
+            "expected a mapping with some of catalog, datasets, destinations, files, flink, lake, policies, replay, sources",
+        ),
+        (
+            "lakes: x",
+            "expected a mapping with some of catalog, datasets, destinations, files, flink, lake, policies, replay, sources",
+        ),
         ("lake: 5", "lake: expected a text"),
         ("catalog: [a]", "catalog: expected a text"),
         ("flink: 28081", "flink: expected a text"),
+        ("files: everybody", "files: expected private or group"),
         ("sources: here", "sources: expected a list of folders"),
         ("datasets: here", "datasets: expected a list of folders"),
     ],

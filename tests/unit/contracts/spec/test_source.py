@@ -79,6 +79,7 @@ PROBLEMS: list[tuple[dict[str, Any], str]] = [
     ({"filter": [{"path": "a"}]}, "filter[0]: expected {path: context.traffic, in: [bot]}"),
     ({"filter": [{"path": "a", "in": ["b"]}, {"path": "a.", "in": ["b"]}]}, "filter[1].path: 'a.' is not a path"),
     ({"ignore": "writeKey"}, "ignore: expected a list"),
+    ({"tombstones": "drop"}, "tombstones: 'drop'; expected filter or reject"),
     ({"csv": {"separator": ";"}}, "csv: expected a mapping with some of decimal, delimiter, encoding, null_values, quote"),
     ({"csv": {"delimiter": ";;"}}, "csv.delimiter: ';;' is not one ASCII character"),
     ({"csv": {"quote": "“"}}, "csv.quote: '“' is not one ASCII character"),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from contracts.errors import ComponentDownError, ConfigurationError
+from pipelines.deliver.options import DeliverOptions
+from pipelines.ingest.options import IngestOptions
 from tests.support.stack import free_ports
 from transforms.kafka.connection import KafkaAddress, KafkaCluster, KafkaConnection
+from transforms.read.topics import connected
 
 SECRET = "hunter2-in-the-clear"
 
@@ -55,7 +60,13 @@ def test_a_config_file_is_read(tmp_path: Path) -> None:
         (f"security.protocol={SECRET}".encode(), "security.protocol is not accepted"),
         (f"request.timeout.ms={SECRET}".encode(), "is not accepted"),
         (b"security.protocol=sasl_plaintext\nsasl.mechanism=GSSAPI\nsasl.kerberos.keytab=" + SECRET.encode(), ""),
-        (f"ssl.ca.location=/nowhere/{SECRET}\nsecurity.protocol=ssl".encode(), "is not accepted"),
+        (
+            f"security.protocol=ssl\nssl.ca.location=/nowhere/{SECRET}".encode(),
+            "line 2: ssl.ca.location names no file that can be read",
+        ),
+        (f"ssl.key.location={SECRET}".encode(), "line 1: ssl.key.location names no file that can be read"),
+        (f"sasl.jaas.config=a password={SECRET};".encode(), "sasl.jaas.config is a setting of Java's client"),
+        (f"ssl.truststore.location={SECRET}".encode(), "ssl.truststore.location is a setting of Java's client"),
         (b"sasl.password=\xff" + SECRET.encode(), "client config"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -78,8 +89,22 @@ def test_a_config_file_that_is_not_there(tmp_path: Path) -> None:
         KafkaConnection("h:1", str(tmp_path / "none")).settings()
 
 
+def test_an_end_that_is_to_come_is_refused() -> None:
+    soon, past = int(time.time() * 1_000) + 60_000, int(time.time() * 1_000) - 1
+    for options in (
+        IngestOptions(source="web", input=("kafka://h:1/t",)),
+        DeliverOptions(destination="cdp", input="kafka://h:1/t"),
+    ):
+        with pytest.raises(ConfigurationError, match="--until is to come"):
+            connected(replace(options, until=soon), "kafka://h:1/t")
+        for end in (past, "now", None):
+            assert connected(replace(options, until=end), "kafka://h:1/t")[1] == "t"
+
+
 def test_a_broker_that_is_not_there_is_asked_until_a_deadline() -> None:
     address = f"localhost:{free_ports().kafka}"
-    with pytest.raises(ComponentDownError, match=rf"Kafka {address}: no answer \(_TRANSPORT\). Is it running") as told:
+    with pytest.raises(
+        ComponentDownError, match=rf"Kafka {address}: no answer \(nobody answers at {address}\). Is it running"
+    ) as told:
         KafkaCluster(KafkaConnection(address), deadline_s=0.2).topics()
     assert told.value.exit_code == 3

@@ -19,7 +19,7 @@ import grpc
 import pytest
 from apache_beam.portability.api import beam_fn_api_pb2_grpc, beam_provision_api_pb2, beam_provision_api_pb2_grpc
 
-from devstack.processes import ProcessIdentity
+from lake.runs.process import ProcessIdentity
 from runners.flink.worker.launcher import MALLOC, write_launcher
 from tests.support.processes import ROOT
 from tests.support.stack import wait_for

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 
-from devstack.processes import ProcessIdentity
+from lake.runs.process import ProcessIdentity
 from tests.support.listeners import listeners_of
 from tests.support.processes import ROOT
 from tests.support.stack import free_ports, wait_for
