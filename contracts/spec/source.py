@@ -14,6 +14,8 @@ from contracts.spec.documents import check_keys, listed, major_version, name_of,
 from contracts.spec.model import Contract
 
 FormatName = Literal["jsonl", "json_array", "csv", "avro", "parquet"]
+EpochUnit = Literal["s", "ms", "us", "ns"]
+EPOCH_UNIT_NAMES: tuple[EpochUnit, ...] = ("s", "ms", "us", "ns")
 _PLAIN_INTEGER_LIMIT = 10**18
 FORMAT_NAMES: tuple[FormatName, ...] = ("jsonl", "json_array", "csv", "avro", "parquet")
 
@@ -77,6 +79,8 @@ class SourceSpec:
     record_bytes, max_depth: larger or deeper records are dead letters (too_large, too_deep).
     records: path of the list of records inside each payload (SDK batches); None where a payload is one record.
     timezone: zone of timestamps without one, for columns whose contract accepts ``no_zone``.
+    epoch: unit of numbers since 1970 by contract column; None is for all that it does not name.
+    optional: contract columns whose fields a file with a schema or header may lack.
     """
 
     name: str
@@ -93,6 +97,8 @@ class SourceSpec:
     timezone: str = "UTC"
     record_bytes: int = 1_048_576
     max_depth: int = 64
+    epoch: Mapping[str | None, EpochUnit] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
     description: str = ""
 
     @cached_property
@@ -112,7 +118,7 @@ class SourceSpec:
 
 _KEYS = {
     "source", "description", "dataset", "version", "format", "records", "missing_event_id", "schema_version", "filter", "ignore",
-    "csv", "timezone", "record_bytes", "max_depth", "columns",
+    "csv", "timezone", "record_bytes", "max_depth", "columns", "epoch", "optional",
 }  # fmt: skip
 
 
@@ -147,9 +153,29 @@ def check_source(spec: SourceSpec, contract: Contract) -> list[str]:
         ]
         for name, paths in spec.columns.items():
             problems += [f"columns: {name}: {p} needs an envelope, but there is no records:" for p in paths if p.envelope]
+    accepting = _accepting_epoch(contract)
+    problems += [
+        f"epoch: {name} is no timestamp column of {contract.name} that accepts epoch"
+        for name in spec.epoch if name is not None and name not in accepting
+    ]  # fmt: skip
+    problems += [f"optional: {name} is not among columns" for name in sorted(spec.optional) if name not in spec.columns]
     if spec.version != contract.major:
         problems.append(f"version: {spec.version}, but the contract found is {contract.version}")
     return problems
+
+
+def warnings_of(spec: SourceSpec, contract: Contract) -> list[str]:
+    """What may be meant otherwise than it is read; one sentence each."""
+    if None in spec.epoch:
+        return []
+    guessed = sorted(_accepting_epoch(contract) & spec.columns.keys() - spec.epoch.keys())
+    if not guessed:
+        return []
+    return [f"epoch: the unit of numbers in {', '.join(guessed)} is guessed by their digits; state it, such as epoch: ms"]
+
+
+def _accepting_epoch(contract: Contract) -> frozenset[str]:
+    return frozenset(column.name for column in contract.columns if "epoch" in column.accept)
 
 
 def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None:
@@ -165,7 +191,7 @@ def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None
     limits = {key: document.get(key, default) for key, default in (("record_bytes", 1_048_576), ("max_depth", 64))}
     problems += [f"{k}: {v!r} is not a positive number" for k, v in limits.items() if type(v) is not int or v < 1]
     version = major_version(document, problems)
-    for key in ("filter", "ignore"):
+    for key in ("filter", "ignore", "optional"):
         if not isinstance(document.get(key) or [], list):
             problems.append(f"{key}: expected a list")
             document = {**document, key: []}
@@ -191,6 +217,8 @@ def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None
         timezone=timezone,
         record_bytes=limits["record_bytes"],
         max_depth=limits["max_depth"],
+        epoch=_epoch(document.get("epoch"), problems),
+        optional=frozenset(map(str, document.get("optional") or ())),
     )
 
 
@@ -232,6 +260,15 @@ def _schema_version(definition: Any, problems: list[str]) -> SchemaVersionRule |
     default = definition.get("default")
     accepted = frozenset(t for v in listed(definition["accepted"]) if (t := plain_text(v)))
     return SchemaVersionRule(path, accepted, plain_text(default)) if path else None
+
+
+def _epoch(definition: Any, problems: list[str]) -> dict[str | None, EpochUnit]:
+    """``ms``, or ``{created: ms, changed: s}``."""
+    by_column = definition if isinstance(definition, dict) else {} if definition is None else {None: definition}
+    if wrong := [unit for unit in by_column.values() if unit not in EPOCH_UNIT_NAMES]:
+        problems.append(f"epoch: {wrong[0]!r}; expected {', '.join(EPOCH_UNIT_NAMES)}, or a mapping of columns to one of them")
+        return {}
+    return {None if column is None else str(column): unit for column, unit in by_column.items()}
 
 
 def _filters(definitions: Any, problems: list[str]) -> tuple[DropRule, ...]:

@@ -9,11 +9,12 @@ from typing import Any, BinaryIO
 import msgspec
 
 from contracts.codes import Violation
+from contracts.compiler.exact import decode_json
 from contracts.spec.source import PayloadPath, SourceSpec
 from lake.formats.base import DAMAGE, Bookmark, ParsedRecords, RecordBlock
 from lake.formats.lines import read_text_pieces
 
-_decode = msgspec.json.Decoder().decode
+_decode = decode_json
 _raw_value = msgspec.json.Decoder(msgspec.Raw).decode
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _raw_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
