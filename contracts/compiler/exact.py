@@ -63,18 +63,19 @@ def decimal_of(number: float) -> Decimal:
     return Decimal(repr(number))
 
 
-def _written(value: Any) -> Any:
+def json_form(value: Any) -> Any:
+    """Of values that msgspec does not know: a hook for its encoders."""
     if isinstance(value, ExactNumber):
         return msgspec.Raw(str(value).encode())
     raise TypeError(f"no JSON form of {type(value).__name__}")
 
 
 def _stored(value: Any) -> Any:
-    return value.stored if isinstance(value, Unheld) else _written(value)
+    return value.stored if isinstance(value, Unheld) else json_form(value)
 
 
 decode_json = msgspec.json.Decoder(float_hook=exact_float).decode
-CANONICAL_JSON = msgspec.json.Encoder(order="sorted", enc_hook=_written)
+CANONICAL_JSON = msgspec.json.Encoder(order="sorted", enc_hook=json_form)
 RAW_JSON = msgspec.json.Encoder(order="sorted", enc_hook=_stored)
 
 

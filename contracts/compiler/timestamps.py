@@ -15,8 +15,8 @@ import numpy.typing as npt
 from contracts.units import MINUTE_US, SECOND_US, datetime_to_us, us_to_datetime
 
 # RFC 3339, section 5.6, with a blank for T as its note allows, and what ISO 8601 allows beyond it and exporters write: no seconds
-# (HubSpot), a comma before the fraction (log4j), zones as +0000 (Salesforce), +00 (PostgreSQL), behind a blank (Shopify), UTC (BigQuery).
-# Fractions beyond microseconds are cut.
+# (HubSpot), a comma before the fraction (log4j), zones as +0000 (Salesforce), +00 (PostgreSQL), behind a blank (Shopify), UTC
+# (BigQuery). Fractions beyond microseconds are cut.
 TIMESTAMP_FORM = r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,12}))?)?"
 ZONE_FORM = r"(?: ?(Z|z|UTC|[+-]\d\d(?::?\d\d)?))"
 _TIMESTAMP = re.compile(TIMESTAMP_FORM + ZONE_FORM + r"?\Z", re.ASCII)
@@ -71,8 +71,8 @@ def _begins_month(us: int) -> bool:
 def epoch_to_us(number: float | Decimal, unit: str | None = None) -> int | None:
     """A number since the epoch to microseconds, the nearest one; of nanoseconds what is beyond microseconds is cut.
 
-    Without a unit it is told by the digits before the point: 10 are seconds, 13 milliseconds, 16 microseconds (2001 to 2286). Anything
-    else could be one or the other, and is refused.
+    Without a unit it is told by the digits before the point: 10 are seconds, 13 milliseconds, 16 microseconds (2001 to 2286).
+    Anything else could be one or the other, and is refused.
     """
     if type(number) is int and unit != "ns":
         us = number * _UNIT_US.get(unit or _unit_by_digits(number), 0)

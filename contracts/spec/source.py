@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -109,6 +109,16 @@ class SourceSpec:
         if self.schema_version:
             paths.append(self.schema_version.path)
         return self.ignore | {path.steps[0] for path in paths if not path.envelope}
+
+    @cached_property
+    def read_fields(self) -> frozenset[str]:
+        """Top-level payload fields whose values decide about a record."""
+        return self.known_fields - self.ignore | {p.steps[0] for paths in self.columns.values() for p in paths if not p.envelope}
+
+    def lacking(self, has: Callable[[tuple[str, ...]], bool]) -> list[str]:
+        """Fields that a file with a schema or header must have and has not: the first path of each column, where none is there."""
+        needed = (paths for name, paths in self.columns.items() if paths and name not in self.optional)
+        return sorted({str(paths[0]) for paths in needed if not any(path.envelope or has(path.steps) for path in paths)})
 
     @property
     def text(self) -> bool:

@@ -29,8 +29,8 @@ _BAD_TEXT = Violation("$", "encoding", "UTF-8")
 class AvroBlocks:
     """See the module. Source: Apache Avro 1.11 specification, "Object Container Files"."""
 
-    def __init__(self, spec: SourceSpec) -> None:
-        self._spec = spec
+    def __init__(self, spec: SourceSpec, *, whole: bool = True) -> None:
+        self._spec, self._whole = spec, whole
 
     def blocks(self, file: BinaryIO, start: Bookmark) -> Iterator[RecordBlock]:
         """See Format. A bookmark's offset is where a block begins."""

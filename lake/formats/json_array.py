@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from contracts.codes import Violation
 from contracts.spec.source import SourceSpec
-from lake.formats.base import PIECE_BYTES, Bookmark, RecordBlock, damaged_block
+from lake.formats.base import DAMAGE, PIECE_BYTES, Bookmark, RecordBlock, damaged_block
 from lake.formats.compression import DamagedInputError
 from lake.formats.jsonl import json_block
 from lake.formats.lines import UTF8_BOM, read_text
@@ -40,7 +41,7 @@ class JsonArray:
         elements: list[bytes] = []
         size = 0
         splitter = _ElementSplitter(offset, 2 * self._spec.record_bytes, in_array=offset > 0 and _starts_with_bracket(file))
-        damaged = False
+        damaged: Violation | None = None
         try:
             for piece in read_text(file, offset):
                 for element in splitter.feed(piece):
@@ -52,14 +53,14 @@ class JsonArray:
                         ordinal, offset, elements, size = ordinal + block.count, splitter.next_offset, [], 0
                 if splitter.broken:
                     break
-        except DamagedInputError:
-            damaged = True
+        except DamagedInputError as error:
+            damaged = error.violation
         block = json_block(self._spec, Bookmark(ordinal, offset), elements, max(size, 1))
         if block.count:
             yield block
         if damaged or splitter.unfinished:
             rest = splitter.unfinished[: self._spec.record_bytes]
-            yield damaged_block(Bookmark(ordinal + block.count, splitter.next_offset), rest)
+            yield damaged_block(Bookmark(ordinal + block.count, splitter.next_offset), rest, damaged or DAMAGE)
 
 
 class _ElementSplitter:

@@ -11,7 +11,7 @@ import msgspec
 from contracts.codes import Violation
 from contracts.compiler.exact import decode_json
 from contracts.spec.source import PayloadPath, SourceSpec
-from lake.formats.base import DAMAGE, Bookmark, ParsedRecords, RecordBlock
+from lake.formats.base import Bookmark, ParsedRecords, RecordBlock
 from lake.formats.lines import read_text_pieces
 
 _decode = decode_json
@@ -36,7 +36,7 @@ class JsonLines:
             lines = [line for line in lines if line and not line.isspace()]
             block = json_block(self._spec, Bookmark(ordinal, piece.offset), lines, len(piece.text))
             if piece.damaged:
-                block = _with_damage(block, torn[: self._spec.record_bytes])
+                block = _with_damage(block, torn[: self._spec.record_bytes], piece.damaged)
             if block.count:
                 yield block
             ordinal += block.count
@@ -150,7 +150,7 @@ def _explode(decoded: ParsedRecords, payloads: Sequence[bytes], path: PayloadPat
     return ParsedRecords(records, raw, failed, envelopes, [number for number, _ in origin])
 
 
-def _with_damage(block: RecordBlock, torn: bytes) -> RecordBlock:
+def _with_damage(block: RecordBlock, torn: bytes, damage: Violation) -> RecordBlock:
     """The same block, and after it one more record for what could not be read."""
     inner, count = block.parse, block.count
 
@@ -160,7 +160,7 @@ def _with_damage(block: RecordBlock, torn: bytes) -> RecordBlock:
         return ParsedRecords(
             [*parsed.records, None],
             lambda i: torn if i == count else raw(i),
-            {**parsed.failed, count: [DAMAGE]},
+            {**parsed.failed, count: [damage]},
             None if parsed.envelopes is None else [*parsed.envelopes, {}],
         )
 

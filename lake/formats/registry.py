@@ -1,26 +1,54 @@
-"""Which format a source spec means."""
+"""Which format a source spec means, and what holds for all of them: another kind of file is told, and so is one without measure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import BinaryIO
 
+from contracts.codes import Violation
 from contracts.spec.source import FormatName, SourceSpec
 from lake.formats.avro_blocks import AvroBlocks
-from lake.formats.base import Format
+from lake.formats.base import Bookmark, Format, RecordBlock, damaged_block
+from lake.formats.containers import foreign_content
 from lake.formats.csv_rows import CsvRows
 from lake.formats.json_array import JsonArray
 from lake.formats.jsonl import JsonLines
+from lake.formats.limits import record_limit, too_many_records
 from lake.formats.parquet_groups import ParquetGroups
 
-_FORMATS: dict[FormatName, Callable[[SourceSpec], Format]] = {
-    "jsonl": JsonLines,
-    "json_array": JsonArray,
-    "csv": CsvRows,
-    "avro": AvroBlocks,
-    "parquet": ParquetGroups,
-}
+
+def format_for(spec: SourceSpec, *, whole: bool = True) -> Format:
+    """The format of a source.
+
+    Args:
+        spec: the source.
+        whole: decode fields that the source does not read too, where a format can tell them apart before.
+    """
+    formats: dict[FormatName, Callable[[], Format]] = {
+        "jsonl": partial(JsonLines, spec),
+        "json_array": partial(JsonArray, spec),
+        "csv": partial(CsvRows, spec),
+        "avro": partial(AvroBlocks, spec, whole=whole),
+        "parquet": partial(ParquetGroups, spec, whole=whole),
+    }
+    return _Guarded(spec, formats[spec.format]())
 
 
-def format_for(spec: SourceSpec) -> Format:
-    """The format of a source."""
-    return _FORMATS[spec.format](spec)
+class _Guarded:
+    """A format that is not asked for files of another kind, and not beyond what a file of this size may hold."""
+
+    def __init__(self, spec: SourceSpec, format: Format) -> None:
+        self._spec, self._format = spec, format
+
+    def blocks(self, file: BinaryIO, start: Bookmark) -> Iterator[RecordBlock]:
+        """See Format."""
+        if start == Bookmark() and (what := foreign_content(file, self._spec.format)):
+            yield damaged_block(start, b"", Violation("$", "damage", f"{self._spec.format}; this is {what}"))
+            return
+        limit = record_limit(file)
+        for block in self._format.blocks(file, start):
+            if block.start.ordinal >= limit:
+                yield damaged_block(block.start, b"", too_many_records(limit))
+                return
+            yield block

@@ -18,6 +18,7 @@ from contracts.errors import ConfigurationError
 from contracts.spec.source import SourceSpec
 from contracts.units import us_to_datetime
 from lake.formats import Bookmark, format_for
+from lake.formats.containers import foreign_content
 from lake.location import Lake
 from lake.raw.batch import RawBlock
 from lake.raw.inputs import Copied, InputError, InputFile, copy_input
@@ -100,8 +101,10 @@ def reader_id(spec: SourceSpec) -> str:
     parts = [spec.dataset, spec.format, str(spec.records or ""), str(spec.record_bytes)]
     if spec.format == "csv":
         parts += [spec.csv.quote, spec.csv.encoding, spec.csv.delimiter]
+        if spec.csv.delimiter.isspace():
+            parts.append("rows of blanks")
     if spec.records:
-        parts.append(str(spec.max_depth))  # a batch that is too deep is one record
+        parts += [str(spec.max_depth), "items"]  # a batch that is too deep is one record; record_bytes bounds its items
     return xxhash.xxh3_64_hexdigest("\0".join(parts).encode())
 
 
@@ -113,7 +116,9 @@ def land_file(lake: Lake, spec: SourceSpec, file: InputFile, chunk_bytes: int = 
     """
     uri = os.fsencode(file.uri).decode("utf-8", "replace")  # what can be written down: names on disk are bytes
     name = uri.rstrip("/").rsplit("/", 1)[-1]
-    if any(fnmatch.fnmatch(name, pattern) for pattern in IGNORED_NAMES):
+    if file.refused:
+        return Landing(uri, file.refused[0], detail=file.refused[1])
+    if not file.named and any(fnmatch.fnmatch(name, pattern) for pattern in IGNORED_NAMES):
         return Landing(uri, "ignored", detail="a hidden or unfinished file by its name")
     temporary = lake.storage.scratch(file.uri, "copy")
     try:
@@ -126,7 +131,7 @@ def land_file(lake: Lake, spec: SourceSpec, file: InputFile, chunk_bytes: int = 
         known = find_raw_file(lake, spec.name, copied.digest)
         if known is not None:
             _check_reader(known, spec)
-            return Landing(uri, "already landed", known)
+            return Landing(uri, "already landed", known, _kind_of(temporary, spec) if known.damaged else "")
         return _index(lake, spec, uri, name, copied, temporary, chunk_bytes)
     except InputError as error:
         return Landing(uri, error.status, detail=error.detail)
@@ -158,13 +163,20 @@ def _index(lake: Lake, spec: SourceSpec, uri: str, name: str, copied: Copied, co
     lake.storage.upload(copy, lake.at_key(path), copied.mtime_us)
     index = _index_path(lake, spec.name, digest)
     if lake.storage.put_if_absent(index, json.dumps(asdict(raw_file), indent=1).encode()):
-        return Landing(uri, "landed", raw_file)
+        return Landing(uri, "landed", raw_file, _kind_of(copy, spec) if damaged else "")
     known = find_raw_file(lake, spec.name, digest)  # another run was faster; its place is the one that counts
     assert known is not None
     if known.path != raw_file.path:
         lake.storage.delete(lake.at_key(path))
     _check_reader(known, spec)
     return Landing(uri, "already landed", known)
+
+
+def _kind_of(copy: Path, spec: SourceSpec) -> str:
+    """What a damaged file is, where that is another kind of file; "" where it is not known."""
+    with copy.open("rb") as opened:
+        what = foreign_content(opened, spec.format)
+    return f"this is {what}, not {spec.format}" if what else ""
 
 
 def scan_chunks(spec: SourceSpec, file: BinaryIO, chunk_bytes: int) -> tuple[list[tuple[int, int, int, int]], bool]:

@@ -114,6 +114,7 @@ def small_pieces(size: int) -> Iterator[None]:
         for module in (lines, json_array, avro_blocks):
             patch.setattr(module, "PIECE_BYTES", size)
         patch.setattr(compression, "_PLAIN_BYTES", size)
+        patch.setattr(compression, "_GATHERED_BYTES", min(size, 64))
         patch.setattr(parquet_groups, "_BLOCK_ROWS", max(size // 10, 1))
         yield
 
