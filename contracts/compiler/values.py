@@ -211,7 +211,7 @@ def _timestamp(column: Column, value: Any, form: TextForm) -> int | Broken:
     if us is not None and MIN_US <= us <= MAX_US:
         return us
     forms = ["RFC 3339 with a zone"]
-    since = f"or {EPOCH_UNITS[unit]} since 1970" if unit else "or a number since 1970 of 10 digits (s), 13 (ms) or 16 (us)"
+    since = f"or {EPOCH_UNITS[unit]} since 1970" if unit else "or a number since the epoch"
     forms += ["or without" if a == "no_zone" else since for a in sorted(column.accept - {"text"})]
     return Broken("timestamp", " ".join(forms))
 

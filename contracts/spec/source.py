@@ -16,6 +16,7 @@ from contracts.spec.model import Contract
 FormatName = Literal["jsonl", "json_array", "csv", "avro", "parquet"]
 EpochUnit = Literal["s", "ms", "us", "ns"]
 EPOCH_UNIT_NAMES: tuple[EpochUnit, ...] = ("s", "ms", "us", "ns")
+BATCH_RECORDS_BYTES = 16  # how many of the largest records a batch may be as large as
 _PLAIN_INTEGER_LIMIT = 10**18
 FORMAT_NAMES: tuple[FormatName, ...] = ("jsonl", "json_array", "csv", "avro", "parquet")
 
@@ -119,6 +120,11 @@ class SourceSpec:
         """Fields that a file with a schema or header must have and has not: the first path of each column, where none is there."""
         needed = (paths for name, paths in self.columns.items() if paths and name not in self.optional)
         return sorted({str(paths[0]) for paths in needed if not any(path.envelope or has(path.steps) for path in paths)})
+
+    @property
+    def payload_bytes(self) -> int:
+        """What one payload may take: a record, or a batch of records."""
+        return self.record_bytes if self.records is None else BATCH_RECORDS_BYTES * self.record_bytes
 
     @property
     def text(self) -> bool:

@@ -40,7 +40,7 @@ class JsonArray:
         ordinal, offset = start.ordinal, start.offset
         elements: list[bytes] = []
         size = 0
-        splitter = _ElementSplitter(offset, 2 * self._spec.record_bytes, in_array=offset > 0 and _starts_with_bracket(file))
+        splitter = _ElementSplitter(offset, 2 * self._spec.payload_bytes, in_array=offset > 0 and _starts_with_bracket(file))
         damaged: Violation | None = None
         try:
             for piece in read_text(file, offset):

@@ -29,7 +29,7 @@ def format_for(spec: SourceSpec, *, whole: bool = True) -> Format:
         "jsonl": partial(JsonLines, spec),
         "json_array": partial(JsonArray, spec),
         "csv": partial(CsvRows, spec),
-        "avro": partial(AvroBlocks, spec, whole=whole),
+        "avro": partial(AvroBlocks, spec),
         "parquet": partial(ParquetGroups, spec, whole=whole),
     }
     return _Guarded(spec, formats[spec.format]())

@@ -159,11 +159,12 @@ def _index(lake: Lake, spec: SourceSpec, uri: str, name: str, copied: Copied, co
         damaged=damaged,
         chunks=tuple(chunks),
     )
+    kind = _kind_of(copy, spec) if damaged else ""
     # With its time, so that another lake that takes this file in knows when it was received.
     lake.storage.upload(copy, lake.at_key(path), copied.mtime_us)
     index = _index_path(lake, spec.name, digest)
     if lake.storage.put_if_absent(index, json.dumps(asdict(raw_file), indent=1).encode()):
-        return Landing(uri, "landed", raw_file, _kind_of(copy, spec) if damaged else "")
+        return Landing(uri, "landed", raw_file, kind)
     known = find_raw_file(lake, spec.name, digest)  # another run was faster; its place is the one that counts
     assert known is not None
     if known.path != raw_file.path:
