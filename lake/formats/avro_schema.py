@@ -137,9 +137,7 @@ def _logical(kind: Any, fast: bool) -> dict[str, Any]:
             return {}
         return {"logicalType": _OWN + "decimal", "precision": precision, "scale": scale}
     sizes = {"fixed-uuid": _UUID_BYTES, "fixed-duration": _DURATION_BYTES}
-    if name in ("long-timestamp-nanos", "long-local-timestamp-nanos", "bytes-big-decimal") or sizes.get(name) == kind.get(
-        "size", 0
-    ):
+    if name in _PLAIN or sizes.get(name) == kind.get("size", 0):
         return {"logicalType": _OWN + logical}
     return {}
 
@@ -160,13 +158,17 @@ def _name_types(kind: Any, names: dict[str, Any]) -> None:
                 _name_types(part, names)
 
 
-# What the library gives, in range, as we would.
+# What the library gives as we would, or raises. Not times of day: it makes one of any number.
 _LIBRARY = frozenset(
     {
-        "int-date", "int-time-millis", "long-time-micros", "long-timestamp-millis", "long-timestamp-micros",
-        "long-local-timestamp-millis", "long-local-timestamp-micros",
+        "int-date", "long-timestamp-millis", "long-timestamp-micros", "long-local-timestamp-millis", "long-local-timestamp-micros",
     }
 )  # fmt: skip
+
+
+_PLAIN = frozenset(
+    {"int-time-millis", "long-time-micros", "long-timestamp-nanos", "long-local-timestamp-nanos", "bytes-big-decimal"}
+)
 
 
 def _read_date(days: int, *_: Any) -> Any:
@@ -247,4 +249,4 @@ _READERS: dict[str, Callable[..., Any]] = {
 }
 # The library knows logical types by these tables: of its compiled reader, and of the one in Python.
 for module in (fastavro.read, _read_py):
-    module.LOGICAL_READERS.update(_READERS)  # type: ignore[attr-defined]
+    module.LOGICAL_READERS.update(_READERS)

@@ -35,7 +35,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x28\xb5\x2f\xfd", "zstd within another compression"),
 )
 _OWN = {"avro": (re.compile(rb"Obj\x01"), "an Avro file"), "parquet": (re.compile(rb"PAR[1E][^\t\r\n -~]"), "a Parquet file")}
-_ORC = re.compile(rb"ORC[^\t\r\n -~]")  # and no header of a CSV that begins with ORCID
+_ORC = re.compile(rb"ORC.{0,200}?[\x00-\x08\x0e-\x1f]", re.DOTALL)  # and no header of a CSV that begins with ORCID
 _BZIP2 = re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)")
 _PAGE = re.compile(rb"<(!doctype\s+html|html|head|body|title|center|h1|script)\b", re.IGNORECASE)
 _XML = re.compile(rb"<(\?xml|!doctype|error>|[a-z]+:envelope)", re.IGNORECASE)

@@ -69,6 +69,9 @@ class CsvRows:
             if piece.damaged:  # the record that the end of what can be read has torn is the damage
                 torn, held = b"".join((*held, torn)), []
             block = self._block(first, header, encoding, records, (torn, piece.damaged) if piece.damaged else None)
+            skipped = piece.end - piece.offset - len(piece.text)
+            block.size_bytes += skipped
+            block.lost_bytes += skipped
             if block.count:
                 yield block
             ordinal, end = ordinal + block.count, piece.end
@@ -144,7 +147,8 @@ class CsvRows:
                 parsed.raw = lambda i: whole(i) if i < len(records) else rest[:limit]
             return parsed
 
-        return RecordBlock(start, count, sum(map(len, records)) + 1, parse, damaged=damaged)
+        lost = sum(size for size in map(len, records) if size > self._spec.record_bytes)
+        return RecordBlock(start, count, sum(map(len, records)) + 1, parse, damaged=damaged, lost_bytes=lost)
 
     def _parse_records(self, header: _Header, encoding: str, records: list[bytes]) -> ParsedRecords:
         failed: dict[int, list[Violation]] = {}

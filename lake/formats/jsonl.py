@@ -36,6 +36,7 @@ class JsonLines:
             torn = lines.pop() if piece.damaged else b""
             lines = [line for line in lines if line and not line.isspace()]
             block = json_block(self._spec, Bookmark(ordinal, piece.offset), lines, piece.end - piece.offset)
+            block.lost_bytes += piece.end - piece.offset - len(piece.text)
             if piece.damaged:
                 block = _with_damage(block, torn[: self._spec.record_bytes], piece.damaged)
             if block.count:
@@ -45,12 +46,13 @@ class JsonLines:
 
 def json_block(spec: SourceSpec, start: Bookmark, payloads: list[bytes], size_bytes: int) -> RecordBlock:
     """A block of JSON payloads, one record each, or several with ``records:``."""
+    lost = sum(size for size in map(len, payloads) if size > spec.payload_bytes)
     if spec.records is None:
-        return RecordBlock(start, len(payloads), size_bytes, lambda: parse_payloads(spec, payloads))
+        return RecordBlock(start, len(payloads), size_bytes, lambda: parse_payloads(spec, payloads), lost_bytes=lost)
     records = spec.records
     decoded = parse_payloads(spec, payloads)
     count = sum(_batch_size(decoded, i, records) for i in range(len(payloads)))
-    return RecordBlock(start, count, size_bytes, lambda: parse_messages(spec, payloads))
+    return RecordBlock(start, count, size_bytes, lambda: parse_messages(spec, payloads), lost_bytes=lost)
 
 
 def parse_messages(spec: SourceSpec, payloads: list[bytes]) -> ParsedRecords:
@@ -174,4 +176,4 @@ def _with_damage(block: RecordBlock, torn: bytes, damage: Violation) -> RecordBl
             None if parsed.envelopes is None else [*parsed.envelopes, {}],
         )
 
-    return RecordBlock(block.start, count + 1, block.size_bytes, parse, damaged=True)
+    return RecordBlock(block.start, count + 1, block.size_bytes, parse, damaged=True, lost_bytes=block.lost_bytes)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.codes import Violation
@@ -15,6 +17,7 @@ from lake.formats.base import DAMAGE, Bookmark, ParsedRecords, RecordBlock, dama
 from lake.formats.parquet_values import Values, plain_values
 
 _BLOCK_ROWS = 8_192  # rows become Python objects this many at a time; row groups are often a million
+_FAR = pa.scalar(2**62, pa.int64())
 _BROKEN = (pa.ArrowException, OSError, ValueError, MemoryError)  # what Arrow raises at bytes that are not what they say
 
 
@@ -40,6 +43,8 @@ class ParquetGroups:
             if any(metadata.row_group(number).num_rows < 0 for number in range(metadata.num_row_groups)):
                 raise ValueError("a row group with fewer than no rows")
             names = self._names(parquet.schema_arrow)
+            int96 = _int96(parquet, names)
+            coarse = pq.ParquetFile(file, coerce_int96_timestamp_unit="ms") if int96 else None
             reason = self._misfit(parquet.schema_arrow)
         except _BROKEN:
             file.seek(0)
@@ -48,7 +53,7 @@ class ParquetGroups:
         first = sum(metadata.row_group(number).num_rows for number in range(start.offset))
         for number in range(start.offset, metadata.num_row_groups):
             about = metadata.row_group(number)
-            group = _Group(parquet, number, names, reason)
+            group = _Group(parquet, number, names, reason, _Int96(coarse, int96) if coarse else None)
             for row in range(max(start.ordinal - first, 0), about.num_rows, _BLOCK_ROWS):
                 count = min(_BLOCK_ROWS, about.num_rows - row)
                 size = max(about.total_byte_size, 0) * count // about.num_rows
@@ -68,6 +73,19 @@ class ParquetGroups:
         return Violation("$", "header", "columns " + ", ".join(lacking)) if lacking else None
 
 
+@dataclass
+class _Int96:
+    """Columns of INT96 in milliseconds, which hold all of its days: microseconds wrap beyond some 290,000 years."""
+
+    parquet: pq.ParquetFile
+    names: list[str]
+
+
+def _int96(parquet: pq.ParquetFile, names: list[str]) -> list[str]:
+    columns = (parquet.schema.column(i) for i in range(len(parquet.schema)))
+    return [column.path for column in columns if column.physical_type == "INT96" and column.path in names]
+
+
 def _has(schema: pa.Schema, steps: tuple[str, ...]) -> bool:
     found = schema.field(steps[0]).type if steps[0] in schema.names else None
     for step in steps[1:]:
@@ -80,8 +98,10 @@ def _has(schema: pa.Schema, steps: tuple[str, ...]) -> bool:
 class _Group:
     """A row group, read forward as its rows are asked for; where one is asked for again, from its start."""
 
-    def __init__(self, parquet: pq.ParquetFile, number: int, names: list[str], reason: Violation | None) -> None:
-        self._parquet, self._number, self._names, self._reason = parquet, number, names, reason
+    def __init__(
+        self, parquet: pq.ParquetFile, number: int, names: list[str], reason: Violation | None, int96: _Int96 | None
+    ) -> None:
+        self._parquet, self._number, self._names, self._reason, self._int96 = parquet, number, names, reason, int96
         self._rewind()
 
     def parser(self, row: int, count: int) -> Callable[[], ParsedRecords]:
@@ -102,6 +122,9 @@ class _Group:
         self._at = 0
         self._held: list[pa.RecordBatch] = []
         self._batches = self._parquet.iter_batches(_BLOCK_ROWS, row_groups=[self._number], columns=self._names)
+        if self._int96:
+            coarse = self._int96.parquet.iter_batches(_BLOCK_ROWS, row_groups=[self._number], columns=self._int96.names)
+            self._batches = map(self._without_wrapped, self._batches, coarse)
 
     def _read(self, row: int, count: int) -> list[dict[str, Any]]:
         """The rows of a stretch; fewer where the group cannot be read on."""
@@ -116,6 +139,16 @@ class _Group:
                 self._held.append(batch.slice(end))
             self._at += end
         return records
+
+    def _without_wrapped(self, batch: pa.RecordBatch, coarse: pa.RecordBatch) -> pa.RecordBatch:
+        """The same batch; times that do not fit microseconds are ones that no year of ours holds."""
+        for name in coarse.schema.names:
+            at, millis = batch.schema.get_field_index(name), coarse.column(name).cast(pa.int64())
+            micros = batch.column(at).cast(pa.int64())
+            whole = pa.array(micros.fill_null(0).to_numpy(zero_copy_only=False) // 1_000, mask=micros.is_null().to_numpy(False))
+            wrapped = pc.not_equal(whole, millis)
+            batch = batch.set_column(at, name, pc.if_else(wrapped, _FAR, micros).cast(pa.timestamp("us")))
+        return batch
 
     def _next(self) -> pa.RecordBatch | None:
         if self._held:

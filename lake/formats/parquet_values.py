@@ -71,7 +71,8 @@ def _times(column: pa.Array) -> Values:
     stored = column.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64())
     numbers = stored.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     bad = (numbers < 0) | (numbers >= _PER_DAY[kind.unit])
-    micros = np.where(bad, 0, numbers) * _DAY_US // _PER_DAY[kind.unit] if kind.unit != "ns" else np.where(bad, 0, numbers) // 1_000
+    held_numbers = np.where(bad, 0, numbers)
+    micros = held_numbers // 1_000 if kind.unit == "ns" else held_numbers * _PER_MICROSECOND[kind.unit]
     held = pa.array(micros, mask=stored.is_null().to_numpy(zero_copy_only=False))
     return _with_unheld(held.cast(pa.time64("us")).to_pylist(), bad, numbers)
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import BinaryIO
+
+import pyarrow as pa
 
 from contracts.codes import Violation
 from contracts.spec.source import FormatName, SourceSpec
 from lake.formats.avro_blocks import AvroBlocks
-from lake.formats.base import Bookmark, Format, RecordBlock, damaged_block
+from lake.formats.base import DAMAGE, Bookmark, Format, ParsedRecords, RecordBlock, damaged_block
 from lake.formats.containers import foreign_content
 from lake.formats.csv_rows import CsvRows
 from lake.formats.json_array import JsonArray
 from lake.formats.jsonl import JsonLines
 from lake.formats.limits import record_limit, too_many_records
 from lake.formats.parquet_groups import ParquetGroups
+
+# Readers expect errors of their libraries where these happen. What a library raises beyond that at odd bytes, or because it ran
+# out of memory at them, costs the block and not the run. Input/output errors are not of the bytes: they end it.
+_LIBRARY_ERRORS = (ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, ValueError, pa.ArrowException)
 
 
 def format_for(spec: SourceSpec, *, whole: bool = True) -> Format:
@@ -47,8 +54,20 @@ class _Guarded:
             yield damaged_block(start, b"", Violation("$", "damage", f"{self._spec.format}; this is {what}"))
             return
         limit = record_limit(file)
-        for block in self._format.blocks(file, start):
-            if block.start.ordinal >= limit:
-                yield damaged_block(block.start, b"", too_many_records(limit))
-                return
-            yield block
+        at = start
+        try:
+            for block in self._format.blocks(file, start):
+                if block.start.ordinal >= limit:
+                    yield damaged_block(block.start, b"", too_many_records(limit))
+                    return
+                at = Bookmark(block.start.ordinal + block.count, block.start.offset)
+                yield replace(block, parse=partial(_parse, block))
+        except _LIBRARY_ERRORS:
+            yield damaged_block(at, b"")
+
+
+def _parse(block: RecordBlock) -> ParsedRecords:
+    try:
+        return block.parse()
+    except _LIBRARY_ERRORS:
+        return ParsedRecords([None] * block.count, lambda _i: b"", {i: [DAMAGE] for i in range(block.count)})

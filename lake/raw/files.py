@@ -66,7 +66,8 @@ class RawFile:
     """One landed file, as its index says.
 
     raw_file: its id, the SHA-256 of its bytes. path: relative to the lake. received_at_us: when the first copy was written at its
-    origin. records: how many it holds, damage included. damaged: a part of it cannot be read.
+    origin. records: how many it holds, damage included. damaged: a part of it cannot be read. lost_bytes: in records that are
+    larger than they may be.
     """
 
     raw_file: str
@@ -79,6 +80,7 @@ class RawFile:
     records: int
     damaged: bool
     chunks: tuple[tuple[int, int, int, int], ...]  # ordinal, records, offset, size_bytes
+    lost_bytes: int = 0
 
     def as_chunks(self, lake: Lake) -> Iterator[RawChunk]:
         """The file's chunks."""
@@ -146,7 +148,7 @@ def _index(lake: Lake, spec: SourceSpec, uri: str, name: str, copied: Copied, co
     file_name = f"{digest}{suffix if len(suffix) <= _SUFFIX_LENGTH else ''}"
     path = f"raw/source={spec.name}/dt={received:%Y-%m-%d}/hour={received:%H}/{file_name}"
     with copy.open("rb") as opened:
-        chunks, damaged = scan_chunks(spec, opened, chunk_bytes)
+        chunks, damaged, lost_bytes = scan_chunks(spec, opened, chunk_bytes)
     raw_file = RawFile(
         raw_file=digest,
         path=path,
@@ -158,6 +160,7 @@ def _index(lake: Lake, spec: SourceSpec, uri: str, name: str, copied: Copied, co
         records=sum(chunk[1] for chunk in chunks),
         damaged=damaged,
         chunks=tuple(chunks),
+        lost_bytes=lost_bytes,
     )
     kind = _kind_of(copy, spec) if damaged else ""
     # With its time, so that another lake that takes this file in knows when it was received.
@@ -180,22 +183,23 @@ def _kind_of(copy: Path, spec: SourceSpec) -> str:
     return f"this is {what}, not {spec.format}" if what else ""
 
 
-def scan_chunks(spec: SourceSpec, file: BinaryIO, chunk_bytes: int) -> tuple[list[tuple[int, int, int, int]], bool]:
-    """Cut a file into chunks of about this many decompressed bytes; and whether a part of it is damaged."""
+def scan_chunks(spec: SourceSpec, file: BinaryIO, chunk_bytes: int) -> tuple[list[tuple[int, int, int, int]], bool, int]:
+    """Cut a file into chunks of about this many decompressed bytes; whether a part of it is damaged; bytes in too large records."""
     chunks: list[tuple[int, int, int, int]] = []
-    start, records, size, damaged = Bookmark(), 0, 0, False
+    start, records, size, damaged, lost_bytes = Bookmark(), 0, 0, False, 0
     for block in format_for(spec).blocks(file, Bookmark()):
         if records == 0:
             start = block.start
         records += block.count
         size += block.size_bytes
         damaged = damaged or block.damaged
+        lost_bytes += block.lost_bytes
         if size >= chunk_bytes:
             chunks.append((start.ordinal, records, start.offset, size))
             records = size = 0
     if records:
         chunks.append((start.ordinal, records, start.offset, size))
-    return chunks, damaged
+    return chunks, damaged, lost_bytes
 
 
 def _index_path(lake: Lake, source: str, digest: str) -> str:

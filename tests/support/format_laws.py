@@ -73,7 +73,7 @@ def read_whole(spec: SourceSpec, data: bytes) -> list[Seen]:
 
 def read_in_chunks(spec: SourceSpec, data: bytes, chunk_bytes: int) -> list[Seen]:
     """Every record, chunk by chunk, each from its bookmark alone, as workers do."""
-    chunks, _ = scan_chunks(spec, io.BytesIO(data), chunk_bytes)
+    chunks, *_ = scan_chunks(spec, io.BytesIO(data), chunk_bytes)
     seen: list[Seen] = []
     for ordinal, records, offset, _size in chunks:
         assert ordinal == len(seen)
