@@ -13,11 +13,11 @@ from fastavro import _read_py
 
 from contracts.codes import Violation
 from contracts.spec.source import SourceSpec
-from lake.formats.avro_codecs import CODECS, PayloadError, decompress
+from lake.formats.avro_codecs import CODECS, PayloadError, TooLargeError, decompress
 from lake.formats.avro_schema import AvroSchema, SchemaError, read_long, read_schema
 from lake.formats.base import DAMAGE, PIECE_BYTES, Bookmark, ParsedRecords, RecordBlock, damaged_block
 from lake.formats.compression import DamagedInputError, compression_of, read_pieces
-from lake.formats.limits import expansion_limit, record_limit
+from lake.formats.limits import avro_limit, record_limit
 from lake.formats.parquet_values import text_of
 
 MAGIC = b"Obj\x01"
@@ -26,6 +26,7 @@ _VARINT_BYTES = 10
 _HEADER_BYTES = 16 << 20
 _SEARCHED_BYTES = 1 << 20
 _SEARCHED_RECORDS = 1 << 24
+_TOO_MUCH = Violation("$", "damage", "no more than a file of this size may hold")
 _WHOLE_BYTES = 1 << 20  # a payload of more is decoded in parts: a byte may become 200 of Python objects
 
 
@@ -50,7 +51,7 @@ class AvroBlocks:
         if header.codec not in CODECS:
             yield damaged_block(Bookmark(), b"", Violation("$", "damage", f"a codec that is known; {header.codec} is not"))
             return
-        limits = _Limits(record_limit(file), expansion_limit(file))
+        limits = _Limits(record_limit(file), avro_limit(file))
         reading = _Reading(self._spec, header, self._misfit(header.schema))
         stream.skip_to(max(start.offset, stream.position))
         ordinal, begin = start.ordinal, stream.position
@@ -67,6 +68,9 @@ class AvroBlocks:
                 yield block
                 ordinal += block.count
             pending = []
+            if limits.records < 0 or limits.decoded_bytes < 0:
+                yield damaged_block(Bookmark(ordinal, stream.position), b"", _TOO_MUCH)
+                return
             if payload is None:
                 at = stream.position
                 yield damaged_block(Bookmark(ordinal, at), _skip_damage(stream, header, self._spec.record_bytes))
@@ -317,7 +321,11 @@ def _take_block(stream: _Stream, header: _Header, limits: _Limits) -> _Payload |
     block = stream.peek(total)
     if len(block) < total or not block.endswith(header.sync):
         return None
-    payload = _payload(header, block, count, min(limits.decoded_bytes, stream.limit_bytes))
+    try:
+        payload = _payload(header, block, count, min(limits.decoded_bytes, stream.limit_bytes))
+    except TooLargeError:
+        limits.decoded_bytes = -1
+        return None
     if payload.data is not None and count > len(payload.data) and not header.schema.empty:
         return None  # more records than bytes
     limits.decoded_bytes -= len(payload.data or b"")
@@ -334,6 +342,8 @@ def _payload(header: _Header, block: bytes, count: int, limit: int) -> _Payload:
     _, begin = read_long(block, after_count)
     try:
         return _Payload(count, decompress(header.codec, block[begin:-_SYNC_BYTES], limit))
+    except TooLargeError:
+        raise
     except PayloadError:
         return _Payload(count, None)
 
@@ -352,7 +362,10 @@ def _is_block(header: _Header, data: bytes, at: int, end: int) -> bool:
     found = _block_at(data, at)
     if found is None or not 0 < found[0] <= _SEARCHED_RECORDS or at + found[1] != end:
         return False
-    payload = _payload(header, data[at:end], found[0], _SEARCHED_BYTES * 16)
+    try:
+        payload = _payload(header, data[at:end], found[0], _SEARCHED_BYTES * 16)
+    except TooLargeError:
+        return False
     return payload.data is not None and record_sizes(header.schema, payload.data, payload.count) is not None
 
 

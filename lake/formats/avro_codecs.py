@@ -14,7 +14,11 @@ _SNAPPY_CHECKSUM_BYTES = 4
 
 
 class PayloadError(Exception):
-    """Bytes that are not what the codec says, or become more than they may."""
+    """Bytes that are not what the codec says."""
+
+
+class TooLargeError(PayloadError):
+    """They become more than they may."""
 
 
 def decompress(codec: str, payload: bytes, limit: int) -> bytes:
@@ -28,7 +32,7 @@ def decompress(codec: str, payload: bytes, limit: int) -> bytes:
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zstandard.ZstdError, pa.ArrowException, MemoryError):
         raise PayloadError from None
     if len(found) > limit:
-        raise PayloadError
+        raise TooLargeError
     return found
 
 

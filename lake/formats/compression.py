@@ -17,6 +17,7 @@ _GZIP_INPUT_BYTES = 1 << 12
 _ZSTD_INPUT_BYTES = 1 << 9
 _PLAIN_BYTES = 1 << 18
 _GATHERED_BYTES = 1 << 16
+_LARGEST_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 ZSTD_SKIPPABLE_NIBBLE, ZSTD_SKIPPABLE_TAIL = 5, b"\x2a\x4d\x18"
@@ -75,16 +76,17 @@ def read_pieces(file: BinaryIO, offset: int = 0) -> Iterator[bytes]:
 
 
 def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same stream in pieces that are worth a step: members may be as short as one byte."""
+    """The same stream in pieces that are worth a step, and not too large for one: members may be as short as one byte."""
     held: list[bytes] = []
     size = 0
     try:
         for piece in pieces:
-            held.append(piece)
-            size += len(piece)
-            if size >= _GATHERED_BYTES:
-                yield b"".join(held)
-                held, size = [], 0
+            for begin in range(0, len(piece), _LARGEST_BYTES):
+                held.append(piece[begin : begin + _LARGEST_BYTES])
+                size += len(held[-1])
+                if size >= _GATHERED_BYTES:
+                    yield b"".join(held)
+                    held, size = [], 0
     except DamagedInputError:
         if held:
             yield b"".join(held)

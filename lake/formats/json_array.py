@@ -16,6 +16,7 @@ from lake.formats.lines import UTF8_BOM, read_text
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
 # An element that is still open after this much (and twice record_bytes) is no element: the array is broken there.
 _ELEMENT_BYTES = 16 << 20
+_DEEPEST = 100_000
 
 
 def _starts_with_bracket(file: BinaryIO) -> bool:
@@ -121,7 +122,7 @@ class _ElementSplitter:
                     yield from self._cut(match.end(), match.end())
         else:
             self._scanned = len(self._buffer)
-        self.broken = len(self._buffer) - self._begin > self._limit
+        self.broken = len(self._buffer) - self._begin > self._limit or self._depth > _DEEPEST
 
     def _open(self) -> bool:
         """Look at the first byte that is no blank: an array, or objects in a row."""

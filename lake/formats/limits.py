@@ -10,6 +10,7 @@ from typing import BinaryIO
 from contracts.codes import Violation
 
 _FREE_RECORDS, _RECORDS_PER_BYTE = 100_000, 4
+_FREE_AVRO_BYTES, _AVRO_BYTES_PER_BYTE = 8 << 20, 100
 _FREE_BYTES, _BYTES_PER_BYTE = 64 << 20, 1_000
 
 
@@ -21,6 +22,11 @@ def record_limit(file: BinaryIO) -> int:
 def expansion_limit(file: BinaryIO) -> int:
     """How many bytes a file may become."""
     return _FREE_BYTES + _BYTES_PER_BYTE * _size_bytes(file)
+
+
+def avro_limit(file: BinaryIO) -> int:
+    """How many bytes the blocks of an Avro file may become: their codecs work on blocks, not on the whole."""
+    return _FREE_AVRO_BYTES + _AVRO_BYTES_PER_BYTE * _size_bytes(file)
 
 
 def too_many_records(limit: int) -> Violation:

@@ -60,14 +60,18 @@ class _Guarded:
                 if block.start.ordinal >= limit:
                     yield damaged_block(block.start, b"", too_many_records(limit))
                     return
-                at = Bookmark(block.start.ordinal + block.count, block.start.offset)
-                yield replace(block, parse=partial(_parse, block))
+                count = min(block.count, limit - block.start.ordinal)
+                at = Bookmark(block.start.ordinal + count, block.start.offset)
+                yield replace(block, count=count, parse=partial(_parse, block, count))
+                if count < block.count:
+                    yield damaged_block(at, b"", too_many_records(limit))
+                    return
         except _LIBRARY_ERRORS:
             yield damaged_block(at, b"")
 
 
-def _parse(block: RecordBlock) -> ParsedRecords:
+def _parse(block: RecordBlock, count: int) -> ParsedRecords:
     try:
-        return block.parse()
+        return block.parse().first(count)
     except _LIBRARY_ERRORS:
-        return ParsedRecords([None] * block.count, lambda _i: b"", {i: [DAMAGE] for i in range(block.count)})
+        return ParsedRecords([None] * count, lambda _i: b"", {i: [DAMAGE] for i in range(count)})
