@@ -100,7 +100,7 @@ def text_form(spec: SourceSpec) -> TextForm:
         decimal=spec.csv.decimal if spec.text else ".",
         timezone=ZoneInfo(spec.timezone),
         typed=spec.format in ("avro", "parquet"),
-        epoch=spec.epoch,
+        epoch=dict(spec.epoch),
     )
 
 

@@ -77,11 +77,12 @@ def json_schema(contract: Contract, spec: SourceSpec) -> dict[str, Any]:
         "type": "object",
         "allOf": [],
     }
+    units = dict(spec.epoch)
     for column in contract.columns:
         paths = [p for p in spec.columns.get(column.name, ()) if not p.envelope]
         if column.name in contract.computed or not paths:
             continue
-        value = _value_schema(column, spec.epoch.get(column.name, spec.epoch.get(None)))
+        value = _value_schema(column, units.get(column.name, units.get(None)))
         for number, path in enumerate(paths):
             absent = [_absent(earlier.steps, column.null_tokens) for earlier in paths[:number]]
             check = _nested(path.steps, {"anyOf": [{"type": "null"}, value]})

@@ -82,6 +82,7 @@ class SourceSpec:
     timezone: zone of timestamps without one, for columns whose contract accepts ``no_zone``.
     epoch: unit of numbers since 1970 by contract column; None is for all that it does not name.
     optional: contract columns whose fields a file with a schema or header may lack.
+    whole: decode fields that the source does not read too. Set by who knows the contract, not in YAML.
     """
 
     name: str
@@ -98,8 +99,9 @@ class SourceSpec:
     timezone: str = "UTC"
     record_bytes: int = 1_048_576
     max_depth: int = 64
-    epoch: Mapping[str | None, EpochUnit] = field(default_factory=dict)
+    epoch: tuple[tuple[str | None, EpochUnit], ...] = ()
     optional: frozenset[str] = frozenset()
+    whole: bool = True
     description: str = ""
 
     @cached_property
@@ -172,7 +174,7 @@ def check_source(spec: SourceSpec, contract: Contract) -> list[str]:
     accepting = _accepting_epoch(contract)
     problems += [
         f"epoch: {name} is no timestamp column of {contract.name} that accepts epoch"
-        for name in spec.epoch if name is not None and name not in accepting
+        for name, _ in spec.epoch if name is not None and name not in accepting
     ]  # fmt: skip
     problems += [f"optional: {name} is not among columns" for name in sorted(spec.optional) if name not in spec.columns]
     if spec.version != contract.major:
@@ -182,9 +184,10 @@ def check_source(spec: SourceSpec, contract: Contract) -> list[str]:
 
 def warnings_of(spec: SourceSpec, contract: Contract) -> list[str]:
     """What may be meant otherwise than it is read; one sentence each."""
-    if None in spec.epoch:
+    stated = dict(spec.epoch)
+    if None in stated:
         return []
-    guessed = sorted(_accepting_epoch(contract) & spec.columns.keys() - spec.epoch.keys())
+    guessed = sorted(_accepting_epoch(contract) & spec.columns.keys() - stated.keys())
     if not guessed:
         return []
     return [f"epoch: the unit of numbers in {', '.join(guessed)} is guessed by their digits; state it, such as epoch: ms"]
@@ -233,7 +236,7 @@ def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None
         timezone=timezone,
         record_bytes=limits["record_bytes"],
         max_depth=limits["max_depth"],
-        epoch=_epoch(document.get("epoch"), problems),
+        epoch=tuple(_epoch(document.get("epoch"), problems).items()),
         optional=frozenset(map(str, document.get("optional") or ())),
     )
 

@@ -22,13 +22,10 @@ _BROKEN = (pa.ArrowException, OSError, ValueError, MemoryError)  # what Arrow ra
 
 
 class ParquetGroups:
-    """See the module. A file without a readable footer is one damaged record; rows that cannot be read are one each.
+    """See the module. A file without a readable footer is one damaged record; rows that cannot be read are one each."""
 
-    whole: decode every column, for contracts that keep or reject unknown fields.
-    """
-
-    def __init__(self, spec: SourceSpec, *, whole: bool = True) -> None:
-        self._spec, self._whole = spec, whole
+    def __init__(self, spec: SourceSpec) -> None:
+        self._spec = spec
 
     def blocks(self, file: BinaryIO, start: Bookmark) -> Iterator[RecordBlock]:
         """See Format. A bookmark's offset is a row group's number; its ordinal may lie within the group."""
@@ -62,7 +59,7 @@ class ParquetGroups:
 
     def _names(self, schema: pa.Schema) -> list[str]:
         """The columns that are decoded."""
-        return [name for name in dict.fromkeys(schema.names) if self._whole or name in self._spec.known_fields]
+        return [name for name in dict.fromkeys(schema.names) if self._spec.whole or name in self._spec.known_fields]
 
     def _misfit(self, schema: pa.Schema) -> Violation | None:
         """Why no row can be what the source means: fields that are mapped, and that the file has not, or has twice."""

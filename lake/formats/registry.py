@@ -25,21 +25,18 @@ from lake.formats.parquet_groups import ParquetGroups
 _LIBRARY_ERRORS = (ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, ValueError, pa.ArrowException)
 
 
-def format_for(spec: SourceSpec, *, whole: bool = True) -> Format:
-    """The format of a source.
+_FORMATS: dict[FormatName, Callable[[SourceSpec], Format]] = {
+    "jsonl": JsonLines,
+    "json_array": JsonArray,
+    "csv": CsvRows,
+    "avro": AvroBlocks,
+    "parquet": ParquetGroups,
+}
 
-    Args:
-        spec: the source.
-        whole: decode fields that the source does not read too, where a format can tell them apart before.
-    """
-    formats: dict[FormatName, Callable[[], Format]] = {
-        "jsonl": partial(JsonLines, spec),
-        "json_array": partial(JsonArray, spec),
-        "csv": partial(CsvRows, spec),
-        "avro": partial(AvroBlocks, spec),
-        "parquet": partial(ParquetGroups, spec, whole=whole),
-    }
-    return _Guarded(spec, formats[spec.format]())
+
+def format_for(spec: SourceSpec) -> Format:
+    """The format of a source."""
+    return _Guarded(spec, _FORMATS[spec.format](spec))
 
 
 class _Guarded:

@@ -99,7 +99,7 @@ def test_the_schema_and_the_checker_give_the_expected_verdict(change: dict[str, 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 def test_the_schema_and_the_checker_agree_on_numbers_of_a_stated_unit(unit: EpochUnit) -> None:
-    contract, spec = everything_contract(), replace(everything_spec(), epoch={"at_epoch": unit})
+    contract, spec = everything_contract(), replace(everything_spec(), epoch=(("at_epoch", unit),))
     check, schema = RecordChecker(contract, spec), validator(json_schema(contract, spec))
     scale = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
     for number, accepted in ((0, True), (-62_135_596_800, True), (-62_135_596_801, False), (253_402_300_800, False)):

@@ -1,4 +1,4 @@
-"""Small files that say to hold much: each is told once, in little memory and time. And every binary format under a limit of memory."""
+"""Small files that say to hold much: each is told once, in little memory and time."""
 
 from __future__ import annotations
 
@@ -89,7 +89,10 @@ BOMBS: dict[str, tuple[FormatName, Callable[[], bytes]]] = {
         lambda: avro(RECORD_OF_INT, (50, deflate((long(900_000) + bytes(900_001)) * 50)), codec="deflate"),
     ),
     "avro: a type that holds itself": ("avro", lambda: avro(ITSELF, (1, b"\x02" * 70_000 + b"\x00"))),
-    "avro: a schema without end": ("avro", lambda: avro(json.loads('{"type":"array","items":' * 400 + '"int"' + "}" * 400), (1, b"\x00"))),
+    "avro: a schema without end": (
+        "avro",
+        lambda: avro(json.loads('{"type":"array","items":' * 400 + '"int"' + "}" * 400), (1, b"\x00")),
+    ),
     "parquet: rows of null": ("parquet", lambda: parquet(pa.table({"id": pa.nulls(40_000_000, pa.int32())}))),
     "parquet: one long text": ("parquet", lambda: parquet(pa.table({"id": pa.array(["a" * (300 * MIB)])}), compression="zstd")),
     "parquet: one long text in a dictionary": (

@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.compiler.exact import Unheld
-from contracts.compiler.timestamps import EPOCH, MAX_US, MIN_US
+from contracts.compiler.timestamps import MAX_US, MIN_US
+from contracts.units import EPOCH
 from tests.support.format_laws import Seen, read_whole, spec_of
 
 INT64 = st.integers(-(2**63), 2**63 - 1) | st.sampled_from([MIN_US, MAX_US, MIN_US - 1, MAX_US + 1, -1, 0, 1])
