@@ -10,6 +10,7 @@ from cli.console import json_option, plain_errors, print_json, project_option, s
 from contracts.compiler.schemas import json_schema
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
+from contracts.spec.source import warnings_of
 
 
 @click.group()
@@ -26,13 +27,16 @@ def check(source: str, project: Path | None, as_json: bool) -> None:
     """Read a source spec and its contract, and say everything that does not fit. SOURCE is a name or a path."""
     spec, found = Project.load(project).source(source)
     unmapped = [c.name for c in found.columns if c.name not in spec.columns and c.name not in found.computed]
+    warnings = warnings_of(spec, found)
     if as_json:
-        mapped = sorted(spec.columns)
-        print_json({"source": spec.name, "dataset": found.name, "version": found.version, "mapped": mapped, "unmapped": unmapped})
+        told = {"source": spec.name, "dataset": found.name, "version": found.version, "mapped": sorted(spec.columns)}
+        print_json({**told, "unmapped": unmapped, "warnings": warnings})
         return
     stdout.print(f"{spec.name}: fits {found.name} {found.version}; {len(spec.columns)} columns mapped")
     if unmapped:
         stdout.print("not mapped, always null: " + ", ".join(unmapped))
+    for warning in warnings:
+        stdout.print(f"warning: {warning}")
 
 
 @contract.command("export", epilog="\b\nExample:\n  headrace contract export web --format jsonschema --project examples/webshop")

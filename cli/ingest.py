@@ -19,10 +19,12 @@ from cli.console import (
     print_json,
     progress,
     project_option,
+    stderr,
     stdout,
     table,
 )
 from cli.options import GroupedCommand, click_options
+from contracts.spec.source import warnings_of
 from pipelines.ingest.files import HandedOver, ingest_files
 from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport
@@ -55,6 +57,8 @@ def ingest(source: str, beam_options: tuple[str, ...], project: Path | None, as_
     options = parse(IngestOptions, {"source": source, "beam_options": beam_options, **given})
     options.check()
     loaded = load_project(project)
+    for warning in warnings_of(*loaded.source(source)):
+        stderr.print(f"warning: {warning}")
     try:
         with progress() as report_progress:
             run = ingest_topics if options.reads_kafka else ingest_files

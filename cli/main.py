@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import platform
+import re
+import sys
+import traceback
 from io import StringIO
+from pathlib import Path
 
 import click
 
@@ -14,8 +19,11 @@ from lake.storage import keep_private
 
 _EPILOG = """\b
 Exit codes: 0 the ledger adds up; 1 the data said no (all good output is written all the same);
-2 wrong use; 3 a component is down.
+2 wrong use; 3 a component is down; 4 a fault of ours.
 """
+_FAULT = 4
+_PLACE = re.compile(r'File "([^"\n]+)", line (\d+), in (\w+)')
+_PLACES = 6
 
 
 # Verb, and what it does in a few words. Its module is loaded when it is asked for: Beam takes a second to import.
@@ -66,6 +74,20 @@ def _told(error: click.ClickException) -> str:
     return told.getvalue()
 
 
+def _fault(error: Exception) -> str:
+    """What to send us. No message: it may quote a value."""
+    root = str(Path(__file__).parents[1])
+    # An error of a worker arrives as a text that holds its places, so all are read from the text.
+    text = "".join(traceback.format_exception(error))
+    ours = [found for found in _PLACE.findall(text) if found[0].startswith(root) and "site-packages" not in found[0]]
+    where = "\n".join(f"  {Path(name).name}:{line} in {function}" for name, line, function in ours[-_PLACES:])
+    verbs = " ".join(word for word in sys.argv[1:3] if word.isidentifier())
+    return (
+        f"headrace: a fault of ours ({type(error).__name__}). What was committed stays. Please send us this, it holds no data:\n"
+        f"  headrace {VERSION}, Python {platform.python_version()}, command: {verbs}\n{where}"
+    )
+
+
 def run() -> None:
     """The console script. Ctrl-C ends with 130 and one line; everything that was committed stays, and a second run goes on."""
     try:
@@ -79,6 +101,9 @@ def run() -> None:
     except BrokenPipeError:  # the reader of our output went away, as ``head`` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 0
+    except Exception as error:  # never exit 1, which means that the data said no
+        click.echo(_fault(error), err=True)
+        code = _FAULT
     raise SystemExit(code or 0)
 
 

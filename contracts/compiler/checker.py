@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from contracts.codes import Violation
 from contracts.compiler.columns import Values, read_column
+from contracts.compiler.exact import CANONICAL_JSON, find_misfit
 from contracts.compiler.judge import EMPTY, RecordJudge, text_form
-from contracts.compiler.values import CANONICAL_JSON
 from contracts.spec.model import Contract
 from contracts.spec.source import PayloadPath, SourceSpec, plain_text
 
@@ -99,7 +99,7 @@ class RecordChecker:
         columns: dict[str, Values] = {}
         suspects: set[int] = set()
         for column in self._mapped:
-            raw = payload.first(self.spec.columns.get(column.name, ()))
+            raw = payload.first(self.spec.columns.get(column.name, ()), column.null_tokens)
             values, unsure = read_column(column, raw, self._form)
             columns[column.name] = values
             if column.name == self._exempt:
@@ -128,6 +128,9 @@ class RecordChecker:
         extra: Values = [None] * len(records)
         for i in odd:
             unknown = {key: value for key, value in records[i].items() if key not in known}
+            if self._form.typed and find_misfit(unknown):
+                suspects.add(i)
+                continue
             extra[i] = CANONICAL_JSON.encode(unknown).decode()
         columns[self.contract.unknown_column] = extra
 
@@ -150,12 +153,14 @@ class _Payload:
         found = [item.get(key) for item in objects.items]
         return found if objects.indexes is None else self._spread(found, objects.indexes)
 
-    def first(self, paths: Sequence[PayloadPath]) -> Values:
-        """The first value among these paths, per record. A new list."""
+    def first(self, paths: Sequence[PayloadPath], null_tokens: frozenset[str]) -> Values:
+        """The first value among these paths that is no null token, per record. A new list."""
         if not paths:
             return [None] * self._count
         values = self.at(paths[0])
         for path in paths[1:]:
+            if null_tokens:
+                values = [None if type(value) is str and value in null_tokens else value for value in values]
             if None not in values:
                 break
             values = [b if a is None else a for a, b in zip(values, self.at(path), strict=True)]

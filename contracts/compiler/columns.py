@@ -13,8 +13,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from contracts.compiler.exact import CANONICAL_JSON
 from contracts.compiler.timestamps import parse_column
-from contracts.compiler.values import CANONICAL_JSON, INT64_MAX, INT64_MIN, TextForm, convert
+from contracts.compiler.values import INT64_MAX, INT64_MIN, TextForm, convert
 from contracts.spec.model import Column, ColumnType
 
 NoneType = type(None)
@@ -32,7 +33,7 @@ def read_column(column: Column, raw: Values, form: TextForm) -> tuple[Values, It
     kinds = set(map(type, raw))
     if kinds <= {NoneType}:
         return raw, range(len(raw)) if column.required else ()
-    if form.text and column.type in _NO_FAST_TEXT:
+    if (form.text and column.type in _NO_FAST_TEXT) or (form.typed and column.type is ColumnType.JSON):
         values, odd = [None] * len(raw), [i for i, value in enumerate(raw) if value is not None]
     else:
         values, odd = _READERS[column.type](column, raw, kinds)

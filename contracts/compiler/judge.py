@@ -7,8 +7,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from contracts.codes import Violation
-from contracts.compiler.values import CANONICAL_JSON, TextForm, convert
-from contracts.spec.model import Contract
+from contracts.compiler.exact import CANONICAL_JSON, find_misfit
+from contracts.compiler.values import TextForm, convert
+from contracts.spec.model import Column, Contract
 from contracts.spec.source import PayloadPath, SourceSpec, plain_text
 
 EMPTY: Mapping[str, Any] = {}
@@ -47,12 +48,12 @@ class RecordJudge:
         violations: list[Violation] = []
         unfit: set[str] = set()
         for column in self._columns:
-            value = self._first(record, envelope, column.name)
+            value, at = self._first(record, envelope, column)
             row[column.name], broken = convert(column, value, self._form)
             for item in broken:
                 if item.rule == "required" and column.name == self._exempt:
                     continue
-                path = self._paths[column.name] + (f".{item.step}" if item.step else "")
+                path = (str(at) if at else self._paths[column.name]) + (f".{item.step}" if item.step else "")
                 violations.append(Violation(path, item.rule, item.expected))
                 unfit.add(column.name)
         violations += self._unknown(record, row)
@@ -61,12 +62,13 @@ class RecordJudge:
                 violations += rule.violations(row, self._paths)
         return violations or row
 
-    def _first(self, record: Mapping[str, Any], envelope: Mapping[str, Any], name: str) -> Any:
-        for path in self._spec.columns.get(name, ()):
+    def _first(self, record: Mapping[str, Any], envelope: Mapping[str, Any], column: Column) -> tuple[Any, PayloadPath | None]:
+        """The first value that is no null token, and where it stands."""
+        for path in self._spec.columns.get(column.name, ()):
             value = lookup(record, envelope, path)
-            if value is not None:
-                return value
-        return None
+            if value is not None and not (type(value) is str and value in column.null_tokens):
+                return value, path
+        return None, None
 
     def _unknown(self, record: Mapping[str, Any], row: Row) -> list[Violation]:
         if self._contract.unknown_policy == "drop":
@@ -75,6 +77,8 @@ class RecordJudge:
         if self._contract.unknown_policy == "reject":
             return [Violation(key, "unknown_field", "no such field in the contract") for key in sorted(unknown)]
         assert self._contract.unknown_column
+        if self._form.typed and (misfit := find_misfit(unknown)):
+            return [Violation(misfit.step, misfit.rule, misfit.expected)]
         row[self._contract.unknown_column] = CANONICAL_JSON.encode(unknown).decode() if unknown else None
         return []
 
@@ -91,7 +95,13 @@ def lookup(record: Mapping[str, Any], envelope: Mapping[str, Any], path: Payload
 
 def text_form(spec: SourceSpec) -> TextForm:
     """How this source writes numbers and times."""
-    return TextForm(text=spec.text, decimal=spec.csv.decimal if spec.text else ".", timezone=ZoneInfo(spec.timezone))
+    return TextForm(
+        text=spec.text,
+        decimal=spec.csv.decimal if spec.text else ".",
+        timezone=ZoneInfo(spec.timezone),
+        typed=spec.format in ("avro", "parquet"),
+        epoch=dict(spec.epoch),
+    )
 
 
 def payload_paths(contract: Contract, spec: SourceSpec) -> dict[str, str]:

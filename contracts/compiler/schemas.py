@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from contracts.compiler.timestamps import PLAUSIBLE_DIGITS, TIMESTAMP_FORM, ZONE_FORM
 from contracts.spec.model import FORMATS, Column, ColumnType, Contract
 from contracts.spec.rules import RequireAny, RequireWhen
 from contracts.spec.source import SourceSpec
@@ -57,8 +58,10 @@ def to_arrow(column_type: pa.DataType, values: list[Any]) -> pa.Array:
     return pa.array(values, column_type)
 
 
-# RFC 3339, as ``timestamps.parse_timestamp`` reads it; days of the month are left to a format checker.
-_DATE_TIME = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?"
+_NUMBER_IN_TEXT = r"^[+-]?(\d{1,400}(\.\d{0,400})?|\.\d{1,400})([eE][+-]?\d{1,3})?$"
+# Years 1 to 9999, in seconds since 1970.
+_EPOCH_BOUNDS_S = (-62_135_596_800, 253_402_300_800)
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def json_schema(contract: Contract, spec: SourceSpec) -> dict[str, Any]:
@@ -66,7 +69,7 @@ def json_schema(contract: Contract, spec: SourceSpec) -> dict[str, Any]:
 
     Says the same as the compiled checks, but for what JSON Schema cannot say (comparisons between fields, depth, size, bounds of
     dates and of numbers in text, JSON in text); a test compares the verdicts on mutated records. Formats are to be asserted:
-    ``date-time``, ``date`` and ``epoch`` (a number since 1970 that ``timestamps.epoch_to_us`` reads).
+    ``date-time`` (also in the forms of ISO 8601 that the pattern allows) and ``date``.
     """
     schema: dict[str, Any] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -74,13 +77,14 @@ def json_schema(contract: Contract, spec: SourceSpec) -> dict[str, Any]:
         "type": "object",
         "allOf": [],
     }
+    units = dict(spec.epoch)
     for column in contract.columns:
         paths = [p for p in spec.columns.get(column.name, ()) if not p.envelope]
         if column.name in contract.computed or not paths:
             continue
-        value = _value_schema(column)
+        value = _value_schema(column, units.get(column.name, units.get(None)))
         for number, path in enumerate(paths):
-            absent = [_absent(earlier.steps) for earlier in paths[:number]]
+            absent = [_absent(earlier.steps, column.null_tokens) for earlier in paths[:number]]
             check = _nested(path.steps, {"anyOf": [{"type": "null"}, value]})
             schema["allOf"].append({"if": {"allOf": absent}, "then": check} if absent else check)
         if column.required and not (column.name == contract.event_id and spec.missing_event_id == "derive"):
@@ -103,15 +107,14 @@ def json_schema(contract: Contract, spec: SourceSpec) -> dict[str, Any]:
     return schema
 
 
-def _value_schema(column: Column) -> dict[str, Any]:
-    """What a column's value must be, null tokens included."""
+def _value_schema(column: Column, unit: str | None) -> dict[str, Any]:
+    """What a column's value must be, null tokens included. unit: of numbers since 1970, where it is stated."""
     schema: dict[str, Any]
     if column.type is ColumnType.TIMESTAMP:
-        zone = r"([Zz]|[+-]\d\d:\d\d)" + ("?" if "no_zone" in column.accept else "") + "$"
-        schema = {"type": "string", "pattern": _DATE_TIME + zone, "format": "date-time"}
+        zone = ZONE_FORM + ("?" if "no_zone" in column.accept else "")
+        schema = {"type": "string", "pattern": f"^{TIMESTAMP_FORM}{zone}$", "format": "date-time"}
         if "epoch" in column.accept:
-            bound = {"exclusiveMinimum": -(10**17), "exclusiveMaximum": 10**17}
-            schema = {"anyOf": [schema, {"type": "number", "format": "epoch", **bound}]}
+            schema = {"anyOf": [schema, *_epoch_schemas(unit)]}
     else:
         by_type: dict[ColumnType, dict[str, Any]] = {
             ColumnType.STRING: {"type": "string"},
@@ -142,9 +145,16 @@ def _value_schema(column: Column) -> dict[str, Any]:
     return {"anyOf": options} if len(options) > 1 else schema
 
 
-_NUMBER_IN_TEXT = r"^[+-]?\d{1,400}(\.\d{1,400})?([eE][+-]?\d{1,3})?$"
+def _epoch_schemas(unit: str | None) -> list[dict[str, Any]]:
+    """Numbers since 1970, and where the unit is stated also in text."""
+    if unit is None:
+        return [{"type": "number", "minimum": 10 ** (n - 1), "exclusiveMaximum": 10**n} for n in PLAUSIBLE_DIGITS.values()]
+    low, high = (bound * _PER_SECOND[unit] for bound in _EPOCH_BOUNDS_S)
+    return [{"type": "number", "minimum": low, "exclusiveMaximum": high}, {"type": "string", "pattern": _NUMBER_IN_TEXT}]
+
+
 _TEXT_PATTERNS = {
-    ColumnType.INTEGER: r"^[+-]?\d{1,30}$",
+    ColumnType.INTEGER: r"^[+-]?\d{1,30}(\.0*)?$",
     ColumnType.NUMBER: _NUMBER_IN_TEXT,
     ColumnType.DECIMAL: _NUMBER_IN_TEXT,
     ColumnType.BOOLEAN: "^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]|[Yy][Ee][Ss]|[Nn][Oo]|0|1)$",
@@ -181,20 +191,21 @@ def _nested(steps: tuple[str, ...], leaf: dict[str, Any], *, required: bool = Fa
     return leaf
 
 
-def _absent(steps: tuple[str, ...]) -> dict[str, Any]:
-    return {"not": _nested(steps, {"not": {"type": "null"}}, required=True)}
+def _absent(steps: tuple[str, ...], null_tokens: frozenset[str]) -> dict[str, Any]:
+    return {"not": _nested(steps, {"not": {"enum": [None, *sorted(null_tokens)]}}, required=True)}
 
 
 def _present(column: Column, spec: SourceSpec) -> dict[str, Any]:
-    """Some path has a value, and the first that has one holds no null token."""
-    return _holds(column, spec, {"not": {"enum": [None, *sorted(column.null_tokens)]}})
+    """Some path has a value that is no null token."""
+    return _holds(column, spec, {})
 
 
 def _holds(column: Column, spec: SourceSpec, value: dict[str, Any]) -> dict[str, Any]:
-    """Some path has a value, and the first that has one holds a value of this schema (that null does not fit)."""
+    """Some path has a value that is no null token, and the first that has one holds a value of this schema."""
     options: list[dict[str, Any]] = []
     paths = [p for p in spec.columns.get(column.name, ()) if not p.envelope]
     for number, path in enumerate(paths):
-        here = _nested(path.steps, value, required=True)
-        options.append({"allOf": [*(_absent(p.steps) for p in paths[:number]), here]})
+        absent = [_absent(p.steps, column.null_tokens) for p in paths[:number]]
+        here = [{"not": _absent(path.steps, column.null_tokens)}, _nested(path.steps, value, required=True)]
+        options.append({"allOf": [*absent, *here]})
     return {"anyOf": options} if options else {"not": {}}

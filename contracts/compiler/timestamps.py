@@ -5,65 +5,90 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
-from contracts.units import MINUTE_US, SECOND_US, datetime_to_us
+from contracts.units import MINUTE_US, SECOND_US, datetime_to_us, us_to_datetime
 
-# RFC 3339, section 5.6, with a blank for T as its note allows; fractions beyond microseconds are cut.
-_RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|z|[+-]\d\d:\d\d)?\Z", re.ASCII)
+# RFC 3339, section 5.6, with a blank for T as its note allows, and what ISO 8601 allows beyond it and exporters write: no seconds
+# (HubSpot), a comma before the fraction (log4j), zones as +0000 (Salesforce), +00 (PostgreSQL), behind a blank (Shopify), UTC
+# (BigQuery). Fractions beyond microseconds are cut.
+TIMESTAMP_FORM = r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,12}))?)?"
+ZONE_FORM = r"(?: ?(Z|z|UTC|[+-]\d\d(?::?\d\d)?))"
+_TIMESTAMP = re.compile(TIMESTAMP_FORM + ZONE_FORM + r"?\Z", re.ASCII)
+_LEAP_SECOND = 60
+EPOCH_UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+_UNIT_US: dict[str | None, int] = {"s": SECOND_US, "ms": 1_000, "us": 1}
+PLAUSIBLE_DIGITS = {"s": 10, "ms": 13, "us": 16}
 # Beyond year 9999 no client means what it says; the bounds are those of datetime.
+_LARGEST_EXPONENT = 21
+_EXACT = Context(prec=400)
 MIN_US, MAX_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 
 
 def parse_timestamp(text: str, zone: ZoneInfo | None) -> int | None:
-    """RFC 3339 text to microseconds. ``zone`` is for texts without one; None refuses those.
+    """Text to microseconds; see ``_TIMESTAMP``. ``zone`` is for texts without one; None refuses those.
 
-    A local time that a zone skips or repeats is read as Python's ``fold=0``: the offset before the change.
+    A local time that a zone skips or repeats is read as Python's ``fold=0``: the offset before the change. A leap second (23:59:60
+    UTC on the last day of a month) is the second after 23:59:59, as in POSIX.
 
     Returns:
         None where the text is no timestamp.
     """
-    match = _RFC3339.match(text)
+    match = _TIMESTAMP.match(text)
     if match is None:
         return None
-    year, month, day, hour, minute, second = map(int, match.groups()[:6])
+    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
     microsecond = int((match[7] or "0")[:6].ljust(6, "0"))
     offset = match[8]
     if offset is None and zone is None:
         return None
+    leaps = second == _LEAP_SECOND
     try:
-        moment = datetime(year, month, day, hour, minute, second, microsecond, tzinfo=UTC if offset else zone)
-        us = datetime_to_us(moment)
+        moment = datetime(year, month, day, hour, minute, second - leaps, microsecond, tzinfo=UTC if offset else zone)
+        us = datetime_to_us(moment) + leaps * SECOND_US
     except (ValueError, OverflowError):
         return None
-    if offset not in (None, "Z", "z"):
-        hours, minutes = int(offset[1:3]), int(offset[4:])
+    if offset not in (None, "Z", "z", "UTC"):
+        hours, minutes = int(offset[1:3]), int(offset[3:].lstrip(":") or 0)
         if hours > 23 or minutes > 59:
             return None
         us -= (1 if offset[0] == "+" else -1) * (hours * 60 + minutes) * MINUTE_US
-    return us if MIN_US <= us <= MAX_US else None
-
-
-def epoch_to_us(number: int | float) -> int | None:
-    """A number since the epoch, unit by magnitude: below 1e11 seconds, below 1e14 milliseconds, below 1e17 microseconds.
-
-    So seconds reach to the year 5138, and milliseconds begin in March 1973.
-    """
-    size = abs(number)
-    if size < 100_000_000_000:
-        us = number * SECOND_US
-    elif size < 100_000_000_000_000:
-        us = number * 1_000
-    elif size < 100_000_000_000_000_000:
-        us = number
-    else:
+    if not MIN_US <= us <= MAX_US or (leaps and not _begins_month(us - microsecond)):
         return None
-    rounded = round(us)
-    return rounded if MIN_US <= rounded <= MAX_US else None
+    return us
+
+
+def _begins_month(us: int) -> bool:
+    moment = us_to_datetime(us)
+    return (moment.day, moment.hour, moment.minute, moment.second) == (1, 0, 0, 0)
+
+
+def epoch_to_us(number: float | Decimal, unit: str | None = None) -> int | None:
+    """A number since the epoch to microseconds, the nearest one; of nanoseconds what is beyond microseconds is cut.
+
+    Without a unit it is told by the digits before the point: 10 are seconds, 13 milliseconds, 16 microseconds (2001 to 2286).
+    Anything else could be one or the other, and is refused.
+    """
+    if type(number) is int and unit != "ns":
+        us = number * _UNIT_US.get(unit or _unit_by_digits(number), 0)
+    else:
+        exact = Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
+        if not exact.is_finite() or exact.adjusted() > _LARGEST_EXPONENT:
+            return None
+        if unit == "ns":
+            us = int(exact.to_integral_value(ROUND_FLOOR)) // 1_000
+        else:
+            us = round(_EXACT.multiply(exact, _UNIT_US.get(unit or _unit_by_digits(exact), 0)))
+    return us if MIN_US <= us <= MAX_US and (unit or us) else None
+
+
+def _unit_by_digits(number: int | Decimal) -> str | None:
+    return next((unit for unit, digits in PLAUSIBLE_DIGITS.items() if 10 ** (digits - 1) <= number < 10**digits), None)
 
 
 _DAYS_BEFORE_MONTH = np.array([0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334], dtype=np.int64)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any
@@ -18,26 +18,40 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from contracts.compiler.timestamps import MAX_US, MIN_US, epoch_to_us, parse_timestamp
+from contracts.compiler.exact import CANONICAL_JSON, Unheld, decimal_of, decode_json, find_misfit
+from contracts.compiler.timestamps import EPOCH_UNITS, MAX_US, MIN_US, epoch_to_us, parse_timestamp
 from contracts.spec.model import Column, ColumnType
 from contracts.units import datetime_to_us
 
+__all__ = ["CANONICAL_JSON", "INT64_MAX", "INT64_MIN", "Broken", "TextForm", "convert", "describe"]
+
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
-CANONICAL_JSON = msgspec.json.Encoder(order="sorted")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
-_INTEGER = re.compile(r"[+-]?\d{1,30}\Z", re.ASCII)
-_NUMBER = re.compile(r"[+-]?\d{1,400}(?:\.\d{1,400})?(?:[eE][+-]?\d{1,3})?\Z", re.ASCII)
+_INTEGER = re.compile(r"([+-]?\d{1,30})(?:\.0*)?\Z", re.ASCII)  # 12.0 as pandas writes integers beside nulls
+_NUMBER = re.compile(r"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][+-]?\d{1,3})?\Z", re.ASCII)
+_DOUBLE_DIGITS = 15  # that every double gives back
+_INT64_DIGITS = 18  # of the first digit's exponent
 _EXACT = Context(prec=76)  # twice what Decimal128 holds; the default context would round at 28 digits
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 @dataclass(frozen=True)
 class TextForm:
-    """How numbers and zoneless times are written where values are text."""
+    """How a source writes what its values do not say themselves.
+
+    text: all values are text. decimal: the separator in it. timezone: of times without one. typed: values have types beyond JSON's.
+    epoch: unit of numbers since 1970 by column; ``None`` is for the columns that it does not name.
+    """
 
     text: bool = False
     decimal: str = "."
     timezone: ZoneInfo = ZoneInfo("UTC")  # noqa: RUF009 - immutable
+    typed: bool = False
+    epoch: Mapping[str | None, str] = field(default_factory=dict)
+
+    def unit_of(self, column: Column) -> str | None:
+        """The stated unit of a column's numbers since 1970."""
+        return self.epoch.get(column.name, self.epoch.get(None))
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,8 @@ def convert(column: Column, value: Any, form: TextForm) -> tuple[Any, list[Broke
     """
     if value is None or (type(value) is str and value in column.null_tokens):
         return None, [Broken("required", "a value")] if column.required else []
+    if isinstance(value, Unheld):
+        return None, [Broken(value.rule, value.expected)]
     converted = _CONVERTERS[column.type](column, value, form)
     if isinstance(converted, Broken):
         return None, [converted]
@@ -110,37 +126,51 @@ def _reads_text(column: Column, value: Any, form: TextForm) -> bool:
     return isinstance(value, str) and (form.text or "text" in column.accept)
 
 
+def _plain(column: Column, value: Any, form: TextForm) -> Any:
+    """Text with the decimal point of JSON, where a number is to be read from it."""
+    if not _reads_text(column, value, form) or form.decimal == ".":
+        return value
+    return "" if "." in value else value.replace(form.decimal, ".")
+
+
 def _integer(column: Column, value: Any, form: TextForm) -> int | Broken:
-    if _reads_text(column, value, form) and _INTEGER.match(value):
-        value = int(value)
-    if isinstance(value, (float, Decimal)) and math.isfinite(value) and value == int(value):
-        value = int(value)  # JSON Schema: 1.0 is an integer
+    if _reads_text(column, value, form) and (match := _INTEGER.match(_plain(column, value, form))):
+        value = int(match[1])
+    if isinstance(value, float) and math.isfinite(value):
+        value = decimal_of(value)
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        value = int(value) if value.adjusted() <= _INT64_DIGITS else INT64_MAX + 1  # JSON Schema: 1.0 is an integer
     if type(value) is not int:
         return _wrong_type(column)
     return value if INT64_MIN <= value <= INT64_MAX else Broken("range", "within 64 bits")
 
 
 def _number(column: Column, value: Any, form: TextForm) -> float | Broken:
+    """The nearest double; but a whole number must come out as it went in."""
     if _reads_text(column, value, form):
-        text = value.replace(form.decimal, ".") if form.decimal != "." and "." not in value else value
-        if _NUMBER.match(text) and (form.decimal == "." or "." not in value):
-            value = float(text)
-    if type(value) not in (int, float, Decimal):
+        text = _plain(column, value, form)
+        if _NUMBER.match(text):
+            value = Decimal(text) if len(text) > _DOUBLE_DIGITS else float(text)
+    if type(value) is not int and not isinstance(value, (float, Decimal)):
         return _wrong_type(column)
     try:
         number = float(value)
-    except OverflowError:
+    except (OverflowError, ValueError):  # ValueError: of a signalling NaN
         number = math.inf
-    return number + 0.0 if math.isfinite(number) else Broken("range", "a finite number")
+    if not math.isfinite(number):
+        return Broken("range", "a finite number")
+    if not isinstance(value, float) and value == round(value) and decimal_of(number) != value:
+        return Broken("range", "a whole number that a double holds")
+    return number + 0.0
 
 
 def _decimal(column: Column, value: Any, form: TextForm) -> Decimal | Broken:
     if _reads_text(column, value, form):
-        text = value.replace(form.decimal, ".") if form.decimal != "." and "." not in value else value
-        if _NUMBER.match(text) and (form.decimal == "." or "." not in value):
+        text = _plain(column, value, form)
+        if _NUMBER.match(text):
             value = Decimal(text)
     if isinstance(value, float):
-        value = Decimal(repr(value))
+        value = decimal_of(value)
     elif type(value) is int:
         value = Decimal(value)
     if not isinstance(value, Decimal):
@@ -166,20 +196,23 @@ def _boolean(column: Column, value: Any, form: TextForm) -> bool | Broken:
 
 def _timestamp(column: Column, value: Any, form: TextForm) -> int | Broken:
     zone = form.timezone if "no_zone" in column.accept else None
+    unit = form.unit_of(column)
     us: int | None = None
     if isinstance(value, str):
         us = parse_timestamp(value, zone)
-        if us is None and form.text and "epoch" in column.accept and _NUMBER.match(value):
-            us = epoch_to_us(float(value) if "." in value or "e" in value.lower() else int(value))
+        digits = "epoch" in column.accept and (form.text or unit is not None) and _NUMBER.match(_plain(column, value, form))
+        if us is None and digits:
+            us = epoch_to_us(Decimal(digits[0]), unit)
     elif isinstance(value, datetime):
         moment = value if value.tzinfo else value.replace(tzinfo=zone) if zone else None
         us = datetime_to_us(moment) if moment else None
-    elif type(value) in (int, float) and "epoch" in column.accept:
-        us = epoch_to_us(value)
+    elif "epoch" in column.accept and (type(value) is int or isinstance(value, (float, Decimal))):
+        us = epoch_to_us(value, unit)
     if us is not None and MIN_US <= us <= MAX_US:
         return us
     forms = ["RFC 3339 with a zone"]
-    forms += ["or without" if a == "no_zone" else "or a number since the epoch" for a in sorted(column.accept - {"text"})]
+    since = f"or {EPOCH_UNITS[unit]} since 1970" if unit else "or a number since the epoch"
+    forms += ["or without" if a == "no_zone" else since for a in sorted(column.accept - {"text"})]
     return Broken("timestamp", " ".join(forms))
 
 
@@ -197,11 +230,13 @@ def _date(_column: Column, value: Any, _form: TextForm) -> date | Broken:
 def _json(column: Column, value: Any, form: TextForm) -> str | Broken:
     if _reads_text(column, value, form):
         try:
-            value = msgspec.json.decode(value)
+            value = decode_json(value)
         except (msgspec.MsgspecError, RecursionError):
             return _wrong_type(column)
     if type(value) is not (list if column.json_container == "array" else dict):
         return _wrong_type(column)
+    if form.typed and (misfit := find_misfit(value)):
+        return Broken(misfit.rule, misfit.expected, step=misfit.step)
     return CANONICAL_JSON.encode(value).decode()
 
 

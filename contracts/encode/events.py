@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from contracts.compiler.exact import json_form
 from contracts.compiler.rows import canonical_values
 from contracts.encode.shape import Columns, condition_held, event_builder
 from contracts.spec.destination import CONSENT_COLUMN, Destination
@@ -24,7 +25,9 @@ from contracts.spec.suppressions import Suppressions
 FILTERED, SUPPRESSED, UNKNOWN, DENIED = "filtered", "suppressed", "consent_unknown", "consent_denied"
 
 
-_ENCODE = msgspec.json.Encoder(order="deterministic").encode  # dictionaries sorted; structs as they are defined, which is sorted
+_ENCODE = msgspec.json.Encoder(
+    order="deterministic", enc_hook=json_form
+).encode  # dictionaries sorted; structs as they are defined, which is sorted
 Row = Any  # a msgspec struct with the columns that the destination needs
 
 

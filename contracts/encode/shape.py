@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal
+from decimal import Context, Decimal
 from itertools import repeat
 from types import NoneType
 from typing import Any
@@ -13,10 +13,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from contracts.compiler.exact import decode_json
 from contracts.spec.destination import Condition, Destination, Placement
 from contracts.spec.model import ColumnType, Contract
 from contracts.spec.source import plain_text
 
+_EXACT = Context(prec=76)  # the default context rounds at 28 digits; columns have up to 38
 Columns = Mapping[str, Sequence[Any]]  # canonical values, by column
 Build = Callable[[Columns, int], Sequence[Any]]  # values of one place of so many events; None where it stays empty
 
@@ -158,11 +160,11 @@ def _converter(kind: ColumnType, decoded: bool) -> Callable[[Sequence[Any]], Seq
     if kind is ColumnType.TIMESTAMP:
         return timestamp_texts
     if kind is ColumnType.JSON:
-        return _each(msgspec.json.decode if decoded else msgspec.Raw)
+        return _each(decode_json if decoded else msgspec.Raw)
     if kind is ColumnType.DATE:
         return _each(lambda value: value.isoformat() if isinstance(value, date) else value)
     if kind is ColumnType.DECIMAL:
-        return _each(lambda value: msgspec.Raw(format(Decimal(value).normalize(), "f").encode()))
+        return _each(lambda value: msgspec.Raw(format(Decimal(value).normalize(_EXACT), "f").encode()))
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,9 @@ from contracts.spec.documents import check_keys, listed, major_version, name_of,
 from contracts.spec.model import Contract
 
 FormatName = Literal["jsonl", "json_array", "csv", "avro", "parquet"]
+EpochUnit = Literal["s", "ms", "us", "ns"]
+EPOCH_UNIT_NAMES: tuple[EpochUnit, ...] = ("s", "ms", "us", "ns")
+BATCH_RECORDS_BYTES = 16  # how many of the largest records a batch may be as large as
 _PLAIN_INTEGER_LIMIT = 10**18
 FORMAT_NAMES: tuple[FormatName, ...] = ("jsonl", "json_array", "csv", "avro", "parquet")
 
@@ -78,6 +81,9 @@ class SourceSpec:
     records: path of the list of records inside each payload (SDK batches); None where a payload is one record.
     timezone: zone of timestamps without one, for columns whose contract accepts ``no_zone``.
     tombstones: what becomes of messages without a value; they have nothing that a filter could look at.
+    epoch: unit of numbers since 1970 by contract column; None is for all that it does not name.
+    optional: contract columns whose fields a file with a schema or header may lack.
+    whole: decode fields that the source does not read too. Set by who knows the contract, not in YAML.
     """
 
     name: str
@@ -95,6 +101,9 @@ class SourceSpec:
     record_bytes: int = 1_048_576
     max_depth: int = 64
     tombstones: Literal["filter", "reject"] = "reject"
+    epoch: tuple[tuple[str | None, EpochUnit], ...] = ()
+    optional: frozenset[str] = frozenset()
+    whole: bool = True
     description: str = ""
 
     @cached_property
@@ -106,6 +115,21 @@ class SourceSpec:
             paths.append(self.schema_version.path)
         return self.ignore | {path.steps[0] for path in paths if not path.envelope}
 
+    @cached_property
+    def read_fields(self) -> frozenset[str]:
+        """Top-level payload fields whose values decide about a record."""
+        return self.known_fields - self.ignore | {p.steps[0] for paths in self.columns.values() for p in paths if not p.envelope}
+
+    def lacking(self, has: Callable[[tuple[str, ...]], bool]) -> list[str]:
+        """Fields that a file with a schema or header must have and has not: the first path of each column, where none is there."""
+        needed = (paths for name, paths in self.columns.items() if paths and name not in self.optional)
+        return sorted({str(paths[0]) for paths in needed if not any(path.envelope or has(path.steps) for path in paths)})
+
+    @property
+    def payload_bytes(self) -> int:
+        """What one payload may take: a record, or a batch of records."""
+        return self.record_bytes if self.records is None else BATCH_RECORDS_BYTES * self.record_bytes
+
     @property
     def text(self) -> bool:
         """Whether all values are text, so that numbers and booleans are read from text."""
@@ -114,7 +138,7 @@ class SourceSpec:
 
 _KEYS = {
     "source", "description", "dataset", "version", "format", "records", "missing_event_id", "schema_version", "filter", "ignore",
-    "csv", "timezone", "record_bytes", "max_depth", "tombstones", "columns",
+    "csv", "timezone", "record_bytes", "max_depth", "tombstones", "columns", "epoch", "optional",
 }  # fmt: skip
 
 
@@ -149,9 +173,30 @@ def check_source(spec: SourceSpec, contract: Contract) -> list[str]:
         ]
         for name, paths in spec.columns.items():
             problems += [f"columns: {name}: {p} needs an envelope, but there is no records:" for p in paths if p.envelope]
+    accepting = _accepting_epoch(contract)
+    problems += [
+        f"epoch: {name} is no timestamp column of {contract.name} that accepts epoch"
+        for name, _ in spec.epoch if name is not None and name not in accepting
+    ]  # fmt: skip
+    problems += [f"optional: {name} is not among columns" for name in sorted(spec.optional) if name not in spec.columns]
     if spec.version != contract.major:
         problems.append(f"version: {spec.version}, but the contract found is {contract.version}")
     return problems
+
+
+def warnings_of(spec: SourceSpec, contract: Contract) -> list[str]:
+    """What may be meant otherwise than it is read; one sentence each."""
+    stated = dict(spec.epoch)
+    if None in stated:
+        return []
+    guessed = sorted(_accepting_epoch(contract) & spec.columns.keys() - stated.keys())
+    if not guessed:
+        return []
+    return [f"epoch: the unit of numbers in {', '.join(guessed)} is guessed by their digits; state it, such as epoch: ms"]
+
+
+def _accepting_epoch(contract: Contract) -> frozenset[str]:
+    return frozenset(column.name for column in contract.columns if "epoch" in column.accept)
 
 
 def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None:
@@ -169,7 +214,7 @@ def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None
     limits = {key: document.get(key, default) for key, default in (("record_bytes", 1_048_576), ("max_depth", 64))}
     problems += [f"{k}: {v!r} is not a positive number" for k, v in limits.items() if type(v) is not int or v < 1]
     version = major_version(document, problems)
-    for key in ("filter", "ignore"):
+    for key in ("filter", "ignore", "optional"):
         if not isinstance(document.get(key) or [], list):
             problems.append(f"{key}: expected a list")
             document = {**document, key: []}
@@ -196,6 +241,8 @@ def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None
         record_bytes=limits["record_bytes"],
         max_depth=limits["max_depth"],
         tombstones=document.get("tombstones", "reject"),
+        epoch=tuple(_epoch(document.get("epoch"), problems).items()),
+        optional=frozenset(map(str, document.get("optional") or ())),
     )
 
 
@@ -237,6 +284,15 @@ def _schema_version(definition: Any, problems: list[str]) -> SchemaVersionRule |
     default = definition.get("default")
     accepted = frozenset(t for v in listed(definition["accepted"]) if (t := plain_text(v)))
     return SchemaVersionRule(path, accepted, plain_text(default)) if path else None
+
+
+def _epoch(definition: Any, problems: list[str]) -> dict[str | None, EpochUnit]:
+    """``ms``, or ``{created: ms, changed: s}``."""
+    by_column = definition if isinstance(definition, dict) else {} if definition is None else {None: definition}
+    if wrong := [unit for unit in by_column.values() if unit not in EPOCH_UNIT_NAMES]:
+        problems.append(f"epoch: {wrong[0]!r}; expected {', '.join(EPOCH_UNIT_NAMES)}, or a mapping of columns to one of them")
+        return {}
+    return {None if column is None else str(column): unit for column, unit in by_column.items()}
 
 
 def _filters(definitions: Any, problems: list[str]) -> tuple[DropRule, ...]:

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import importlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import fastavro
+import msgspec
+from fastavro import _read_py
 
 from contracts.codes import Violation
 from contracts.spec.source import SourceSpec
+from lake.formats.avro_codecs import CODECS, PayloadError, TooLargeError, decompress
+from lake.formats.avro_schema import AvroSchema, SchemaError, read_long, read_schema
 from lake.formats.base import DAMAGE, PIECE_BYTES, Bookmark, ParsedRecords, RecordBlock, damaged_block
 from lake.formats.compression import DamagedInputError, compression_of, read_pieces
+from lake.formats.limits import avro_limit, record_limit
+from lake.formats.parquet_values import text_of
 
 MAGIC = b"Obj\x01"
 _SYNC_BYTES = 16
 _VARINT_BYTES = 10
 _HEADER_BYTES = 16 << 20
-_BLOCK_RECORDS = 1 << 24
 _SEARCHED_BYTES = 1 << 20
-# What fastavro needs beyond the standard library.
-_CODEC_LIBRARIES = {"snappy": "cramjam", "zstandard": "backports.zstd", "lz4": "lz4.block"}
-_BAD_TIME = Violation("$", "timestamp", "dates and times from year 1 to 9999")
-_BAD_TEXT = Violation("$", "encoding", "UTF-8")
+_SEARCHED_RECORDS = 1 << 24
+_TOO_MUCH = Violation("$", "damage", "no more than a file of this size may hold")
+_WHOLE_BYTES = 1 << 20  # a payload of more is decoded in parts: a byte may become 200 of Python objects
 
 
 class AvroBlocks:
-    """See the module. Source: Apache Avro 1.11 specification, "Object Container Files"."""
+    """See the module. Source: Apache Avro 1.12 specification, "Object Container Files"."""
 
     def __init__(self, spec: SourceSpec) -> None:
         self._spec = spec
@@ -35,204 +39,348 @@ class AvroBlocks:
     def blocks(self, file: BinaryIO, start: Bookmark) -> Iterator[RecordBlock]:
         """See Format. A bookmark's offset is where a block begins."""
         stream = _Stream(file)
-        header = _read_header(stream)
+        try:
+            header = _read_header(stream)
+        except SchemaError as error:
+            yield damaged_block(Bookmark(), b"", Violation("$", "damage", str(error)))
+            return
         if header is None:
             if stream.peek(1) or stream.damaged:
-                yield damaged_block(Bookmark(), stream.peek(self._spec.record_bytes))
+                yield damaged_block(Bookmark(), stream.peek(self._spec.record_bytes), stream.damaged or DAMAGE)
             return
-        if (codec := _missing_codec(header)) is not None:
-            yield damaged_block(Bookmark(), b"", Violation("$", "damage", f"a codec that is installed; {codec} is not"))
+        if header.codec not in CODECS:
+            yield damaged_block(Bookmark(), b"", Violation("$", "damage", f"a codec that is known; {header.codec} is not"))
             return
+        limits = _Limits(record_limit(file), avro_limit(file))
+        reading = _Reading(self._spec, header, self._misfit(header.schema))
         stream.skip_to(max(start.offset, stream.position))
         ordinal, begin = start.ordinal, stream.position
-        pending: list[bytes] = []
-        counts: list[int] = []
+        pending: list[_Payload] = []
         told = False  # whether the last thing told was damage: a stream that ends broken is not told twice
         while stream.peek(1):
-            block = _take_block(stream, header)
-            if block is not None:
-                pending.append(block[1])
-                counts.append(block[0])
+            payload = _take_block(stream, header, limits)
+            if payload is not None:
+                pending.append(payload)
                 told = False
                 if stream.position - begin < PIECE_BYTES:
                     continue
-            if pending:
-                yield self._group(Bookmark(ordinal, begin), header, pending, counts)
-                ordinal, pending, counts = ordinal + sum(counts), [], []
-            if block is None:
+            for block in reading.parts(Bookmark(ordinal, begin), pending, stream.position - begin):
+                yield block
+                ordinal += block.count
+            pending = []
+            if limits.records < 0 or limits.decoded_bytes < 0:
+                yield damaged_block(Bookmark(ordinal, stream.position), b"", _TOO_MUCH)
+                return
+            if payload is None:
                 at = stream.position
                 yield damaged_block(Bookmark(ordinal, at), _skip_damage(stream, header, self._spec.record_bytes))
                 ordinal, told = ordinal + 1, True
             begin = stream.position
-        if pending:
-            yield self._group(Bookmark(ordinal, begin), header, pending, counts)
-            ordinal += sum(counts)
+        for block in reading.parts(Bookmark(ordinal, begin), pending, stream.position - begin):
+            yield block
+            ordinal += block.count
         if stream.damaged and not told:
-            yield damaged_block(Bookmark(ordinal, stream.position), b"")
+            yield damaged_block(Bookmark(ordinal, stream.position), b"", stream.damaged)
 
-    def _group(self, start: Bookmark, header: bytes, blocks: list[bytes], counts: list[int]) -> RecordBlock:
+    def _misfit(self, schema: AvroSchema) -> Violation | None:
+        """Why no record can be what the source means: fields that are mapped, and that the schema has not."""
+        lacking = self._spec.lacking(schema.has)
+        return Violation("$", "header", "fields " + ", ".join(lacking)) if lacking else None
+
+
+@dataclass(frozen=True)
+class _Header:
+    """codec: of the payloads. sync: the marker. schema: of the records."""
+
+    codec: str
+    sync: bytes
+    schema: AvroSchema
+
+
+@dataclass
+class _Limits:
+    """What is left of what a file of this size may hold."""
+
+    records: int
+    decoded_bytes: int
+
+
+@dataclass(frozen=True)
+class _Payload:
+    """A block: how many records it says to hold, and their bytes; None where they cannot be decompressed."""
+
+    count: int
+    data: bytes | None
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Decodes payloads. misfit: why all records are rejected."""
+
+    spec: SourceSpec
+    header: _Header
+    misfit: Violation | None
+
+    def parts(self, start: Bookmark, payloads: list[_Payload], size_bytes: int) -> Iterator[RecordBlock]:
+        """The records of payloads in one block; of a large payload, in several that begin at one place: no chunk is cut there."""
+        (large,) = payloads if len(payloads) == 1 else (None,)
+        sizes = None
+        if large and large.data and len(large.data) > _WHOLE_BYTES:
+            sizes = record_sizes(self.header.schema, large.data, large.count)
+        if not payloads or not sum(payload.count for payload in payloads):
+            return
+        if large is None or large.data is None or sizes is None:
+            yield self._block(start, payloads, size_bytes)
+            return
+        ordinal = at = first = held = 0
+        for number, size in enumerate(sizes, 1):
+            held += size
+            if held >= PIECE_BYTES or number == len(sizes):
+                last = number == len(sizes)
+                part = _Payload(number - first, large.data[at : at + held])
+                yield self._block(Bookmark(start.ordinal + ordinal, start.offset), [part], size_bytes if last else 0)
+                ordinal, at, first, held = number, at + held, number, 0
+
+    def _block(self, start: Bookmark, payloads: list[_Payload], size_bytes: int) -> RecordBlock:
         def parse() -> ParsedRecords:
-            records: list[Any] = []
-            try:
-                reader: Any = fastavro.block_reader(io.BytesIO(b"".join((header, *blocks))))
-                schema = reader.writer_schema
-                for block in reader:
-                    records += block
-                    if block.bytes_.read(1):
-                        return _parse_one_by_one(header, blocks, counts)
-            except Exception:  # whatever a decoder trips over in bytes that are not what they say
-                return _parse_one_by_one(header, blocks, counts)
-            return ParsedRecords(records, lambda i: _encode(schema, records[i]))
+            parsed = self._parse(payloads)
+            if self.misfit:
+                parsed.failed = {i: parsed.failed.get(i, [self.misfit]) for i in range(len(parsed.records))}
+            return parsed
 
-        return RecordBlock(start, sum(counts), sum(map(len, blocks)), parse)
+        return RecordBlock(start, sum(payload.count for payload in payloads), size_bytes, parse)
 
-
-def _parse_one_by_one(header: bytes, blocks: list[bytes], counts: list[int]) -> ParsedRecords:
-    """Where something in these blocks cannot be decoded: a record at a time.
-
-    A value that no Python type holds fails its record; where the bytes make no sense the rest of the block is damage.
-    """
-    records: list[Any] = []
-    failed: dict[int, list[Violation]] = {}
-    raw: dict[int, bytes] = {}
-    schema = fastavro.block_reader(io.BytesIO(header)).writer_schema
-    undressed = fastavro.parse_schema(_undressed(schema))
-    for block, count in zip(blocks, counts, strict=True):
-        end = len(records) + count
+    def _parse(self, payloads: list[_Payload]) -> ParsedRecords:
+        limit = self.spec.record_bytes
+        if self.header.schema.recursive or any(p.data is None or len(p.data) > limit for p in payloads):
+            return self._one_by_one(payloads)
+        records: list[Any] = []
+        decode: Any = fastavro.schemaless_reader
+        fast = self.header.schema.fast
         try:
-            opened: Any = next(fastavro.block_reader(io.BytesIO(header + block)))
-            source = opened.bytes_
-            while len(records) < end:
-                at = source.tell()
-                try:
-                    records.append(fastavro.schemaless_reader(source, schema))
-                except (OverflowError, UnicodeDecodeError, ValueError) as error:
-                    source.seek(at)
-                    fastavro.schemaless_reader(source, undressed)
-                    failed[len(records)] = [_BAD_TEXT if isinstance(error, UnicodeDecodeError) else _BAD_TIME]
-                    raw[len(records)] = source.getvalue()[at : source.tell()]
-                    records.append(None)
-            if source.read(1) and count:
-                failed[end - 1] = [DAMAGE]  # the block holds more than it says
+            for payload in payloads:
+                source = io.BytesIO(payload.data or b"")
+                records += [decode(source, fast) for _ in range(payload.count)]
+                if source.read(1):
+                    return self._one_by_one(payloads)
         except Exception:  # as above
-            failed.update((i, [DAMAGE]) for i in range(len(records), end))
-            records += [None] * (end - len(records))
-    return ParsedRecords(records, lambda i: raw.get(i, b"") if records[i] is None else _encode(schema, records[i]), failed)
+            return self._one_by_one(payloads)
+        return ParsedRecords(records, self._raw(payloads))
+
+    def _raw(self, payloads: list[_Payload]) -> Callable[[int], bytes]:
+        """The bytes of a record by its index, as they stand in the file; found when first asked for."""
+        found: list[bytes] = []
+
+        def raw(index: int) -> bytes:
+            if not found:
+                for payload in payloads:
+                    at = 0
+                    for size in record_sizes(self.header.schema, payload.data or b"", payload.count) or ():
+                        found.append((payload.data or b"")[at : at + size])
+                        at += size
+            return found[index] if index < len(found) else b""
+
+        return raw
+
+    def _one_by_one(self, payloads: list[_Payload]) -> ParsedRecords:
+        """Where something in these payloads cannot be decoded: a record at a time.
+
+        A value that no type of ours holds is Unheld in its record; where the bytes make no sense the rest of the block is damage.
+        """
+        records: list[Any] = []
+        raw: list[bytes] = []
+        failed: dict[int, list[Violation]] = {}
+        limit = self.spec.record_bytes
+        for payload in payloads:
+            end = len(records) + payload.count
+            source = io.BytesIO(payload.data or b"")
+            try:
+                while len(records) < end and payload.data is not None:
+                    at = source.tell()
+                    skip_record(self.header.schema, source)
+                    size = source.tell() - at
+                    source.seek(at)
+                    if size > limit:
+                        failed[len(records)] = [Violation("$", "record_bytes", f"at most {limit} bytes")]
+                        records.append(None)
+                        source.seek(at + size)
+                    else:
+                        records.append(self._read(source))
+                    raw.append(payload.data[at : at + min(size, limit)])
+                if source.read(1) and payload.count:
+                    failed[end - 1] = [DAMAGE]  # the block holds more than it says
+            except Exception:  # as above
+                pass
+            lost = range(len(raw), end)
+            failed.update((i, [DAMAGE]) for i in lost)
+            records[len(raw) :] = [None] * len(lost)
+            raw += [b""] * len(lost)
+        return ParsedRecords(records, raw.__getitem__, failed)
+
+    def _read(self, source: io.BytesIO) -> Any:
+        read: Any = _read_py.schemaless_reader if self.header.schema.recursive else fastavro.schemaless_reader
+        return _with_bad_text(read(source, self.header.schema.exact, handle_unicode_errors="surrogateescape"))
 
 
-def _undressed(schema: Any) -> Any:
-    """The schema with plain types of the same bytes, which every value can be read as."""
-    if isinstance(schema, list):
-        return [_undressed(branch) for branch in schema]
-    if not isinstance(schema, dict):
-        return "bytes" if schema == "string" else schema
-    plain = {key: value for key, value in schema.items() if key != "logicalType" and not key.startswith("__")}
-    if "fields" in plain:
-        plain["fields"] = [{"name": field["name"], "type": _undressed(field["type"])} for field in plain["fields"]]
-    return plain | {key: _undressed(plain[key]) for key in ("type", "items", "values") if key in plain}
+def record_sizes(schema: AvroSchema, data: bytes, count: int) -> list[int] | None:
+    """The bytes of each record; None where these are not so many records."""
+    source = io.BytesIO(data)
+    sizes: list[int] = []
+    try:
+        for _ in range(count):
+            before = source.tell()
+            skip_record(schema, source)
+            sizes.append(source.tell() - before)
+    except Exception:  # whatever a decoder trips over in bytes that are not what they say
+        return None
+    return None if source.read(1) else sizes
 
 
-def _encode(schema: Any, record: Any) -> bytes:
-    """One record as an Avro datum of the file's schema: its bytes in the block."""
-    out = io.BytesIO()
-    fastavro.schemaless_writer(out, schema, record)
-    return out.getvalue()
+def skip_record(schema: AvroSchema, source: io.BytesIO) -> None:
+    """Go over a record; nothing is made of it. In Python where a type holds itself: the compiled reader would end the process."""
+    if schema.recursive or schema.nothing is None:
+        _read_py.schemaless_reader(source, schema.exact, handle_unicode_errors="surrogateescape")
+    else:
+        fastavro.schemaless_reader(source, schema.exact, schema.nothing)
 
 
-def _read_header(stream: _Stream) -> bytes | None:
-    """The bytes of the header up to and with the sync marker; the stream is then at the first block."""
+def _with_bad_text(value: Any) -> Any:
+    """The same value, but for texts that are not UTF-8: they were read with surrogates for the bytes that are none."""
+    if isinstance(value, str):
+        return value if value.isascii() else text_of(value.encode("utf-8", "surrogateescape"))
+    if isinstance(value, dict):
+        return {_key(key): _with_bad_text(item) for key, item in value.items()}
+    return [_with_bad_text(item) for item in value] if isinstance(value, list) else value
+
+
+def _key(key: str) -> str:
+    return key.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _read_header(stream: _Stream) -> _Header | None:
+    """The header; the stream is then at the first block. None where there is none.
+
+    Raises:
+        SchemaError: it has a schema that cannot be read.
+    """
     size = 1 << 16
     while True:
         head = stream.peek(size)
         if not head.startswith(MAGIC):
             return None
-        source = io.BytesIO(head)
-        try:
-            fastavro.block_reader(source)
-        except Exception:  # too short a piece, or a broken header
+        found = _parse_header(head)
+        if found is None:  # too short a piece, or a broken header
             if len(head) < size or size > _HEADER_BYTES:
                 return None
             size *= 4
             continue
-        stream.take(source.tell())
-        return head[: source.tell()]
+        meta, end = found
+        stream.take(end)
+        try:
+            schema = read_schema(msgspec.json.decode(meta[b"avro.schema"]))
+            codec = meta.get(b"avro.codec", b"null").decode()
+        except (KeyError, UnicodeDecodeError, msgspec.MsgspecError, RecursionError):
+            return None
+        return _Header(codec, head[end - _SYNC_BYTES : end], schema)
 
 
-def _missing_codec(header: bytes) -> str | None:
-    """The codec of the file, where this installation cannot read it; told as such, not block by block."""
-    codec = fastavro.block_reader(io.BytesIO(header)).codec
-    library = _CODEC_LIBRARIES.get(codec)
-    if library is None:
-        return None
-    try:
-        importlib.import_module(library)
-    except ImportError:
-        return codec
-    return None
+def _parse_header(head: bytes) -> tuple[dict[bytes, bytes], int] | None:
+    """The metadata, and where the header ends."""
+    meta: dict[bytes, bytes] = {}
+    at = len(MAGIC)
+    while True:
+        count, at = read_long(head, at)
+        if count < 0:  # a block of the map that tells its size
+            count, at = -count, read_long(head, at)[1]
+        if not at or at + count > len(head):
+            return None
+        if not count:
+            break
+        for _ in range(count):
+            key, at = _read_bytes(head, at)
+            value, at = _read_bytes(head, at)
+            if not at:
+                return None
+            meta[key] = value
+    end = at + _SYNC_BYTES
+    return (meta, end) if end <= len(head) else None
 
 
-def _take_block(stream: _Stream, header: bytes) -> tuple[int, bytes] | None:
-    """One block as (record count, its bytes), or None and no step forward where there is none."""
+def _read_bytes(head: bytes, at: int) -> tuple[bytes, int]:
+    size, begin = read_long(head, at) if at else (0, 0)
+    end = begin + size
+    return (head[begin:end], end) if begin and size >= 0 and end <= len(head) else (b"", 0)
+
+
+def _take_block(stream: _Stream, header: _Header, limits: _Limits) -> _Payload | None:
+    """One block, or None and no step forward where there is none, or none that a file of this size may hold."""
     found = _block_at(stream.peek(2 * _VARINT_BYTES), 0)
     if found is None or found[1] > stream.limit_bytes:
         return None
     count, total = found
     block = stream.peek(total)
-    if len(block) < total or not block.endswith(header[-_SYNC_BYTES:]):
+    if len(block) < total or not block.endswith(header.sync):
         return None
-    if count > total and not _holds(header, block, count):  # many records in few bytes: only where they compress very well
+    try:
+        payload = _payload(header, block, count, min(limits.decoded_bytes, stream.limit_bytes))
+    except TooLargeError:
+        limits.decoded_bytes = -1
+        return None
+    if payload.data is not None and count > len(payload.data) and not header.schema.empty:
+        return None  # more records than bytes
+    limits.decoded_bytes -= len(payload.data or b"")
+    limits.records -= count
+    if limits.records < 0:
         return None
     stream.take(total)
-    return count, block
+    return payload
+
+
+def _payload(header: _Header, block: bytes, count: int, limit: int) -> _Payload:
+    """The payload of a whole block, with its ends."""
+    _, after_count = read_long(block, 0)
+    _, begin = read_long(block, after_count)
+    try:
+        return _Payload(count, decompress(header.codec, block[begin:-_SYNC_BYTES], limit))
+    except TooLargeError:
+        raise
+    except PayloadError:
+        return _Payload(count, None)
 
 
 def _block_at(data: bytes, at: int) -> tuple[int, int] | None:
     """What the beginning of a block says: (record count, size with its ends)."""
-    count, after_count = _read_long(data, at)
-    size, after_size = _read_long(data, after_count) if after_count else (0, 0)
-    if not after_size or not 0 <= count <= _BLOCK_RECORDS or size < 0:
+    count, after_count = read_long(data, at)
+    size, after_size = read_long(data, after_count) if after_count else (0, 0)
+    if not after_size or count < 0 or size < 0:
         return None
     return count, after_size - at + size + _SYNC_BYTES
 
 
-def _holds(header: bytes, block: bytes, count: int) -> bool:
-    """Whether a block decodes to this many records, and nothing after them."""
-    try:
-        opened: Any = next(fastavro.block_reader(io.BytesIO(header + block)))
-        return sum(1 for _ in opened) == count and not opened.bytes_.read(1)
-    except Exception:  # as in _group
-        return False
-
-
-def _is_block(header: bytes, data: bytes, at: int, end: int) -> bool:
+def _is_block(header: _Header, data: bytes, at: int, end: int) -> bool:
     """Whether exactly these bytes are a block with records."""
     found = _block_at(data, at)
-    return found is not None and found[0] > 0 and at + found[1] == end and _holds(header, data[at:end], found[0])
+    if found is None or not 0 < found[0] <= _SEARCHED_RECORDS or at + found[1] != end:
+        return False
+    try:
+        payload = _payload(header, data[at:end], found[0], _SEARCHED_BYTES * 16)
+    except TooLargeError:
+        return False
+    return payload.data is not None and record_sizes(header.schema, payload.data, payload.count) is not None
 
 
-def _skip_damage(stream: _Stream, header: bytes, keep: int) -> bytes:
+def _skip_damage(stream: _Stream, header: _Header, keep: int) -> bytes:
     """Go forward over damage: to the next whole block, which the next sync marker ends, else past that marker, or to the end.
 
     Gives the first bytes that were skipped.
     """
-    marker = header[-_SYNC_BYTES:]
     window = stream.peek(_SEARCHED_BYTES)
-    end = window.find(marker) + _SYNC_BYTES
+    end = window.find(header.sync) + _SYNC_BYTES
     if end < _SYNC_BYTES:
-        return stream.skip_past(marker, keep)
+        return stream.skip_past(header.sync, keep)
     step = next((at for at in range(1, end) if _is_block(header, window, at, end)), end)
     stream.take(step)
     return window[: min(step, keep)]
-
-
-def _read_long(data: bytes, at: int) -> tuple[int, int]:
-    """A zig-zag varint at this place: (value, place after it); (0, 0) where there is none."""
-    value = 0
-    for shift, byte in enumerate(data[at : at + _VARINT_BYTES]):
-        value |= (byte & 0x7F) << (7 * shift)
-        if byte < 0x80:  # no continuation bit
-            return (value >> 1) ^ -(value & 1), at + shift + 1
-    return 0, 0
 
 
 class _Stream:
@@ -248,15 +396,15 @@ class _Stream:
         self._buffer = bytearray()
         self._at = 0
         self.position = 0
-        self.damaged = False
+        self.damaged: Violation | None = None
 
     def peek(self, size: int) -> bytes:
         """The next bytes, fewer at the end."""
         while len(self._buffer) - self._at < size:
             try:
                 piece = next(self._pieces, None)
-            except DamagedInputError:
-                self.damaged, piece = True, None
+            except DamagedInputError as error:
+                self.damaged, piece = error.violation, None
             if piece is None:
                 break
             if self._at:

@@ -52,7 +52,8 @@ class ParsedRecords:
 class RecordBlock:
     """Some records that stand together; ``parse`` decodes them.
 
-    start: where the block begins. count: its records; damage counts as one. size_bytes: decompressed.
+    start: where the block begins. count: its records; damage counts as one. size_bytes: decompressed. lost_bytes: of these, in
+    records that are larger than they may be.
     """
 
     start: Bookmark
@@ -60,6 +61,7 @@ class RecordBlock:
     size_bytes: int
     parse: Callable[[], ParsedRecords]
     damaged: bool = False
+    lost_bytes: int = 0
 
 
 class Format(Protocol):

@@ -8,18 +8,31 @@ from typing import BinaryIO
 
 import zstandard
 
+from contracts.codes import Violation
+from lake.formats.base import DAMAGE
+from lake.formats.limits import expansion_limit, too_many_bytes
+
 # Small, since it bounds what one step gives out: a byte may become 1,000 (gzip) or 32,000 (zstd).
 _GZIP_INPUT_BYTES = 1 << 12
 _ZSTD_INPUT_BYTES = 1 << 9
 _PLAIN_BYTES = 1 << 18
-_HEAD_BYTES = 4
+_GATHERED_BYTES = 1 << 16
+_LARGEST_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 ZSTD_SKIPPABLE_NIBBLE, ZSTD_SKIPPABLE_TAIL = 5, b"\x2a\x4d\x18"
 
 
+# What a frame may ask for as memory; the library's own bound, and that of the zstd command.
+_ZSTD_WINDOW_BYTES = 128 << 20
+
+
 class DamagedInputError(Exception):
-    """The compressed stream ends early or is broken. Everything before the broken place was given out."""
+    """The compressed stream ends early, is broken or has no measure. Everything before the broken place was given out."""
+
+    def __init__(self, violation: Violation = DAMAGE) -> None:
+        super().__init__(violation)
+        self.violation = violation
 
 
 def compression_of(head: bytes) -> str | None:
@@ -31,13 +44,15 @@ def compression_of(head: bytes) -> str | None:
 
 
 def read_pieces(file: BinaryIO, offset: int = 0) -> Iterator[bytes]:
-    """Pieces of the decompressed stream from a decompressed offset on: at most some MiB each, the first with whole magic bytes.
+    """Pieces of the decompressed stream from a decompressed offset on: at most some MiB each, and none but the last small.
 
     Several gzip members and zstd frames are one stream; zero bytes after a gzip member are padding.
 
     Raises:
-        DamagedInputError: at the broken place, after all that could be read.
+        DamagedInputError: at the broken place, after all that could be read; or where the stream is longer than a file of this size
+            can mean.
     """
+    limit = expansion_limit(file)
     file.seek(0)
     head = file.read(4)
     file.seek(0)
@@ -48,7 +63,11 @@ def read_pieces(file: BinaryIO, offset: int = 0) -> Iterator[bytes]:
             yield piece
         return
     skip = offset
-    for piece in _with_whole_head(_gunzip(file) if kind == "gzip" else _unzstd(file)):
+    total = 0
+    for piece in _gathered(_gunzip(file) if kind == "gzip" else _unzstd(file)):
+        total += len(piece)
+        if total > limit:
+            raise DamagedInputError(too_many_bytes(limit))
         if skip >= len(piece):
             skip -= len(piece)
         else:
@@ -56,21 +75,24 @@ def read_pieces(file: BinaryIO, offset: int = 0) -> Iterator[bytes]:
             skip = 0
 
 
-def _with_whole_head(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same stream, but its first piece holds a whole byte-order mark: members may be as short as one byte."""
-    head = b""
+def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same stream in pieces that are worth a step, and not too large for one: members may be as short as one byte."""
+    held: list[bytes] = []
+    size = 0
     try:
         for piece in pieces:
-            head += piece
-            if len(head) >= _HEAD_BYTES:
-                break
+            for begin in range(0, len(piece), _LARGEST_BYTES):
+                held.append(piece[begin : begin + _LARGEST_BYTES])
+                size += len(held[-1])
+                if size >= _GATHERED_BYTES:
+                    yield b"".join(held)
+                    held, size = [], 0
     except DamagedInputError:
-        if head:
-            yield head
+        if held:
+            yield b"".join(held)
         raise
-    if head:
-        yield head
-    yield from pieces
+    if held:
+        yield b"".join(held)
 
 
 def _gunzip(file: BinaryIO) -> Iterator[bytes]:
@@ -122,7 +144,7 @@ def _unzstd(file: BinaryIO) -> Iterator[bytes]:
                 raise DamagedInputError
             return
         if frame is None:
-            frame = zstandard.ZstdDecompressor().decompressobj()
+            frame = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES).decompressobj()
         try:
             piece = frame.decompress(data)
         except zstandard.ZstdError:

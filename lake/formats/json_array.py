@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from contracts.codes import Violation
 from contracts.spec.source import SourceSpec
-from lake.formats.base import PIECE_BYTES, Bookmark, RecordBlock, damaged_block
+from lake.formats.base import DAMAGE, PIECE_BYTES, Bookmark, RecordBlock, damaged_block
 from lake.formats.compression import DamagedInputError
 from lake.formats.jsonl import json_block
 from lake.formats.lines import UTF8_BOM, read_text
@@ -15,6 +16,7 @@ from lake.formats.lines import UTF8_BOM, read_text
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
 # An element that is still open after this much (and twice record_bytes) is no element: the array is broken there.
 _ELEMENT_BYTES = 16 << 20
+_DEEPEST = 100_000
 
 
 def _starts_with_bracket(file: BinaryIO) -> bool:
@@ -39,8 +41,8 @@ class JsonArray:
         ordinal, offset = start.ordinal, start.offset
         elements: list[bytes] = []
         size = 0
-        splitter = _ElementSplitter(offset, 2 * self._spec.record_bytes, in_array=offset > 0 and _starts_with_bracket(file))
-        damaged = False
+        splitter = _ElementSplitter(offset, 2 * self._spec.payload_bytes, in_array=offset > 0 and _starts_with_bracket(file))
+        damaged: Violation | None = None
         try:
             for piece in read_text(file, offset):
                 for element in splitter.feed(piece):
@@ -52,14 +54,14 @@ class JsonArray:
                         ordinal, offset, elements, size = ordinal + block.count, splitter.next_offset, [], 0
                 if splitter.broken:
                     break
-        except DamagedInputError:
-            damaged = True
+        except DamagedInputError as error:
+            damaged = error.violation
         block = json_block(self._spec, Bookmark(ordinal, offset), elements, max(size, 1))
         if block.count:
             yield block
         if damaged or splitter.unfinished:
             rest = splitter.unfinished[: self._spec.record_bytes]
-            yield damaged_block(Bookmark(ordinal + block.count, splitter.next_offset), rest)
+            yield damaged_block(Bookmark(ordinal + block.count, splitter.next_offset), rest, damaged or DAMAGE)
 
 
 class _ElementSplitter:
@@ -120,7 +122,7 @@ class _ElementSplitter:
                     yield from self._cut(match.end(), match.end())
         else:
             self._scanned = len(self._buffer)
-        self.broken = len(self._buffer) - self._begin > self._limit
+        self.broken = len(self._buffer) - self._begin > self._limit or self._depth > _DEEPEST
 
     def _open(self) -> bool:
         """Look at the first byte that is no blank: an array, or objects in a row."""

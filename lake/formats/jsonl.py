@@ -9,14 +9,16 @@ from typing import Any, BinaryIO
 import msgspec
 
 from contracts.codes import Violation
+from contracts.compiler.exact import decode_json
 from contracts.spec.source import PayloadPath, SourceSpec
-from lake.formats.base import DAMAGE, Bookmark, ParsedRecords, RecordBlock
+from lake.formats.base import Bookmark, ParsedRecords, RecordBlock
 from lake.formats.lines import read_text_pieces
 
-_decode = msgspec.json.Decoder().decode
+_decode = decode_json
 _raw_value = msgspec.json.Decoder(msgspec.Raw).decode
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _raw_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+BATCH_RECORDS = 1 << 20  # of one payload: a record's place in it has so many bits where payloads come from a log
 _BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|([\]}])', re.DOTALL)
 
 
@@ -29,13 +31,14 @@ class JsonLines:
     def blocks(self, file: BinaryIO, start: Bookmark) -> Iterator[RecordBlock]:
         """See Format."""
         ordinal = start.ordinal
-        for piece in read_text_pieces(file, start.offset, self._spec.record_bytes):
+        for piece in read_text_pieces(file, start.offset, self._spec.payload_bytes):
             lines = piece.text.split(b"\n")
             torn = lines.pop() if piece.damaged else b""
             lines = [line for line in lines if line and not line.isspace()]
-            block = json_block(self._spec, Bookmark(ordinal, piece.offset), lines, len(piece.text))
+            block = json_block(self._spec, Bookmark(ordinal, piece.offset), lines, piece.end - piece.offset)
+            block.lost_bytes += piece.end - piece.offset - len(piece.text)
             if piece.damaged:
-                block = _with_damage(block, torn[: self._spec.record_bytes])
+                block = _with_damage(block, torn[: self._spec.record_bytes], piece.damaged)
             if block.count:
                 yield block
             ordinal += block.count
@@ -43,25 +46,26 @@ class JsonLines:
 
 def json_block(spec: SourceSpec, start: Bookmark, payloads: list[bytes], size_bytes: int) -> RecordBlock:
     """A block of JSON payloads, one record each, or several with ``records:``."""
+    lost = sum(size for size in map(len, payloads) if size > spec.payload_bytes)
     if spec.records is None:
-        return RecordBlock(start, len(payloads), size_bytes, lambda: parse_payloads(spec, payloads))
+        return RecordBlock(start, len(payloads), size_bytes, lambda: parse_payloads(spec, payloads), lost_bytes=lost)
     records = spec.records
     decoded = parse_payloads(spec, payloads)
     count = sum(_batch_size(decoded, i, records) for i in range(len(payloads)))
-    return RecordBlock(start, count, size_bytes, lambda: parse_messages(spec, payloads))
+    return RecordBlock(start, count, size_bytes, lambda: parse_messages(spec, payloads), lost_bytes=lost)
 
 
 def parse_messages(spec: SourceSpec, payloads: list[bytes]) -> ParsedRecords:
     """The records of JSON payloads, one each, or several with ``records:``."""
     decoded = parse_payloads(spec, payloads)
-    return decoded if spec.records is None else _explode(decoded, payloads, spec.records)
+    return decoded if spec.records is None else _explode(decoded, payloads, spec.records, spec.record_bytes)
 
 
 def parse_payloads(spec: SourceSpec, payloads: list[bytes]) -> ParsedRecords:
     """Decode JSON texts; what cannot be decoded fails with the reason."""
     records: list[Any] = []
     failed: dict[int, list[Violation]] = {}
-    max_depth, limit = spec.max_depth, spec.record_bytes
+    max_depth, limit = spec.max_depth, spec.payload_bytes
     append = records.append
     for payload in payloads:
         if payload.count(b"{") + payload.count(b"[") > max_depth or len(payload) > limit:
@@ -75,7 +79,7 @@ def parse_payloads(spec: SourceSpec, payloads: list[bytes]) -> ParsedRecords:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             failed[len(records)] = [_why_undecodable(payload)]
             append(None)
-    return ParsedRecords(records, lambda i: payloads[i][:limit], failed)
+    return ParsedRecords(records, lambda i: payloads[i][: spec.record_bytes], failed)
 
 
 def _oversized(payload: bytes, max_depth: int, limit: int) -> Violation | None:
@@ -111,7 +115,7 @@ def _items(payload: Any, path: PayloadPath) -> list[Any] | None:
         if not isinstance(payload, dict):
             return None
         payload = payload.get(step)
-    return payload if isinstance(payload, list) else None
+    return payload if isinstance(payload, list) and len(payload) <= BATCH_RECORDS else None
 
 
 def _batch_size(decoded: ParsedRecords, index: int, path: PayloadPath) -> int:
@@ -120,7 +124,7 @@ def _batch_size(decoded: ParsedRecords, index: int, path: PayloadPath) -> int:
     return 1 if items is None else len(items)
 
 
-def _explode(decoded: ParsedRecords, payloads: Sequence[bytes], path: PayloadPath) -> ParsedRecords:
+def _explode(decoded: ParsedRecords, payloads: Sequence[bytes], path: PayloadPath, limit: int) -> ParsedRecords:
     records: list[Any] = []
     envelopes: list[Mapping[str, Any]] = []
     failed: dict[int, list[Violation]] = {}
@@ -133,6 +137,10 @@ def _explode(decoded: ParsedRecords, payloads: Sequence[bytes], path: PayloadPat
             envelopes.append({})
             origin.append((number, None))
             continue
+        if len(payloads[number]) > limit:  # some item may be too large
+            for i, item in enumerate(_raw_list(payloads[number], path)):
+                if len(item) > limit:
+                    failed[len(records) + i] = [Violation("$", "record_bytes", f"at most {limit} bytes")]
         records += items
         envelopes += [payload] * len(items)
         origin += [(number, i) for i in range(len(items))]
@@ -141,15 +149,20 @@ def _explode(decoded: ParsedRecords, payloads: Sequence[bytes], path: PayloadPat
         number, item = origin[index]
         if item is None:
             return decoded.raw(number)
-        value = msgspec.Raw(payloads[number])
-        for step in path.steps:
-            value = _raw_fields(value)[step]
-        return bytes(_raw_items(value)[item]).strip()
+        return bytes(_raw_list(payloads[number], path)[item]).strip()[:limit]
 
     return ParsedRecords(records, raw, failed, envelopes, [number for number, _ in origin])
 
 
-def _with_damage(block: RecordBlock, torn: bytes) -> RecordBlock:
+def _raw_list(payload: bytes, path: PayloadPath) -> list[msgspec.Raw]:
+    """The texts of a batch's items."""
+    value = msgspec.Raw(payload)
+    for step in path.steps:
+        value = _raw_fields(value)[step]
+    return _raw_items(value)
+
+
+def _with_damage(block: RecordBlock, torn: bytes, damage: Violation) -> RecordBlock:
     """The same block, and after it one more record for what could not be read."""
     inner, count = block.parse, block.count
 
@@ -159,8 +172,8 @@ def _with_damage(block: RecordBlock, torn: bytes) -> RecordBlock:
         return ParsedRecords(
             [*parsed.records, None],
             lambda i: torn if i == count else raw(i),
-            {**parsed.failed, count: [DAMAGE]},
+            {**parsed.failed, count: [damage]},
             None if parsed.envelopes is None else [*parsed.envelopes, {}],
         )
 
-    return RecordBlock(block.start, count + 1, block.size_bytes, parse, damaged=True)
+    return RecordBlock(block.start, count + 1, block.size_bytes, parse, damaged=True, lost_bytes=block.lost_bytes)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from contracts.codes import Violation
 from lake.formats.base import PIECE_BYTES
 from lake.formats.compression import DamagedInputError, read_pieces
 
@@ -19,13 +20,14 @@ class TextPiece:
     """Whole lines as bytes in UTF-8 (or a superset of ASCII).
 
     offset, end: where it begins and ends in the decompressed (and, for UTF-16, transcoded) stream; further apart than its text is
-    long where a line was not kept whole. damaged: what follows cannot be read, and the text may end within a line.
+    long where a line was not kept whole. damaged: why what follows cannot
+    be read; the text may then end within a line.
     """
 
     offset: int
     text: bytes
     end: int
-    damaged: bool = False
+    damaged: Violation | None = None
 
 
 def read_text_pieces(file: BinaryIO, offset: int, line_bytes: int, encoding: str = "utf-8") -> Iterator[TextPiece]:
@@ -36,7 +38,7 @@ def read_text_pieces(file: BinaryIO, offset: int, line_bytes: int, encoding: str
     """
     held: list[bytes] = []
     size = line = skipped = 0  # of what is held; of its last line, which has not ended; of what was left out of that
-    position, damaged = offset, False
+    position, damaged = offset, None
     try:
         for piece in read_text(file, offset, encoding):
             if position == 0 and not held and piece.startswith(UTF8_BOM):
@@ -57,8 +59,8 @@ def read_text_pieces(file: BinaryIO, offset: int, line_bytes: int, encoding: str
                 yield TextPiece(position, text[:whole], position + whole + skipped)
                 position += whole + skipped
                 held, size, skipped = [text[whole:]], line, 0
-    except DamagedInputError:
-        damaged = True
+    except DamagedInputError as error:
+        damaged = error.violation
     text = b"".join(held)
     if text or damaged:
         yield TextPiece(position, text, position + len(text) + skipped, damaged)

@@ -1,25 +1,28 @@
-"""Parquet files, row group by row group."""
+"""Parquet files, row group by row group. Only the columns that the source reads are decoded."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.codes import Violation
-from contracts.compiler.values import CANONICAL_JSON
+from contracts.compiler.exact import RAW_JSON
 from contracts.spec.source import SourceSpec
 from lake.formats.base import DAMAGE, Bookmark, ParsedRecords, RecordBlock, damaged_block
+from lake.formats.parquet_values import Values, plain_values
 
 _BLOCK_ROWS = 8_192  # rows become Python objects this many at a time; row groups are often a million
-_BAD_TIME = Violation("$", "timestamp", "dates and times from year 1 to 9999")
+_FAR = pa.scalar(2**62, pa.int64())
+_BROKEN = (pa.ArrowException, OSError, ValueError, MemoryError)  # what Arrow raises at bytes that are not what they say
 
 
 class ParquetGroups:
-    """See the module. A file without a readable footer is one damaged record; a broken row group damages its rows."""
+    """See the module. A file without a readable footer is one damaged record; rows that cannot be read are one each."""
 
     def __init__(self, spec: SourceSpec) -> None:
         self._spec = spec
@@ -31,81 +34,132 @@ class ParquetGroups:
             return
         file.seek(0)
         try:
-            parquet = pq.ParquetFile(file)
+            # INT96 as nanoseconds would wrap beyond 1677 to 2262.
+            parquet = pq.ParquetFile(file, coerce_int96_timestamp_unit="us")
             metadata = parquet.metadata
             if any(metadata.row_group(number).num_rows < 0 for number in range(metadata.num_row_groups)):
                 raise ValueError("a row group with fewer than no rows")
-        except (pa.ArrowException, OSError, ValueError):
+            names = self._names(parquet.schema_arrow)
+            int96 = _int96(parquet, names)
+            coarse = pq.ParquetFile(file, coerce_int96_timestamp_unit="ms") if int96 else None
+            reason = self._misfit(parquet.schema_arrow)
+        except _BROKEN:
             file.seek(0)
             yield damaged_block(Bookmark(), file.read(self._spec.record_bytes))
             return
         first = sum(metadata.row_group(number).num_rows for number in range(start.offset))
         for number in range(start.offset, metadata.num_row_groups):
             about = metadata.row_group(number)
-            group = _Group(parquet, number)
+            group = _Group(parquet, number, names, reason, _Int96(coarse, int96) if coarse else None)
             for row in range(max(start.ordinal - first, 0), about.num_rows, _BLOCK_ROWS):
                 count = min(_BLOCK_ROWS, about.num_rows - row)
-                size = about.total_byte_size * count // about.num_rows
+                size = max(about.total_byte_size, 0) * count // about.num_rows
                 yield RecordBlock(Bookmark(first + row, number), count, size, group.parser(row, count))
             first += about.num_rows
 
+    def _names(self, schema: pa.Schema) -> list[str]:
+        """The columns that are decoded."""
+        return [name for name in dict.fromkeys(schema.names) if self._spec.whole or name in self._spec.known_fields]
+
+    def _misfit(self, schema: pa.Schema) -> Violation | None:
+        """Why no row can be what the source means: fields that are mapped, and that the file has not, or has twice."""
+        twice = sorted(name for name in self._spec.read_fields if len(schema.get_all_field_indices(name)) > 1)
+        if twice:
+            return Violation("$", "header", "one column each of the name " + ", ".join(twice))
+        lacking = self._spec.lacking(lambda steps: _has(schema, steps))
+        return Violation("$", "header", "columns " + ", ".join(lacking)) if lacking else None
+
+
+@dataclass
+class _Int96:
+    """Columns of INT96 in milliseconds, which hold all of its days: microseconds wrap beyond some 290,000 years."""
+
+    parquet: pq.ParquetFile
+    names: list[str]
+
+
+def _int96(parquet: pq.ParquetFile, names: list[str]) -> list[str]:
+    columns = (parquet.schema.column(i) for i in range(len(parquet.schema)))
+    return [column.path for column in columns if column.physical_type == "INT96" and column.path in names]
+
+
+def _has(schema: pa.Schema, steps: tuple[str, ...]) -> bool:
+    found = schema.field(steps[0]).type if steps[0] in schema.names else None
+    for step in steps[1:]:
+        if found is None or not pa.types.is_struct(found):
+            break  # of a map nobody knows the keys
+        found = found.field(step).type if found.get_field_index(step) >= 0 else None
+    return found is not None
+
 
 class _Group:
-    """A row group, read when its first rows are asked for."""
+    """A row group, read forward as its rows are asked for; where one is asked for again, from its start."""
 
-    def __init__(self, parquet: pq.ParquetFile, number: int) -> None:
-        self._parquet, self._number = parquet, number
-        self._rows: pa.Table | None = None
-        self._broken = False
+    def __init__(
+        self, parquet: pq.ParquetFile, number: int, names: list[str], reason: Violation | None, int96: _Int96 | None
+    ) -> None:
+        self._parquet, self._number, self._names, self._reason, self._int96 = parquet, number, names, reason, int96
+        self._rewind()
 
-    def parser(self, row: int, count: int) -> Any:
+    def parser(self, row: int, count: int) -> Callable[[], ParsedRecords]:
         """What decodes some of the rows."""
 
         def parse() -> ParsedRecords:
-            table = self._read()
-            if table is None:
-                return ParsedRecords([None] * count, lambda _i: b"", {i: [DAMAGE] for i in range(count)})
-            return _parse_rows(table.slice(row, count))
+            records = self._read(row, count)
+            lost = range(len(records), count)
+            failed = {i: [self._reason] for i in range(len(records))} if self._reason else {}
+            failed |= {i: [DAMAGE] for i in lost}
+            return ParsedRecords(
+                [*records, *[None] * len(lost)], lambda i: b"" if i in lost else RAW_JSON.encode(records[i]), failed
+            )
 
         return parse
 
-    def _read(self) -> pa.Table | None:
-        if self._rows is None and not self._broken:
-            try:
-                rows = _in_microseconds(self._parquet.read_row_group(self._number))
-                self._broken = len(rows) != self._parquet.metadata.row_group(self._number).num_rows
-                self._rows = None if self._broken else rows
-            except (pa.ArrowException, OSError, ValueError):
-                self._broken = True
-        return self._rows
+    def _rewind(self) -> None:
+        self._at = 0
+        self._held: list[pa.RecordBatch] = []
+        self._batches = self._parquet.iter_batches(_BLOCK_ROWS, row_groups=[self._number], columns=self._names)
+        if self._int96:
+            coarse = self._int96.parquet.iter_batches(_BLOCK_ROWS, row_groups=[self._number], columns=self._int96.names)
+            self._batches = map(self._without_wrapped, self._batches, coarse)
 
+    def _read(self, row: int, count: int) -> list[dict[str, Any]]:
+        """The rows of a stretch; fewer where the group cannot be read on."""
+        if row < self._at:
+            self._rewind()
+        records: list[dict[str, Any]] = []
+        while self._at < row + count and (batch := self._next()) is not None:
+            begin, end = max(row - self._at, 0), min(row + count - self._at, len(batch))
+            if begin < end:
+                records += self._rows(batch.slice(begin, end - begin))
+            if end < len(batch):
+                self._held.append(batch.slice(end))
+            self._at += end
+        return records
 
-def _in_microseconds(rows: pa.Table) -> pa.Table:
-    """Nanoseconds are cut to microseconds, as in timestamps that are text."""
-    for number, field in enumerate(rows.schema):
-        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
-            rows = rows.set_column(number, field.name, rows.column(number).cast(pa.timestamp("us", field.type.tz), safe=False))
-    return rows
+    def _without_wrapped(self, batch: pa.RecordBatch, coarse: pa.RecordBatch) -> pa.RecordBatch:
+        """The same batch; times that do not fit microseconds are ones that no year of ours holds."""
+        for name in coarse.schema.names:
+            at, millis = batch.schema.get_field_index(name), coarse.column(name).cast(pa.int64())
+            micros = batch.column(at).cast(pa.int64())
+            whole = pa.array(micros.fill_null(0).to_numpy(zero_copy_only=False) // 1_000, mask=micros.is_null().to_numpy(False))
+            wrapped = pc.not_equal(whole, millis)
+            batch = batch.set_column(at, name, pc.if_else(wrapped, _FAR, micros).cast(pa.timestamp("us")))
+        return batch
 
+    def _next(self) -> pa.RecordBatch | None:
+        if self._held:
+            return self._held.pop()
+        try:
+            return next(self._batches, None)
+        except _BROKEN:
+            return None
 
-def _parse_rows(rows: pa.Table) -> ParsedRecords:
-    failed: dict[int, list[Violation]] = {}
-    try:
-        records = _plain(rows)
-    except (OverflowError, TypeError, ValueError):  # a date or a map key that no Python type holds: find its row
-        records = []
-        for i in range(len(rows)):
-            try:
-                records += _plain(rows.slice(i, 1))
-            except (OverflowError, TypeError, ValueError):
-                failed[i] = [_BAD_TIME]
-                records.append(None)
-    return ParsedRecords(records, lambda i: b"" if records[i] is None else CANONICAL_JSON.encode(records[i]), failed)
-
-
-def _plain(rows: pa.Table) -> list[Any]:
-    try:
-        return rows.to_pylist(maps_as_pydicts="strict")  # type: ignore[no-any-return]
-    except KeyError:  # duplicate keys: the last wins, as in JSON; the warning would tell them
-        with warnings.catch_warnings(action="ignore"):
-            return rows.to_pylist(maps_as_pydicts="lossy")  # type: ignore[no-any-return]
+    def _rows(self, batch: pa.RecordBatch) -> list[dict[str, Any]]:
+        columns: dict[str, Values] = {}
+        for name in self._names:
+            same = [plain_values(batch.column(i)) for i in batch.schema.get_all_field_indices(name)]
+            columns[name] = same[0] if len(same) == 1 else list(map(list, zip(*same, strict=True)))
+        if not columns:
+            return [{} for _ in range(len(batch))]
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

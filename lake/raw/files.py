@@ -18,6 +18,7 @@ from contracts.errors import ConfigurationError
 from contracts.spec.source import SourceSpec
 from contracts.units import us_to_datetime
 from lake.formats import Bookmark, format_for
+from lake.formats.containers import foreign_content
 from lake.location import Lake
 from lake.raw.batch import RawBlock
 from lake.raw.inputs import Copied, InputError, InputFile, copy_input
@@ -65,7 +66,8 @@ class RawFile:
     """One landed file, as its index says.
 
     raw_file: its id, the SHA-256 of its bytes. path: relative to the lake. received_at_us: when the first copy was written at its
-    origin. records: how many it holds, damage included. damaged: a part of it cannot be read.
+    origin. records: how many it holds, damage included. damaged: a part of it cannot be read. lost_bytes: in records that are
+    larger than they may be.
     """
 
     raw_file: str
@@ -78,6 +80,7 @@ class RawFile:
     records: int
     damaged: bool
     chunks: tuple[tuple[int, int, int, int], ...]  # ordinal, records, offset, size_bytes
+    lost_bytes: int = 0
 
     def as_chunks(self, lake: Lake) -> Iterator[RawChunk]:
         """The file's chunks."""
@@ -100,8 +103,10 @@ def reader_id(spec: SourceSpec) -> str:
     parts = [spec.dataset, spec.format, str(spec.records or ""), str(spec.record_bytes)]
     if spec.format == "csv":
         parts += [spec.csv.quote, spec.csv.encoding, spec.csv.delimiter]
+        if spec.csv.delimiter.isspace():
+            parts.append("rows of blanks")
     if spec.records:
-        parts.append(str(spec.max_depth))  # a batch that is too deep is one record
+        parts += [str(spec.max_depth), "items"]  # a batch that is too deep is one record; record_bytes bounds its items
     return xxhash.xxh3_64_hexdigest("\0".join(parts).encode())
 
 
@@ -113,7 +118,9 @@ def land_file(lake: Lake, spec: SourceSpec, file: InputFile, chunk_bytes: int = 
     """
     uri = os.fsencode(file.uri).decode("utf-8", "replace")  # what can be written down: names on disk are bytes
     name = uri.rstrip("/").rsplit("/", 1)[-1]
-    if any(fnmatch.fnmatch(name, pattern) for pattern in IGNORED_NAMES):
+    if file.refused:
+        return Landing(uri, file.refused[0], detail=file.refused[1])
+    if not file.named and any(fnmatch.fnmatch(name, pattern) for pattern in IGNORED_NAMES):
         return Landing(uri, "ignored", detail="a hidden or unfinished file by its name")
     temporary = lake.storage.scratch(file.uri, "copy")
     try:
@@ -126,7 +133,7 @@ def land_file(lake: Lake, spec: SourceSpec, file: InputFile, chunk_bytes: int = 
         known = find_raw_file(lake, spec.name, copied.digest)
         if known is not None:
             _check_reader(known, spec)
-            return Landing(uri, "already landed", known)
+            return Landing(uri, "already landed", known, _kind_of(temporary, spec) if known.damaged else "")
         return _index(lake, spec, uri, name, copied, temporary, chunk_bytes)
     except InputError as error:
         return Landing(uri, error.status, detail=error.detail)
@@ -141,7 +148,7 @@ def _index(lake: Lake, spec: SourceSpec, uri: str, name: str, copied: Copied, co
     file_name = f"{digest}{suffix if len(suffix) <= _SUFFIX_LENGTH else ''}"
     path = f"raw/source={spec.name}/dt={received:%Y-%m-%d}/hour={received:%H}/{file_name}"
     with copy.open("rb") as opened:
-        chunks, damaged = scan_chunks(spec, opened, chunk_bytes)
+        chunks, damaged, lost_bytes = scan_chunks(spec, opened, chunk_bytes)
     raw_file = RawFile(
         raw_file=digest,
         path=path,
@@ -153,12 +160,14 @@ def _index(lake: Lake, spec: SourceSpec, uri: str, name: str, copied: Copied, co
         records=sum(chunk[1] for chunk in chunks),
         damaged=damaged,
         chunks=tuple(chunks),
+        lost_bytes=lost_bytes,
     )
+    kind = _kind_of(copy, spec) if damaged else ""
     # With its time, so that another lake that takes this file in knows when it was received.
     lake.storage.upload(copy, lake.at_key(path), copied.mtime_us)
     index = _index_path(lake, spec.name, digest)
     if lake.storage.put_if_absent(index, json.dumps(asdict(raw_file), indent=1).encode()):
-        return Landing(uri, "landed", raw_file)
+        return Landing(uri, "landed", raw_file, kind)
     known = find_raw_file(lake, spec.name, digest)  # another run was faster; its place is the one that counts
     assert known is not None
     if known.path != raw_file.path:
@@ -167,22 +176,30 @@ def _index(lake: Lake, spec: SourceSpec, uri: str, name: str, copied: Copied, co
     return Landing(uri, "already landed", known)
 
 
-def scan_chunks(spec: SourceSpec, file: BinaryIO, chunk_bytes: int) -> tuple[list[tuple[int, int, int, int]], bool]:
-    """Cut a file into chunks of about this many decompressed bytes; and whether a part of it is damaged."""
+def _kind_of(copy: Path, spec: SourceSpec) -> str:
+    """What a damaged file is, where that is another kind of file; "" where it is not known."""
+    with copy.open("rb") as opened:
+        what = foreign_content(opened, spec.format)
+    return f"this is {what}, not {spec.format}" if what else ""
+
+
+def scan_chunks(spec: SourceSpec, file: BinaryIO, chunk_bytes: int) -> tuple[list[tuple[int, int, int, int]], bool, int]:
+    """Cut a file into chunks of about this many decompressed bytes; whether a part of it is damaged; bytes in too large records."""
     chunks: list[tuple[int, int, int, int]] = []
-    start, records, size, damaged = Bookmark(), 0, 0, False
+    start, records, size, damaged, lost_bytes = Bookmark(), 0, 0, False, 0
     for block in format_for(spec).blocks(file, Bookmark()):
         if records == 0:
             start = block.start
         records += block.count
         size += block.size_bytes
         damaged = damaged or block.damaged
+        lost_bytes += block.lost_bytes
         if size >= chunk_bytes:
             chunks.append((start.ordinal, records, start.offset, size))
             records = size = 0
     if records:
         chunks.append((start.ordinal, records, start.offset, size))
-    return chunks, damaged
+    return chunks, damaged, lost_bytes
 
 
 def _index_path(lake: Lake, source: str, digest: str) -> str:

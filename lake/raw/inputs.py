@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from contracts.errors import ConfigurationError
 from lake.storage import is_object, local_path, storage_of
 from lake.storage.inputs import object_inputs
+from lake.storage.places import location_of
 
 _COPY_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class InputFile:
-    """One file to land. mtime_us: its generation time at its origin."""
+    """One file to land.
+
+    mtime_us: its generation time at its origin. named: asked for by its own name, so that it is read whatever that is. refused: why
+    it is not to be read, as a landing.
+    """
 
     uri: str
     size_bytes: int
     mtime_us: int
+    named: bool = False
+    refused: tuple[Literal["ignored", "unreadable"], str] | None = None
 
 
 def expand_inputs(patterns: tuple[str, ...]) -> list[InputFile]:
     """Files behind paths, folders (recursively, but for hidden folders) and globs, local or ``gs://``; the oldest first, each once.
+
+    What a folder or a glob leaves out, and links out of it, is among them, as refused.
 
     Raises:
         ConfigurationError: a pattern finds nothing, all such are named; or is a URI of another kind.
@@ -38,40 +48,80 @@ def expand_inputs(patterns: tuple[str, ...]) -> list[InputFile]:
     for pattern in patterns:
         try:
             if is_object(pattern):
-                files = [InputFile(found.location, found.size_bytes, modified_us) for found, modified_us in object_inputs(pattern)]
+                files = [
+                    InputFile(blob.location, blob.size_bytes, modified_us, named=blob.location == location_of(pattern, "input"))
+                    for blob, modified_us in object_inputs(pattern)
+                ]
             else:
-                files = [_local_input(path) for path in _local_files(local_path(pattern, "input"))]
+                files = list(_local_files(local_path(pattern, "input")))
         except ValueError as error:  # of pathlib, for a glob such as a/**.json
             raise ConfigurationError(f"input {pattern}: not a glob: {error}") from None
         if not files:
             missing.append(pattern)
-        found.update((file.uri, file) for file in files)
+        for file in files:
+            if file.uri not in found or file.named:
+                found[file.uri] = file
     if missing:
         raise ConfigurationError("no file found for " + ", ".join(missing) + "; give a path, a folder or a glob in quotes")
     return sorted(found.values(), key=lambda file: (file.mtime_us, file.uri))
 
 
-def _local_files(pattern: str) -> list[Path]:
+def _local_files(pattern: str) -> Iterator[InputFile]:
     path = Path(pattern).expanduser().absolute()
     if os.path.isdir(path):
-        unreadable: list[Path] = []  # folders; told when they are landed
-        files: list[Path] = []
-        for folder, folders, names in os.walk(path, onerror=lambda error: unreadable.append(Path(error.filename))):
-            folders[:] = [name for name in folders if not name.startswith((".", "_"))]  # of writers at work, as Spark's _temporary
-            files += [Path(folder, name) for name in names]
-        return files + unreadable
-    if os.path.lexists(path):
-        return [path]
-    anchor = Path(path.anchor)
-    return [p for p in anchor.glob(str(path.relative_to(anchor))) if not os.path.isdir(p)]
+        yield from _files_in(path)
+    elif os.path.lexists(path):
+        yield _local_input(path, named=True)
+    else:
+        anchor = Path(path.anchor)
+        literal = next((i for i, part in enumerate(path.parts) if glob.has_magic(part)), len(path.parts) - 1)
+        root = Path(*path.parts[:literal])
+        matches = list(anchor.glob(str(path.relative_to(anchor))))
+        files = [match for match in matches if not os.path.isdir(match)]
+        yield from (_inside(file, root) for file in files)
+        entered = {parent for file in files for parent in file.parents}
+        for folder in matches:
+            if folder not in entered and os.path.isdir(folder):
+                yield _left_out(folder, "a folder; name it to read what is in it")
 
 
-def _local_input(path: Path) -> InputFile:
+def _files_in(root: Path) -> Iterator[InputFile]:
+    unreadable: list[Path] = []  # folders; told when they are landed
+    for folder, folders, names in os.walk(root, onerror=lambda error: unreadable.append(Path(error.filename))):
+        kept = []
+        for name in folders:
+            if name.startswith((".", "_")):  # of writers at work, as Spark's _temporary
+                yield _left_out(Path(folder, name), "a hidden or unfinished folder by its name")
+            elif os.path.islink(Path(folder, name)):
+                yield _left_out(Path(folder, name), "a symbolic link to a folder; name it to read what is in it")
+            else:
+                kept.append(name)
+        folders[:] = kept
+        for name in names:
+            yield _inside(Path(folder, name), root)
+    yield from map(_local_input, unreadable)
+
+
+def _left_out(path: Path, why: str) -> InputFile:
+    return replace(_local_input(path), refused=("ignored", why))
+
+
+def _inside(path: Path, root: Path) -> InputFile:
+    """A file below a root, refused where a symbolic link leads out of it: whoever may write there may not read everything."""
+    file = _local_input(path)
+    if path.is_symlink() or any(parent.is_symlink() for parent in path.parents if root in parent.parents):
+        target, real_root = path.resolve(), root.resolve()
+        if real_root not in target.parents:
+            return replace(file, refused=("unreadable", "a symbolic link that leads out of the folder; name it to read it"))
+    return file
+
+
+def _local_input(path: Path, *, named: bool = False) -> InputFile:
     try:
         status = path.stat()
     except OSError:
-        return InputFile(str(path), 0, 0)  # told when it is landed
-    return InputFile(str(path), status.st_size, status.st_mtime_ns // 1000)
+        return InputFile(str(path), 0, 0, named)  # told when it is landed
+    return InputFile(str(path), status.st_size, status.st_mtime_ns // 1000, named)
 
 
 @dataclass(frozen=True)

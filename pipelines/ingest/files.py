@@ -167,9 +167,22 @@ def plan_slices(chunks: Sequence[Piece], slice_bytes: int) -> Iterator[list[Piec
 
 
 def _input_reasons(landings: Sequence[Landing], options: IngestOptions) -> list[str]:
+    if landings and all(landing.status == "ignored" for landing in landings):
+        return [f"nothing was read: all of {len(landings)} inputs are ignored, such as {landings[0].uri}: {landings[0].detail}"]
+    files = [landing.file for landing in landings if landing.file]
+    if files and not any(file.records for file in files):
+        return [f"nothing was read: {len(files)} files hold no record; is this the right input, and format the right one?"]
+    lost, total = sum(file.lost_bytes for file in files), sum(size for file in files for *_, size in file.chunks)
+    reasons = []
+    if lost > options.max_rejected * total:
+        reasons.append(f"{lost / total:.1%} of the bytes are in records that are too large, more than --max-rejected")
     if options.allow_damaged:
-        return []
-    reasons = [f"{landing.uri}: a part of it cannot be read" for landing in landings if landing.file and landing.file.damaged]
+        return reasons
+    reasons += [
+        f"{landing.uri}: {landing.detail or 'a part of it cannot be read'}"
+        for landing in landings
+        if landing.file and landing.file.damaged
+    ]
     bad = ("vanished", "unreadable", "changing")
     return reasons + [f"{landing.uri}: {landing.status}: {landing.detail}" for landing in landings if landing.status in bad]
 

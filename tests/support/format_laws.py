@@ -73,7 +73,7 @@ def read_whole(spec: SourceSpec, data: bytes) -> list[Seen]:
 
 def read_in_chunks(spec: SourceSpec, data: bytes, chunk_bytes: int) -> list[Seen]:
     """Every record, chunk by chunk, each from its bookmark alone, as workers do."""
-    chunks, _ = scan_chunks(spec, io.BytesIO(data), chunk_bytes)
+    chunks, *_ = scan_chunks(spec, io.BytesIO(data), chunk_bytes)
     seen: list[Seen] = []
     for ordinal, records, offset, _size in chunks:
         assert ordinal == len(seen)
@@ -114,6 +114,7 @@ def small_pieces(size: int) -> Iterator[None]:
         for module in (lines, json_array, avro_blocks):
             patch.setattr(module, "PIECE_BYTES", size)
         patch.setattr(compression, "_PLAIN_BYTES", size)
+        patch.setattr(compression, "_GATHERED_BYTES", min(size, 64))
         patch.setattr(parquet_groups, "_BLOCK_ROWS", max(size // 10, 1))
         yield
 

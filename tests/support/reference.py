@@ -108,31 +108,48 @@ def _strings(value: Any) -> Iterator[str]:
 
 @FORMATS.checks("date-time")
 def is_date_time(value: object) -> bool:  # noqa: PLR0911 - one per reason
-    """RFC 3339 (T or blank, fractions to 9 digits), with or without a zone, on a day that exists, in datetime's range in UTC."""
+    """RFC 3339 and some more of ISO 8601, with or without a zone, on a day that exists, in datetime's range in UTC."""
     if not isinstance(value, str):
         return True
-    body, offset = value, timedelta(0)
-    if body[-1:] in ("Z", "z"):
-        body = body[:-1]
-    elif len(body) > 19 and body[-6] in "+-":
-        sign, hours, minutes = body[-6], body[-5:-3], body[-2:]
-        if body[-3] != ":" or not _digits(hours, 2) or not _digits(minutes, 2) or int(hours) > 23 or int(minutes) > 59:
-            return False
-        offset = timedelta(hours=int(hours), minutes=int(minutes)) * (1 if sign == "+" else -1)
-        body = body[:-6]
-    body, dot, fraction = body.partition(".")
-    if dot and not (1 <= len(fraction) <= 9 and _digits(fraction, len(fraction))):
+    body, offset = _without_offset(value)
+    if offset is None:
         return False
+    body, mark, fraction = body.replace(",", ".").partition(".") if len(body) > 16 else (body, "", "")
+    if mark and not (1 <= len(fraction) <= 12 and _digits(fraction, len(fraction))):
+        return False
+    if len(body) == 16:
+        body += ":00"
     if len(body) != 19 or body[10] not in "Tt ":
         return False
+    leaps = body.endswith(":60")
+    body = body[:17] + "59" if leaps else body
     try:
         moment = datetime.strptime(body[:10] + "T" + body[11:], "%Y-%m-%dT%H:%M:%S")  # noqa: DTZ007
         if moment.strftime("%H:%M:%S") != body[11:] or moment.date().isoformat() != body[:10]:
             return False  # strptime is generous with single digits and with the digits of other scripts
-        moment.replace(microsecond=int(fraction[:6].ljust(6, "0") or 0), tzinfo=UTC) - offset
+        utc = moment.replace(microsecond=int(fraction[:6].ljust(6, "0") or 0), tzinfo=UTC) - offset
+        after = utc + timedelta(seconds=leaps)
     except (ValueError, OverflowError):
         return False
-    return True
+    return not leaps or (utc.hour, utc.minute, after.day) == (23, 59, 1)
+
+
+def _without_offset(text: str) -> tuple[str, timedelta | None]:
+    """A text before its zone, and the offset; None where there is none such."""
+    for name in ("UTC", "Z", "z"):
+        if text.endswith(name):
+            return text[: -len(name)].removesuffix(" "), timedelta(0)
+    at = max(text.rfind("+"), text.rfind("-"))
+    if at < 16:
+        return text, timedelta(0)
+    written = text[at + 1 :]
+    hours, minutes = written[:2], written[2:].removeprefix(":") if len(written) > 2 else "00"
+    if len(written) not in (2, 4, 5) or (len(written) == 5) != (written[2:3] == ":"):
+        return text, None
+    if not _digits(hours, 2) or not _digits(minutes, 2) or int(hours) > 23 or int(minutes) > 59:
+        return text, None
+    offset = timedelta(hours=int(hours), minutes=int(minutes)) * (1 if text[at] == "+" else -1)
+    return text[:at].removesuffix(" "), offset
 
 
 def _digits(text: str, count: int) -> bool:
@@ -150,20 +167,22 @@ def is_date(value: object) -> bool:
         return False
 
 
-@FORMATS.checks("epoch")
-def is_epoch(value: object) -> bool:
-    """A number since 1970 in seconds, milli- or microseconds, that datetime can hold."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return True
-    exact = Fraction(value)
-    size = abs(exact)
-    per_second = 1 if size < 10**11 else 10**3 if size < 10**14 else 10**6
-    us = round(exact * 10**6 / per_second)
+def epoch_us(number: float, unit: str | None) -> int | None:
+    """A number since 1970 in microseconds: in its unit, or by 10, 13 or 16 digits; None where it is none that datetime can hold."""
+    if isinstance(number, float) and not math.isfinite(number):
+        return None
+    exact = Fraction(repr(number)) if isinstance(number, float) else Fraction(number)
+    by_digits = {10: "s", 13: "ms", 16: "us"}
+    unit = unit or (by_digits.get(len(str(int(exact)))) if exact >= 1 and exact < 10**17 else None)
+    if unit is None:
+        return None
+    us = exact * {"s": 10**6, "ms": 10**3, "us": 1, "ns": Fraction(1, 1_000)}[unit]
+    whole = us.__floor__() if unit == "ns" else round(us)
     try:
-        datetime(1970, 1, 1) + timedelta(microseconds=us)  # noqa: DTZ001
+        datetime(1970, 1, 1) + timedelta(microseconds=whole)  # noqa: DTZ001
     except OverflowError:
-        return False
-    return size < 10**17
+        return None
+    return whole
 
 
 def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[ValidationError]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
 
@@ -66,6 +66,7 @@ class RecordDecoder:
     """Decodes and checks the records of one source. Deterministic."""
 
     def __init__(self, contract: Contract, spec: SourceSpec, run_id: str, suppressions: Suppressions = NOTHING) -> None:
+        spec = replace(spec, whole=contract.unknown_policy != "drop")
         self._contract, self._spec, self._run_id, self._suppressions = contract, spec, run_id, suppressions
         self._checker = RecordChecker(contract, spec)
         self._finisher = RowFinisher(contract)

@@ -562,6 +562,8 @@ ORDER_SCHEMA = {
         {"name": "item_count", "type": ["null", "long"]},
         {"name": "placed_at", "type": TIME},
         {"name": "updated_at", "type": TIME},
+        {"name": "email", "type": ["null", "string"], "default": None},
+        {"name": "items", "type": ["null", {"type": "array", "items": "string"}], "default": None},
     ],
 }
 
@@ -721,7 +723,7 @@ def test_batches_are_judged_record_by_record(tmp_path: Path) -> None:
         4: [("$", "syntax")],
         5: [("batch", "syntax")],
         6: [("batch", "syntax")],
-        7: [("sentAt", "timestamp")],
+        7: [("^.sentAt", "timestamp")],  # the path whose value was bad
         8: [("messageId", "required")],
     }
     assert json.loads(result.letters[1]["raw"]) == event(2, messageId=...)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.compiler.exact import Unheld, decode_json
 from contracts.compiler.timestamps import MAX_US, MIN_US
 from contracts.compiler.values import Broken, TextForm, convert
 from contracts.spec.model import Column, ColumnType
@@ -36,7 +37,7 @@ CASES: list[tuple[ColumnType, Any, TextForm, Any]] = [
     (T.INTEGER, 2**63 - 1, JSON, 2**63 - 1), (T.INTEGER, 2**63, JSON, "range"), (T.INTEGER, -(2**63), JSON, -(2**63)),
     (T.INTEGER, -(2**63) - 1, JSON, "range"), (T.INTEGER, 1.0, JSON, 1), (T.INTEGER, 1.5, JSON, "type"), (T.INTEGER, True, JSON,
     "type"),
-    (T.INTEGER, "1", JSON, "type"), (T.INTEGER, "1", TEXT, 1), (T.INTEGER, "+01", TEXT, 1), (T.INTEGER, "1.0", TEXT, "type"),
+    (T.INTEGER, "1", JSON, "type"), (T.INTEGER, "1", TEXT, 1), (T.INTEGER, "+01", TEXT, 1), (T.INTEGER, "1.0", TEXT, 1),
     (T.INTEGER, " 1", TEXT, "type"), (T.INTEGER, "1\n", TEXT, "type"), (T.INTEGER, "١", TEXT, "type"), (T.INTEGER, "1_0", TEXT,
     "type"),
     (T.INTEGER, "92233720368547758070", TEXT, "range"), (T.INTEGER, Decimal("7"), JSON, 7), (T.INTEGER, Decimal("NaN"), JSON,
@@ -96,6 +97,63 @@ def test_decimals_of_38_digits_are_exact(unscaled: int, scale: int) -> None:
 
 def test_a_decimal_of_39_digits_is_refused() -> None:
     assert read(T.DECIMAL, Decimal(10**38), precision=38, scale=0) == "precision"
+
+
+NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,24})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
+
+
+@given(NUMBERS)
+def test_a_json_number_comes_out_as_it_went_in_or_is_refused(text: str) -> None:
+    """Through JSON columns, decimals and integers: what comes out is the same number, read by decimal's own parser."""
+    given = Decimal(text)
+    value = decode_json(text)
+    kept = read(T.JSON, {"n": value})
+    assert Decimal(kept.removeprefix('{"n":').removesuffix("}")) == given
+    for kind in (T.INTEGER, T.DECIMAL):
+        found = read(kind, value, precision=38, scale=12)
+        assert found in ("type", "range", "precision") or Decimal(found) == given
+    whole, number = given == given.to_integral_value(), read(T.NUMBER, value)
+    assert number == "range" if whole and Decimal(repr(float(text))) != given else number == float(text)
+
+
+@given(NUMBERS)
+def test_a_number_in_text_comes_out_as_it_went_in_or_is_refused(text: str) -> None:
+    given = Decimal(text)
+    for kind in (T.INTEGER, T.DECIMAL):
+        found = read(kind, text, TEXT, precision=38, scale=12)
+        assert found in ("type", "range", "precision") or Decimal(found) == given
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        (T.INTEGER, "12.0", 12), (T.INTEGER, "12.", 12), (T.INTEGER, "-9007199254740993.000", -9007199254740993),
+        (T.INTEGER, "12.5", "type"), (T.INTEGER, ".0", "type"), (T.INTEGER, "4.47E+11", "type"), (T.INTEGER, " 12", "type"),
+        (T.NUMBER, ".5", 0.5), (T.NUMBER, "5.", 5.0), (T.NUMBER, "-.5e2", -50.0), (T.NUMBER, ".", "type"),
+        (T.DECIMAL, ".5", Decimal("0.50")), (T.DECIMAL, "5.", Decimal("5.00")), (T.NUMBER, "9007199254740993", "range"),
+        (T.NUMBER, "0.1234567890123456789", 0.12345678901234568),
+    ],
+)  # fmt: skip
+def test_numbers_as_exporters_write_them(kind: ColumnType, text: str, expected: Any) -> None:
+    assert read(kind, text, TEXT, precision=12, scale=2) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"a": [1, float("nan")]}, ("range", "a.1")),
+        ({"a": {"b": float("inf")}}, ("range", "a.b")),
+        ({"a": Decimal("NaN")}, ("range", "a")),
+        ({"a": Unheld("encoding", "UTF-8", b"\xff")}, ("encoding", "a")),
+        ({"a": Decimal("1.50"), "t": time(10, 0, 0, 5), "d": timedelta(days=1, seconds=2), "b": b"\xff"}, None),
+    ],
+)
+def test_what_json_does_not_hold_is_refused_at_its_place(value: Any, expected: tuple[str, str] | None) -> None:
+    column = Column(name="c", type=T.JSON)
+    text, broken = convert(column, value, TextForm(typed=True))
+    assert [(b.rule, b.step) for b in broken] == ([] if expected is None else [expected])
+    if expected is None:
+        assert text == '{"a":"1.50","b":"/w==","d":"P1DT2S","t":"10:00:00.000005"}'
 
 
 @pytest.mark.parametrize(

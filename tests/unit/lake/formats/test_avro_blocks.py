@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.codes import Code
+from contracts.compiler.exact import Unheld
 from tests.support.compressed import gz, noise
 from tests.support.format_laws import agree, is_damaged, read_whole, small_pieces, spec_of
 
@@ -124,7 +125,7 @@ def test_noise_in_a_payload_without_checksum_changes_no_other_block() -> None:
 def test_a_codec_that_is_not_installed_is_told_once_by_its_name() -> None:
     header = parts()[0].replace(b"\x08null", b"\x06lz4")
     seen = agree(AVRO, header + b"".join(parts()[1:]), 700)
-    assert [(s.rules, s.violations[0].expected) for s in seen] == [(("damage",), "a codec that is installed; lz4 is not")]
+    assert [(s.rules, s.violations[0].expected) for s in seen] == [(("damage",), "a codec that is known; lz4 is not")]
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -220,7 +221,7 @@ def test_a_count_without_end_is_damage_and_takes_no_time() -> None:
     assert [s.rules for s in agree(AVRO, data, 10)] == [("damage",)]
 
 
-def test_a_value_that_no_type_holds_fails_its_record_only() -> None:
+def test_a_value_that_no_type_holds_is_one_that_no_column_takes() -> None:
     fields = [
         {"name": "id", "type": "int"},
         {"name": "at", "type": ["null", {"type": "long", "logicalType": "timestamp-micros"}]},
@@ -246,9 +247,12 @@ def test_a_value_that_no_type_holds_fails_its_record_only() -> None:
     body = payload.getvalue()
     assert len(body) < 64
     seen = agree(AVRO, head.getvalue() + bytes([2 * len(odd), 2 * len(body)]) + body + SYNC, 10)
-    assert [s.rules for s in seen] == [(), ("timestamp",), ("timestamp",), ("encoding",), ()]
-    assert [s.value["id"] for s in (seen[0], seen[4])] == [1, 1]
-    assert b"\xff" in seen[3].raw
+    assert [s.rules for s in seen] == [()] * 5  # who reads the column rejects the record, nobody else
+    assert [s.value["id"] for s in seen] == [1] * 5
+    assert seen[1].value["at"] == Unheld("timestamp", "dates and times from year 1 to 9999", 2**62)
+    assert seen[2].value["day"].rule == "timestamp"
+    assert seen[3].value["tags"] == [Unheld("encoding", "UTF-8", b"\xff")]
+    assert b"".join(s.raw for s in seen) == body  # as received
 
 
 @given(seed=st.integers(0, 10**6), codec=st.sampled_from(CODECS), edits=st.integers(1, 4), chunk=st.integers(1, 3_000))
@@ -270,4 +274,6 @@ def test_no_edit_raises_or_loses_the_count(seed: int, codec: str, edits: int, ch
 def test_the_schema_is_that_of_the_file() -> None:
     out = io.BytesIO()
     fastavro.writer(out, {"type": "record", "name": "other", "fields": [{"name": "n", "type": "int"}]}, [{"n": 1}])
-    assert [s.value for s in agree(AVRO, out.getvalue(), 10)] == [{"n": 1}]
+    assert [s.value for s in agree(spec_of("avro", columns=["n"]), out.getvalue(), 10)] == [{"n": 1}]
+    (lacking,) = agree(AVRO, out.getvalue(), 10)
+    assert [(v.rule, v.expected) for v in lacking.violations] == [("header", "fields id")]

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.compiler.exact import Unheld
 from tests.support.format_laws import agree, is_damaged, read_whole, small_pieces, spec_of
 
 PARQUET = spec_of("parquet")
@@ -86,18 +87,20 @@ def test_values_of_every_type_are_plain() -> None:
             "e": pa.array(["one"]).dictionary_encode(),
         }
     )
-    (seen,) = agree(PARQUET, file_of(table), 10)
+    (seen,) = agree(spec_of("parquet", columns=table.column_names), file_of(table), 10)
     assert seen.value == {"m": {"a": 2}, "ns": datetime(2026, 11, 2, 10, tzinfo=UTC), "d": b"\xff", "l": [{"x": 1}], "e": "one"}
     assert json.loads(seen.raw)["ns"] == "2026-11-02T10:00:00Z"
 
 
-def test_a_date_that_no_type_holds_fails_its_row_only() -> None:
+def test_a_date_that_no_type_holds_is_a_value_that_no_column_takes() -> None:
     table = pa.table(
         {"id": [1, 2, 3], "at": pa.array([0, 2**62, 5], pa.timestamp("us", "UTC")), "d": pa.array([0, 1, 2**31 - 1], pa.date32())}
     )
     seen = agree(PARQUET, file_of(table), 10)
-    assert [s.rules for s in seen] == [(), ("timestamp",), ("timestamp",)]
-    assert seen[0].value["id"] == 1
+    assert [s.rules for s in seen] == [(), (), ()]  # who reads the column rejects the record, nobody else
+    unheld = [[name for name, value in s.value.items() if isinstance(value, Unheld)] for s in seen]
+    assert unheld == [[], ["at"], ["d"]]
+    assert (seen[1].value["at"].rule, seen[1].value["at"].stored) == ("timestamp", 2**62)
 
 
 @given(seed=st.integers(0, 10**6))

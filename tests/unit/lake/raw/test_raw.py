@@ -36,6 +36,11 @@ def write(path: Path, content: bytes, mtime_s: int = TEN_O_CLOCK_S) -> InputFile
     return found
 
 
+def of_folder(file: InputFile) -> InputFile:
+    """The same file, as one of a folder."""
+    return replace(file, named=False)
+
+
 def landed(landing: Landing) -> RawFile:
     assert landing.file is not None
     return landing.file
@@ -102,8 +107,38 @@ def test_many_threads_that_land_the_same_content_at_once_leave_one_whole_copy(
     "name", [".DS_Store", ".events.jsonl.swp", "_SUCCESS", "a.tmp", "a.jsonl.part", "a.crc", "Thumbs.db", "a.jsonl~", "a.partial"]
 )
 def test_hidden_and_unfinished_files_are_ignored(name: str, lake: Lake, tmp_path: Path) -> None:
-    assert land_file(lake, SPEC, write(tmp_path / "in" / name, b"{}")).status == "ignored"
+    file = write(tmp_path / "in" / name, b"{}")
+    assert land_file(lake, SPEC, of_folder(file)).status == "ignored"
     assert files_in(lake.raw) == []
+    assert land_file(lake, SPEC, file).status == "landed"  # who names it means it
+
+
+def test_what_a_folder_leaves_out_is_told_and_links_out_of_it_are_refused(lake: Lake, tmp_path: Path) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "in"
+    for path in (outside / "secret.jsonl", folder / "a.jsonl", folder / "_temporary" / "b.jsonl", folder / "sub" / "c.jsonl"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b'{"id":"%s"}' % path.name.encode())
+    (folder / "out.jsonl").symlink_to(outside / "secret.jsonl")
+    (folder / "up.jsonl").symlink_to("../outside/secret.jsonl")
+    (folder / "within.jsonl").symlink_to("sub/c.jsonl")
+    (folder / "elsewhere").symlink_to(outside)
+    expected = {
+        "a.jsonl": "landed", "c.jsonl": "landed", "within.jsonl": "already landed", "out.jsonl": "unreadable",
+        "up.jsonl": "unreadable", "_temporary": "ignored", "elsewhere": "ignored",
+    }  # fmt: skip
+
+    def told(*patterns: str) -> dict[str, str]:
+        landings = [land_file(lake, SPEC, file) for file in expand_inputs(patterns)]
+        return {Path(landing.uri).name: landing.status.removeprefix("already ") for landing in landings}
+
+    found = told(str(folder))
+    assert found == {name: status.removeprefix("already ") for name, status in expected.items()}
+    of_glob = told(str(folder / "*"))
+    assert of_glob == {
+        name: found[name] for name in ("a.jsonl", "within.jsonl", "out.jsonl", "up.jsonl", "_temporary", "elsewhere")
+    } | {"sub": "ignored"}
+    assert told(str(folder / "out.jsonl")) == {"out.jsonl": "landed"}  # by its own name
+    assert "sub" not in told(str(folder / "**" / "*"))
 
 
 def test_what_is_no_file_is_told(lake: Lake, tmp_path: Path) -> None:
