@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from contracts.spec.documents import check_keys, listed, major_version, name_of, read_mapping, refuse
 from contracts.spec.model import Contract
+from contracts.units import DURATION_UNITS, SECOND_US
 
 FormatName = Literal["jsonl", "json_array", "csv", "avro", "parquet"]
 _PLAIN_INTEGER_LIMIT = 10**18
@@ -63,6 +64,14 @@ class SchemaVersionRule:
 
 
 @dataclass(frozen=True)
+class ClockBounds:
+    """How far a client's time may be from its record's clock before it is corrected, microseconds; None for any distance."""
+
+    max_behind_us: int | None
+    max_ahead_us: int | None
+
+
+@dataclass(frozen=True)
 class DropRule:
     """Records whose value at ``path`` is one of ``among`` are filtered: counted, never published."""
 
@@ -78,6 +87,7 @@ class SourceSpec:
     records: path of the list of records inside each payload (SDK batches); None where a payload is one record.
     timezone: zone of timestamps without one, for columns whose contract accepts ``no_zone``.
     tombstones: what becomes of messages without a value; they have nothing that a filter could look at.
+    clock: bounds of clients' times; None where the contract's kind decides (see rows.py).
     """
 
     name: str
@@ -95,6 +105,7 @@ class SourceSpec:
     record_bytes: int = 1_048_576
     max_depth: int = 64
     tombstones: Literal["filter", "reject"] = "reject"
+    clock: ClockBounds | None = None
     description: str = ""
 
     @cached_property
@@ -114,7 +125,7 @@ class SourceSpec:
 
 _KEYS = {
     "source", "description", "dataset", "version", "format", "records", "missing_event_id", "schema_version", "filter", "ignore",
-    "csv", "timezone", "record_bytes", "max_depth", "tombstones", "columns",
+    "csv", "timezone", "clock", "record_bytes", "max_depth", "tombstones", "columns",
 }  # fmt: skip
 
 
@@ -196,6 +207,7 @@ def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None
         record_bytes=limits["record_bytes"],
         max_depth=limits["max_depth"],
         tombstones=document.get("tombstones", "reject"),
+        clock=_clock(document.get("clock"), problems),
     )
 
 
@@ -217,6 +229,26 @@ def _timezone(document: Mapping[str, Any], problems: list[str]) -> str:
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder of zones, such as Europe
         problems.append(f"timezone: {timezone!r} is not an IANA name such as Europe/Berlin")
     return timezone
+
+
+def _clock(definition: Any, problems: list[str]) -> ClockBounds | None:
+    if definition is None:
+        return None
+    if not isinstance(definition, dict) or set(definition) != {"max_behind", "max_ahead"}:
+        problems.append("clock: expected {max_behind: 30d, max_ahead: 1h}")
+        return None
+    return ClockBounds(*(_distance(definition[key], f"clock.{key}", problems) for key in ("max_behind", "max_ahead")))
+
+
+def _distance(given: Any, where: str, problems: list[str]) -> int | None:
+    """A duration in microseconds; None for any."""
+    if given == "any":
+        return None
+    match = re.fullmatch(r"([1-9][0-9]{0,5})([dhms])", str(given))
+    if match is None:
+        problems.append(f"{where}: {given!r} is no duration such as 30d or 1h, nor any")
+        return None
+    return int(match[1]) * DURATION_UNITS[match[2]] * SECOND_US
 
 
 def _path(text: Any, where: str, problems: list[str]) -> PayloadPath | None:
