@@ -104,9 +104,7 @@ def groups_of(truth: Truth, expected: str) -> dict[tuple[str, str], list[Positio
 
 
 @pytest.mark.parametrize("source", TABLES)
-def test_ledger_of_a_source_equals_the_truth(
-    source: str, truth: Truth, reports: dict[str, IngestReport], lake: Lake
-) -> None:
+def test_ledger_of_a_source_equals_the_truth(source: str, truth: Truth, reports: dict[str, IngestReport], lake: Lake) -> None:
     published = scan(lake, TABLES[source], columns=("_source", "_time_corrected")).to_pylist()
     entry = reports[source].ledger
     own = [row for (name, _, _), row in truth.items() if name == source]

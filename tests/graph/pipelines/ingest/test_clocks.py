@@ -6,8 +6,8 @@ import json
 import os
 from pathlib import Path
 
-import examples.webshop as webshop
 from contracts.spec.project import Project
+from examples import webshop
 from lake.location import Lake
 from pipelines.ingest.files import ingest_files
 from pipelines.ingest.options import IngestOptions
@@ -19,7 +19,7 @@ DAY_S = 86_400
 
 
 def ingest(tmp_path: Path, *files: Path) -> IngestReport:
-    options = IngestOptions(source="web", inputs=tuple(map(str, files)), lake=str(tmp_path / "lake"))
+    options = IngestOptions(source="web", input=tuple(map(str, files)), lake=str(tmp_path / "lake"))
     return ingest_files(options, PROJECT, lambda _progress: None)
 
 

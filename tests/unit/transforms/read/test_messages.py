@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.compiler.clocks import NO_TIME_US
 from contracts.spec.project import Project
 from contracts.spec.source import SourceSpec
 from examples.webshop import generate as webshop
-from lake.raw.log_ids import BATCH_BITS
+from lake.raw.log_ids import BATCH_BITS, LogId
+from lake.raw.segment_files import RawMessage
 from transforms.read.messages import MessageBatch, MessageBatchCoder
+from transforms.read.raw import message_batch
 
 PROJECT = Project.load(Path(webshop.__file__).parent)
 
