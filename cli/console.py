@@ -155,7 +155,8 @@ def ledger_cells(entry: LedgerEntry) -> list[int]:
 
 def balance(entry: LedgerEntry) -> str:
     """Whether it adds up, in words."""
-    return "ledger adds up" if entry.balanced else f"{entry.pending:,} records have no outcome"
+    verdict = "ledger adds up" if entry.balanced else f"{entry.pending:,} records have no outcome"
+    return f"{verdict}, {entry.corrected:,} times corrected" if entry.corrected else verdict
 
 
 @contextmanager

@@ -14,15 +14,17 @@ import msgspec
 import pyarrow as pa
 import xxhash
 
+from contracts.compiler.clocks import EARLIEST_US, LATEST_US, NO_TIME_US, is_clock_time, within_reason
 from contracts.compiler.columns import Values
-from contracts.compiler.timestamps import MAX_US, MIN_US
 from contracts.compiler.values import CANONICAL_JSON
 from contracts.spec.model import Contract
+from contracts.spec.source import ClockBounds
 from contracts.units import DAY_US, HOUR_US
 
-# How far a client's clock may be from the collector's before window_time is taken from the collector's.
+# How far a client's clock may be from the collector's, where the source spec does not say.
 MAX_BEHIND_US = 30 * DAY_US
 MAX_AHEAD_US = HOUR_US
+_ANY_US = LATEST_US - EARLIEST_US
 _NULL_RANK = b"\1"
 
 
@@ -36,35 +38,46 @@ class RowFinisher:
     Pure: the same record gives the same row in every run, batch, order and place.
     """
 
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Contract, clock: ClockBounds | None = None) -> None:
+        """Clock: the source's bounds; None where it has none of its own."""
         self._contract = contract
+        corrects = contract.event_time is not None  # without a skew model there is nothing to correct an old time to
+        self._clock = clock or ClockBounds(MAX_BEHIND_US if corrects else None, MAX_AHEAD_US)
         names = sorted(column.name for column in contract.columns)
         stable = [n for n in names if not contract.by_name[n].transport and n != contract.event_id]
         self._row_json = _row_encoder(names)
         self._stable_json = _row_encoder(stable)
 
-    def finish(self, checked: dict[str, Values], received_at: Sequence[int]) -> FinishedColumns:
+    def finish(self, checked: dict[str, Values], received_at: Sequence[int], *, from_log: bool = True) -> FinishedColumns:
         """Compute the rest of each row.
 
         Args:
             checked: canonical values of the mapped columns.
-            received_at: when each record was received, where the payload does not say; microseconds.
+            received_at: what stands in where the payload does not say when it was received; microseconds.
+            from_log: it is the record time of a log (NO_TIME_US where there is none), and so a clock. The modification time of a
+                file is none: it confirms a time, and never contradicts one.
         """
         contract = self._contract
         columns = FinishedColumns(checked)
-        received: Sequence[int] = received_at
+        nothing: Values = [None] * len(received_at)
+        said = columns[contract.received_at] if contract.received_at else nothing
+        logs = [us or None for us in received_at] if from_log else nothing
+        clocks = [b if a is None or not is_clock_time(a) else a for a, b in zip(said, logs, strict=True)]
+        if contract.kind == "entity":  # a contact that was last changed years ago is no broken clock
+            times = self._first(contract.window_time, columns, nothing)
+            columns["_window_time"] = [
+                within_reason(b) if a is None else within_reason(a) for a, b in zip(times, received_at, strict=True)
+            ]
+            columns["_time_corrected"] = [a is not None and a != b for a, b in zip(times, columns["_window_time"], strict=True)]
+        else:
+            self._set_times(columns, clocks, nothing if from_log else list(received_at))
+        stand_ins = columns["_window_time"] if from_log else received_at
+        received = [b if a is None else a for a, b in zip(clocks, stand_ins, strict=True)]
         if contract.received_at:
-            received = [b if a is None else a for a, b in zip(columns[contract.received_at], received_at, strict=True)]
-            columns[contract.received_at] = list(received)
-        if contract.event_time:
-            rule = contract.event_time
-            triples = zip(received, columns[rule.original], columns[rule.sent], strict=True)
-            estimates = [None if a is None or b is None else now - (b - a) for now, a, b in triples]
-            columns[rule.column] = [us if us is not None and MIN_US <= us <= MAX_US else None for us in estimates]
+            columns[contract.received_at] = [b if a is None else a for a, b in zip(said, received, strict=True)]
         fingerprints = [xxhash.xxh3_128_digest(row) for row in self._stable_json(columns)]
         self._identify(columns, fingerprints)
-        columns["_window_time"], columns["_time_corrected"] = self._window_time(columns, received)
-        columns["_received_at"] = list(received)
+        columns["_received_at"] = received
         columns["_fingerprint"] = fingerprints
         columns["_row_hash"] = [xxhash.xxh3_128_digest(row) for row in self._row_json(columns)]
         columns["_rank"] = self._ranks(columns, len(fingerprints))
@@ -84,25 +97,49 @@ class RowFinisher:
             pairs = zip(ids, fingerprints, strict=True)
             columns[contract.event_id] = [f"fp-{fp.hex()}" if value is None else value for value, fp in pairs]
 
-    def _window_time(self, columns: FinishedColumns, received: Sequence[int]) -> tuple[Values, Values]:
-        contract = self._contract
-        times: Sequence[int | None] = [None] * len(received)
-        for name in contract.window_time:
-            times = [b if a is None else a for a, b in zip(times, columns[name], strict=True)]
-        if contract.kind == "entity":  # a contact that was last changed years ago is no broken clock
-            return [b if a is None else a for a, b in zip(times, received, strict=True)], [False] * len(received)
-        corrected = columns[contract.event_time.column] if contract.event_time else [None] * len(received)
-        out: list[int] = []
+    def _first(self, names: Sequence[str], columns: FinishedColumns, nothing: Values) -> Values:
+        """Of each row the first value of these columns."""
+        found = nothing
+        for name in names:
+            found = [b if a is None else a for a, b in zip(found, columns[name], strict=True)]
+        return found
+
+    def _set_times(self, columns: FinishedColumns, clocks: Values, stand_ins: Values) -> None:
+        """Window and event time of events. clocks: None where a row has none. stand_ins: a file's modification time, or None."""
+        rule = self._contract.event_time
+        nothing: Values = [None] * len(clocks)
+        times = self._first(self._contract.window_time, columns, nothing)
+        originals, sents = (columns[rule.original], columns[rule.sent]) if rule else (nothing, nothing)
+        behind = _ANY_US if self._clock.max_behind_us is None else self._clock.max_behind_us
+        ahead = _ANY_US if self._clock.max_ahead_us is None else self._clock.max_ahead_us
+        windows: list[int] = []
         flags: list[bool] = []
-        for time, estimate, now in zip(times, corrected, received, strict=True):
-            low, high = now - MAX_BEHIND_US, now + MAX_AHEAD_US
-            if time is not None and low <= time <= high:
-                out.append(time)
-                flags.append(False)
+        estimates: Values = []
+        for time, original, sent, clock, stand_in in zip(times, originals, sents, clocks, stand_ins, strict=True):
+            now = stand_in if clock is None else clock
+            if now is None:  # a log without a record time: all that is left are the record's own times
+                own = sent if time is None else time
+                windows.append(NO_TIME_US if own is None else within_reason(own))
+                flags.append(True)
+                estimates.append(None)
+                continue
+            low, high = max(now - behind, EARLIEST_US), min(now + ahead, LATEST_US)
+            estimate = None if original is None or sent is None else now - (sent - original)
+            bounded = estimate if estimate is not None and low <= estimate <= high else None
+            if time is None or low <= time <= high:
+                windows.append(now if time is None else time)
+                flags.append(estimate is not bounded)
+            elif clock is None:  # nothing to correct it by; what stands in for a clock has nothing to say of it either
+                bounded = None
+                windows.append(within_reason(time))
+                flags.append(windows[-1] != time)
             else:
-                out.append(estimate if estimate is not None and low <= estimate <= high else now)
-                flags.append(time is not None)
-        return out, flags
+                windows.append(now if bounded is None else bounded)
+                flags.append(True)
+            estimates.append(bounded)
+        columns["_window_time"], columns["_time_corrected"] = windows, flags
+        if rule:
+            columns[rule.column] = estimates
 
     def _ranks(self, columns: FinishedColumns, count: int) -> Values:
         """The order columns as bytes that compare like them, nulls last."""

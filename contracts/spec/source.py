@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from contracts.spec.documents import check_keys, listed, major_version, name_of, read_mapping, refuse
 from contracts.spec.model import Contract
+from contracts.units import DURATION_UNITS, SECOND_US
 
 FormatName = Literal["jsonl", "json_array", "csv", "avro", "parquet"]
 EpochUnit = Literal["s", "ms", "us", "ns"]
@@ -66,6 +67,14 @@ class SchemaVersionRule:
 
 
 @dataclass(frozen=True)
+class ClockBounds:
+    """How far a client's time may be from its record's clock before it is corrected, microseconds; None for any distance."""
+
+    max_behind_us: int | None
+    max_ahead_us: int | None
+
+
+@dataclass(frozen=True)
 class DropRule:
     """Records whose value at ``path`` is one of ``among`` are filtered: counted, never published."""
 
@@ -84,6 +93,7 @@ class SourceSpec:
     epoch: unit of numbers since 1970 by contract column; None is for all that it does not name.
     optional: contract columns whose fields a file with a schema or header may lack.
     whole: decode fields that the source does not read too. Set by who knows the contract, not in YAML.
+    clock: bounds of clients' times; None where the contract's kind decides (see rows.py).
     """
 
     name: str
@@ -104,6 +114,7 @@ class SourceSpec:
     epoch: tuple[tuple[str | None, EpochUnit], ...] = ()
     optional: frozenset[str] = frozenset()
     whole: bool = True
+    clock: ClockBounds | None = None
     description: str = ""
 
     @cached_property
@@ -138,7 +149,7 @@ class SourceSpec:
 
 _KEYS = {
     "source", "description", "dataset", "version", "format", "records", "missing_event_id", "schema_version", "filter", "ignore",
-    "csv", "timezone", "record_bytes", "max_depth", "tombstones", "columns", "epoch", "optional",
+    "csv", "timezone", "clock", "record_bytes", "max_depth", "tombstones", "columns", "epoch", "optional",
 }  # fmt: skip
 
 
@@ -243,6 +254,7 @@ def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None
         tombstones=document.get("tombstones", "reject"),
         epoch=tuple(_epoch(document.get("epoch"), problems).items()),
         optional=frozenset(map(str, document.get("optional") or ())),
+        clock=_clock(document.get("clock"), problems),
     )
 
 
@@ -264,6 +276,26 @@ def _timezone(document: Mapping[str, Any], problems: list[str]) -> str:
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder of zones, such as Europe
         problems.append(f"timezone: {timezone!r} is not an IANA name such as Europe/Berlin")
     return timezone
+
+
+def _clock(definition: Any, problems: list[str]) -> ClockBounds | None:
+    if definition is None:
+        return None
+    if not isinstance(definition, dict) or set(definition) != {"max_behind", "max_ahead"}:
+        problems.append("clock: expected {max_behind: 30d, max_ahead: 1h}")
+        return None
+    return ClockBounds(*(_distance(definition[key], f"clock.{key}", problems) for key in ("max_behind", "max_ahead")))
+
+
+def _distance(given: Any, where: str, problems: list[str]) -> int | None:
+    """A duration in microseconds; None for any."""
+    if given == "any":
+        return None
+    match = re.fullmatch(r"([1-9][0-9]{0,5})([dhms])", str(given))
+    if match is None:
+        problems.append(f"{where}: {given!r} is no duration such as 30d or 1h, nor any")
+        return None
+    return int(match[1]) * DURATION_UNITS[match[2]] * SECOND_US
 
 
 def _path(text: Any, where: str, problems: list[str]) -> PayloadPath | None:

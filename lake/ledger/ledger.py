@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,10 @@ from lake.tables.iceberg import DEAD_LETTERS, WITHDRAWN
 
 @dataclass
 class LedgerEntry:
-    """Counts of one source, file or log. ``codes`` splits ``dead_letter``. ``outside`` is of replays only: of other windows."""
+    """Counts of one source, file or log. ``codes`` splits ``dead_letter``. ``outside`` is of replays only: of other windows.
+
+    corrected: of ``out``, those with a time that was not believed.
+    """
 
     records_in: int = 0
     out: int = 0
@@ -55,6 +59,7 @@ class LedgerEntry:
     dead_letter: int = 0
     pending: int = 0
     outside: int = 0
+    corrected: int = 0
     codes: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -166,17 +171,18 @@ def ledger_of(
         for extent in extents:
             name = extent.raw_file
             states = outcomes.get(name, FileOutcomes()).states(extent.positions)
-            entries[name] += _entry(extent.positions, states, published.get(name), letters.get(name, {}))
+            entries[name] += _entry(extent.positions, states, published.get(name, {}), letters.get(name, {}))
     return entries
 
 
 def _entry(
-    positions: Positions, states: npt.NDArray[np.uint8], published: Ints | None, letters: Mapping[Code, Ints]
+    positions: Positions, states: npt.NDArray[np.uint8], published: Mapping[bool, Ints], letters: Mapping[Code, Ints]
 ) -> LedgerEntry:
-    """The ledger of some positions, from their outcomes, the positions of published rows, and those of dead letters by code."""
+    """The ledger of some positions. published: of its rows, by whether their time was corrected. letters: dead letters, by code."""
     counts = np.bincount(states, minlength=len(NUMBERS) + 1).tolist()
     accepted = states == NUMBERS[Outcome.ACCEPTED]
-    is_out = _at(positions, published) & accepted
+    is_corrected = _at(positions, published.get(True)) & accepted
+    is_out = (_at(positions, published.get(False)) & accepted) | is_corrected
     is_conflict = _at(positions, letters.get(Code.CONFLICTING_DUPLICATE)) & accepted & ~is_out
     rejected = states == NUMBERS[Outcome.DEAD_LETTER]
     out, conflicts = int(is_out.sum()), int(is_conflict.sum())
@@ -191,6 +197,7 @@ def _entry(
         dead_letter=counts[NUMBERS[Outcome.DEAD_LETTER]] + conflicts,
         pending=counts[0],
         outside=counts[NUMBERS[Outcome.OUTSIDE]],
+        corrected=int(is_corrected.sum()),
         codes={code: count for code, count in codes.items() if count},
     )
 
@@ -205,15 +212,15 @@ def _at(positions: Positions, chosen: Ints | None) -> npt.NDArray[np.bool_]:
 
 def _published(
     lake: Lake, source: str, table_name: str, extents: Sequence[Extent], outcomes: Mapping[str, FileOutcomes]
-) -> dict[str, Ints]:
-    """Published positions per raw file, from the data files whose range and positions can hold them."""
+) -> dict[str, dict[bool, Ints]]:
+    """Published positions per raw file and by ``_time_corrected``, from the data files whose range and positions can hold them."""
     table = _load(lake, table_name)
     low = min((o.window_from for o in outcomes.values() if o.window_from is not None), default=0)
     high = max((o.window_to for o in outcomes.values() if o.window_to is not None), default=0)
     if table is None or low >= high:
         return {}
     condition = And(_provenance(source, extents), And(LessThan("_from", high), GreaterThan("_to", low)))
-    return {name: found[""] for name, found in _positions_by(table, condition, None, extents).items()}
+    return _positions_by(table, condition, "_time_corrected", extents)
 
 
 def _dead_letters(lake: Lake, source: str, extents: Sequence[Extent]) -> dict[str, dict[Code, Ints]]:
@@ -234,22 +241,19 @@ def _provenance(source: str, extents: Sequence[Extent]) -> BooleanExpression:
     return And(condition, EqualTo("_raw_file", extents[0].raw_file)) if len(names) == 1 else condition
 
 
-def _positions_by(
-    table: Table, condition: BooleanExpression, column: str | None, extents: Sequence[Extent]
-) -> dict[str, dict[str, Ints]]:
-    """Positions of the rows that fit, per raw file and per value of a column ("" without one)."""
+def _positions_by(table: Table, condition: BooleanExpression, column: str, extents: Sequence[Extent]) -> dict[str, dict[Any, Ints]]:
+    """Positions of the rows that fit, per raw file and per value of a column."""
     wanted = pa.array(sorted({extent.raw_file for extent in extents}))
-    names = ["_raw_file", "_position", *([column] if column else [])]
-    parts: dict[tuple[str, str], list[Ints]] = {}
+    names = ["_raw_file", "_position", column]
+    parts: dict[tuple[str, Any], list[Ints]] = {}
     for batch in table.scan(row_filter=condition, selected_fields=tuple(names)).to_arrow_batch_reader():
         files = pc.index_in(batch.column("_raw_file").cast(pa.string()), value_set=wanted).cast(pa.int64())
         rows = pa.table([files, *(batch.column(n) for n in names[1:])], names=names).filter(files.is_valid())
-        values = rows.column(column).unique().to_pylist() if column else [""]
-        for value in values:
-            own = rows.filter(pc.equal(rows.column(column), value)) if column else rows
+        for value in rows.column(column).unique().to_pylist():
+            own = rows.filter(pc.equal(rows.column(column), value))
             for file, positions in _grouped(own.column("_raw_file").to_numpy(), own.column("_position").to_numpy()):
                 parts.setdefault((wanted[file].as_py(), value), []).append(positions)
-    found: dict[str, dict[str, Ints]] = {}
+    found: dict[str, dict[Any, Ints]] = {}
     for (name, value), pieces in parts.items():
         found.setdefault(name, {})[value] = np.concatenate(pieces)
     return found

@@ -17,8 +17,9 @@ from lake.formats import ParsedRecords
 class RawBlock:
     """Records that are decoded at once. All but the first are per record.
 
-    parsed: the records. positions, raw_files: where each lies. received_at_us: when each was received, where the payload does not
-    say. watermarks_us: W of each; None where none can be late. tombstones: indexes of messages without a value.
+    parsed: the records. positions, raw_files: where each lies. received_at_us: what stands in where the payload does not say when
+    each was received. watermarks_us: W of each; None where they come from a file, and none can be late. tombstones: indexes of
+    messages without a value.
     """
 
     parsed: ParsedRecords

@@ -13,6 +13,8 @@ from lake.runs.manifest import IngestDetails, RunManifest, Verdict, published_ta
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.options import IngestOptions
 
+_MANY_CORRECTED = 0.01
+
 
 @dataclass
 class IngestReport:
@@ -25,6 +27,17 @@ class IngestReport:
     ledger: LedgerEntry
     manifest: dict[str, Any]
     reasons: list[str]
+
+    @property
+    def warning(self) -> str:
+        """What to look at though the run is a success; empty where there is nothing."""
+        entry = self.ledger
+        if entry.corrected <= _MANY_CORRECTED * entry.out:
+            return ""
+        return (
+            f"{entry.corrected:,} of {entry.out:,} rows ({entry.corrected / entry.out:.1%}) have a time that was not believed, so "
+            "_time_corrected is true: a clock is wrong, or the source spec needs clock: {max_behind: …, max_ahead: …}"
+        )
 
     @property
     def exit_code(self) -> int:

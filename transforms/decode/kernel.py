@@ -69,7 +69,7 @@ class RecordDecoder:
         spec = replace(spec, whole=contract.unknown_policy != "drop")
         self._contract, self._spec, self._run_id, self._suppressions = contract, spec, run_id, suppressions
         self._checker = RecordChecker(contract, spec)
-        self._finisher = RowFinisher(contract)
+        self._finisher = RowFinisher(contract, spec.clock)
         self._schema = row_schema(contract)
 
     def decode(self, raw: RawBatch) -> DecodedRecords:
@@ -134,7 +134,7 @@ class RecordDecoder:
         if len(accepted) < len(block.parsed.records):
             raw_files = [raw_files[i] for i in checked.accepted]
             received_at_us = [received_at_us[i] for i in checked.accepted]
-        columns = self._finisher.finish(checked.columns, list(received_at_us))
+        columns = self._finisher.finish(checked.columns, received_at_us, from_log=block.watermarks_us is not None)
         columns["_source"] = [self._spec.name] * len(accepted)
         columns["_raw_file"] = list(raw_files)
         columns["_position"] = block.positions[accepted].tolist()

@@ -8,7 +8,9 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
+import numpy as np
 
+from contracts.compiler.clocks import record_times_us
 from contracts.encode.events import FILTERED, EventEncoder, Row
 from lake.raw.log_ids import LogId
 from lake.receipts.lanes import LaneId
@@ -86,7 +88,7 @@ class TopicReader:
         places: list[tuple[int, int, int]] = []
         others: list[Item] = []
         for message in messages:
-            offset, record_us = int(message.offset()), int(message.timestamp()[1]) * 1_000
+            offset, record_us = int(message.offset()), int(record_times_us(np.array(message.timestamp()[1])))
             value = message.value()
             if value is None:  # a tombstone
                 others.append(Item(offset, f"{log}:{offset}", record_us, record_us, None, FILTERED))

@@ -17,6 +17,7 @@ from apache_beam.transforms.core import WatermarkEstimatorProvider
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Duration, Timestamp
 
+from contracts.compiler.clocks import record_times_us
 from contracts.spec.source import SourceSpec
 from lake.location import Lake
 from lake.raw.log_ids import LogId
@@ -25,7 +26,7 @@ from lake.raw.segments import PartitionLog
 from transforms.late import NEVER_LATE_US
 from transforms.read.discover import with_new_partitions
 from transforms.read.messages import MessageBatch
-from transforms.read.partitions import PartitionProgress, PartitionsProgress, far_ahead, watermarks, with_partitions
+from transforms.read.partitions import PartitionProgress, PartitionsProgress, far_ahead, moving, watermarks, with_partitions
 from transforms.read.poll import PartitionsReader, Polled
 from transforms.read.topics import KafkaSource
 from transforms.readers.pool import POOL
@@ -121,7 +122,7 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
                 reader.pause(far_ahead(progress))
                 polled = reader.poll(_POLL_MESSAGES, _POLL_S)
                 batches, after = self._judge(reader, progress, polled)
-                after = self._with_idle(reader, after, polled)
+                after = self._with_idle(reader, after)
                 if not tracker.try_claim(after):
                     return
                 for log, part in polled.items():
@@ -159,32 +160,30 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
             if part is None:
                 continue
             messages = part.messages if p.end is None else [m for m in part.messages if int(m.offset() or 0) < p.end]
-            max_us = p.max_us
+            max_us, moved = p.max_us, False
             if messages:
-                times = np.fromiter((m.timestamp()[1] for m in messages), np.int64, len(messages)) * 1000
+                times = record_times_us(np.fromiter((m.timestamp()[1] for m in messages), np.int64, len(messages)))
                 marks, max_us = watermarks(
                     times, max_us=max_us, watermark_us=progress.watermark_us, bound_us=self._source.bound_us, now_us=now_us
                 )
                 offsets = np.fromiter((int(m.offset() or 0) for m in messages), np.int64, len(messages))
                 values = [_payload(m.value()) for m in messages]
                 batches[p.log] = MessageBatch([str(p.log)] * len(messages), offsets, times, marks, values)
-                reader.seen_s[p.log] = self._clock()
+                if moved := bool(moving(times, now_us).any()):
+                    reader.seen_s[p.log] = now_us / 1e6
                 self._messages.inc(len(messages))
                 self._bytes.inc(sum(map(len, batches[p.log].values)))
             following = part.next if p.end is None else min(part.next, p.end)
-            changed[p.log] = msgspec.structs.replace(p, next=following, max_us=max_us, idle=p.idle and not messages)
+            changed[p.log] = msgspec.structs.replace(p, next=following, max_us=max_us, idle=p.idle and not moved)
         return batches, with_partitions(progress, changed, self._source.bound_us)
 
-    def _with_idle(
-        self, reader: PartitionsReader, progress: PartitionsProgress, polled: Mapping[LogId, Polled]
-    ) -> PartitionsProgress:
-        """Partitions that have been empty for long no longer hold W; where all are, W follows the clock."""
+    def _with_idle(self, reader: PartitionsReader, progress: PartitionsProgress) -> PartitionsProgress:
+        """Partitions in which nothing has moved W for long no longer hold it; where all are, W follows the clock."""
         now = self._clock()
         changed: dict[LogId, PartitionProgress] = {}
         for p in progress.lanes:
             since = reader.seen_s.setdefault(p.log, now)
-            part = polled.get(p.log)
-            if p.idle or p.finished or (part and part.messages) or (now - since) * 1e6 < self._source.idle_us:
+            if p.idle or p.finished or (now - since) * 1e6 < self._source.idle_us:
                 continue
             if reader.is_at_end(p.log):
                 changed[p.log] = msgspec.structs.replace(p, idle=True)

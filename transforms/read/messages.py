@@ -22,7 +22,8 @@ from lake.raw.log_ids import BATCH_BITS
 class MessageBatch:
     """Messages of one or several logs; those of one log in the order of their offsets.
 
-    logs: the log's id, the rows' ``_raw_file``; offsets, times_us (record times), watermarks_us (W, see late.py): per message.
+    logs: the log's id, the rows' ``_raw_file``; offsets, times_us (record times, see clocks.py), watermarks_us (W, see
+    late.py): per message.
     values: payloads; a null value is empty. Parsed once, however often asked.
     """
 

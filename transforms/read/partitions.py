@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from contracts.compiler.clocks import NO_TIME_US
 from lake.raw.log_ids import LogId
 from transforms.late import NEVER_LATE_US
 from transforms.readers.progress import END_OF_TIME_US, ProgressCoder, ReaderProgress
@@ -25,7 +26,8 @@ class PartitionProgress(msgspec.Struct, frozen=True):
     """One partition.
 
     next: the next offset to read. end: read up to here only; None for ever. max_us: the largest record time that moved W, None
-    before the first. idle: it was empty for long, and a query confirmed it.
+    before the first. idle: nothing moved W for long, and a query confirmed that nothing
+    waits.
     """
 
     topic: str
@@ -96,13 +98,19 @@ def watermarks(
         max_us: the largest of this partition before them.
         watermark_us: the reader's W at the start of the poll.
         bound_us: bound on disorder.
-        now_us: the clock; record times beyond it by more than FUTURE_US do not move W.
+        now_us: the clock, see ``moving``.
     """
-    believed = np.where(times_us <= now_us + FUTURE_US, times_us, NEVER_LATE_US)
+    believed = np.where(moving(times_us, now_us), times_us, NEVER_LATE_US)
     reached = np.maximum.accumulate(np.concatenate(([NEVER_LATE_US if max_us is None else max_us], believed)))
     before = np.where(reached[:-1] == NEVER_LATE_US, NEVER_LATE_US, reached[:-1] - bound_us)
     latest = int(reached[-1])
     return np.maximum(before, watermark_us), None if latest == NEVER_LATE_US else latest
+
+
+def moving(times_us: npt.NDArray[np.int64], now_us: int) -> npt.NDArray[np.bool_]:
+    """Which record times may move W: those that a message has, and that do not lie ahead of the clock."""
+    moves: npt.NDArray[np.bool_] = (times_us != NO_TIME_US) & (times_us <= now_us + FUTURE_US)
+    return moves
 
 
 def far_ahead(progress: PartitionsProgress) -> set[LogId]:

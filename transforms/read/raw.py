@@ -10,6 +10,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam import coders
 
+from contracts.compiler.clocks import record_times_us
 from lake.location import Lake
 from lake.raw.batch import RawBatch
 from lake.raw.files import RawChunk
@@ -103,7 +104,7 @@ def message_batch(log: LogId, messages: Sequence[RawMessage]) -> MessageBatch:
     return MessageBatch(
         logs=[str(log)] * count,
         offsets=np.array([m.offset for m in messages], dtype=np.int64),
-        times_us=np.array([m.timestamp_ms * 1_000 for m in messages], dtype=np.int64),
+        times_us=record_times_us(np.array([m.timestamp_ms for m in messages], dtype=np.int64)),
         watermarks_us=np.full(count, NEVER_LATE_US, dtype=np.int64),
         values=[m.value or b"" for m in messages],
     )

@@ -104,7 +104,8 @@ def groups_of(truth: Truth, expected: str) -> dict[tuple[str, str], list[Positio
 
 
 @pytest.mark.parametrize("source", TABLES)
-def test_ledger_of_a_source_equals_the_truth(source: str, truth: Truth, reports: dict[str, IngestReport]) -> None:
+def test_ledger_of_a_source_equals_the_truth(source: str, truth: Truth, reports: dict[str, IngestReport], lake: Lake) -> None:
+    published = scan(lake, TABLES[source], columns=("_source", "_time_corrected")).to_pylist()
     entry = reports[source].ledger
     own = [row for (name, _, _), row in truth.items() if name == source]
     expected = Counter(row["expected"] for row in own)
@@ -122,6 +123,7 @@ def test_ledger_of_a_source_equals_the_truth(source: str, truth: Truth, reports:
         "dead_letter": codes.total(),
         "pending": 0,
         "outside": 0,
+        "corrected": sum(row["_time_corrected"] for row in published if row["_source"] == source),
         "codes": dict(+codes),
     }
 

@@ -123,6 +123,7 @@ def balanced(entry: LedgerEntry, cases: Sequence[Case]) -> None:
         duplicate=outcomes.count(DUPLICATE),
         filtered=outcomes.count(FILTERED),
         dead_letter=len(rejected),
+        corrected=sum(bool(case.row and case.row.get("_time_corrected")) for case in cases),
         codes={code: rejected.count(code) for code in set(rejected)},
     )
 

@@ -57,7 +57,9 @@ def test_everything_that_a_spec_says_is_read(tmp_path: Path) -> None:
 
 
 PROBLEMS: list[tuple[dict[str, Any], str]] = [
-    ({"sauce": "web"}, "no key 'sauce'; known: columns, csv, dataset"),
+    ({"clock": {"max_behind": "30d"}}, "clock: expected {max_behind: 30d, max_ahead: 1h}"),
+    ({"clock": {"max_behind": "any", "max_ahead": "soon"}}, "clock.max_ahead: 'soon' is no duration such as 30d or 1h, nor any"),
+    ({"sauce": "web"}, "no key 'sauce'; known: clock, columns, csv"),
     ({"source": None}, "source: missing"),
     ({"columns": {}}, "columns: missing"),
     ({"source": "Web Shop"}, "source: 'Web Shop' is not lower case letters, digits, _ and -"),

@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.compiler.clocks import NO_TIME_US
 from contracts.spec.project import Project
 from contracts.spec.source import SourceSpec
 from examples.webshop import generate as webshop
-from lake.raw.log_ids import BATCH_BITS
+from lake.raw.log_ids import BATCH_BITS, LogId
+from lake.raw.segment_files import RawMessage
 from transforms.read.messages import MessageBatch, MessageBatchCoder
+from transforms.read.raw import message_batch
 
 PROJECT = Project.load(Path(webshop.__file__).parent)
 
@@ -88,3 +91,9 @@ def test_joined_batches_are_one_behind_the_other(mobile: SourceSpec) -> None:
     assert both.values == one.values + two.values
     assert both.positions(mobile).tolist() == [*one.positions(mobile).tolist(), *two.positions(mobile).tolist()]
     assert both.times_us.tolist() == [4_000, 5_000, 4_000] and both.watermarks_us.tolist() == [-1, 0, -1]
+
+
+@pytest.mark.parametrize("ms", [-1, 0, 1_764_000_000_000_000, 1_764_000_000_000_000_000])
+def test_a_landed_message_without_a_believable_time_has_none(ms: int) -> None:
+    landed = [RawMessage(0, ms, 1, None, b"{}", ()), RawMessage(1, 1_764_000_000_000, 1, None, b"{}", ())]
+    assert message_batch(LogId("t", "id", 0), landed).times_us.tolist() == [NO_TIME_US, 1_764_000_000_000_000]

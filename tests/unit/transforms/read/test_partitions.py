@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.compiler.clocks import NO_TIME_US
 from transforms.late import NEVER_LATE_US
 from transforms.read.partitions import (
     FUTURE_US,
     PartitionProgress,
     PartitionsProgress,
     ReaderProgressCoder,
+    moving,
     watermarks,
     with_partitions,
 )
@@ -54,6 +56,12 @@ def test_a_record_sees_the_largest_time_before_it_less_the_bound() -> None:
 
 def test_a_record_sees_at_least_the_readers_watermark() -> None:
     assert marks([100, 130, 140], watermark_us=120) == ([120, 120, 125], 140)
+
+
+def test_a_message_without_a_time_moves_nothing() -> None:
+    assert marks([NO_TIME_US, 100, NO_TIME_US, 300]) == ([NEVER_LATE_US, NEVER_LATE_US, 95, 95], 300)
+    assert marks([NO_TIME_US]) == ([NEVER_LATE_US], None)
+    assert moving(np.array([NO_TIME_US, 1, NOW + FUTURE_US, NOW + FUTURE_US + 1]), NOW).tolist() == [False, True, True, False]
 
 
 def test_a_time_in_the_future_moves_nothing() -> None:
