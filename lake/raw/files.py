@@ -98,15 +98,22 @@ class Landing:
     detail: str = ""
 
 
-def reader_id(spec: SourceSpec) -> str:
-    """Names everything that decides how a source's records are numbered, and the dataset that their outcomes are of."""
+def reader_id(spec: SourceSpec, *, former: bool = False) -> str:
+    """Names everything that decides how a source's records are numbered, and the dataset that their outcomes are of.
+
+    Args:
+        spec: the source.
+        former: as development versions named it, whose batches were one record where they were larger than ``record_bytes``, and
+            whose rows of nothing but blank delimiters were none.
+    """
     parts = [spec.dataset, spec.format, str(spec.records or ""), str(spec.record_bytes)]
     if spec.format == "csv":
         parts += [spec.csv.quote, spec.csv.encoding, spec.csv.delimiter]
-        if spec.csv.delimiter.isspace():
+        if spec.csv.delimiter.isspace() and not former:
             parts.append("rows of blanks")
     if spec.records:
-        parts += [str(spec.max_depth), "items"]  # a batch that is too deep is one record; record_bytes bounds its items
+        parts.append(str(spec.max_depth))  # a batch that is too deep is one record
+        parts += [] if former else ["items"]  # record_bytes bounds its items
     return xxhash.xxh3_64_hexdigest("\0".join(parts).encode())
 
 
@@ -132,7 +139,7 @@ def land_file(lake: Lake, spec: SourceSpec, file: InputFile, chunk_bytes: int = 
             return Landing(uri, "changing", detail=f"it changed while it was read, {_ATTEMPTS} times; land it when it is complete")
         known = find_raw_file(lake, spec.name, copied.digest)
         if known is not None:
-            _check_reader(known, spec)
+            _check_reader(known, spec, temporary, chunk_bytes)
             return Landing(uri, "already landed", known, _kind_of(temporary, spec) if known.damaged else "")
         return _index(lake, spec, uri, name, copied, temporary, chunk_bytes)
     except InputError as error:
@@ -172,7 +179,7 @@ def _index(lake: Lake, spec: SourceSpec, uri: str, name: str, copied: Copied, co
     assert known is not None
     if known.path != raw_file.path:
         lake.storage.delete(lake.at_key(path))
-    _check_reader(known, spec)
+    _check_reader(known, spec, copy, chunk_bytes)
     return Landing(uri, "already landed", known)
 
 
@@ -231,8 +238,13 @@ def open_raw(chunk: RawChunk) -> BinaryIO:
     return storage_of(chunk.path).open(chunk.path)
 
 
-def _check_reader(known: RawFile, spec: SourceSpec) -> None:
-    if known.reader != reader_id(spec):
+def _check_reader(known: RawFile, spec: SourceSpec, copy: Path, chunk_bytes: int) -> None:
+    """Whether a landed file's records have the numbers that this source gives them."""
+    if known.reader == reader_id(spec):
+        return
+    with copy.open("rb") as opened:
+        same = known.reader == reader_id(spec, former=True) and scan_chunks(spec, opened, chunk_bytes)[0] == list(known.chunks)
+    if not same:
         raise ConfigurationError(
             f"source {spec.name}: {known.name} was landed and its records numbered with other options "
             "(dataset, format, records, record_bytes, max_depth, csv quote, delimiter or encoding). Positions would change their "

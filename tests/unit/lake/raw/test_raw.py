@@ -5,6 +5,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from contracts.errors import ConfigurationError
 from contracts.spec.source import CsvDialect, PayloadPath
 from lake.location import Lake
+from lake.raw import files
 from lake.raw.files import Landing, RawFile, find_raw_file, land_file, raw_files, reader_id
 from lake.raw.inputs import InputFile, expand_inputs
 from lake.raw.records import read_record
@@ -205,6 +207,29 @@ def test_a_source_whose_records_would_be_numbered_otherwise_is_refused(
     land_file(lake, spec, file)
     with pytest.raises(ConfigurationError, match="numbered with other options"):
         land_file(lake, other, file)
+
+
+BATCHES = spec_of("jsonl", records="batch", record_bytes=60)
+
+
+@pytest.mark.parametrize(
+    ("line", "fits"), [(b'{"batch": [{"n": 1}, {"n": 2}]}', True), (b'{"batch": [%s]}' % b", ".join([b'{"n": 1}'] * 9), False)]
+)
+def test_a_file_that_a_version_before_has_numbered_is_taken_as_it_is_where_its_numbers_hold(
+    items: int, fits: bool, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = b'{"batch": [%s]}' % b", ".join([b'{"n": 1}'] * items)
+    file = write(tmp_path / "a.jsonl", line)
+    whole = [(0, 2 if fits else 1, 0, len(line))]  # a batch that is larger than a record may be was one record
+    with monkeypatch.context() as before:
+        before.setattr(files, "reader_id", partial(reader_id, former=True))
+        before.setattr(files, "scan_chunks", lambda *_: (whole, False, 0))
+        land_file(lake, BATCHES, file)
+    if fits:
+        assert land_file(lake, BATCHES, file).status == "already landed"
+    else:
+        with pytest.raises(ConfigurationError, match="numbered with other options"):
+            land_file(lake, BATCHES, file)
 
 
 def test_options_that_number_nothing_may_change() -> None:
