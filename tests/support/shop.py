@@ -24,6 +24,7 @@ from tests.support.runs import ingest
 
 WEBSHOP = Path(__file__).parents[2] / "examples" / "webshop"
 WEB: dict[str, Any] = yaml.safe_load((WEBSHOP / "sources" / "web.yaml").read_text())
+ANY_AGE = "replay: {maxAge: 36500d}"  # times are of 2026
 HOUR_US = 3_600_000_000
 RECEIVED_S = 1_793_577_600 + 13 * 3_600
 DAY = 1_793_577_600_000_000  # 2026-11-02T00:00:00Z
@@ -41,9 +42,7 @@ class Shop:
 
     received_s = RECEIVED_S  # a part of its rows
 
-    def __init__(
-        self, folder: Path, config: str = "replay: {maxAge: 36500d}", spec: dict[str, Any] = WEB
-    ) -> None:  # times are of 2026
+    def __init__(self, folder: Path, config: str = ANY_AGE, spec: dict[str, Any] = WEB) -> None:
         self.folder, self.spec = folder, spec
         (folder / "sources").mkdir(parents=True)
         (folder / "headrace.yaml").write_text(f"lake: lake\nsources: [sources]\n{config}\n")

@@ -94,9 +94,12 @@ def _shared(testrun: str, name: str, settings: Settings) -> Iterator[Stack]:
         users = (home / "users").open("a")
         kept = home / "settings.json"
         if _nobody(users):
-            kept.write_text(json.dumps(replace(settings, ports=free_ports()).to_json()))
-        stack = Stack(layout.with_home(home), Settings.from_json(json.loads(kept.read_text())))
-        stack.up(deadline_s=DEADLINE_S)  # nothing, where another process did it
+            settings = replace(settings, ports=free_ports())
+            stack = Stack(layout.with_home(home), settings)
+            stack.up(deadline_s=DEADLINE_S)
+            kept.write_text(json.dumps(settings.to_json()))
+        else:
+            stack = Stack(layout.with_home(home), Settings.from_json(json.loads(kept.read_text())))
         fcntl.flock(users, fcntl.LOCK_SH)
     try:
         yield stack

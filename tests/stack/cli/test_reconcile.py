@@ -104,7 +104,7 @@ def test_what_it_says_to_do_about_a_loss_mends_it(shop: Delivered) -> None:
     shop.cdp.alter(lost, None)
     (cause,) = shop.document(exit_code=1)["causes"]["missing"]
     command = re.search(r"headrace (deliver .*)", cause["do"])
-    assert command and shop(*command[1].split()).exit_code == 0
+    assert command and shop.plot.headrace(*command[1].split()).exit_code == 0
     assert shop.document()["classes"]["delivered"] == len(shop.events)
 
 

@@ -22,10 +22,8 @@ from contracts.units import us_text
 from operations.reconcile import url_export
 from operations.reconcile.rows import HOUR_US
 from operations.reconcile.url_export import spans_of
-from tests.graph.pipelines.ingest.test_bad_input import line
-from tests.graph.transforms.decode.test_decode import START_US
 from tests.support.cdp import CdpEndpoint
-from tests.support.planted import DESTINATION, NOW_US, OLD_US, Plant, found_in
+from tests.support.planted import DESTINATION, NOW_US, OLD_US, START_US, Plant, found_in, line
 
 
 @pytest.fixture

@@ -23,10 +23,8 @@ from operations.reconcile.page import page
 from operations.reconcile.reconcile import reconcile
 from pipelines.ingest.files import ingest_files
 from pipelines.ingest.options import IngestOptions
-from tests.graph.pipelines.ingest.test_bad_input import line
-from tests.graph.transforms.decode.test_decode import START_US
 from tests.support.cdp import CdpEndpoint
-from tests.support.planted import BEGIN_US, END_US, HOUR_US, OLD_US, YOUNG_US, Plant, Plot, found_in
+from tests.support.planted import BEGIN_US, END_US, HOUR_US, OLD_US, START_US, YOUNG_US, Plant, Plot, found_in, line
 
 QUIET = ("delivered", "withheld", "filtered")
 MINUTE_US = 60_000_000
