@@ -37,7 +37,7 @@ class Contestant:
 def _job(workers: int) -> Callable[[Path, Path], list[str]]:
     def arguments(sample: Path, output: Path) -> list[str]:
         verb = ["-m", "cli.main", "ingest", "web", "--input", str(sample), "--lake", str(output)]
-        return [*verb, "--project", "examples/webshop", "--window", "1h", "--workers", str(workers)]
+        return [*verb, "--project", "examples/webshop", "--window", "1h", "--workers", str(workers), "--max-rejected", "100%"]
 
     return arguments
 
