@@ -29,8 +29,10 @@ from typing import IO, Any
 
 import pytest
 
+from devstack import tools
 from devstack.layout import Layout, Ports, Settings
-from devstack.stack import Stack
+from devstack.processes import listener, spawn
+from devstack.stack import MARK, Stack
 
 DEADLINE_S = 120.0
 _POLL_S = 0.1
@@ -50,6 +52,24 @@ def stack(testrun: str) -> Iterator[Stack]:
     """A stack where all components are ready, and that other tests use too."""
     with _shared(testrun, "stack", Settings(slots=_SLOTS)) as stack:
         yield stack
+
+
+@pytest.fixture(scope="session")
+def job_server(stack: Stack) -> str:
+    """``--job_endpoint=``, for Beam: a job server beside the stack, so that a submission starts none of its own."""
+    home = stack.layout.home
+    address = home / "job-server"
+    with _locked(home.parent / "gate"):
+        if not address.exists():
+            port = free_ports().flink_rest
+            command = [tools.java(), "-Xmx512m", "-jar", str(stack.job_server_jar), "--job-port", str(port)]
+            command += ["--artifact-port", "0", "--expansion-port", "0", "--artifacts-dir", str(home / "artifacts")]
+            # With the stack's mark, so that it ends with the stack.
+            identity = spawn(command, log=stack.layout.logs / "job-server.log", cwd=home, env={**os.environ, MARK: str(home)})
+            wait_for(lambda: not identity.alive() or listener(port) is not None, "the job server")
+            assert identity.alive(), "the job server ended while it started"
+            address.write_text(f"localhost:{port}")
+    return f"--job_endpoint={address.read_text()}"
 
 
 @pytest.fixture(scope="session")

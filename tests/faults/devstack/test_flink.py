@@ -33,14 +33,14 @@ def results(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def submit(stack: Stack, results: Path, tmp_path: Path) -> Submit:
+def submit(stack: Stack, job_server: str, results: Path, tmp_path: Path) -> Submit:
     """Submits the ticking job, waits until it has results and a checkpoint, returns its id."""
 
     def run() -> str:
         options = [
             "--runner=FlinkRunner",
             f"--flink_master={stack.flink_rest}",
-            f"--flink_job_server_jar={stack.job_server_jar}",
+            job_server,
             f"--flink_conf_dir={stack.flink_conf_dir}",
             "--environment_type=PROCESS",
             "--environment_config=" + json.dumps({"command": str(stack.worker_command), "env": {"PYTHONPATH": str(ROOT)}}),

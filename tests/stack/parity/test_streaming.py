@@ -118,19 +118,23 @@ def test_a_topic_on_this_machine_once_and_again(
         assert from_topic(given).ledger == LedgerEntry()  # all of it is accounted for
 
 
-def test_a_topic_on_flink(expected: tuple[str, list[Sent], LedgerEntry, str], stack: Stack, tmp_path: Path) -> None:
+def test_a_topic_on_flink(
+    expected: tuple[str, list[Sent], LedgerEntry, str], stack: Stack, job_server: str, tmp_path: Path
+) -> None:
     source, sent, entry, digest = expected
     broker = Broker(stack.kafka_bootstrap)
     with broker.topic(PARTITIONS) as topic:
         fill(broker, topic, sent)
         given = options(source, tmp_path / "lake", broker.uri(topic), window=60, commit_every=1, late_panes=1)
-        report = from_topic(replace(given, runner="flink", flink=stack.flink_rest, workers=2, checkpoint_every=1))
+        report = from_topic(
+            replace(given, runner="flink", flink=stack.flink_rest, workers=2, checkpoint_every=1, beam_options=(job_server,))
+        )
         assert report.ledger == entry
         assert content(tmp_path / "lake") == digest
 
 
 @pytest.mark.parametrize("runner", ["direct", "flink"])
-def test_what_came_too_late_is_what_the_stream_lacks(runner: str, stack: Stack, tmp_path: Path) -> None:
+def test_what_came_too_late_is_what_the_stream_lacks(runner: str, stack: Stack, job_server: str, tmp_path: Path) -> None:
     """rows(batch) = fold(rows(stream) ∪ rows(late)): stragglers of three kinds come after their windows were over."""
     sent = population.web(2)
     new = [one for one in population.web(3, ids=20) if b"m-0" not in one.value]  # others, without an id
@@ -146,7 +150,7 @@ def test_what_came_too_late_is_what_the_stream_lacks(runner: str, stack: Stack, 
     broker = Broker(stack.kafka_bootstrap)
     given = options("web", tmp_path / "lake", window=60, allowed_lateness=120, commit_every=1, late_panes=1)
     if runner == "flink":
-        given = replace(given, runner="flink", flink=stack.flink_rest, workers=2, checkpoint_every=1)
+        given = replace(given, runner="flink", flink=stack.flink_rest, workers=2, checkpoint_every=1, beam_options=(job_server,))
     with broker.topic(PARTITIONS) as topic:
         given = replace(given, input=(broker.uri(topic),))
         for part in (sent, later, stragglers):  # each fills all partitions before the next begins

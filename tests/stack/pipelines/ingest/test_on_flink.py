@@ -50,11 +50,11 @@ def emitted_by_readers(stack: Stack, job_id: str) -> list[int]:
 
 
 @pytest.mark.parametrize("workers", [2, 4])
-def test_every_slot_reads(workers: int, stack: Stack, tmp_path: Path) -> None:
+def test_every_slot_reads(workers: int, stack: Stack, job_server: str, tmp_path: Path) -> None:
     broker = Broker(stack.kafka_bootstrap)
     with broker.topic(8) as topic:
         broker.send(topic, events(0, 80, 8))
-        with job(stack, tmp_path, topic, workers) as submitted:
+        with job(stack, tmp_path, topic, workers, beam_options=(job_server,)) as submitted:
             wait_for(lambda: published_ids(tmp_path) == {f"m-{n}" for n in range(80)}, "all rows")
             wait_for(
                 lambda: len(emitted := emitted_by_readers(stack, submitted.job_id)) == workers and min(emitted) > 0, "every slot"
