@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -43,6 +44,13 @@ def from_topic(given: IngestOptions) -> IngestReport:
     assert isinstance(report, IngestReport)
     assert report.reasons == [] and report.ledger.balanced
     return report
+
+
+def on_flink(stack: Stack, job_server: str) -> dict[str, Any]:
+    """Options of a job on the cluster."""
+    return {
+        "runner": "flink", "flink": stack.flink_rest, "workers": 2, "checkpoint_every": 1, "beam_options": (job_server,),
+    }  # fmt: skip
 
 
 def content(lake: Path) -> str:
@@ -126,9 +134,7 @@ def test_a_topic_on_flink(
     with broker.topic(PARTITIONS) as topic:
         fill(broker, topic, sent)
         given = options(source, tmp_path / "lake", broker.uri(topic), window=60, commit_every=1, late_panes=1)
-        report = from_topic(
-            replace(given, runner="flink", flink=stack.flink_rest, workers=2, checkpoint_every=1, beam_options=(job_server,))
-        )
+        report = from_topic(replace(given, **on_flink(stack, job_server)))
         assert report.ledger == entry
         assert content(tmp_path / "lake") == digest
 
@@ -150,7 +156,7 @@ def test_what_came_too_late_is_what_the_stream_lacks(runner: str, stack: Stack, 
     broker = Broker(stack.kafka_bootstrap)
     given = options("web", tmp_path / "lake", window=60, allowed_lateness=120, commit_every=1, late_panes=1)
     if runner == "flink":
-        given = replace(given, runner="flink", flink=stack.flink_rest, workers=2, checkpoint_every=1, beam_options=(job_server,))
+        given = replace(given, **on_flink(stack, job_server))
     with broker.topic(PARTITIONS) as topic:
         given = replace(given, input=(broker.uri(topic),))
         for part in (sent, later, stragglers):  # each fills all partitions before the next begins
