@@ -40,7 +40,7 @@ def too_many_bytes(limit: int) -> Violation:
 
 
 def _size_bytes(file: BinaryIO) -> int:
-    at = file.tell()
+    at = file.tell()  # somebody may be reading it
     size = file.seek(0, 2)
-    file.seek(at)  # whoever reads it goes on where it was
+    file.seek(at)
     return size

@@ -33,6 +33,7 @@ from runners.flink.submit import submit, wait
 from runners.jobs.submit import flink_job
 from transforms.cut import Cut
 
+_NEARLY_ALL = 0.9
 _SMALL_RUN_BYTES = 1 << 30
 _SLICE_BYTES = 512 << 20
 
@@ -83,7 +84,7 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
         options,
         clock,
         entry,
-        _input_reasons(landings, options),
+        _input_reasons(spec, landings, options),
         details=IngestDetails([_input_entry(landing) for landing in landings], ingested_files=len(todo)),
         summary="files: " + ", ".join(f"{count} {status}" for status, count in counts.items()),
     )
@@ -166,15 +167,17 @@ def plan_slices(chunks: Sequence[Piece], slice_bytes: int) -> Iterator[list[Piec
         yield part
 
 
-def _input_reasons(landings: Sequence[Landing], options: IngestOptions) -> list[str]:
+def _input_reasons(spec: SourceSpec, landings: Sequence[Landing], options: IngestOptions) -> list[str]:
     if landings and all(landing.status == "ignored" for landing in landings):
         return [f"nothing was read: all of {len(landings)} inputs are ignored, such as {landings[0].uri}: {landings[0].detail}"]
     files = [landing.file for landing in landings if landing.file]
     if files and not any(file.records for file in files):
         return [f"nothing was read: {len(files)} files hold no record; is this the right input, and format the right one?"]
     lost, total = sum(file.lost_bytes for file in files), sum(size for file in files for *_, size in file.chunks)
+    # What is too large may be many records: a batch, or nearly all of a file that has no line ends.
+    most = options.max_rejected if spec.records else max(options.max_rejected, _NEARLY_ALL)
     reasons = []
-    if lost > options.max_rejected * total:
+    if lost > most * total:
         reasons.append(f"{lost / total:.1%} of the bytes are in records that are too large, more than --max-rejected")
     if options.allow_damaged:
         return reasons

@@ -200,8 +200,7 @@ CASES = {
         "parquet", {"a.parquet": parquet(id=ID, at=TIME, V=["x"])}, codes=(("header_mismatch", "$"),), exit_code=1
     ),
     "a column that may be missing": Case("parquet", {"a.parquet": parquet(id=ID, at=TIME)}, more="optional: [v]", rows={"a": None}),
-    # In all of these names that Avro does not allow: github.com/goccy/bigquery-emulator/pull/508,
-    # github.com/apache/beam/issues/19866
+    # Names that Avro does not allow, in all of these: github.com/goccy/bigquery-emulator/pull/508 and apache/beam/issues/19866
     "more digits than declared": Case(
         "avro",
         {"a.avro": avro({"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}, b"\x01\xe2\x40", "bytes")},

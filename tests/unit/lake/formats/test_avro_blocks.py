@@ -271,6 +271,13 @@ def test_no_edit_raises_or_loses_the_count(seed: int, codec: str, edits: int, ch
     agree(AVRO, bytes(data), chunk)
 
 
+def test_a_file_of_many_pieces_is_read_once_to_its_end() -> None:
+    with small_pieces(1 << 18):
+        data = b"".join(parts("deflate", blocks=600, count=50))
+        assert len(data) > 1 << 18
+        assert [s.value for s in agree(AVRO, data, 100_000)] == rows(0, 30_000)
+
+
 def test_the_schema_is_that_of_the_file() -> None:
     out = io.BytesIO()
     fastavro.writer(out, {"type": "record", "name": "other", "fields": [{"name": "n", "type": "int"}]}, [{"n": 1}])
