@@ -48,16 +48,22 @@ def require_tools() -> None:
 
 
 @pytest.fixture(scope="session")
-def stack(testrun: str) -> Iterator[Stack]:
-    """A stack where all components are ready, and that other tests use too."""
+def shared_stack(testrun: str) -> Iterator[Stack]:
+    """The stack of the test run."""
     with _shared(testrun, "stack", Settings(slots=_SLOTS)) as stack:
         yield stack
 
 
 @pytest.fixture(scope="session")
-def job_server(stack: Stack) -> str:
+def stack(shared_stack: Stack) -> Stack:
+    """A stack where all components are ready, and that other tests use too. A file whose tests break it puts its own in its place."""
+    return shared_stack
+
+
+@pytest.fixture(scope="session")
+def job_server(shared_stack: Stack) -> str:
     """``--job_endpoint=``, for Beam: a job server beside the stack, so that a submission starts none of its own."""
-    home = stack.layout.home
+    stack, home = shared_stack, shared_stack.layout.home
     address = home / "job-server"
     with _locked(home.parent / "gate"):
         if not address.exists():
