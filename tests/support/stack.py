@@ -56,7 +56,7 @@ def shared_stack(testrun: str) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def stack(shared_stack: Stack) -> Stack:
-    """A stack where all components are ready, and that other tests use too. A file whose tests break it puts its own in its place."""
+    """A stack where all components are ready, and that other tests use too. A file whose tests break one puts it in its place."""
     return shared_stack
 
 
