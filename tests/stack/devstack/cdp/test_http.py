@@ -136,7 +136,7 @@ def test_the_export_is_paged_by_key_and_time(cdp: CdpEndpoint) -> None:
 def test_the_export_refuses_a_wrong_key_and_a_wrong_time(cdp: CdpEndpoint) -> None:
     assert requests.get(f"{cdp.url}/v1/export", auth=("wrong", ""), timeout=30).status_code == 401
     answer = requests.get(f"{cdp.url}/v1/export?start=now", auth=(cdp.write_key, ""), timeout=30)
-    assert (answer.status_code, answer.text) == (400, "start=now: expected an RFC 3339 time\n")
+    assert (answer.status_code, answer.text) == (400, "start: expected an RFC 3339 time\n")
     cdp.faults(down=True)
     assert requests.get(f"{cdp.url}/v1/export", auth=(cdp.write_key, ""), timeout=30).status_code == 503
 
@@ -162,7 +162,7 @@ def test_the_ledger_is_read_by_page_key_and_time(cdp: CdpEndpoint) -> None:
     assert cdp.ledger(after=everything[2]["seq"]) == everything[3:]
     page = requests.get(f"{cdp.url}/_control/ledger?limit=2", timeout=30)
     assert [json.loads(line) for line in page.text.splitlines()] == everything[:2]
-    for query, message in (("write_key=no", "write_key: no such key"), ("after=x", "after=x: expected a number")):
+    for query, message in (("write_key=no", "write_key: no such key"), ("after=x", "after: expected a number")):
         wrong = requests.get(f"{cdp.url}/_control/ledger?{query}", timeout=30)
         assert wrong.status_code == 400
         assert message in wrong.text
