@@ -122,7 +122,7 @@ def test_flink_settings_of_the_pages_and_the_manifest_are_those_that_are_tested(
     of_pods = yaml.safe_load((ROOT / "templates/kubernetes/cluster.yaml").read_text("utf-8"))["spec"]["flinkConfiguration"]
     page = next(block for block in yaml_blocks(MACHINES) if "jobmanager.rpc.address" in block)
     # The local stack's reporter of metrics listens on loopback; a cluster's must be reached.
-    own = ("address", "dir", "prom.port", "prom.factory.class", "process.size", "max-backoff")
+    own = ("address", "dir", ".port", "prom.factory.class", "process.size", "max-backoff")
     for settings in (page, of_pods):
         shared = {key: str(value).lower() for key, value in settings.items() if not key.endswith(own)}
         assert shared and {key: str(tested[key]).lower() for key in shared} == shared

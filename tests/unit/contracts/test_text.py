@@ -54,7 +54,7 @@ def test_json_keeps_what_it_holds() -> None:
 
 @pytest.mark.parametrize("kind", ["line", "table", "json"])
 def test_nothing_that_is_printed_steers(kind: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stdout, "file", sys.stdout)
+    monkeypatch.setattr(stdout, "_file", sys.stdout)
     if kind == "line":
         stdout.print(f"{EVIL}{GOOD}", style="red")
     elif kind == "table":

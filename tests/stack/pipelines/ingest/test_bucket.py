@@ -138,7 +138,8 @@ def test_patterns_find_objects_as_they_find_files(bucket: str, tmp_path: Path) -
     patterns = ["", "/", "/a.jsonl", "/b", "/b/", "/*.jsonl", "/*/*.jsonl", "/b/**/*.jsonl", "/**/*.csv", "/b/?.csv", "/[ab].jsonl"]
     for pattern in [*patterns, "/[!a].jsonl", "/b*"]:
         try:
-            wanted = sorted(file.uri.removeprefix(f"{tmp_path}/") for file in expand_inputs((f"{tmp_path}{pattern}",)))
+            listed = expand_inputs((f"{tmp_path}{pattern}",))
+            wanted = sorted(file.uri.removeprefix(f"{tmp_path}/") for file in listed if not file.refused)  # a bucket has no folders
         except ConfigurationError:
             wanted = []
         try:
