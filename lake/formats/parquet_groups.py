@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -14,6 +16,7 @@ from contracts.codes import Violation
 from contracts.compiler.exact import RAW_JSON
 from contracts.spec.source import SourceSpec
 from lake.formats.base import DAMAGE, Bookmark, ParsedRecords, RecordBlock, damaged_block
+from lake.formats.limits import expansion_limit, too_many_bytes
 from lake.formats.parquet_values import Values, plain_values
 
 _BLOCK_ROWS = 8_192  # rows become Python objects this many at a time; row groups are often a million
@@ -39,7 +42,14 @@ class ParquetGroups:
             metadata = parquet.metadata
             if any(metadata.row_group(number).num_rows < 0 for number in range(metadata.num_row_groups)):
                 raise ValueError("a row group with fewer than no rows")
+            limit = expansion_limit(file)
+            if sum(max(metadata.row_group(number).total_byte_size, 0) for number in range(metadata.num_row_groups)) > limit:
+                yield damaged_block(Bookmark(), b"", too_many_bytes(limit))
+                return
             names = self._names(parquet.schema_arrow)
+            # As dictionaries: a text that stands in a million rows is held once.
+            texts = [name for name in names if _is_text(parquet.schema_arrow, name)]
+            parquet = pq.ParquetFile(file, coerce_int96_timestamp_unit="us", read_dictionary=texts)
             int96 = _int96(parquet, names)
             coarse = pq.ParquetFile(file, coerce_int96_timestamp_unit="ms") if int96 else None
             reason = self._misfit(parquet.schema_arrow)
@@ -50,7 +60,7 @@ class ParquetGroups:
         first = sum(metadata.row_group(number).num_rows for number in range(start.offset))
         for number in range(start.offset, metadata.num_row_groups):
             about = metadata.row_group(number)
-            group = _Group(parquet, number, names, reason, _Int96(coarse, int96) if coarse else None)
+            group = _Group(parquet, number, names, reason, _Int96(coarse, int96) if coarse else None, limit)
             for row in range(max(start.ordinal - first, 0), about.num_rows, _BLOCK_ROWS):
                 count = min(_BLOCK_ROWS, about.num_rows - row)
                 size = max(about.total_byte_size, 0) * count // about.num_rows
@@ -83,6 +93,20 @@ def _int96(parquet: pq.ParquetFile, names: list[str]) -> list[str]:
     return [column.path for column in columns if column.physical_type == "INT96" and column.path in names]
 
 
+def _is_text(schema: pa.Schema, name: str) -> bool:
+    return len(schema.get_all_field_indices(name)) == 1 and schema.field(name).type in (pa.string(), pa.binary())
+
+
+def _text_bytes(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
+    """How many bytes of text each row has, in columns that hold texts once for many rows."""
+    sizes = np.zeros(len(batch), dtype=np.int64)
+    for column in batch.columns:
+        if pa.types.is_dictionary(column.type):
+            lengths = pc.binary_length(column.dictionary.cast(pa.binary())).take(column.indices)
+            sizes += lengths.fill_null(0).to_numpy(zero_copy_only=False)
+    return sizes
+
+
 def _has(schema: pa.Schema, steps: tuple[str, ...]) -> bool:
     found = schema.field(steps[0]).type if steps[0] in schema.names else None
     for step in steps[1:]:
@@ -96,8 +120,9 @@ class _Group:
     """A row group, read forward as its rows are asked for; where one is asked for again, from its start."""
 
     def __init__(
-        self, parquet: pq.ParquetFile, number: int, names: list[str], reason: Violation | None, int96: _Int96 | None
+        self, parquet: pq.ParquetFile, number: int, names: list[str], reason: Violation | None, int96: _Int96 | None, limit: int
     ) -> None:
+        self._limit = limit
         self._parquet, self._number, self._names, self._reason, self._int96 = parquet, number, names, reason, int96
         self._rewind()
 
@@ -116,7 +141,7 @@ class _Group:
         return parse
 
     def _rewind(self) -> None:
-        self._at = 0
+        self._at = self._spent = 0
         self._held: list[pa.RecordBatch] = []
         self._batches = self._parquet.iter_batches(_BLOCK_ROWS, row_groups=[self._number], columns=self._names)
         if self._int96:
@@ -151,9 +176,14 @@ class _Group:
         if self._held:
             return self._held.pop()
         try:
-            return next(self._batches, None)
+            batch = next(self._batches, None)
         except _BROKEN:
             return None
+        if batch is None or self._spent > self._limit:
+            return None
+        ends = self._spent + np.cumsum(_text_bytes(batch))
+        self._spent = int(ends[-1]) if len(ends) else self._spent
+        return batch.slice(0, int(np.searchsorted(ends, self._limit, side="right")))
 
     def _rows(self, batch: pa.RecordBatch) -> list[dict[str, Any]]:
         columns: dict[str, Values] = {}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from contracts.compiler.exact import CANONICAL_JSON, Unheld
 from contracts.compiler.timestamps import MAX_US, MIN_US
@@ -136,8 +137,10 @@ def _key(key: Any) -> Any:
 
 
 def _dictionaries(column: pa.Array) -> Values:
-    values = plain_values(column.dictionary)
-    return [None if index is None else values[index] for index in column.indices.to_pylist()]
+    """Each value is made once, and only where a row has it."""
+    used = pc.unique(column.indices).drop_null()
+    made = dict(zip(used.to_pylist(), plain_values(column.dictionary.take(used)), strict=True))
+    return [None if index is None else made[index] for index in column.indices.to_pylist()]
 
 
 def _valid(column: pa.Array) -> Values:
