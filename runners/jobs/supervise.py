@@ -131,7 +131,7 @@ class Supervisor:
         elif job.ended:
             found = rest.checkpoints(job.job_id)  # a stop with savepoint, by whomever, finishes the job
             saved = found.last.external_path if found and found.last and found.last.is_savepoint else None
-            record_ending(self.lake, self.run_id, _ENDINGS[job.state], saved)
+            record_ending(self.lake, self.run_id, "stopped" if saved and job.state == "FINISHED" else _ENDINGS[job.state], saved)
         else:
             if job.state == "RUNNING":
                 self._refused, self._slots = 0, rest.slots_of(job.job_id)

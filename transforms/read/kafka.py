@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,7 @@ from transforms.late import NEVER_LATE_US
 from transforms.read.discover import with_new_partitions
 from transforms.read.messages import MessageBatch
 from transforms.read.partitions import PartitionProgress, PartitionsProgress, far_ahead, moving, watermarks, with_partitions
-from transforms.read.poll import PartitionsReader, Polled
+from transforms.read.poll import OffsetGapError, PartitionsReader, Polled
 from transforms.read.topics import KafkaSource
 from transforms.readers.pool import POOL
 from transforms.readers.progress import END_OF_TIME_US
@@ -115,30 +115,34 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
         name = ReaderName.parse(element)
         key = self._spec.name, name.number, source.connection, source.group, source.on_gap
         with POOL.borrow(key, lambda: PartitionsReader(source.connection, source.group, source.on_gap)) as reader:
-            until, size = self._clock() + source.slice_s, 0
+            progress = began = with_new_partitions(reader, source, name, progress)
+            until, size, stopped = self._clock() + source.slice_s, 0, False
+            read: list[TimestampedValue] = []  # given on once it is sure that it is of these topics
             while not progress.finished:
-                progress = with_new_partitions(reader, source, name, progress)
                 reader.resume(progress.lanes)
                 reader.pause(far_ahead(progress))
                 polled = reader.poll(_POLL_MESSAGES, _POLL_S)
                 batches, after = self._judge(reader, progress, polled)
                 after = self._with_idle(reader, after)
-                if not tracker.try_claim(after):
-                    return
+                if stopped := not tracker.try_claim(after):
+                    break
                 for log, part in polled.items():
                     self._keep(log, progress, part, batches.get(log))
                 if batches:
                     joined = MessageBatch.joined(list(batches.values()))
                     size += sum(map(len, joined.values))
-                    yield TimestampedValue(joined, _timestamp(progress.watermark_us))
+                    read.append(TimestampedValue(joined, _timestamp(progress.watermark_us)))
                 progress = after
-                watermark.set_watermark(_timestamp(progress.watermark_us))
                 if size > _BUNDLE_BYTES or self._clock() > until:
                     break
-            reader.check_topics(progress.lanes)
+            if again := reader.made_again(progress.lanes):
+                progress, read = began, []
+                self._forget(began, again, tracker.try_claim(began))
+            yield from read
+            watermark.set_watermark(_timestamp(progress.watermark_us))
             self._lag.set(reader.lag())
             self._commit_later(finalizer, reader, progress)
-        if not progress.finished:
+        if not (progress.finished or stopped):
             tracker.defer_remainder(Duration(0))
 
     def finish_bundle(self) -> None:
@@ -209,6 +213,17 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
         if batch is not None:
             counts = batch.records_per_message(self._spec).tolist() if self._spec.records else [1] * len(batch.values)
             kept.messages += map(_raw_message, part.messages, counts)  # counts end where the partition's end is
+
+    def _forget(self, began: PartitionsProgress, again: Sequence[str], given_back: bool) -> None:
+        """Nothing was read since the bundle began: some of it may be of another topic than it was taken for.
+
+        Raises:
+            OffsetGapError: the rest was given away meanwhile, from a place further on.
+        """
+        if not given_back:
+            raise OffsetGapError(f"topic {again[0]}: was deleted and made again while it was read; the bundle is to be done again")
+        for p in began.lanes:
+            self._unlanded.pop(p.log, None)
 
     def _commit_later(self, finalizer: Any, reader: PartitionsReader, progress: PartitionsProgress) -> None:
         """Tell the broker once the runner has made this bundle durable."""

@@ -138,23 +138,19 @@ class PartitionsReader:
             raise KafkaException(error)
         # Anything else is a broker that is away for now: the client goes on trying, and no partition is taken for idle meanwhile.
 
-    def check_topics(self, partitions: Sequence[PartitionProgress]) -> None:
-        """Whether what was read is of the topics that it is taken for: a client goes on silently in a topic that was made again.
+    def made_again(self, partitions: Sequence[PartitionProgress]) -> list[str]:
+        """Topics that are others than those that these partitions are of: a client goes on silently in one that was made again.
 
-        Does nothing where the broker does not answer.
-
-        Raises:
-            OffsetGapError: a topic was made again; what the bundle read is of no log.
+        The next look at the cluster is due then. None where the broker does not answer.
         """
         try:
             found = self._cluster.describe(sorted({p.topic for p in partitions}))
         except ComponentDownError:
-            return
-        for p in partitions:
-            if p.topic in found and found[p.topic].topic_id != p.topic_id:
-                raise OffsetGapError(
-                    f"topic {p.topic}: was deleted and made again while it was read; reading begins again in the new one"
-                )
+            return []
+        again = sorted({p.topic for p in partitions if p.topic in found and found[p.topic].topic_id != p.topic_id})
+        if again:
+            self.topics_changed, self.looked_s = True, float("-inf")
+        return again
 
     def is_at_end(self, log: LogId) -> bool:
         """Asks the broker whether nothing is left; False where it does not answer."""

@@ -264,7 +264,7 @@ def test_a_job_that_somebody_else_stopped_is_not_submitted_again_and_its_savepoi
     scene.submitted()
     scene.cluster.jobs.append(StubJob(A, RUN, state="FINISHED", completed=checkpoint(9, "file:/s/savepoint-9", savepoint=True)))
     ending = scene.supervisor().run()
-    assert (ending.how, ending.savepoint) == ("finished", "file:/s/savepoint-9")
+    assert (ending.how, ending.savepoint) == ("stopped", "file:/s/savepoint-9")
     assert scene.calls() == []
 
 

@@ -1,0 +1,136 @@
+"""What the reading DoFn does with a bundle whose topic turns out to be another one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
+from apache_beam.runners.sdf_utils import RestrictionTrackerView, ThreadsafeRestrictionTracker
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+
+from contracts.spec.source import SourceSpec
+from lake.location import Lake
+from lake.raw.log_ids import LogId
+from transforms.kafka.connection import KafkaConnection
+from transforms.read.kafka import _ReadFn
+from transforms.read.partitions import PartitionProgress, PartitionsProgress
+from transforms.read.poll import OffsetGapError, Polled
+from transforms.read.topics import KafkaSource
+from transforms.readers.pool import POOL
+from transforms.readers.progress import ReaderProgress
+from transforms.readers.restriction import ReaderProgressTracker, reader_name
+
+BEGAN = ReaderProgress((PartitionProgress("t", "before", 0, next=3),))
+
+
+class Message:
+    """What is read of one."""
+
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+
+    def offset(self) -> int:
+        return self._offset
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, int(time.time() * 1000)
+
+    def key(self) -> None:
+        return None
+
+    def value(self) -> bytes:
+        return b"{}"
+
+    def headers(self) -> None:
+        return None
+
+
+class Reader:
+    """In place of a consumer: one message a poll. again: topics that turn out to be made again."""
+
+    def __init__(self, again: list[str]) -> None:
+        self.again, self.seen_s, self.looked_s, self.topics_changed = again, {}, time.monotonic(), False
+        self.places: list[int] = []
+
+    def resume(self, partitions: Sequence[PartitionProgress]) -> None:
+        self.places.append(partitions[0].next)
+
+    def pause(self, ahead: set[LogId]) -> None:
+        assert not ahead
+
+    def poll(self, most: int, timeout_s: float) -> dict[LogId, Polled]:
+        offset = self.places[-1]
+        return {BEGAN.lanes[0].log: Polled([Message(offset)], offset + 1)}  # type: ignore[list-item]
+
+    def made_again(self, partitions: Sequence[PartitionProgress]) -> list[str]:
+        return self.again
+
+    def lag(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        return None
+
+
+def bundle(tmp_path: Path, again: list[str], *, split_after: int | None = None) -> tuple[int, PartitionsProgress, list[str]]:
+    """Messages that a bundle of some 50 ms gave on, its progress, and the files it landed."""
+    connection = KafkaConnection("localhost:1", None)
+    source = KafkaSource(
+        connection=connection, group="g", topic="t", topic_pattern=None, readers=(BEGAN,), salts=(0,), slice_s=0.05
+    )
+    spec = SourceSpec(name=tmp_path.name, dataset="thing", version=1, format="jsonl", columns={})
+    reader, tracker = Reader(again), ReaderProgressTracker(BEGAN)
+    if split_after is not None:
+        resume = reader.resume
+
+        def resumed(partitions: Sequence[PartitionProgress]) -> None:
+            resume(partitions)
+            if len(reader.places) == split_after:
+                assert tracker.try_split(0)
+
+        reader.resume = resumed  # type: ignore[method-assign]
+    key = (spec.name, 0, source.connection, source.group, source.on_gap)
+    with POOL.borrow(key, lambda: reader):  # type: ignore[arg-type, return-value]
+        pass
+    lake = Lake.at(str(tmp_path))
+    lake.temporary.mkdir()
+    function = _ReadFn(source, spec, lake)
+    function.setup()
+    function.start_bundle()
+    watermark = ManualWatermarkEstimator(MIN_TIMESTAMP)
+    view: Any = RestrictionTrackerView(ThreadsafeRestrictionTracker(tracker))
+
+    class Finalizer:
+        def register(self, callback: object) -> None:
+            return None
+
+    given = sum(len(b.value.values) for b in function.process(reader_name(0, 1, 0), Finalizer(), view, watermark))
+    function.finish_bundle()
+    return given, tracker.current_restriction(), [p.name for p in (tmp_path / "raw").rglob("*") if p.is_file()]
+
+
+def test_what_is_read_goes_on_and_is_landed(tmp_path: Path) -> None:
+    given, progress, landed = bundle(tmp_path, [])
+    assert given > 1
+    assert progress.lanes[0].next == 3 + given
+    assert landed
+
+
+def test_a_topic_that_was_made_again_while_a_bundle_read_it_leaves_nothing_and_is_begun_again(tmp_path: Path) -> None:
+    given, progress, landed = bundle(tmp_path, ["t"])
+    assert (given, progress.lanes, progress.watermark_us, landed) == (0, BEGAN.lanes, BEGAN.watermark_us, [])
+
+
+def test_where_the_rest_was_given_away_meanwhile_the_bundle_fails(tmp_path: Path) -> None:
+    with pytest.raises(OffsetGapError, match="topic t: was deleted and made again"):
+        bundle(tmp_path, ["t"], split_after=3)
+
+
+def test_what_was_claimed_before_a_split_goes_on(tmp_path: Path) -> None:
+    given, progress, landed = bundle(tmp_path, [], split_after=3)
+    assert given == 2 and landed
+    assert (progress.lanes[0].next, progress.stopped) == (5, True)
