@@ -64,7 +64,8 @@ class Supervisor:
     max_restarts, per_s: how many resubmissions in this time are too many, seconds.
     report: is called with every event.
     command: what runs the recorded arguments. poll_s: time between two looks, and the shortest pause after a failure.
-    submit_deadline_s: a resubmission that takes longer is killed and counts as failed.
+    submit_deadline_s: a resubmission that takes longer is killed and counts as failed. refresh_s: how old answers of the cluster
+    may be, its ``web.refresh-interval``.
     """
 
     lake: Lake
@@ -75,6 +76,7 @@ class Supervisor:
     command: Sequence[str] = HEADRACE
     poll_s: float = 5.0
     submit_deadline_s: float = 900.0
+    refresh_s: float = 3.5
     _restarts: deque[float] = field(default_factory=deque)
     _seen: dict[str, str] = field(default_factory=dict)  # job id: its newest retained checkpoint, as the cluster listed it
     _silent: int = 0  # looks in a row that got no answer
@@ -129,8 +131,7 @@ class Supervisor:
             self._report("failed", f"job {job.job_id} failed: {failure.cause if failure else 'no cause given'}")
             self._resubmit(submission, rest)
         elif job.ended:
-            found = rest.checkpoints(job.job_id)  # a stop with savepoint, by whomever, finishes the job
-            saved = found.last.external_path if found and found.last and found.last.is_savepoint else None
+            saved = self._saved(rest, job.job_id)
             record_ending(self.lake, self.run_id, "stopped" if saved and job.state == "FINISHED" else _ENDINGS[job.state], saved)
         else:
             if job.state == "RUNNING":
@@ -138,6 +139,15 @@ class Supervisor:
             found = rest.checkpoints(job.job_id)
             if found and found.last and found.last.external_path and RETAINED.fullmatch(found.last.external_path):
                 self._seen[job.job_id] = found.last.external_path
+
+    def _saved(self, rest: FlinkRest, job_id: str) -> str | None:
+        """The savepoint that a job ended with: a stop with savepoint, by whomever, finishes the job."""
+        for pause_s in (0.0, self.refresh_s):  # what the cluster says of its checkpoints may be older than the job's end
+            time.sleep(pause_s)
+            found = rest.checkpoints(job_id)
+            if found and found.last and found.last.is_savepoint:
+                return found.last.external_path
+        return None
 
     def _adopt(self, submission: Submission, job: Job, rest: FlinkRest) -> Submission:
         """Takes up a job of this run that is not in its record: whoever submitted it was killed before writing it down."""

@@ -72,7 +72,7 @@ class Scene:
             self.on_event(event.event)
 
         given = {"max_restarts": 3, "per_s": 600.0, "report": report, "poll_s": 0.01, "command": self.command} | changed
-        return Supervisor(self.lake, RUN, **given)
+        return Supervisor(self.lake, RUN, **{"refresh_s": 0.05} | given)
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -266,6 +266,17 @@ def test_a_job_that_somebody_else_stopped_is_not_submitted_again_and_its_savepoi
     ending = scene.supervisor().run()
     assert (ending.how, ending.savepoint) == ("stopped", "file:/s/savepoint-9")
     assert scene.calls() == []
+
+
+def test_a_cluster_that_tells_the_end_of_a_job_before_its_last_savepoint_is_asked_again(scene: Scene) -> None:
+    """Flink keeps what it says of a job's checkpoints for some seconds, and its state for none."""
+    scene.submitted()
+    scene.cluster.jobs.append(StubJob(A, RUN, state="FINISHED", completed=checkpoint(8, "file:/c/chk-8")))
+    done = run_in_thread(scene.supervisor(refresh_s=0.5))
+    until(lambda: any("checkpoints" in request for request in scene.cluster.requests))
+    time.sleep(0.1)
+    scene.cluster.jobs[0].completed = checkpoint(9, "file:/s/savepoint-9", savepoint=True)
+    assert (done().how, done().savepoint) == ("stopped", "file:/s/savepoint-9")
 
 
 def test_a_run_that_is_ended_while_it_is_submitted_again_does_not_live_on(scene: Scene) -> None:
