@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from contracts.units import DAY_S, HOUR_S, SECOND_US
 from lake.ledger.upkeep import merge_ledger
 from lake.location import NAMESPACES, Lake
-from lake.storage import read_parquet, read_parquet_schema
+from lake.storage import read_parquet
+from lake.tables.data_files import no_rows
 from lake.tables.expire import Expired, expire_snapshots
 from lake.tables.fold import add_hashes, content_hash
-from lake.tables.iceberg import DEAD_LETTERS, LEDGER, RANGE_COLUMNS, PublishedFile, published_files
+from lake.tables.iceberg import DEAD_LETTERS, LEDGER, PublishedFile, known_files
 from lake.tables.publish import RangeFold, fold_range, publish, table_totals
 
 MAX_COMPACTED_ROWS = 2_000_000
@@ -110,17 +111,17 @@ def maintain(
 
 def _merge_closed(lake: Lake, name: str, before_us: int, run_id: str, deadline: float) -> tuple[int, int]:
     """Merge closed ranges of one length, the shortest that has any, in one commit."""
-    published = published_files(lake.catalog().load_table(name))
+    known = known_files(lake.catalog().load_table(name), None)
     for length_s in STEP_LENGTHS_S:
         folds: list[RangeFold] = []
-        for group in _groups(published, length_s, STEP_ROWS, before_us):
-            folds.append(_merged(lake, name, published, group))
+        for group in _groups(known, length_s, STEP_ROWS, before_us):
+            folds.append(_merged(lake, name, known, group))
             if time.monotonic() > deadline:
                 break
         if folds:
             publish(lake, name, folds, key=key_of(name), run_id=run_id)
-            return len(published), len(published_files(lake.catalog().load_table(name)))
-    return len(published), len(published)
+            return len(known), len(known_files(lake.catalog().load_table(name), None))
+    return len(known), len(known)
 
 
 def compact(lake: Lake, name: str, *, to_s: int, run_id: str) -> tuple[int, int]:
@@ -136,10 +137,10 @@ def compact(lake: Lake, name: str, *, to_s: int, run_id: str) -> tuple[int, int]
         while (again := merge_ledger(lake, run_id, at_least=2))[1] < after:
             after = again[1]
         return before, after
-    published = published_files(lake.catalog().load_table(name))
-    for group in _groups(published, to_s, MAX_COMPACTED_ROWS):
-        publish(lake, name, [_merged(lake, name, published, group)], key=key_of(name), run_id=run_id)
-    return len(published), len(published_files(lake.catalog().load_table(name)))
+    known = known_files(lake.catalog().load_table(name), None)
+    for group in _groups(known, to_s, MAX_COMPACTED_ROWS):
+        publish(lake, name, [_merged(lake, name, known, group)], key=key_of(name), run_id=run_id)
+    return len(known), len(known_files(lake.catalog().load_table(name), None))
 
 
 @dataclass(frozen=True, order=True)
@@ -152,23 +153,26 @@ class _Group:
     sample: str
 
 
-def _groups(published: Sequence[PublishedFile], length_s: int, most_rows: int, before_us: int | None = None) -> list[_Group]:
+def _groups(known: Sequence[PublishedFile], length_s: int, most_rows: int, before_us: int | None = None) -> list[_Group]:
     """Ranges of this length that end by a time and that several files share, of not too many rows; the oldest first."""
     length_us = length_s * SECOND_US
-    held: dict[tuple[int, int], list[PublishedFile]] = {}
-    for file in published:
+    held: dict[tuple[int, int, bool], list[PublishedFile]] = {}  # published and dropped rows lie in files of their own
+    for file in known:
         number = file.from_us // length_us
         if number == (file.to_us - 1) // length_us and (before_us is None or (number + 1) * length_us <= before_us):
-            held.setdefault((number, file.shard), []).append(file)
+            held.setdefault((number, file.shard, file.dropped), []).append(file)
+    several = {(number, shard) for (number, shard, _), files in held.items() if len(files) > 1}
     return sorted(
         _Group(number * length_us, (number + 1) * length_us, shard, files[0].path)
-        for (number, shard), files in held.items()
-        if len(files) > 1 and sum(file.rows for file in files) <= most_rows
+        for number, shard in several
+        for files in [[*held.get((number, shard, False), ()), *held.get((number, shard, True), ())]]
+        if sum(file.rows for file in files) <= most_rows
     )
 
 
-def _merged(lake: Lake, name: str, published: Sequence[PublishedFile], group: _Group) -> RangeFold:
+def _merged(lake: Lake, name: str, known: Sequence[PublishedFile], group: _Group) -> RangeFold:
     """The fold of a range without new rows."""
-    nothing = read_parquet_schema(group.sample).remove_metadata().empty_table().drop_columns(RANGE_COLUMNS.names)
     table = lake.catalog().load_table(name)
-    return fold_range(table, published, nothing, key=key_of(name), from_us=group.from_us, to_us=group.to_us, shard=group.shard)
+    return fold_range(
+        table, known, no_rows(group.sample), key=key_of(name), from_us=group.from_us, to_us=group.to_us, shard=group.shard
+    )

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pyiceberg.table import Table
 
 from lake.location import data_path
-from lake.storage import read_parquet, storage_of
+from lake.storage import read_parquet, read_parquet_schema, storage_of
 from lake.tables.fold import identity_of
 from lake.tables.iceberg import RANGE_COLUMNS
 
@@ -61,6 +61,11 @@ def _repeating(rows: pa.Table) -> list[str]:
 def read_rows(path: str) -> pa.Table:
     """Rows of a data file without its range columns."""
     return read_parquet(path).drop_columns(RANGE_COLUMNS.names)
+
+
+def no_rows(path: str) -> pa.Table:
+    """An empty table as ``read_rows`` would give it of this data file."""
+    return read_parquet_schema(path).remove_metadata().empty_table().drop_columns(RANGE_COLUMNS.names)
 
 
 def read_columns(path: str, columns: Sequence[str]) -> pa.Table:

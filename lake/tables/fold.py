@@ -47,7 +47,7 @@ def fold_rows(tables: Sequence[pa.Table], key: str) -> Folded:
         key: the column with the key, a string without nulls.
     """
     rows = pa.concat_tables(tables).combine_chunks()
-    codes = _codes(rows.column(key))
+    codes = codes_of(rows.column(key))
     repeated = _repeated(codes)
     if repeated.any():
         cells = rows.column("_window_time").cast(pa.int64()).to_numpy() // (GRID_S * SECOND_US)
@@ -71,7 +71,7 @@ def _repeated(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     return np.bincount(codes)[codes] > 1 if len(codes) else np.empty(0, dtype=bool)
 
 
-def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+def codes_of(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     """A small integer per distinct value."""
     encoded = column.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):

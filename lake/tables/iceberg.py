@@ -12,7 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import pyarrow as pa
@@ -44,6 +44,7 @@ UPKEEP_PROPERTIES = {
     "commit.manifest.min-count-to-merge": "20",
 }
 _SHARDS_PROPERTY = "headrace.layout.num-shards"
+_HORIZON_PROPERTY = "headrace.layout.horizon-s"
 RANGE_COLUMNS = pa.schema(
     [
         pa.field("_from", pa.int64(), nullable=False),
@@ -90,17 +91,20 @@ LEDGER_SCHEMA = pa.schema(
 class Layout:
     """How a table is cut. Fixed at its creation; another one means replay and promote.
 
-    grid_s: every range begins and ends on a multiple of it. num_shards: ``xxh3_128(event_id) % num_shards``.
+    grid_s: every range begins and ends on a multiple of it. num_shards: ``xxh3_128(event_id) % num_shards``. horizon_s: for how
+    long a key stands for one event, see horizon.py; 0 for one cell of the grid.
     """
 
     grid_s: int = 60
     num_shards: int = 4
+    horizon_s: int = 0
 
     def properties(self) -> dict[str, str]:
         """As table properties."""
         # A commit on a stale view must come back to us: rows it replaces may have changed (converge/publish.py).
         retries = {"commit.retry.num-retries": "0"}
-        return retries | {"headrace.layout.grid-s": str(self.grid_s), _SHARDS_PROPERTY: str(self.num_shards)}
+        horizon = {_HORIZON_PROPERTY: str(self.horizon_s)} if self.horizon_s else {}
+        return retries | {"headrace.layout.grid-s": str(self.grid_s), _SHARDS_PROPERTY: str(self.num_shards)} | horizon
 
 
 def num_shards(table: Table) -> int:
@@ -110,13 +114,17 @@ def num_shards(table: Table) -> int:
 
 @dataclass(frozen=True, order=True)
 class PublishedFile:
-    """A data file that the table's current snapshot holds: rows of [from_us, to_us) and one shard."""
+    """A data file that a snapshot of the table holds: rows of [from_us, to_us) and one shard.
+
+    dropped: whether its rows are not published, but kept since the horizon drops them; see horizon.py.
+    """
 
     from_us: int
     to_us: int
     shard: int
     path: str
     rows: int
+    dropped: bool = False
 
     def overlaps(self, from_us: int, to_us: int, shard: int) -> bool:
         """Whether it holds rows of this range and shard."""
@@ -231,6 +239,34 @@ def published_files(table: Table, snapshot: Snapshot | None = None) -> list[Publ
     if snapshot is None:
         return []
     return sorted(file for manifest in manifests_of(table, snapshot) for file in files_of(table, manifest))
+
+
+def horizon_s(table: Table) -> int:
+    """The deduplication horizon of a table, seconds; 0 for none (horizon.py)."""
+    return int(table.properties.get(_HORIZON_PROPERTY, 0))
+
+
+def dropped_branch(branch: str | None) -> str:
+    """The branch of a table that holds what the horizon drops of a branch. branch: None for main."""
+    return "dropped" if branch is None else f"{branch}.dropped"
+
+
+def settled_tag(branch: str | None) -> str:
+    """The tag of the newest snapshot of a branch in which the horizon was applied to every row. branch: None for main."""
+    return "settled" if branch is None else f"{branch}.settled"
+
+
+def known_files(table: Table, branch: str | None) -> list[PublishedFile]:
+    """The data files of a branch's rows, and of those that the horizon drops.
+
+    Args:
+        table: with this branch as its current snapshot, as ``Lake.load`` gives it.
+        branch: None for main.
+    """
+    dropped = table.metadata.snapshot_by_name(dropped_branch(branch))
+    if dropped is None:
+        return published_files(table)
+    return sorted([*published_files(table), *(replace(f, dropped=True) for f in published_files(table, dropped))])
 
 
 def manifests_of(table: Table, snapshot: Snapshot) -> tuple[ManifestFile, ...]:

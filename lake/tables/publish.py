@@ -15,14 +15,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThan, LessThan, Or
-from pyiceberg.table import Table
+from pyiceberg.table import Table, Transaction
 from pyiceberg.table.refs import MAIN_BRANCH
 
 from contracts.errors import HeadraceError
 from lake.location import Lake
 from lake.tables.data_files import PROVENANCE_KEY, file_name, read_rows, with_schema, write_rows
 from lake.tables.fold import add_hashes, content_hash, fold_rows
-from lake.tables.iceberg import PublishedFile, committed, published_files
+from lake.tables.horizon import NO_MOVES, Moves, PairSet
+from lake.tables.iceberg import PublishedFile, committed, dropped_branch, known_files
 from lake.tables.ipc import decode_rows, encode_rows
 
 ROWS_PROPERTY, HASH_PROPERTY, RUN_PROPERTY = "headrace.rows", "headrace.content-hash", "headrace.run-id"
@@ -35,6 +36,8 @@ class RangeFold:
     path: the new data file; None where the published rows stay as they are. read: the published files that it took in.
     delta_rows, delta_hash: what the table's totals change by. positions: Arrow IPC of the positions that came in (source, raw file,
     position). losers, won: Arrow IPC of the rows that lost against another fingerprint, and of those that they lost against.
+    emptied: none of the published rows is left, and path is None. dropped_path, dropped_read, dropped_emptied: the same of the rows
+    that the horizon drops (horizon.py).
     """
 
     from_us: int
@@ -47,42 +50,114 @@ class RangeFold:
     positions: tuple[bytes, ...]
     losers: tuple[bytes, ...]
     won: tuple[bytes, ...]
+    emptied: bool = False  # savepoints of versions before hold folds without these
+    dropped_path: str | None = None
+    dropped_read: tuple[str, ...] = ()
+    dropped_emptied: bool = False
+
+    @property
+    def changes_published(self) -> bool:
+        """Whether published rows are replaced."""
+        return self.path is not None or self.emptied
+
+    @property
+    def changes_dropped(self) -> bool:
+        """Whether dropped rows are replaced."""
+        return self.dropped_path is not None or self.dropped_emptied
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is anything to commit."""
+        return self.changes_published or self.changes_dropped
+
+    @property
+    def taken(self) -> frozenset[str]:
+        """The files that it took in."""
+        return frozenset((*self.read, *self.dropped_read))
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The files of its range once it is committed."""
+        published = (self.path,) if self.changes_published else self.read
+        dropped = (self.dropped_path,) if self.changes_dropped else self.dropped_read
+        return frozenset(path for path in (*published, *dropped) if path is not None)
+
+    def unchanged(self) -> RangeFold:
+        """As it is once it is committed: nothing is left to do."""
+        return replace(self, path=None, emptied=False, dropped_path=None, dropped_emptied=False)
 
 
 def fold_range(
-    table: Table, published: Sequence[PublishedFile], incoming: pa.Table, *, key: str, from_us: int, to_us: int, shard: int
+    table: Table,
+    known: Sequence[PublishedFile],
+    incoming: pa.Table,
+    *,
+    key: str,
+    from_us: int,
+    to_us: int,
+    shard: int,
+    moves: Moves = NO_MOVES,
 ) -> RangeFold:
-    """Fold new rows with what is published for their range, and write the result as one data file.
+    """Fold new rows with what is known of their range, and write the result: published rows as one data file, dropped as another.
 
     Args:
         table: the Iceberg table.
-        published: its files, as of the state that the fold is built on.
+        known: its files, published and dropped, as of the state that the fold is built on.
         incoming: rows of the table's schema without range columns.
         key: the key column.
         from_us: where the incoming rows belong, and
         to_us: the end of that range;
         shard: and their shard.
+        moves: pairs that are no longer published, or are again. Rows of pairs that are dropped already stay so.
     """
-    taken = [file for file in published if file.overlaps(from_us, to_us, shard)]
-    from_us, to_us = min([from_us, *(f.from_us for f in taken)]), max([to_us, *(f.to_us for f in taken)])
-    known = [f for f in published if f.overlaps(from_us, to_us, shard)]  # no more than taken: ranges of a shard are disjoint
-    incoming, *old = aligned = _aligned([incoming, *(read_rows(file.path) for file in known)])
+    from_us, to_us = _reach(known, from_us, to_us, shard)
+    taken = [f for f in known if f.overlaps(from_us, to_us, shard)]
+    files = [f for f in taken if not f.dropped], [f for f in taken if f.dropped]
+    incoming, *old = aligned = _aligned([incoming, *(read_rows(f.path) for side in files for f in side)])
+    published, dropped = old[: len(files[0])], old[len(files[0]) :]
     folded = fold_rows(aligned, key)
-    fold = RangeFold(
+    is_out = moves.drop.within(from_us, to_us).holds(folded.rows, key)
+    for rows in dropped:
+        is_out |= PairSet.of(rows, key).holds(folded.rows, key)
+    is_out &= ~moves.restore.within(from_us, to_us).holds(folded.rows, key)
+    rows = folded.rows if not is_out.any() else folded.rows.filter(pa.array(~is_out))
+    path, emptied = _written(table, rows, files[0], (from_us, to_us, shard))
+    dropped_path, dropped_emptied = _written(table, folded.rows.filter(pa.array(is_out)), files[1], (from_us, to_us, shard))
+    return RangeFold(
         from_us=from_us,
         to_us=to_us,
         shard=shard,
-        path=None,
-        read=tuple(file.path for file in known),
-        delta_rows=len(folded.rows) - sum(map(len, old)),
-        delta_hash=add_hashes(content_hash(folded.rows), *(-content_hash(rows) for rows in old)),
+        path=path,
+        read=tuple(f.path for f in files[0]),
+        delta_rows=len(rows) - sum(map(len, published)),
+        delta_hash=add_hashes(content_hash(rows), *(-content_hash(r) for r in published)),
         positions=(encode_rows(incoming.select(PROVENANCE_KEY)),),
         losers=(encode_rows(folded.losers),) if len(folded.losers) else (),
         won=(encode_rows(folded.won),) if len(folded.won) else (),
+        emptied=emptied,
+        dropped_path=dropped_path,
+        dropped_read=tuple(f.path for f in files[1]),
+        dropped_emptied=dropped_emptied,
     )
-    if len(known) == 1 and known[0].path.rsplit("/", 1)[-1].startswith(file_name(folded.rows, from_us, to_us, shard)):
-        return fold
-    return replace(fold, path=write_rows(table, folded.rows, from_us, to_us, shard))
+
+
+def _reach(known: Sequence[PublishedFile], from_us: int, to_us: int, shard: int) -> tuple[int, int]:
+    """The range that takes in whole files: published ones are disjoint, and so are dropped ones, but not one from the other."""
+    while True:
+        taken = [f for f in known if f.overlaps(from_us, to_us, shard)]
+        reached = min([from_us, *(f.from_us for f in taken)]), max([to_us, *(f.to_us for f in taken)])
+        if reached == (from_us, to_us):
+            return reached
+        from_us, to_us = reached
+
+
+def _written(table: Table, rows: pa.Table, files: Sequence[PublishedFile], place: tuple[int, int, int]) -> tuple[str | None, bool]:
+    """Write rows in the place of these files: the new file, None for none; and whether nothing is left of what there was."""
+    if not len(rows):
+        return None, bool(files)
+    if len(files) == 1 and files[0].path.rsplit("/", 1)[-1].startswith(file_name(rows, *place)):
+        return None, False
+    return write_rows(table, rows, *place), False
 
 
 def publish(
@@ -93,6 +168,7 @@ def publish(
     key: str,
     run_id: str,
     before: Callable[[Sequence[RangeFold]], None] | None = None,
+    moves: Moves = NO_MOVES,
 ) -> list[RangeFold]:
     """Publish folds in one transaction; what changed meanwhile is folded again.
 
@@ -103,6 +179,7 @@ def publish(
         key: its key column.
         run_id: goes into the snapshot's properties.
         before: is given the folds as they will be committed, before they are: once rows are replaced nobody knows them any more.
+        moves: with which the folds were made.
 
     Returns:
         The folds as published: with all positions and losers that belong to them.
@@ -115,29 +192,31 @@ def publish(
     def commit() -> list[RangeFold]:
         nonlocal settled
         table = lake.load(name)
-        settled = rebase(table, published_files(table), settled, key)
+        settled = rebase(table, known_files(table, lake.branch), settled, key, moves)
         if before:
             before(settled)
-        if changed := [fold for fold in settled if fold.path is not None]:
+        if changed := [fold for fold in settled if fold.changes]:
             _commit(table, changed, run_id, lake.branch)
         return settled
 
     return committed(name, commit)
 
 
-def rebase(table: Table, published: Sequence[PublishedFile], folds: Sequence[RangeFold], key: str) -> list[RangeFold]:
-    """Folds that fit these published files: overlapping ones merged, stale ones folded again."""
-    rebased = [f for f in folds if f.path is None]  # published rows had taken in theirs, and published rows only grow
-    for group, from_us, to_us in _overlapping([f for f in folds if f.path is not None], published):
+def rebase(
+    table: Table, known: Sequence[PublishedFile], folds: Sequence[RangeFold], key: str, moves: Moves = NO_MOVES
+) -> list[RangeFold]:
+    """Folds that fit these files, published and dropped: overlapping ones merged, stale ones folded again."""
+    rebased = [f for f in folds if not f.changes]  # what is known had taken in theirs, and what is known only grows
+    for group, from_us, to_us in _overlapping([f for f in folds if f.changes], known):
         first = group[0]
-        current = {f.path for f in published if f.overlaps(from_us, to_us, first.shard)}
-        if len(group) == 1 and current == set(first.read):
+        current = frozenset(f.path for f in known if f.overlaps(from_us, to_us, first.shard))
+        if len(group) == 1 and current == first.taken:
             rebased.append(first)
-        elif len(group) == 1 and current == {first.path}:  # committed by an attempt that then failed
-            rebased.append(replace(first, path=None))
+        elif len(group) == 1 and current == first.given:  # committed by an attempt that then failed
+            rebased.append(first.unchanged())
         else:
             incoming = pa.concat_tables(_aligned([_brought(f) for f in group]))
-            again = fold_range(table, published, incoming, key=key, from_us=from_us, to_us=to_us, shard=first.shard)
+            again = fold_range(table, known, incoming, key=key, from_us=from_us, to_us=to_us, shard=first.shard, moves=moves)
             positions = tuple(p for f in group for p in f.positions)
             losers = again.losers + tuple(x for f in group for x in f.losers)
             won = again.won + tuple(x for f in group for x in f.won)
@@ -145,16 +224,14 @@ def rebase(table: Table, published: Sequence[PublishedFile], folds: Sequence[Ran
     return rebased
 
 
-def _overlapping(folds: Sequence[RangeFold], published: Sequence[PublishedFile]) -> list[tuple[list[RangeFold], int, int]]:
+def _overlapping(folds: Sequence[RangeFold], known: Sequence[PublishedFile]) -> list[tuple[list[RangeFold], int, int]]:
     """Folds in groups that cannot be published side by side, and the range that each takes.
 
-    Ranges of one shard meet, or would once each has taken in the published files that it overlaps.
+    Ranges of one shard meet, or would once each has taken in the files that it overlaps.
     """
     reaching = []
     for fold in folds:
-        taken = [f for f in published if f.overlaps(fold.from_us, fold.to_us, fold.shard)]
-        reach = min([fold.from_us, *(f.from_us for f in taken)]), max([fold.to_us, *(f.to_us for f in taken)])
-        reaching.append((fold.shard, *reach, fold))
+        reaching.append((fold.shard, *_reach(known, fold.from_us, fold.to_us, fold.shard), fold))
     groups: list[tuple[list[RangeFold], int, int]] = []
     for shard, from_us, to_us, fold in sorted(reaching, key=lambda r: r[:3]):
         if groups and groups[-1][0][0].shard == shard and from_us < groups[-1][2]:
@@ -166,19 +243,35 @@ def _overlapping(folds: Sequence[RangeFold], published: Sequence[PublishedFile])
 
 
 def _commit(table: Table, folds: Sequence[RangeFold], run_id: str, branch: str | None) -> None:
-    rows, digest = table_totals(table)
-    properties = {
-        RUN_PROPERTY: run_id,
-        ROWS_PROPERTY: str(rows + sum(f.delta_rows for f in folds)),
-        HASH_PROPERTY: f"{add_hashes(digest, *(f.delta_hash for f in folds)):032x}",
-    }
+    ref = branch or MAIN_BRANCH
     with warnings.catch_warnings(), table.transaction() as transaction:
         warnings.simplefilter("ignore")  # "Delete operation did not match any records" is how a new range begins
-        # The snapshot in between is nobody's current one; without totals, so that nobody takes it for a whole state in the history.
-        ref = branch or MAIN_BRANCH
-        transaction.delete(_predicate(folds), snapshot_properties={RUN_PROPERTY: run_id}, branch=ref)
-        paths = [f.path for f in folds if f.path]
-        transaction.add_files(paths, snapshot_properties=properties, branch=ref, check_duplicate_files=False)
+        dropped = [f for f in folds if f.changes_dropped]
+        gone = [f for f in dropped if f.dropped_read]
+        _replace(transaction, gone, [f.dropped_path for f in dropped], {RUN_PROPERTY: run_id}, dropped_branch(branch))
+        published = [f for f in folds if f.changes_published]
+        rows, digest = table_totals(table)
+        totals = {
+            RUN_PROPERTY: run_id,
+            ROWS_PROPERTY: str(rows + sum(f.delta_rows for f in published)),
+            HASH_PROPERTY: f"{add_hashes(digest, *(f.delta_hash for f in published)):032x}",
+        }
+        _replace(transaction, published, [f.path for f in published], totals, ref)
+
+
+def _replace(
+    transaction: Transaction, gone: Sequence[RangeFold], paths: Sequence[str | None], properties: dict[str, str], branch: str
+) -> None:
+    """Every file of these ranges by others.
+
+    Where files come the snapshot in between is nobody's current one; it has no totals, so that nobody takes it for a whole state.
+    """
+    new = [path for path in paths if path]
+    if gone:
+        own = {RUN_PROPERTY: properties[RUN_PROPERTY]} if new else properties
+        transaction.delete(_predicate(gone), snapshot_properties=own, branch=branch)
+    if new:
+        transaction.add_files(new, snapshot_properties=properties, branch=branch, check_duplicate_files=False)
 
 
 def _predicate(folds: Sequence[RangeFold]) -> BooleanExpression:
@@ -207,11 +300,15 @@ def table_totals(table: Table) -> tuple[int, int]:
 def _brought(fold: RangeFold) -> pa.Table:
     """The rows of a stale fold that it brought itself.
 
-    The others it had taken in from what was published then. They still are, or a replay took them away and they must not come back.
+    The others it had taken in from what was known then. They still are, or a replay took them away and they must not come back.
     """
-    assert fold.path is not None
-    rows = _read_pending(fold.path)
     own = read_positions(fold)
+    paths = [path for path in (fold.path, fold.dropped_path) if path is not None]
+    return pa.concat_tables(_aligned([_at_positions(_read_pending(path), own) for path in paths]))
+
+
+def _at_positions(rows: pa.Table, own: pa.Table) -> pa.Table:
+    """Rows that have one of these positions."""
     files = pa.concat_arrays([t.column("_raw_file").cast(pa.string()).combine_chunks() for t in (rows, own)]).dictionary_encode()
     codes = files.indices.to_numpy(zero_copy_only=False)
     places, known = (t.column("_position").to_numpy() for t in (rows, own))

@@ -13,7 +13,7 @@ import xxhash
 
 from contracts.compiler.schemas import PROVENANCE
 from lake.location import Lake
-from lake.tables.iceberg import Layout, ensure_table, published_files
+from lake.tables.iceberg import Layout, ensure_table, known_files, published_files
 from lake.tables.publish import RangeFold, fold_range, publish
 from tests.support.lake_state import claimed, content_hash, row_digest, scan
 from transforms.cut import shards_of
@@ -26,11 +26,11 @@ Rows = list[dict[str, Any]]
 WIDER = pa.schema([pa.field("event_id", pa.string()), pa.field("content", pa.string()), pa.field("added", pa.int64()), *PROVENANCE])
 
 
-def make(path: Path | Lake, schema: pa.Schema = SCHEMA, num_shards: int = NUM_SHARDS) -> Lake:
+def make(path: Path | Lake, schema: pa.Schema = SCHEMA, num_shards: int = NUM_SHARDS, horizon_s: int = 0) -> Lake:
     """A lake with the table; or the table widened."""
     lake = path if isinstance(path, Lake) else Lake.at(str(path))
     lake.create()
-    ensure_table(lake, NAME, schema, Layout(num_shards=num_shards))
+    ensure_table(lake, NAME, schema, Layout(num_shards=num_shards, horizon_s=horizon_s))
     return lake
 
 
@@ -60,13 +60,13 @@ def put(
 def folds_of(lake: Lake, rows: Sequence[dict[str, Any]], range_s: int, schema: pa.Schema = SCHEMA) -> list[RangeFold]:
     """The folds of rows on the table as it is now."""
     table = lake.catalog().load_table(NAME)
-    published = published_files(table)
+    known = known_files(table, None)
     cells: dict[tuple[int, int], list[dict[str, Any]]] = {}
     for each, shard in zip(rows, shards_of([r["event_id"] for r in rows], NUM_SHARDS).tolist(), strict=True):
         cells.setdefault((each["_window_time"] // 1_000_000 // range_s, shard), []).append(each)
     return [
         fold_range(
-            table, published, pa.Table.from_pylist(part, schema), key="event_id",
+            table, known, pa.Table.from_pylist(part, schema), key="event_id",
             from_us=number * range_s * 1_000_000, to_us=(number + 1) * range_s * 1_000_000, shard=shard,
         )
         for (number, shard), part in sorted(cells.items())

@@ -17,7 +17,7 @@ from pyiceberg.table import Table
 from contracts.units import SECOND_US
 from lake.ledger.outcomes import Outcome, PositionOutcomes, runs_of
 from lake.location import Lake
-from lake.tables.iceberg import DEAD_LETTERS, PublishedFile, published_files
+from lake.tables.iceberg import DEAD_LETTERS, PublishedFile, known_files, published_files
 from lake.tables.ipc import decode_rows
 from lake.tables.publish import RangeFold, fold_range, publish, read_positions
 from transforms.batch import RowBatch
@@ -94,7 +94,7 @@ class _FoldFn(beam.DoFn):
     def __init__(self, lake: Lake, table: str, key: str, window_s: int) -> None:
         self._lake, self._name, self._key, self._window_us = lake, table, key, window_s * SECOND_US
         self._table: Table | None = None
-        self._published: list[PublishedFile] = []
+        self._known: list[PublishedFile] = []
         self._rows = Metrics.counter("converge", f"{table}/rows_in")
 
     def start_bundle(self) -> None:
@@ -107,12 +107,12 @@ class _FoldFn(beam.DoFn):
             return
         if self._table is None:
             self._table = self._lake.load(self._name)
-            self._published = published_files(self._table)
+            self._known = known_files(self._table, self._lake.branch)
         incoming = pa.concat_tables(tables)
         self._rows.inc(len(incoming))
         for from_us, rows in by_range(incoming, self._window_us):
             to_us = from_us + self._window_us
-            yield 0, fold_range(self._table, self._published, rows, key=self._key, from_us=from_us, to_us=to_us, shard=shard)
+            yield 0, fold_range(self._table, self._known, rows, key=self._key, from_us=from_us, to_us=to_us, shard=shard)
 
 
 def by_range(rows: pa.Table, window_us: int) -> Iterator[tuple[int, pa.Table]]:

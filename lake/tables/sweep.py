@@ -1,0 +1,198 @@
+"""Applying the horizon (horizon.py) to a table: rows that it drops go from the published ones to the dropped ones, in one commit.
+
+Jobs publish what they fold at once, and keep only those pairs out that are dropped already. A sweep looks at the pairs that came
+since the newest settled snapshot, finds other pairs of their keys within the horizon before and after, and moves what is to be
+dropped. Then it lets the tag ``settled`` name a snapshot in which nothing is left to move. Any number of sweeps, jobs and
+compactions may go on at once: every commit is refused where the table has moved on, and begun again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.table import Table
+
+from contracts.units import SECOND_US
+from lake.location import Lake
+from lake.tables.data_files import no_rows, read_columns
+from lake.tables.fold import codes_of
+from lake.tables.horizon import CELL_US, Moves, Pair, PairSet, cells_of, has_predecessor
+from lake.tables.iceberg import PublishedFile, committed, horizon_s, known_files, published_files, settled_tag
+from lake.tables.key_filters import KeyFilter, key_hashes, read_filter
+from lake.tables.publish import RangeFold, fold_range, publish
+
+_FILTER_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep did. dropped: pairs that it moved. snapshot_id: the settled snapshot; None of a table without rows."""
+
+    dropped: int
+    snapshot_id: int | None
+
+
+def sweep(lake: Lake, name: str, *, key: str, run_id: str) -> Swept:
+    """Sweep a table until one of its snapshots is settled.
+
+    Args:
+        lake: where; its branch is what is swept.
+        name: a table that is folded into.
+        key: its key column.
+        run_id: goes into the snapshots' properties.
+
+    Raises:
+        ComponentDownError: no commit succeeded before the deadline.
+    """
+    dropped, filters = 0, _Filters(key)
+    looked_at: Sequence[PublishedFile] | None = None
+    while True:
+        table = lake.load(name)
+        head = table.current_snapshot()
+        if head is None:
+            return Swept(dropped, None)
+        known = known_files(table, lake.branch)
+        if looked_at is None:
+            settled = table.metadata.snapshot_by_name(settled_tag(lake.branch))
+            looked_at = published_files(table, settled) if settled else []
+        moves = Moves(_to_drop(table, known, looked_at, key, filters))
+        if not moves:
+            settle(lake, name, head.snapshot_id)
+            return Swept(dropped, head.snapshot_id)
+        publish(lake, name, list(_folds(table, known, key, moves)), key=key, run_id=run_id, moves=moves)
+        dropped += len(moves.drop)
+        looked_at = [f for f in known if not f.dropped]
+
+
+def settle(lake: Lake, name: str, snapshot_id: int) -> None:
+    """Let the tag ``settled`` name a snapshot, unless it names a later one."""
+
+    def attempt() -> None:
+        table = lake.load(name)
+        known, chosen = table.metadata.snapshot_by_name(settled_tag(lake.branch)), table.snapshot_by_id(snapshot_id)
+        if chosen is None or (known and (known.sequence_number or 0) >= (chosen.sequence_number or 0)):
+            return
+        with table.manage_snapshots() as manage:
+            manage.create_tag(snapshot_id, settled_tag(lake.branch))
+
+    committed(name, attempt)
+
+
+def _to_drop(
+    table: Table, known: Sequence[PublishedFile], looked_at: Sequence[PublishedFile], key: str, filters: _Filters
+) -> PairSet:
+    """Published pairs to drop, of those that came into the table since others of its files were looked at, and of those near them.
+
+    Args:
+        table: the table.
+        known: its files, published and dropped.
+        looked_at: published files of an earlier state, in which nothing was left to drop.
+        key: the key column.
+        filters: of its files.
+    """
+    horizon_us = horizon_s(table) * SECOND_US
+    published = {f.path for f in known if not f.dropped}
+    seen = {f.path for f in looked_at}
+    gone = [f for f in looked_at if f.path not in published]
+    found: list[Pair] = []
+    for file in (f for f in known if horizon_us and f.path in published and f.path not in seen):
+        rows = _pairs_in(file, key)
+        new = rows.filter(pa.array(~_among(rows, [_pairs_in(f, key) for f in gone if f.overlaps(*_place(file))], key)))
+        keys = new.column(key).unique()
+        near = [f for f in known if f.overlaps(file.from_us - horizon_us, file.to_us + horizon_us, file.shard) and f != file]
+        hits, again = filters.hits(near, keys)
+        again |= pc.is_in(keys, value_set=_repeated(rows.column(key))).to_numpy(zero_copy_only=False)
+        if again.any():
+            keys = keys.filter(pa.array(again))
+            tables = [rows, *(_pairs_in(f, key) for f in hits)]
+            found += _dropped([file, *hits], [_of_keys(t, key, keys) for t in tables], key, horizon_us)
+    return PairSet(found)
+
+
+def _pairs_in(file: PublishedFile, key: str) -> pa.Table:
+    return read_columns(file.path, (key, "_window_time"))
+
+
+def _of_keys(rows: pa.Table, key: str, keys: pa.Array) -> pa.Table:
+    return rows.filter(pc.is_in(rows.column(key), value_set=keys))
+
+
+def _place(file: PublishedFile) -> tuple[int, int, int]:
+    return file.from_us, file.to_us, file.shard
+
+
+def _repeated(keys: pa.ChunkedArray) -> pa.Array:
+    """Keys that are there more than once."""
+    counts = keys.value_counts()
+    return counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+
+
+def _among(rows: pa.Table, others: Sequence[pa.Table], key: str) -> npt.NDArray[np.bool_]:
+    """Which rows' pairs are among those of other rows."""
+    if not others:
+        return np.zeros(len(rows), dtype=bool)
+    first, *rest = [_pair_texts(t, key) for t in (rows, *others)]
+    found: npt.NDArray[np.bool_] = pc.is_in(first, value_set=pa.concat_arrays(rest)).to_numpy(zero_copy_only=False)
+    return found
+
+
+def _pair_texts(rows: pa.Table, key: str) -> pa.Array:
+    keys = pa.concat_arrays([pa.array([], pa.string()), *rows.column(key).cast(pa.string()).chunks])
+    return pc.binary_join_element_wise(keys, pa.array(cells_of(rows)).cast(pa.string()), "\n")
+
+
+def _dropped(files: Sequence[PublishedFile], tables: Sequence[pa.Table], key: str, horizon_us: int) -> Iterator[Pair]:
+    """Published pairs of these files that have a predecessor in them."""
+    rows = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    cells = cells_of(rows)
+    published = np.repeat([not f.dropped for f in files], [len(t) for t in tables])
+    chosen = np.flatnonzero(has_predecessor(codes_of(rows.column(key)), cells, horizon_us // CELL_US) & published)
+    return zip(rows.column(key).take(pa.array(chosen)).to_pylist(), cells[chosen].tolist(), strict=True)
+
+
+def _folds(table: Table, known: Sequence[PublishedFile], key: str, moves: Moves) -> Iterator[RangeFold]:
+    """Folds without new rows of every file that holds pairs that move."""
+    done: dict[int, int] = {}  # by shard: up to where
+    for file in sorted(f for f in known if not f.dropped):
+        if file.from_us < done.get(file.shard, file.from_us) or not moves.drop.within(file.from_us, file.to_us):
+            continue
+        rows = _pairs_in(file, key)
+        if moves.drop.holds(rows, key).any():
+            nothing, (from_us, to_us, shard) = no_rows(file.path), _place(file)
+            fold = fold_range(table, known, nothing, key=key, from_us=from_us, to_us=to_us, shard=shard, moves=moves)
+            done[file.shard] = fold.to_us
+            yield fold
+
+
+class _Filters:
+    """Filters of data files, those read last at hand."""
+
+    def __init__(self, key: str) -> None:
+        self._key, self._size = key, 0
+        self._known: OrderedDict[str, KeyFilter] = OrderedDict()
+
+    def hits(self, files: Iterable[PublishedFile], keys: pa.Array) -> tuple[list[PublishedFile], npt.NDArray[np.bool_]]:
+        """Files that may hold some of these keys, and which keys may be in one of them."""
+        hashes, any_of = key_hashes(keys), np.zeros(len(keys), dtype=bool)
+        found = []
+        for file in files:
+            held = self._of(file.path).may_hold(hashes)
+            if held.any():
+                found.append(file)
+                any_of |= held
+        return found, any_of
+
+    def _of(self, path: str) -> KeyFilter:
+        if path not in self._known:
+            self._known[path] = read_filter(path, self._key)
+            self._size += self._known[path].cut.nbytes
+            while self._size > _FILTER_BYTES and len(self._known) > 1:
+                self._size -= self._known.popitem(last=False)[1].cut.nbytes
+        self._known.move_to_end(path)
+        return self._known[path]

@@ -1,0 +1,77 @@
+"""The horizon in tables, against the model, whatever the order of folds, sweeps and compactions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from lake.location import Lake
+from lake.tables.data_files import read_rows
+from lake.tables.iceberg import known_files, published_files
+from lake.tables.publish import RangeFold, publish
+from lake.tables.sweep import sweep
+from lake.upkeep import compact
+from tests.support.horizon_model import settled
+from tests.support.lake_state import claimed, content_hash, scan
+from tests.support.small_tables import NAME, Rows, folds_of, make, row
+
+HOURS = 6
+
+
+def held(lake: Lake, *, dropped: bool) -> list[tuple[str, int, str, int]]:
+    """What lies in the table: key, window time, content and position."""
+    files = [f for f in known_files(lake.load(NAME), lake.branch) if f.dropped == dropped]
+    rows = [r for f in files for r in read_rows(f.path).to_pylist()]
+    return sorted((r["event_id"], int(r["_window_time"].timestamp()) // 60, r["content"], r["_position"]) for r in rows)
+
+
+def assert_settled(lake: Lake, accepted: Rows, horizon: int) -> None:
+    """Published and dropped rows are those of the model; the totals that the table claims are those of its rows."""
+    for dropped, rows in zip((False, True), settled(accepted, horizon), strict=True):
+        expected = sorted((r["event_id"], r["_window_time"] // 60_000_000, r["content"], r["_position"]) for r in rows)
+        assert held(lake, dropped=dropped) == expected, f"{dropped=}"
+    found = scan(lake, NAME)
+    assert claimed(lake, NAME) == (len(found), content_hash(found))
+    table = lake.load(NAME)
+    tagged = table.metadata.snapshot_by_name("settled")
+    assert tagged and published_files(table, tagged) == published_files(table)
+
+
+def some_rows(rng: Random, count: int, at: int) -> Rows:
+    """Few keys, times over some hours, so that pairs and chains come again."""
+    return [
+        row(f"e{rng.randrange(12)}", rng.randrange(HOURS * 60) * 60 + rng.randrange(60), rank=rng.randrange(3),
+            content=rng.choice("xyz"), position=at + i)
+        for i in range(count)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_schedule_ends_in_what_the_model_says(tmp_path: Path, seed: int) -> None:
+    rng = Random(seed)
+    horizon = rng.choice((1, 30, 120, 10_000))
+    lake = make(tmp_path / "lake", horizon_s=horizon * 60)
+    accepted: Rows = []
+    waiting: list[list[RangeFold]] = []  # folds that were made on a state that may be gone when they are published
+    for step in range(14):
+        action: Any = rng.choice(("fold", "fold", "fold", "publish", "again", "sweep", "compact"))
+        if action == "fold":
+            new = some_rows(rng, rng.randrange(1, 8), step * 100)
+            accepted += new
+            waiting.append(folds_of(lake, new, rng.choice((60, 900, 3_600, 86_400))))
+        elif action == "publish" and waiting:
+            publish(lake, NAME, waiting.pop(rng.randrange(len(waiting))), key="event_id", run_id="job")
+        elif action == "again" and waiting:
+            publish(lake, NAME, waiting[0], key="event_id", run_id="job")  # its commit was not noticed: it is done again
+        elif action == "sweep":
+            sweep(lake, NAME, key="event_id", run_id="sweep")
+        elif action == "compact":
+            compact(lake, NAME, to_s=rng.choice((3_600, 86_400)), run_id="compact")
+    for folds in waiting:
+        publish(lake, NAME, folds, key="event_id", run_id="job")
+    if accepted:
+        sweep(lake, NAME, key="event_id", run_id="sweep")
+        assert_settled(lake, accepted, horizon)
