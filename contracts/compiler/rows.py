@@ -95,7 +95,7 @@ class RowFinisher:
         ids = columns[contract.event_id]
         if None in ids:
             pairs = zip(ids, fingerprints, strict=True)
-            columns[contract.event_id] = [f"fp-{fp.hex()}" if value is None else value for value, fp in pairs]
+            columns[contract.event_id] = [derived_id(fp) if value is None else value for value, fp in pairs]
 
     def _first(self, names: Sequence[str], columns: FinishedColumns, nothing: Values) -> Values:
         """Of each row the first value of these columns."""
@@ -180,3 +180,8 @@ def _row_encoder(names: list[str]) -> Callable[[FinishedColumns], list[bytes]]:
         return list(map(encode, map(row_type, *(columns[name] for name in names))))
 
     return encode_rows
+
+
+def derived_id(fingerprint: bytes) -> str:
+    """The event id of a record that has none."""
+    return f"fp-{fingerprint.hex()}"

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Literal
 
 from contracts.spec.rules import Rule
+from contracts.units import DAY_S
 
 
 class ColumnType(StrEnum):
@@ -81,6 +82,18 @@ class EventTimeRule:
     sent: str
 
 
+@dataclass(frozen=True)
+class Deduplication:
+    """For how long rows of one event id are one event.
+
+    horizon_s: seconds from the first of them on; 0 for the same minute of window time only, None for ever. derived: whether that
+    holds for ids too that are derived from content, since a record has none; else those are of one minute.
+    """
+
+    horizon_s: int | None = 7 * DAY_S
+    derived: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Contract:
     """A dataset's contract at one major version.
@@ -107,6 +120,7 @@ class Contract:
     unknown_policy: Literal["keep", "drop", "reject"] = "drop"
     unknown_column: str | None = None
     rules: tuple[Rule, ...] = field(default=())
+    deduplication: Deduplication = field(default_factory=Deduplication)
     description: str = ""
 
     @property

@@ -1,7 +1,8 @@
 """Read a contract from an Open Data Contract Standard (ODCS 3.x) file.
 
 What ODCS has no word for sits in ``customProperties``: of the contract (kind, eventId, windowTime, receivedAt, eventTime, order,
-partitionKey, unknownFields, rules) and of a column (nullTokens, accept, transport). Reference: docs/reference/contracts.md.
+partitionKey, unknownFields, deduplication, rules) and of a column (nullTokens, accept, transport). Reference:
+docs/reference/contracts.md.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from pydantic import ValidationError
 
 from contracts.errors import ConfigurationError
 from contracts.spec.documents import read_mapping, refuse
-from contracts.spec.model import FORMATS, Column, ColumnType, Contract, EventTimeRule
+from contracts.spec.model import FORMATS, Column, ColumnType, Contract, Deduplication, EventTimeRule
 from contracts.spec.rules import Compare, RequireWhen, Rule, parse_rule
+from contracts.units import DURATION_UNITS
 
-_CONTRACT_KEYS = {"kind", "eventId", "windowTime", "receivedAt", "eventTime", "order", "partitionKey", "unknownFields", "rules"}
+_CONTRACT_KEYS = {
+    "kind", "eventId", "windowTime", "receivedAt", "eventTime", "order", "partitionKey", "unknownFields", "deduplication", "rules",
+}  # fmt: skip
 _COLUMN_KEYS = {"nullTokens", "accept", "transport"}
 _ACCEPT = {"text", "epoch", "no_zone"}
 _TYPES = {
@@ -73,6 +77,7 @@ def _compile(document: OpenDataContractStandard, problems: list[str]) -> Contrac
     unknown = _mapping(extra, "unknownFields", {"policy"}, {"column"}, problems) or {"policy": "drop"}
     times = _mapping(extra, "eventTime", {"column", "original", "sent"}, set(), problems)
     event_time = EventTimeRule(**times) if times else None
+    deduplication = _deduplication(_mapping(extra, "deduplication", set(), {"horizon", "derived"}, problems), problems)
     rules: list[Rule] = []
     for definition in _list(extra, "rules", "contract", problems):
         try:
@@ -94,11 +99,25 @@ def _compile(document: OpenDataContractStandard, problems: list[str]) -> Contrac
         unknown_policy=unknown["policy"],
         unknown_column=unknown.get("column"),
         rules=tuple(rules),
+        deduplication=deduplication,
         description=(document.description.purpose or "") if document.description else "",
     )
     for check in (_check_values, _check_columns, _check_types, _check_computed):
         problems += check(contract)
     return contract
+
+
+def _deduplication(given: dict[str, Any], problems: list[str]) -> Deduplication:
+    horizon, derived = given.get("horizon", "7d"), given.get("derived", "minute")
+    if derived not in ("minute", "horizon"):
+        problems.append(f"deduplication.derived: {derived!r}; expected minute or horizon")
+    if horizon in ("none", "unlimited"):
+        return Deduplication(0 if horizon == "none" else None, derived == "horizon")
+    match = re.fullmatch(r"([1-9][0-9]{0,5})([dhm])", str(horizon))
+    if match is None:
+        problems.append(f"deduplication.horizon: {horizon!r} is no duration such as 7d, 12h or 90m, nor none or unlimited")
+        return Deduplication()
+    return Deduplication(int(match[1]) * DURATION_UNITS[match[2]], derived == "horizon")
 
 
 def _check_computed(contract: Contract) -> Iterable[str]:

@@ -18,7 +18,8 @@ from pyiceberg.table.update import AssertRefSnapshotId
 
 from lake.location import NAMESPACES, Lake, data_path
 from lake.storage import StoredFile, is_object, storage_of
-from lake.tables.iceberg import committed, files_of, manifests_of
+from lake.tables.iceberg import committed, files_of, horizon_s, manifests_of
+from lake.tables.key_filters import filter_file
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ def _named_only_by(table: Table, expired: Sequence[Snapshot]) -> Iterator[str]:
     gone = {m.manifest_path: m for s in expired for m in manifests_of(table, s) if m.manifest_path not in kept}
     live = {file.path for manifest in kept.values() for file in files_of(table, manifest)}
     named = {e.data_file.file_path for m in gone.values() for e in m.fetch_manifest_entry(table.io, discard_deleted=False)}
+    filters = [filter_file(uri) for uri in sorted(named - live)] if horizon_s(table) else []
+    yield from filters
     for uri in [*sorted(named - live), *sorted(gone), *(s.manifest_list for s in expired)]:
         yield data_path(uri)
 
@@ -118,6 +121,6 @@ def _named(table: Table) -> set[str]:
         *(entry.metadata_file for entry in table.metadata.metadata_log),
         *(snapshot.manifest_list for snapshot in table.snapshots()),
         *manifests,
-        *(file.path for manifest in manifests.values() for file in files_of(table, manifest)),
     )
-    return {data_path(uri) for uri in uris}
+    data = [file.path for manifest in manifests.values() for file in files_of(table, manifest)]
+    return {*map(data_path, uris), *map(data_path, data), *map(filter_file, data)}

@@ -43,8 +43,11 @@ UPKEEP_PROPERTIES = {
     "commit.manifest-merge.enabled": "true",
     "commit.manifest.min-count-to-merge": "20",
 }
-_SHARDS_PROPERTY = "headrace.layout.num-shards"
-_HORIZON_PROPERTY = "headrace.layout.horizon-s"
+FORMAT = 2  # of a lake's tables: 1 had no horizon
+_GRID_PROPERTY, _SHARDS_PROPERTY = "headrace.layout.grid-s", "headrace.layout.num-shards"
+_HORIZON_PROPERTY, _DERIVED_PROPERTY = "headrace.layout.horizon-s", "headrace.layout.derived-ids"
+UNLIMITED = "unlimited"
+_UNLIMITED_S = 1 << 40
 RANGE_COLUMNS = pa.schema(
     [
         pa.field("_from", pa.int64(), nullable=False),
@@ -92,19 +95,26 @@ class Layout:
     """How a table is cut. Fixed at its creation; another one means replay and promote.
 
     grid_s: every range begins and ends on a multiple of it. num_shards: ``xxh3_128(event_id) % num_shards``. horizon_s: for how
-    long a key stands for one event, see horizon.py; 0 for one cell of the grid.
+    long a key stands for one event, see horizon.py; 0 for one cell of the grid, None for ever. derived: whether also a key that is
+    derived from content does.
     """
 
     grid_s: int = 60
     num_shards: int = 4
-    horizon_s: int = 0
+    horizon_s: int | None = 0
+    derived: bool = False
 
     def properties(self) -> dict[str, str]:
         """As table properties."""
-        # A commit on a stale view must come back to us: rows it replaces may have changed (converge/publish.py).
+        # A commit on a stale view must come back to us: rows it replaces may have changed (publish.py).
         retries = {"commit.retry.num-retries": "0"}
-        horizon = {_HORIZON_PROPERTY: str(self.horizon_s)} if self.horizon_s else {}
-        return retries | {"headrace.layout.grid-s": str(self.grid_s), _SHARDS_PROPERTY: str(self.num_shards)} | horizon
+        horizon = UNLIMITED if self.horizon_s is None else str(self.horizon_s)
+        return retries | {
+            _GRID_PROPERTY: f"{self.grid_s} (lake format {FORMAT})",  # jobs of format 1 compare this text, and are refused by it
+            _SHARDS_PROPERTY: str(self.num_shards),
+            _HORIZON_PROPERTY: horizon,
+            _DERIVED_PROPERTY: "horizon" if self.derived else "cell",
+        }
 
 
 def num_shards(table: Table) -> int:
@@ -160,11 +170,16 @@ def ensure_table(lake: Lake, name: str, schema: pa.Schema, layout: Layout | None
             f"table {name} of this catalog lies at {table.location()}, not in the lake {lake.root}: one catalog serves one lake; "
             "name another database in headrace.yaml"
         )
+    if wanted and format_of(table) < FORMAT:
+        raise LayoutMismatchError(
+            f"lake {lake.root}: was made by an earlier version (lake format 1), and this one writes format {FORMAT}. Stop its "
+            "jobs, then: headrace lake upgrade --dry-run says what it will do, headrace lake upgrade does it."
+        )
     have = {key: table.properties.get(key) for key in wanted}
     if have != wanted:
         raise LayoutMismatchError(
             f"table {name} has the layout {_layout_text(have)}, the job asks for {_layout_text(wanted)}. A layout is fixed when a "
-            "table is made: give the table's, or ingest raw/ again into another lake."
+            "table is made: give the table's (horizon-s is the contract's deduplication), or ingest raw/ again into another lake."
         )
     _check_types(name, table, full)
     return committed(name, lambda: _widened(catalog.load_table(name), full))
@@ -243,7 +258,18 @@ def published_files(table: Table, snapshot: Snapshot | None = None) -> list[Publ
 
 def horizon_s(table: Table) -> int:
     """The deduplication horizon of a table, seconds; 0 for none (horizon.py)."""
-    return int(table.properties.get(_HORIZON_PROPERTY, 0))
+    said = table.properties.get(_HORIZON_PROPERTY, "0")
+    return _UNLIMITED_S if said == UNLIMITED else int(said)
+
+
+def derived_in_horizon(table: Table) -> bool:
+    """Whether the horizon holds for keys that are derived from content."""
+    return table.properties.get(_DERIVED_PROPERTY) == "horizon"
+
+
+def format_of(table: Table) -> int:
+    """The lake format that a table that is folded into has."""
+    return FORMAT if f"lake format {FORMAT}" in table.properties.get(_GRID_PROPERTY, "") else 1
 
 
 def dropped_branch(branch: str | None) -> str:

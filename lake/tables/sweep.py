@@ -18,12 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.table import Table
 
+from contracts.compiler.rows import derived_id
 from contracts.units import SECOND_US
 from lake.location import Lake
 from lake.tables.data_files import no_rows, read_columns
 from lake.tables.fold import codes_of
 from lake.tables.horizon import CELL_US, Moves, Pair, PairSet, cells_of, has_predecessor
-from lake.tables.iceberg import PublishedFile, committed, horizon_s, known_files, published_files, settled_tag
+from lake.tables.iceberg import PublishedFile, committed, derived_in_horizon, horizon_s, known_files, published_files, settled_tag
 from lake.tables.key_filters import KeyFilter, key_hashes, read_filter
 from lake.tables.publish import RangeFold, fold_range, publish
 
@@ -97,6 +98,7 @@ def _to_drop(
         filters: of its files.
     """
     horizon_us = horizon_s(table) * SECOND_US
+    columns = (key, "_window_time") if derived_in_horizon(table) else (key, "_window_time", "_fingerprint")
     published = {f.path for f in known if not f.dropped}
     seen = {f.path for f in looked_at}
     gone = [f for f in looked_at if f.path not in published]
@@ -110,8 +112,9 @@ def _to_drop(
         again |= pc.is_in(keys, value_set=_repeated(rows.column(key))).to_numpy(zero_copy_only=False)
         if again.any():
             keys = keys.filter(pa.array(again))
-            tables = [rows, *(_pairs_in(f, key) for f in hits)]
-            found += _dropped([file, *hits], [_of_keys(t, key, keys) for t in tables], key, horizon_us)
+            near_too = [file, *hits]
+            tables = [_given(_of_keys(read_columns(f.path, columns), key, keys), key) for f in near_too]
+            found += _dropped(near_too, tables, key, horizon_us)
     return PairSet(found)
 
 
@@ -121,6 +124,14 @@ def _pairs_in(file: PublishedFile, key: str) -> pa.Table:
 
 def _of_keys(rows: pa.Table, key: str, keys: pa.Array) -> pa.Table:
     return rows.filter(pc.is_in(rows.column(key), value_set=keys))
+
+
+def _given(rows: pa.Table, key: str) -> pa.Table:
+    """Rows without those whose key was derived from their content."""
+    if "_fingerprint" not in rows.column_names or not len(rows):
+        return rows
+    pairs = zip(rows.column(key).to_pylist(), rows.column("_fingerprint").to_pylist(), strict=True)
+    return rows.filter(pa.array([text != derived_id(fingerprint) for text, fingerprint in pairs]))
 
 
 def _place(file: PublishedFile) -> tuple[int, int, int]:

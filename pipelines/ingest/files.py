@@ -76,6 +76,8 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
     graph = replace(graph, cut=replace(cut, window_s=options.window or (86_400 if small else 3_600)))
     _run(graph, chunks, options, project, report)
     clock.done("ingest")
+    graph.settle()
+    clock.done("settle")
     report(Progress("account", 0, 1))
     entry = compute_ledger(lake, {spec.name: graph.table}, files)[spec.name]
     counts = Counter(landing.status for landing in landings)

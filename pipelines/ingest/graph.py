@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import apache_beam as beam
 from apache_beam.transforms.trigger import AccumulationMode, AfterProcessingTime, AfterWatermark, DefaultTrigger
@@ -33,6 +33,7 @@ from lake.tables.iceberg import (
     Layout,
     ensure_table,
 )
+from lake.tables.sweep import sweep
 from pipelines.ingest.sources import RawSource
 from transforms.account import CommitLedger
 from transforms.converge.transform import ConvergeIntoTable, timed_panes
@@ -96,11 +97,20 @@ class IngestGraph:
             LayoutMismatchError: a table has another layout.
         """
         self.lake.create()
-        layout = Layout(num_shards=self.cut.num_shards)
-        ensure_table(self.lake, self.table, row_schema(self.contract), layout)
+        layout, rule = Layout(num_shards=self.cut.num_shards), self.contract.deduplication
+        deduplicated = replace(layout, horizon_s=rule.horizon_s, derived=rule.derived)
+        ensure_table(self.lake, self.table, row_schema(self.contract), deduplicated)
         ensure_table(self.lake, self.late_table, row_schema(self.contract), layout)
         ensure_table(self.lake, DEAD_LETTERS, DEAD_LETTER_SCHEMA, layout)
         ensure_table(self.lake, LEDGER, LEDGER_SCHEMA, None)
+
+    def settle(self) -> None:
+        """Apply the horizon to everything that was published; see ``sweep``.
+
+        Raises:
+            ComponentDownError: no commit succeeded before the deadline; may be done again.
+        """
+        sweep(self.lake, self.table, key=self.contract.event_id, run_id=self.run_id)
 
     def build(self, source: RawSource, pipeline: beam.Pipeline) -> None:
         """Add the graph to a pipeline."""

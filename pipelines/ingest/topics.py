@@ -99,6 +99,8 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
     with repeated(lambda: _report_landed(lake, spec, partitions, report), _LOOK_EVERY_S):
         run_to_end(build, job, lake, graph.run_id, options, project)
     clock.done("ingest")
+    graph.settle()
+    clock.done("settle")
     report(Progress("account", 0, 1))
     return _account(graph, options, clock, topics, partitions)
 

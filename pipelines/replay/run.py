@@ -116,6 +116,9 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
     parts = zip(graphs, selections, strict=True)
     paused = not all(_rebuild(graph, selection, options, project, report) for graph, selection in parts)
     clock.done("ingest")
+    if not paused:
+        graphs[0].settle()
+        clock.done("settle")
     report(Progress("account", 0, 1))
     if paused:
         add_event(lake, name, Step.PAUSED, {"run_id": run_id})

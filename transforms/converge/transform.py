@@ -17,11 +17,11 @@ from pyiceberg.table import Table
 from contracts.units import SECOND_US
 from lake.ledger.outcomes import Outcome, PositionOutcomes, runs_of
 from lake.location import Lake
-from lake.tables.iceberg import DEAD_LETTERS, PublishedFile, known_files, published_files
+from lake.tables.iceberg import DEAD_LETTERS, PublishedFile, horizon_s, known_files, published_files
 from lake.tables.ipc import decode_rows
 from lake.tables.publish import RangeFold, fold_range, publish, read_positions
 from transforms.batch import RowBatch
-from transforms.converge.upkeep import UpkeepPlan
+from transforms.converge.upkeep import SweepBeside, UpkeepPlan
 
 coders.registry.register_coder(RangeFold, coders.FastPrimitivesCoder)
 Letters = Callable[[pa.Table, pa.Table], Iterable[tuple[int, int, int, pa.Table]]]
@@ -131,6 +131,12 @@ class _CommitFn(beam.DoFn):
         self._lake, self._name, self._key, self._outcome, self._run_id = lake, table, key, outcome, run_id
         self._letters, self._upkeep = letters, upkeep
 
+    def setup(self) -> None:
+        self._sweep = SweepBeside(self._lake, self._name, self._key, self._run_id) if self._upkeep and self._has_horizon() else None
+
+    def _has_horizon(self) -> bool:
+        return horizon_s(self._lake.load(self._name)) > 0
+
     def process(self, element: tuple[int, Iterable[RangeFold]]) -> Iterator[PositionOutcomes]:
         folds = list(element[1])
         if not folds:
@@ -141,6 +147,8 @@ class _CommitFn(beam.DoFn):
         yield from committed_outcomes(published, self._outcome)
         if self._upkeep:
             self._upkeep.step(self._lake, self._name, max(fold.to_us for fold in published), self._run_id)
+        if self._sweep:
+            self._sweep.step()
 
 
 def commit_letters(lake: Lake, folds: Sequence[RangeFold], letters: Letters, run_id: str) -> None:

@@ -1,17 +1,19 @@
-"""When a committer keeps its table in shape between its own commits."""
+"""When a committer keeps its table in shape between its own commits, and beside them."""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from dataclasses import dataclass, field
 
 from contracts.errors import HeadraceError
 from contracts.units import SECOND_US
 from lake.location import Lake
+from lake.tables.sweep import sweep
 from lake.upkeep import maintain
 
-_EVERY_S = 20.0
+_EVERY_S, _SWEEP_EVERY_S = 20.0, 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -44,3 +46,32 @@ class UpkeepPlan:
             maintain(lake, table, closed_before_us=closed_us, run_id=run_id, keep_snapshots_s=self.keep_s)
         except (HeadraceError, OSError) as error:
             _log.warning("upkeep of %s put off: %s", table, error)
+
+
+class SweepBeside:
+    """Sweeps of a table in a thread of their own, one at a time, so that commits need not wait for them (see sweep.py).
+
+    The thread dies with its process. What fails is tried again later: a table stays unsettled meanwhile, and loses nothing.
+    """
+
+    def __init__(self, lake: Lake, table: str, key: str, run_id: str) -> None:
+        self._lake, self._table, self._key, self._run_id = lake, table, key, run_id
+        self._running: threading.Thread | None = None
+        self._began = 0.0
+
+    def step(self) -> None:
+        """Begin a sweep, if the last one has ended and was begun long enough ago."""
+        now = time.monotonic()
+        if (self._running and self._running.is_alive()) or now - self._began < _SWEEP_EVERY_S:
+            return
+        self._began = now
+        self._running = threading.Thread(target=self._sweep, name=f"sweep {self._table}", daemon=True)
+        self._running.start()
+
+    def _sweep(self) -> None:
+        try:
+            sweep(self._lake, self._table, key=self._key, run_id=self._run_id)
+        except Exception as error:  # a thread has nobody above it
+            _log.warning(
+                "sweep of %s put off: %s", self._table, error if isinstance(error, HeadraceError) else type(error).__name__
+            )

@@ -59,11 +59,13 @@ def test_published_files_tell_range_shard_and_rows(tmp_path: Path) -> None:
     assert not first.overlaps(0, 1, 1)
 
 
-def test_layout_names_grid_and_shards_and_switches_the_librarys_own_retries_off() -> None:
-    assert Layout(grid_s=60, num_shards=8).properties() == {
+def test_layout_names_grid_shards_and_horizon_and_switches_the_librarys_own_retries_off() -> None:
+    assert Layout(grid_s=60, num_shards=8, horizon_s=None, derived=True).properties() == {
         "commit.retry.num-retries": "0",
-        "headrace.layout.grid-s": "60",
+        "headrace.layout.grid-s": "60 (lake format 2)",
         "headrace.layout.num-shards": "8",
+        "headrace.layout.horizon-s": "unlimited",
+        "headrace.layout.derived-ids": "horizon",
     }
 
 
