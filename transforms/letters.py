@@ -14,6 +14,7 @@ from contracts.spec.model import Contract
 from contracts.units import SECOND_US, datetime_to_us
 from lake.tables.fold import GRID_S
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA, WITHDRAWN, violations_column
+from lake.tables.letters import LETTER_COLUMNS
 from transforms.cut import Cut, cut_batches
 
 
@@ -50,6 +51,19 @@ class ConflictLetters:
         yield from by_range(conflict_letters(losers, won, self.contract, self.run_id), self.cut)
 
 
+@dataclass(frozen=True)
+class HorizonLetters:
+    """Makes the dead letters of rows that the horizon drops though they are other than what came before them; see sweep.py."""
+
+    contract: Contract
+    cut: Cut
+    run_id: str
+
+    def __call__(self, conflicts: pa.Table | None, withdrawn: pa.Table | None) -> Iterator[tuple[int, int, int, pa.Table]]:
+        """Letters as (from, to, shard, rows)."""
+        yield from by_range(horizon_letters(conflicts, withdrawn, self.contract, self.run_id), self.cut)
+
+
 def by_range(letters: pa.Table, cut: Cut) -> Iterator[tuple[int, int, int, pa.Table]]:
     """Letters as (from, to, shard, rows), by the windows of the cut."""
     window_us = cut.window_s * SECOND_US
@@ -66,36 +80,46 @@ def conflict_letters(losers: pa.Table, won: pa.Table, contract: Contract, run_id
     fingerprint that lost may win in the end, by a smaller row: what won gives letters of the code WITHDRAWN, which take the place
     of those that lost with a larger row, and which readers pass over.
     """
-    columns = [
-        contract.event_id,
-        "_source",
-        "_raw_file",
-        "_position",
-        "_received_at",
-        "_fingerprint",
-        "_row_hash",
-        "_rank",
-        "_window_time",
-    ]
+    columns = [contract.event_id, *LETTER_COLUMNS]
     lost = losers.select(columns).to_pylist()
-    letters = lost + won.select(columns).to_pylist()
-    for number, letter in enumerate(letters):
-        event_id = letter.pop(contract.event_id)
-        cell = str(datetime_to_us(letter["_window_time"]) // (GRID_S * SECOND_US))
-        letter["_rank"] += b"\0" if number < len(lost) else b"\1"
-        if number >= len(lost):  # another row than the letter that it may become later, by a name of its own
+    letters = []
+    for number, letter in enumerate(lost + won.select(columns).to_pylist()):
+        has_lost = number < len(lost)
+        letter["_rank"] += b"\0" if has_lost else b"\1"
+        if not has_lost:  # another row than the letter that it may become later, by a name of its own
             letter["_row_hash"] = xxhash.xxh3_128_digest(letter["_row_hash"])
-        letter |= {
-            "dead_letter_id": dead_letter_id_of(event_id, cell, letter["_fingerprint"].hex(), contract.name),
-            "code": Code.CONFLICTING_DUPLICATE if number < len(lost) else WITHDRAWN,
-            "stage": "converge",
-            "dataset": contract.name,
-            "contract_version": contract.version,
-            "event_id": event_id,
-            "raw": None,  # read from raw/ by position when it is asked for
-        }
+        letters.append(_conflict(letter, contract, Code.CONFLICTING_DUPLICATE if has_lost else WITHDRAWN))
     reason = Violation("$", "fingerprint", "the same content as the published row with this event_id")
     return dead_letter_rows(letters, [[reason]] * len(letters), run_id)
+
+
+def horizon_letters(conflicts: pa.Table | None, withdrawn: pa.Table | None, contract: Contract, run_id: str) -> pa.Table:
+    """Dropped rows of another content than every row of their event_id in the horizon before them, as ``conflicting_duplicate``.
+
+    One per event_id, cell and fingerprint, under another id than the letter of a row that lost within its cell. Once such a row
+    came, the letter is withdrawn, whichever of the two is written first: rows only come.
+    """
+    letters: list[dict[str, Any]] = []
+    for rows, code in ((conflicts, Code.CONFLICTING_DUPLICATE), (withdrawn, WITHDRAWN)):
+        for letter in [] if rows is None else rows.select([contract.event_id, *LETTER_COLUMNS]).to_pylist():
+            letters.append(_conflict(letter, contract, code, "horizon") | {"_rank": b"\0" if code == WITHDRAWN else b"\1"})
+    reason = Violation("$", "fingerprint", "the same content as a row with this event_id within the deduplication horizon")
+    return dead_letter_rows(letters, [[reason]] * len(letters), run_id)
+
+
+def _conflict(letter: dict[str, Any], contract: Contract, code: str, *more: str) -> dict[str, Any]:
+    """A dead letter of a row. more: what its id is made of beside event_id, cell, fingerprint and dataset."""
+    event_id = letter.pop(contract.event_id)
+    cell = str(datetime_to_us(letter["_window_time"]) // (GRID_S * SECOND_US))
+    return letter | {
+        "dead_letter_id": dead_letter_id_of(event_id, cell, letter["_fingerprint"].hex(), contract.name, *more),
+        "code": code,
+        "stage": "converge",
+        "dataset": contract.name,
+        "contract_version": contract.version,
+        "event_id": event_id,
+        "raw": None,  # read from raw/ by position when it is asked for
+    }
 
 
 def dead_letter_id_of(*parts: str) -> str:

@@ -94,7 +94,7 @@ def _rows(numbers: np.ndarray, times_us: np.ndarray) -> pa.Table:
 def _history(table: object, rows: int) -> Iterator[str]:
     """Data files of the whole hours, a shard each: event number n is at its place in time, its shard is n modulo the shards."""
     hours = _DAYS * 24
-    per_hour = rows // hours
+    per_hour = rows // hours // _SHARDS * _SHARDS
     for hour in range(hours):
         from_us = (_BEGAN_S + hour * HOUR_S) * SECOND_US
         for shard in range(_SHARDS):
@@ -144,7 +144,9 @@ def measure(work: Path, rows: int, minute: int, minutes: int) -> Measured:
 def _publish_minute(lake: Lake, rng: np.random.Generator, rows: int, minute: int, number: int) -> int:
     """Publish a minute behind the history; how many of its rows are copies of events in it."""
     from_us = (_BEGAN_S + _DAYS * DAY_S + number * 60) * SECOND_US
-    copies = np.unique(rng.integers(rows // 24, rows // (_DAYS * 24) * _DAYS * 24, int(minute * _COPIES)).astype(np.uint64))
+    copies = np.unique(
+        rng.integers(rows // 24, rows // (_DAYS * 24) // _SHARDS * _SHARDS * _DAYS * 24, int(minute * _COPIES)).astype(np.uint64)
+    )
     fresh = np.arange(minute - len(copies), dtype=np.uint64) + np.uint64(10 * rows + number * minute)
     table = lake.load(_TABLE)
     known: list[PublishedFile] = known_files(table, None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from lake.tables.fold import codes_of
 from lake.tables.horizon import CELL_US, Moves, Pair, PairSet, cells_of, has_predecessor
 from lake.tables.iceberg import PublishedFile, committed, derived_in_horizon, horizon_s, known_files, published_files, settled_tag
 from lake.tables.key_filters import KeyFilter, key_hashes, read_filter
+from lake.tables.letters import LETTER_COLUMNS, Letters, publish_letters
 from lake.tables.publish import RangeFold, fold_range, publish
 
 _FILTER_BYTES = 256 << 20
@@ -39,7 +40,20 @@ class Swept:
     snapshot_id: int | None
 
 
-def sweep(lake: Lake, name: str, *, key: str, run_id: str) -> Swept:
+@dataclass
+class _Found:
+    """What a look at new pairs found.
+
+    pairs: to be dropped. conflicts: dropped rows of another content than every row of their key in the horizon before them.
+    withdrawn: dropped rows for which one of the same content came since.
+    """
+
+    pairs: list[Pair] = field(default_factory=list)
+    conflicts: list[pa.Table] = field(default_factory=list)
+    withdrawn: list[pa.Table] = field(default_factory=list)
+
+
+def sweep(lake: Lake, name: str, *, key: str, run_id: str, letters: Letters | None = None) -> Swept:
     """Sweep a table until one of its snapshots is settled.
 
     Args:
@@ -47,6 +61,8 @@ def sweep(lake: Lake, name: str, *, key: str, run_id: str) -> Swept:
         name: a table that is folded into.
         key: its key column.
         run_id: goes into the snapshots' properties.
+        letters: makes the dead letters of dropped rows of another content than what they are copies of, and takes those back that
+            are no such conflict after all. They are committed before the rows move. None writes none.
 
     Raises:
         ComponentDownError: no commit succeeded before the deadline.
@@ -62,7 +78,11 @@ def sweep(lake: Lake, name: str, *, key: str, run_id: str) -> Swept:
         if looked_at is None:
             settled = table.metadata.snapshot_by_name(settled_tag(lake.branch))
             looked_at = published_files(table, settled) if settled else []
-        moves = Moves(_to_drop(table, known, looked_at, key, filters))
+        found = _look(table, known, looked_at, key, filters)
+        if letters and (found.conflicts or found.withdrawn):
+            tables = [pa.concat_tables(t, promote_options="default") if t else None for t in (found.conflicts, found.withdrawn)]
+            publish_letters(lake, letters(*tables), run_id)
+        moves = Moves(PairSet(found.pairs))
         if not moves:
             settle(lake, name, head.snapshot_id)
             return Swept(dropped, head.snapshot_id)
@@ -85,10 +105,8 @@ def settle(lake: Lake, name: str, snapshot_id: int) -> None:
     committed(name, attempt)
 
 
-def _to_drop(
-    table: Table, known: Sequence[PublishedFile], looked_at: Sequence[PublishedFile], key: str, filters: _Filters
-) -> PairSet:
-    """Published pairs to drop, of those that came into the table since others of its files were looked at, and of those near them.
+def _look(table: Table, known: Sequence[PublishedFile], looked_at: Sequence[PublishedFile], key: str, filters: _Filters) -> _Found:
+    """Look at the pairs that came into the table since others of its files were looked at, and at those near them.
 
     Args:
         table: the table.
@@ -98,40 +116,75 @@ def _to_drop(
         filters: of its files.
     """
     horizon_us = horizon_s(table) * SECOND_US
-    columns = (key, "_window_time") if derived_in_horizon(table) else (key, "_window_time", "_fingerprint")
     published = {f.path for f in known if not f.dropped}
     seen = {f.path for f in looked_at}
     gone = [f for f in looked_at if f.path not in published]
-    found: list[Pair] = []
+    found = _Found()
     for file in (f for f in known if horizon_us and f.path in published and f.path not in seen):
         rows = _pairs_in(file, key)
-        new = rows.filter(pa.array(~_among(rows, [_pairs_in(f, key) for f in gone if f.overlaps(*_place(file))], key)))
-        keys = new.column(key).unique()
+        is_new = pa.array(~_among(rows, [_pairs_in(f, key) for f in gone if f.overlaps(*_place(file))], key))
+        keys = rows.column(key).filter(is_new).unique()
         near = [f for f in known if f.overlaps(file.from_us - horizon_us, file.to_us + horizon_us, file.shard) and f != file]
         hits, again = filters.hits(near, keys)
         again |= pc.is_in(keys, value_set=_repeated(rows.column(key))).to_numpy(zero_copy_only=False)
         if again.any():
-            keys = keys.filter(pa.array(again))
-            near_too = [file, *hits]
-            tables = [_given(_of_keys(read_columns(f.path, columns), key, keys), key) for f in near_too]
-            found += _dropped(near_too, tables, key, horizon_us)
-    return PairSet(found)
+            copies = _copies([file, *hits], rows.select([key]).append_column("new", is_new), keys.filter(pa.array(again)), key)
+            _judge(copies if derived_in_horizon(table) else copies.given(key), key, horizon_us // CELL_US, found)
+    return found
+
+
+@dataclass(frozen=True)
+class _Copies:
+    """Rows of some keys, as the columns that a dead letter takes. published, new: whether each is published; came just now."""
+
+    rows: pa.Table
+    published: npt.NDArray[np.bool_]
+    new: npt.NDArray[np.bool_]
+
+    def given(self, key: str) -> _Copies:
+        """Those whose key was not derived from their content."""
+        pairs = zip(self.rows.column(key).to_pylist(), self.rows.column("_fingerprint").to_pylist(), strict=True)
+        mask = np.fromiter((text != derived_id(fingerprint) for text, fingerprint in pairs), bool, len(self.rows))
+        return _Copies(self.rows.filter(pa.array(mask)), self.published[mask], self.new[mask])
+
+
+def _copies(files: Sequence[PublishedFile], first: pa.Table, keys: pa.Array, key: str) -> _Copies:
+    """Rows of these keys in these files. first: which of the first file's rows are new."""
+    tables, new = [], []
+    for number, file in enumerate(files):
+        rows = read_columns(file.path, (key, *LETTER_COLUMNS))
+        chosen = pc.is_in(rows.column(key), value_set=keys)
+        tables.append(rows.filter(chosen))
+        new.append(first.column("new").filter(chosen).to_numpy() if number == 0 else np.zeros(len(tables[-1]), dtype=bool))
+    published = np.repeat([not f.dropped for f in files], [len(t) for t in tables])
+    return _Copies(pa.concat_tables(tables, promote_options="permissive").combine_chunks(), published, np.concatenate(new))
+
+
+def _judge(copies: _Copies, key: str, horizon: int, found: _Found) -> None:
+    """Add to what was found. Complete for new pairs, and for those that have a new one in the horizon before them."""
+    codes, cells = codes_of(copies.rows.column(key)), cells_of(copies.rows)
+    out = has_predecessor(codes, cells, horizon)
+    move = np.flatnonzero(out & copies.published)
+    found.pairs += zip(copies.rows.column(key).take(pa.array(move)).to_pylist(), cells[move].tolist(), strict=True)
+    contents = copies.rows.column("_fingerprint").to_pylist()
+    by_key: dict[int, list[int]] = {}
+    for place in np.flatnonzero(np.isin(codes, codes[out])).tolist():
+        by_key.setdefault(int(codes[place]), []).append(place)
+    conflicts, withdrawn = [], []
+    for place in np.flatnonzero(out).tolist():
+        before = [other for other in by_key[int(codes[place])] if cells[place] - horizon <= cells[other] < cells[place]]
+        same = [other for other in before if contents[other] == contents[place]]
+        if not same and (copies.new[place] or copies.new[before].any()):
+            conflicts.append(place)
+        elif copies.new[same].any() and not copies.published[place]:
+            withdrawn.append(place)
+    for places, tables in ((conflicts, found.conflicts), (withdrawn, found.withdrawn)):
+        if places:
+            tables.append(copies.rows.take(pa.array(places)))
 
 
 def _pairs_in(file: PublishedFile, key: str) -> pa.Table:
     return read_columns(file.path, (key, "_window_time"))
-
-
-def _of_keys(rows: pa.Table, key: str, keys: pa.Array) -> pa.Table:
-    return rows.filter(pc.is_in(rows.column(key), value_set=keys))
-
-
-def _given(rows: pa.Table, key: str) -> pa.Table:
-    """Rows without those whose key was derived from their content."""
-    if "_fingerprint" not in rows.column_names or not len(rows):
-        return rows
-    pairs = zip(rows.column(key).to_pylist(), rows.column("_fingerprint").to_pylist(), strict=True)
-    return rows.filter(pa.array([text != derived_id(fingerprint) for text, fingerprint in pairs]))
 
 
 def _place(file: PublishedFile) -> tuple[int, int, int]:
@@ -156,15 +209,6 @@ def _among(rows: pa.Table, others: Sequence[pa.Table], key: str) -> npt.NDArray[
 def _pair_texts(rows: pa.Table, key: str) -> pa.Array:
     keys = pa.concat_arrays([pa.array([], pa.string()), *rows.column(key).cast(pa.string()).chunks])
     return pc.binary_join_element_wise(keys, pa.array(cells_of(rows)).cast(pa.string()), "\n")
-
-
-def _dropped(files: Sequence[PublishedFile], tables: Sequence[pa.Table], key: str, horizon_us: int) -> Iterator[Pair]:
-    """Published pairs of these files that have a predecessor in them."""
-    rows = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
-    cells = cells_of(rows)
-    published = np.repeat([not f.dropped for f in files], [len(t) for t in tables])
-    chosen = np.flatnonzero(has_predecessor(codes_of(rows.column(key)), cells, horizon_us // CELL_US) & published)
-    return zip(rows.column(key).take(pa.array(chosen)).to_pylist(), cells[chosen].tolist(), strict=True)
 
 
 def _folds(table: Table, known: Sequence[PublishedFile], key: str, moves: Moves) -> Iterator[RangeFold]:

@@ -37,11 +37,11 @@ from lake.tables.sweep import sweep
 from pipelines.ingest.sources import RawSource
 from transforms.account import CommitLedger
 from transforms.converge.transform import ConvergeIntoTable, timed_panes
-from transforms.converge.upkeep import UpkeepPlan
+from transforms.converge.upkeep import SweepBeside, UpkeepPlan
 from transforms.cut import Cut
 from transforms.decode.decode import DecodeRecords
 from transforms.immediate import PublishRows, RowsTopic
-from transforms.letters import ConflictLetters
+from transforms.letters import ConflictLetters, HorizonLetters
 
 _LATE_RANGE_S = 3_600  # late rows are few and reach far back: longer ranges than those of windows that are full
 _BEAM_LATENESS_MARGIN_S = 60  # so that Beam can only drop what was already routed as late
@@ -110,7 +110,7 @@ class IngestGraph:
         Raises:
             ComponentDownError: no commit succeeded before the deadline; may be done again.
         """
-        sweep(self.lake, self.table, key=self.contract.event_id, run_id=self.run_id)
+        sweep(self.lake, self.table, key=self.contract.event_id, run_id=self.run_id, letters=self._horizon_letters)
 
     def build(self, source: RawSource, pipeline: beam.Pipeline) -> None:
         """Add the graph to a pipeline."""
@@ -126,7 +126,7 @@ class IngestGraph:
         validated = (
             decoded.rows
             | "WindowRows" >> self._windows()
-            | "ConvergeRows" >> self._converge(self.table, event_id, Outcome.ACCEPTED, letters)
+            | "ConvergeRows" >> self._converge(self.table, event_id, Outcome.ACCEPTED, letters, self._sweeps)
         )
         late = (
             decoded.late
@@ -155,12 +155,30 @@ class IngestGraph:
             return None
         return UpkeepPlan(closed_after_s=self.cut.allowed_lateness_s + 2 * self.cut.window_s, keep_s=self.panes.keep_snapshots_s)
 
+    @property
+    def _horizon_letters(self) -> HorizonLetters:
+        return HorizonLetters(self.contract, self.cut, self.run_id)
+
+    @property
+    def _sweeps(self) -> SweepBeside | None:
+        """While input never ends, the horizon is applied beside it; else at the end of the run."""
+        if self.panes is None or self.contract.deduplication.horizon_s == 0:
+            return None
+        return SweepBeside(self.lake, self.table, self.contract.event_id, self.run_id, self._horizon_letters)
+
     def _converge(
-        self, table: str, key: str, outcome: Outcome, letters: ConflictLetters | None = None, *, range_s: int | None = None
+        self,
+        table: str,
+        key: str,
+        outcome: Outcome,
+        letters: ConflictLetters | None = None,
+        sweeps: SweepBeside | None = None,
+        *,
+        range_s: int | None = None,
     ) -> ConvergeIntoTable:
         return ConvergeIntoTable(
             self.lake, table, key, range_s or self.cut.window_s, outcome, self.run_id,
-            commit_every_s=self._commit_every_s, letters=letters, upkeep=self._upkeep,
+            commit_every_s=self._commit_every_s, letters=letters, upkeep=self._upkeep, sweeps=sweeps,
         )  # fmt: skip
 
     def _windows(self) -> beam.WindowInto:

@@ -39,3 +39,18 @@ def settled(accepted: Iterable[Row], horizon: int) -> tuple[list[Row], list[Row]
         cells.setdefault(pair[0], []).append(pair)
     out = {pair for pair in known if is_dropped(pair, cells[pair[0]], horizon)}
     return [row for pair, row in known.items() if pair not in out], [row for pair, row in known.items() if pair in out]
+
+
+def conflicts(accepted: Iterable[Row], horizon: int) -> set[int]:
+    """Positions of dropped rows of another content than every row that was accepted of their key in the horizon before them."""
+    rows = list(accepted)
+    return {
+        row["_position"]
+        for row in settled(rows, horizon)[1]
+        for key, cell in [pair_of(row)]
+        if all(
+            other["_fingerprint"] != row["_fingerprint"]
+            for other in rows
+            if other["event_id"] == key and cell - horizon <= pair_of(other)[1] < cell
+        )
+    }

@@ -17,8 +17,9 @@ from pyiceberg.table import Table
 from contracts.units import SECOND_US
 from lake.ledger.outcomes import Outcome, PositionOutcomes, runs_of
 from lake.location import Lake
-from lake.tables.iceberg import DEAD_LETTERS, PublishedFile, horizon_s, known_files, published_files
+from lake.tables.iceberg import PublishedFile, known_files
 from lake.tables.ipc import decode_rows
+from lake.tables.letters import publish_letters
 from lake.tables.publish import RangeFold, fold_range, publish, read_positions
 from transforms.batch import RowBatch
 from transforms.converge.upkeep import SweepBeside, UpkeepPlan
@@ -46,6 +47,7 @@ class ConvergeIntoTable(beam.PTransform[Any, Any]):
         run_id: goes into the snapshot's properties.
         commit_every_s: processing time between commits; None commits once, at the end of bounded input.
         upkeep: done now and then between commits; None for never.
+        sweeps: of the table, begun after commits; None for never.
         letters: makes dead letters (range, shard, rows) of rows that lost against another fingerprint and of those that beat them.
             They are committed before the rows, so that a crash between the two forgets nobody; None writes none.
     """
@@ -62,11 +64,12 @@ class ConvergeIntoTable(beam.PTransform[Any, Any]):
         commit_every_s: int | None = None,
         letters: Letters | None = None,
         upkeep: UpkeepPlan | None = None,
+        sweeps: SweepBeside | None = None,
     ) -> None:
         super().__init__()
         self._commits = timed_panes(commit_every_s)
         self._fold = _FoldFn(lake, table, key, window_s)
-        self._commit = _CommitFn(lake, table, key, outcome, run_id, letters, upkeep)
+        self._commit = _CommitFn(lake, table, key, outcome, run_id, letters, upkeep, sweeps)
 
     def expand(self, pcoll: beam.PCollection[tuple[int, RowBatch]]) -> beam.PCollection[PositionOutcomes]:
         """See the class."""
@@ -126,16 +129,18 @@ def by_range(rows: pa.Table, window_us: int) -> Iterator[tuple[int, pa.Table]]:
 @beam.typehints.with_output_types(PositionOutcomes)
 class _CommitFn(beam.DoFn):
     def __init__(
-        self, lake: Lake, table: str, key: str, outcome: Outcome, run_id: str, letters: Letters | None, upkeep: UpkeepPlan | None
+        self,
+        lake: Lake,
+        table: str,
+        key: str,
+        outcome: Outcome,
+        run_id: str,
+        letters: Letters | None,
+        upkeep: UpkeepPlan | None,
+        sweeps: SweepBeside | None,
     ) -> None:
         self._lake, self._name, self._key, self._outcome, self._run_id = lake, table, key, outcome, run_id
-        self._letters, self._upkeep = letters, upkeep
-
-    def setup(self) -> None:
-        self._sweep = SweepBeside(self._lake, self._name, self._key, self._run_id) if self._upkeep and self._has_horizon() else None
-
-    def _has_horizon(self) -> bool:
-        return horizon_s(self._lake.load(self._name)) > 0
+        self._letters, self._upkeep, self._sweeps = letters, upkeep, sweeps
 
     def process(self, element: tuple[int, Iterable[RangeFold]]) -> Iterator[PositionOutcomes]:
         folds = list(element[1])
@@ -147,8 +152,8 @@ class _CommitFn(beam.DoFn):
         yield from committed_outcomes(published, self._outcome)
         if self._upkeep:
             self._upkeep.step(self._lake, self._name, max(fold.to_us for fold in published), self._run_id)
-        if self._sweep:
-            self._sweep.step()
+        if self._sweeps:
+            self._sweeps.step()
 
 
 def commit_letters(lake: Lake, folds: Sequence[RangeFold], letters: Letters, run_id: str) -> None:
@@ -158,18 +163,7 @@ def commit_letters(lake: Lake, folds: Sequence[RangeFold], letters: Letters, run
         return
     won = [decode_rows(data) for fold in folds for data in fold.won]
     found = letters(pa.concat_tables(losers, promote_options="default"), pa.concat_tables(won, promote_options="default"))
-    fold_in_letters(lake, found, run_id)
-
-
-def fold_in_letters(lake: Lake, letters: Iterable[tuple[int, int, int, pa.Table]], run_id: str) -> None:
-    """Commit dead letters, given as (from, to, shard, rows)."""
-    table = lake.load(DEAD_LETTERS)
-    published = published_files(table)
-    found = [
-        fold_range(table, published, rows, key="dead_letter_id", from_us=from_us, to_us=to_us, shard=shard)
-        for from_us, to_us, shard, rows in letters
-    ]
-    publish(lake, DEAD_LETTERS, found, key="dead_letter_id", run_id=run_id)
+    publish_letters(lake, found, run_id)
 
 
 def committed_outcomes(folds: Sequence[RangeFold], outcome: Outcome) -> Iterator[PositionOutcomes]:

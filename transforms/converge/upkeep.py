@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from contracts.errors import HeadraceError
 from contracts.units import SECOND_US
 from lake.location import Lake
+from lake.tables.letters import Letters
 from lake.tables.sweep import sweep
 from lake.upkeep import maintain
 
@@ -54,8 +55,8 @@ class SweepBeside:
     The thread dies with its process. What fails is tried again later: a table stays unsettled meanwhile, and loses nothing.
     """
 
-    def __init__(self, lake: Lake, table: str, key: str, run_id: str) -> None:
-        self._lake, self._table, self._key, self._run_id = lake, table, key, run_id
+    def __init__(self, lake: Lake, table: str, key: str, run_id: str, letters: Letters | None) -> None:
+        self._lake, self._table, self._key, self._run_id, self._letters = lake, table, key, run_id, letters
         self._running: threading.Thread | None = None
         self._began = 0.0
 
@@ -70,7 +71,7 @@ class SweepBeside:
 
     def _sweep(self) -> None:
         try:
-            sweep(self._lake, self._table, key=self._key, run_id=self._run_id)
+            sweep(self._lake, self._table, key=self._key, run_id=self._run_id, letters=self._letters)
         except Exception as error:  # a thread has nobody above it
             _log.warning(
                 "sweep of %s put off: %s", self._table, error if isinstance(error, HeadraceError) else type(error).__name__

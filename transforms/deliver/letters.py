@@ -36,7 +36,7 @@ from lake.receipts.receipts import (
     read_receipts,
 )
 from lake.tables.iceberg import DEAD_LETTERS, WITHDRAWN, num_shards
-from transforms.converge.transform import fold_in_letters
+from lake.tables.letters import publish_letters
 from transforms.cut import Cut
 from transforms.deliver.table import digests
 from transforms.letters import by_range, dead_letter_id_of, dead_letter_rows
@@ -110,7 +110,7 @@ def _commit(lake: Lake, letters: Sequence[dict[str, Any]], run_id: str) -> None:
     violations = [letter.pop("violations") for letter in letters]
     shards = num_shards(lake.load(DEAD_LETTERS))
     rows = dead_letter_rows(list(letters), violations, run_id)
-    fold_in_letters(lake, by_range(rows, Cut(num_shards=shards)), run_id)
+    publish_letters(lake, by_range(rows, Cut(num_shards=shards)), run_id)
 
 
 def _row(letter: dict[str, Any]) -> dict[str, Any]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
+import pyarrow as pa
 import pytest
 
 from lake.location import Lake
 from lake.tables.data_files import read_rows
-from lake.tables.iceberg import known_files, published_files
+from lake.tables.iceberg import DEAD_LETTER_SCHEMA, DEAD_LETTERS, Layout, ensure_table, known_files, published_files
+from lake.tables.letters import PlacedLetters
 from lake.tables.publish import RangeFold, publish
 from lake.tables.sweep import sweep
 from lake.upkeep import compact
-from tests.support.horizon_model import settled
+from tests.support.horizon_model import conflicts, pair_of, settled
 from tests.support.lake_state import claimed, content_hash, scan
 from tests.support.small_tables import NAME, Rows, folds_of, make, row
 
@@ -37,6 +39,26 @@ def assert_settled(lake: Lake, accepted: Rows, horizon: int) -> None:
     table = lake.load(NAME)
     tagged = table.metadata.snapshot_by_name("settled")
     assert tagged and published_files(table, tagged) == published_files(table)
+
+
+class Letters:
+    """In place of the table of dead letters: what is said of dropped rows. What is withdrawn stays so."""
+
+    def __init__(self) -> None:
+        self.conflict: dict[tuple[str, int, bytes], bool] = {}
+
+    def __call__(self, conflicts: pa.Table | None, withdrawn: pa.Table | None) -> PlacedLetters:
+        for rows, said in ((conflicts, True), (withdrawn, False)):
+            for each in [] if rows is None else rows.to_pylist():
+                key = each["event_id"], int(each["_window_time"].timestamp()) // 60, each["_fingerprint"]
+                self.conflict[key] = said and self.conflict.get(key, True)
+        return []
+
+    def assert_are(self, accepted: Rows, horizon: int) -> None:
+        """Those of the model."""
+        dropped = settled(accepted, horizon)[1]
+        told = {r["_position"] for r in dropped if self.conflict.get((*pair_of(r), r["_fingerprint"]))}
+        assert told == conflicts(accepted, horizon)
 
 
 def some_rows(rng: Random, count: int, at: int) -> Rows:
@@ -64,6 +86,8 @@ def run_schedule(path: Path, seed: int) -> None:
     rng = Random(seed)
     horizon = rng.choice((1, 20, 60, 180, 10_000))
     lake = make(path, horizon_s=horizon * 60)
+    ensure_table(lake, DEAD_LETTERS, DEAD_LETTER_SCHEMA, Layout())
+    letters = Letters()
     accepted: Rows = []
     waiting: list[tuple[Rows, list[RangeFold]]] = []
     dropped: set[tuple[str, int]] = set()
@@ -78,8 +102,9 @@ def run_schedule(path: Path, seed: int) -> None:
             publish(lake, NAME, folds, key="event_id", run_id="job")
             accepted += new
         elif action == "sweep" and accepted:
-            sweep(lake, NAME, key="event_id", run_id="sweep")
+            sweep(lake, NAME, key="event_id", run_id="sweep", letters=letters)
             assert_settled(lake, accepted, horizon)
+            letters.assert_are(accepted, horizon)
         elif action == "compact":
             compact(lake, NAME, to_s=rng.choice((3_600, 86_400)), run_id="compact")
         before, dropped = dropped, {pair[:2] for pair in held(lake, dropped=True)}
@@ -89,5 +114,6 @@ def run_schedule(path: Path, seed: int) -> None:
         publish(lake, NAME, folds, key="event_id", run_id="job")
         accepted += new
     if accepted:
-        sweep(lake, NAME, key="event_id", run_id="sweep")
+        sweep(lake, NAME, key="event_id", run_id="sweep", letters=letters)
         assert_settled(lake, accepted, horizon)
+        letters.assert_are(accepted, horizon)

@@ -1,0 +1,26 @@
+"""Dead letters into their table, from whoever makes them of rows that lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pyarrow as pa
+
+from lake.location import Lake
+from lake.tables.iceberg import DEAD_LETTERS, published_files
+from lake.tables.publish import fold_range, publish
+
+LETTER_COLUMNS = ("_source", "_raw_file", "_position", "_received_at", "_fingerprint", "_row_hash", "_rank", "_window_time")
+PlacedLetters = Iterable[tuple[int, int, int, pa.Table]]  # from, to, shard, rows of the table
+Letters = Callable[[pa.Table | None, pa.Table | None], PlacedLetters]  # of rows that are conflicts, and of such that are none
+
+
+def publish_letters(lake: Lake, letters: PlacedLetters, run_id: str) -> None:
+    """Commit dead letters."""
+    table = lake.load(DEAD_LETTERS)
+    published = published_files(table)
+    found = [
+        fold_range(table, published, rows, key="dead_letter_id", from_us=from_us, to_us=to_us, shard=shard)
+        for from_us, to_us, shard, rows in letters
+    ]
+    publish(lake, DEAD_LETTERS, found, key="dead_letter_id", run_id=run_id)
