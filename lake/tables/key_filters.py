@@ -40,8 +40,16 @@ class KeyFilter:
         return cls(bits, np.unique((hashes >> np.uint64(64 - bits)).astype(np.int64)))
 
     def may_hold(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
-        """Which of these keys may be there; none that is there is missing."""
-        found: npt.NDArray[np.bool_] = np.isin((hashes >> np.uint64(64 - self.bits)).astype(np.int64), self.cut)
+        """Which of these keys may be there; none that is there is missing. hashes: sorted."""
+        cut = (hashes >> np.uint64(64 - self.bits)).astype(np.int64)
+        found = np.zeros(len(cut), dtype=bool)
+        if len(cut) <= len(self.cut):
+            places = np.searchsorted(self.cut, cut)
+            found[:] = self.cut[np.minimum(places, len(self.cut) - 1)] == cut
+        elif len(self.cut):
+            starts, ends = np.searchsorted(cut, self.cut), np.searchsorted(cut, self.cut, side="right")
+            for place in np.flatnonzero(starts < ends).tolist():
+                found[starts[place] : ends[place]] = True
         return found
 
 

@@ -234,13 +234,14 @@ class _Filters:
 
     def hits(self, files: Iterable[PublishedFile], keys: pa.Array) -> tuple[list[PublishedFile], npt.NDArray[np.bool_]]:
         """Files that may hold some of these keys, and which keys may be in one of them."""
-        hashes, any_of = key_hashes(keys), np.zeros(len(keys), dtype=bool)
-        found = []
+        hashes = key_hashes(keys)
+        order = np.argsort(hashes)
+        hashes, any_of, found = hashes[order], np.zeros(len(keys), dtype=bool), []
         for file in files:
             held = self._of(file.path).may_hold(hashes)
             if held.any():
                 found.append(file)
-                any_of |= held
+                any_of[order] |= held
         return found, any_of
 
     def _of(self, path: str) -> KeyFilter:
