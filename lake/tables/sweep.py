@@ -30,6 +30,7 @@ from lake.tables.letters import LETTER_COLUMNS, Letters, publish_letters
 from lake.tables.publish import RangeFold, fold_range, publish
 
 _FILTER_BYTES = 256 << 20
+_NEVER = -(1 << 62)
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,8 @@ def _look(table: Table, known: Sequence[PublishedFile], looked_at: Sequence[Publ
         rows = _pairs_in(file, key)
         is_new = pa.array(~_among(rows, [_pairs_in(f, key) for f in gone if f.overlaps(*_place(file))], key))
         keys = rows.column(key).filter(is_new).unique()
+        if not len(keys):
+            continue
         near = [f for f in known if f.overlaps(file.from_us - horizon_us, file.to_us + horizon_us, file.shard) and f != file]
         hits, again = filters.hits(near, keys)
         again |= pc.is_in(keys, value_set=_repeated(rows.column(key))).to_numpy(zero_copy_only=False)
@@ -167,20 +170,39 @@ def _judge(copies: _Copies, key: str, horizon: int, found: _Found) -> None:
     move = np.flatnonzero(out & copies.published)
     found.pairs += zip(copies.rows.column(key).take(pa.array(move)).to_pylist(), cells[move].tolist(), strict=True)
     contents = copies.rows.column("_fingerprint").to_pylist()
-    by_key: dict[int, list[int]] = {}
-    for place in np.flatnonzero(np.isin(codes, codes[out])).tolist():
-        by_key.setdefault(int(codes[place]), []).append(place)
     conflicts, withdrawn = [], []
-    for place in np.flatnonzero(out).tolist():
-        before = [other for other in by_key[int(codes[place])] if cells[place] - horizon <= cells[other] < cells[place]]
-        same = [other for other in before if contents[other] == contents[place]]
-        if not same and (copies.new[place] or copies.new[before].any()):
+    seen = _LastSeen()
+    for place in np.lexsort((cells, codes)).tolist():
+        code, cell, new = int(codes[place]), int(cells[place]), bool(copies.new[place])
+        same, after_new, after_same_new = (last >= cell - horizon for last in seen.before(code, contents[place]))
+        if out[place] and not same and (new or after_new):
             conflicts.append(place)
-        elif copies.new[same].any() and not copies.published[place]:
+        elif out[place] and after_same_new and not copies.published[place]:
             withdrawn.append(place)
+        seen.add(code, contents[place], cell, new)
     for places, tables in ((conflicts, found.conflicts), (withdrawn, found.withdrawn)):
         if places:
             tables.append(copies.rows.take(pa.array(places)))
+
+
+class _LastSeen:
+    """The last cell of each content of one key, of any new pair, and of new pairs of a content; keys come one after the other."""
+
+    def __init__(self) -> None:
+        self._key, self._new, self._same, self._same_new = -1, _NEVER, dict[bytes, int](), dict[bytes, int]()
+
+    def before(self, key: int, content: bytes) -> tuple[int, int, int]:
+        """The last cell of this content, of a new pair, and of a new pair of this content."""
+        if key != self._key:
+            self._key, self._new, self._same, self._same_new = key, _NEVER, {}, {}
+        return self._same.get(content, _NEVER), self._new, self._same_new.get(content, _NEVER)
+
+    def add(self, key: int, content: bytes, cell: int, new: bool) -> None:
+        """A pair."""
+        assert key == self._key
+        self._same[content] = cell
+        if new:
+            self._new = self._same_new[content] = cell
 
 
 def _pairs_in(file: PublishedFile, key: str) -> pa.Table:
