@@ -102,6 +102,8 @@ def horizon_letters(conflicts: pa.Table | None, withdrawn: pa.Table | None, cont
     letters: list[dict[str, Any]] = []
     for rows, code in ((conflicts, Code.CONFLICTING_DUPLICATE), (withdrawn, WITHDRAWN)):
         for letter in [] if rows is None else rows.select([contract.event_id, *LETTER_COLUMNS]).to_pylist():
+            if code == WITHDRAWN:
+                letter["_row_hash"] = xxhash.xxh3_128_digest(letter["_row_hash"])  # another row, see conflict_letters
             letters.append(_conflict(letter, contract, code, "horizon") | {"_rank": b"\0" if code == WITHDRAWN else b"\1"})
     reason = Violation("$", "fingerprint", "the same content as a row with this event_id within the deduplication horizon")
     return dead_letter_rows(letters, [[reason]] * len(letters), run_id)
