@@ -35,9 +35,14 @@ _NEVER = -(1 << 62)
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep did. dropped: pairs that it moved. snapshot_id: the settled snapshot; None of a table without rows."""
+    """What a sweep did.
+
+    dropped: pairs that it moved. chained: of them, those with no published pair of their key in the horizon before them, only
+    dropped ones. snapshot_id: the settled snapshot; None of a table without rows.
+    """
 
     dropped: int
+    chained: int
     snapshot_id: int | None
 
 
@@ -45,11 +50,12 @@ class Swept:
 class _Found:
     """What a look at new pairs found.
 
-    pairs: to be dropped. conflicts: dropped rows of another content than every row of their key in the horizon before them.
-    withdrawn: dropped rows for which one of the same content came since.
+    pairs: to be dropped. chained: see Swept. conflicts: dropped rows of another content than every row of their key in the horizon
+    before them. withdrawn: dropped rows for which one of the same content came since.
     """
 
     pairs: list[Pair] = field(default_factory=list)
+    chained: set[Pair] = field(default_factory=set)
     conflicts: list[pa.Table] = field(default_factory=list)
     withdrawn: list[pa.Table] = field(default_factory=list)
 
@@ -68,13 +74,13 @@ def sweep(lake: Lake, name: str, *, key: str, run_id: str, letters: Letters | No
     Raises:
         ComponentDownError: no commit succeeded before the deadline.
     """
-    dropped, filters = 0, _Filters(key)
+    dropped, chained, filters = 0, 0, _Filters(key)
     looked_at: Sequence[PublishedFile] | None = None
     while True:
         table = lake.load(name)
         head = table.current_snapshot()
         if head is None:
-            return Swept(dropped, None)
+            return Swept(dropped, chained, None)
         known = known_files(table, lake.branch)
         if looked_at is None:
             settled = table.metadata.snapshot_by_name(settled_tag(lake.branch))
@@ -86,9 +92,9 @@ def sweep(lake: Lake, name: str, *, key: str, run_id: str, letters: Letters | No
         moves = Moves(PairSet(found.pairs))
         if not moves:
             settle(lake, name, head.snapshot_id)
-            return Swept(dropped, head.snapshot_id)
+            return Swept(dropped, chained, head.snapshot_id)
         publish(lake, name, list(_folds(table, known, key, moves)), key=key, run_id=run_id, moves=moves)
-        dropped += len(moves.drop)
+        dropped, chained = dropped + len(moves.drop), chained + len(found.chained)
         looked_at = [f for f in known if not f.dropped]
 
 
@@ -168,41 +174,53 @@ def _judge(copies: _Copies, key: str, horizon: int, found: _Found) -> None:
     codes, cells = codes_of(copies.rows.column(key)), cells_of(copies.rows)
     out = has_predecessor(codes, cells, horizon)
     move = np.flatnonzero(out & copies.published)
-    found.pairs += zip(copies.rows.column(key).take(pa.array(move)).to_pylist(), cells[move].tolist(), strict=True)
+    keys = copies.rows.column(key).to_pylist()
+    found.pairs += ((keys[place], int(cells[place])) for place in move.tolist())
     contents = copies.rows.column("_fingerprint").to_pylist()
     conflicts, withdrawn = [], []
     seen = _LastSeen()
     for place in np.lexsort((cells, codes)).tolist():
         code, cell, new = int(codes[place]), int(cells[place]), bool(copies.new[place])
-        same, after_new, after_same_new = (last >= cell - horizon for last in seen.before(code, contents[place]))
+        same, after_new, after_same_new, after_kept = (last >= cell - horizon for last in seen.before(code, contents[place]))
+        if out[place] and copies.published[place] and not after_kept:
+            found.chained.add((keys[place], cell))
         if out[place] and not same and (new or after_new):
             conflicts.append(place)
         elif out[place] and after_same_new and not copies.published[place]:
             withdrawn.append(place)
-        seen.add(code, contents[place], cell, new)
+        seen.add(code, contents[place], cell, new=new, kept=not out[place])
     for places, tables in ((conflicts, found.conflicts), (withdrawn, found.withdrawn)):
         if places:
             tables.append(copies.rows.take(pa.array(places)))
 
 
 class _LastSeen:
-    """The last cell of each content of one key, of any new pair, and of new pairs of a content; keys come one after the other."""
+    """The last cells of one key: of each content, of any new pair, of new pairs of a content, of any pair that is not dropped.
+
+    Keys come one after the other, and cells of a key in order.
+    """
 
     def __init__(self) -> None:
-        self._key, self._new, self._same, self._same_new = -1, _NEVER, dict[bytes, int](), dict[bytes, int]()
+        self._begin(-1)
 
-    def before(self, key: int, content: bytes) -> tuple[int, int, int]:
-        """The last cell of this content, of a new pair, and of a new pair of this content."""
+    def _begin(self, key: int) -> None:
+        self._key, self._new, self._kept = key, _NEVER, _NEVER
+        self._same, self._same_new = dict[bytes, int](), dict[bytes, int]()
+
+    def before(self, key: int, content: bytes) -> tuple[int, int, int, int]:
+        """The last cell of this content, of a new pair, of a new pair of this content, and of one that is not dropped."""
         if key != self._key:
-            self._key, self._new, self._same, self._same_new = key, _NEVER, {}, {}
-        return self._same.get(content, _NEVER), self._new, self._same_new.get(content, _NEVER)
+            self._begin(key)
+        return self._same.get(content, _NEVER), self._new, self._same_new.get(content, _NEVER), self._kept
 
-    def add(self, key: int, content: bytes, cell: int, new: bool) -> None:
+    def add(self, key: int, content: bytes, cell: int, *, new: bool, kept: bool) -> None:
         """A pair."""
         assert key == self._key
         self._same[content] = cell
         if new:
             self._new = self._same_new[content] = cell
+        if kept:
+            self._kept = cell
 
 
 def _pairs_in(file: PublishedFile, key: str) -> pa.Table:

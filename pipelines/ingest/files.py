@@ -76,7 +76,7 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
     graph = replace(graph, cut=replace(cut, window_s=options.window or (86_400 if small else 3_600)))
     _run(graph, chunks, options, project, report)
     clock.done("ingest")
-    graph.settle()
+    swept = graph.settle()
     clock.done("settle")
     report(Progress("account", 0, 1))
     entry = compute_ledger(lake, {spec.name: graph.table}, files)[spec.name]
@@ -86,6 +86,7 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
         options,
         clock,
         entry,
+        swept,
         _input_reasons(spec, landings, options),
         details=IngestDetails([_input_entry(landing) for landing in landings], ingested_files=len(todo)),
         summary="files: " + ", ".join(f"{count} {status}" for status, count in counts.items()),

@@ -33,7 +33,7 @@ from lake.tables.iceberg import (
     Layout,
     ensure_table,
 )
-from lake.tables.sweep import sweep
+from lake.tables.sweep import Swept, sweep
 from pipelines.ingest.sources import RawSource
 from transforms.account import CommitLedger
 from transforms.converge.transform import ConvergeIntoTable, timed_panes
@@ -104,13 +104,13 @@ class IngestGraph:
         ensure_table(self.lake, DEAD_LETTERS, DEAD_LETTER_SCHEMA, layout)
         ensure_table(self.lake, LEDGER, LEDGER_SCHEMA, None)
 
-    def settle(self) -> None:
+    def settle(self) -> Swept:
         """Apply the horizon to everything that was published; see ``sweep``.
 
         Raises:
             ComponentDownError: no commit succeeded before the deadline; may be done again.
         """
-        sweep(self.lake, self.table, key=self.contract.event_id, run_id=self.run_id, letters=self._horizon_letters)
+        return sweep(self.lake, self.table, key=self.contract.event_id, run_id=self.run_id, letters=self._horizon_letters)
 
     def build(self, source: RawSource, pipeline: beam.Pipeline) -> None:
         """Add the graph to a pipeline."""

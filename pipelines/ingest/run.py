@@ -10,6 +10,7 @@ from contracts.codes import Code
 from lake.ledger.ledger import LedgerEntry
 from lake.runs.clock import RunClock
 from lake.runs.manifest import IngestDetails, RunManifest, Verdict, published_table, write_manifest, write_started
+from lake.tables.sweep import Swept
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.options import IngestOptions
 
@@ -18,7 +19,10 @@ _MANY_CORRECTED = 0.01
 
 @dataclass
 class IngestReport:
-    """What a bounded run did. inputs: what it read, in words. reasons: why the exit code is not 0, one sentence each."""
+    """What a bounded run did.
+
+    inputs: what it read, in words. reasons: why the exit code is not 0, one sentence each. chained: see ``Swept``.
+    """
 
     run_id: str
     source: str
@@ -27,10 +31,24 @@ class IngestReport:
     ledger: LedgerEntry
     manifest: dict[str, Any]
     reasons: list[str]
+    chained: int
 
     @property
-    def warning(self) -> str:
-        """What to look at though the run is a success; empty where there is nothing."""
+    def warnings(self) -> list[str]:
+        """What to look at though the run is a success, one sentence each."""
+        return [text for text in (self._of_clocks, self._of_chains) if text]
+
+    @property
+    def _of_chains(self) -> str:
+        if not self.chained:
+            return ""
+        return (
+            f"{self.chained:,} rows were dropped that are further from the first of their id than the deduplication horizon: it is "
+            "used again and again, each time within the horizon of the last. Is it unique? headrace lake why EVENT_ID"
+        )
+
+    @property
+    def _of_clocks(self) -> str:
         entry = self.ledger
         if entry.corrected <= _MANY_CORRECTED * entry.out:
             return ""
@@ -60,6 +78,7 @@ def finish(
     options: IngestOptions,
     clock: RunClock,
     entry: LedgerEntry,
+    swept: Swept,
     reasons: Sequence[str],
     *,
     details: IngestDetails,
@@ -83,7 +102,7 @@ def finish(
         verdict=Verdict(found),
     )
     document = write_manifest(graph.lake, manifest)
-    return IngestReport(graph.run_id, source, contract.name, summary, entry, document, found)
+    return IngestReport(graph.run_id, source, contract.name, summary, entry, document, found, swept.chained)
 
 
 def _ledger_reasons(entry: LedgerEntry, options: IngestOptions) -> list[str]:

@@ -22,6 +22,7 @@ from lake.runs.clock import RunClock, new_run_id
 from lake.runs.manifest import IngestDetails
 from lake.runs.progress import Progress, Report, repeated
 from lake.runs.submission import resumed_run_id
+from lake.tables.sweep import Swept
 from pipelines.ingest.graph import IngestGraph, Panes
 from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport, begin, finish
@@ -99,10 +100,10 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
     with repeated(lambda: _report_landed(lake, spec, partitions, report), _LOOK_EVERY_S):
         run_to_end(build, job, lake, graph.run_id, options, project)
     clock.done("ingest")
-    graph.settle()
+    swept = graph.settle()
     clock.done("settle")
     report(Progress("account", 0, 1))
-    return _account(graph, options, clock, topics, partitions)
+    return _account(graph, options, clock, swept, topics, partitions)
 
 
 def _graph(
@@ -147,6 +148,7 @@ def _account(
     graph: IngestGraph,
     options: IngestOptions,
     clock: RunClock,
+    swept: Swept,
     topics: Mapping[str, Partitions],
     partitions: Sequence[PartitionProgress],
 ) -> IngestReport:
@@ -158,6 +160,7 @@ def _account(
         options,
         clock,
         sum(parts, LedgerEntry()),
+        swept,
         [],
         details=IngestDetails(
             [{"uri": f"{log}", "status": "read", "start": start, "end": end} for log, (start, end) in ranges.items()]

@@ -209,6 +209,14 @@ def test_exports_that_overlap_are_one_row_an_event_in_every_format(format_: str,
     assert dict(rows) == {f"e{n}": f"10-{max(n, 1):02d} 10:00" for n in range(6)}
 
 
+def test_an_id_that_is_used_again_and_again_is_warned_of(tmp_path: Path) -> None:
+    project(tmp_path, Case([], []))
+    (tmp_path / "a.jsonl").write_bytes(lines([at(d) for d in (1, 7, 8, 9, 10)]))
+    told = CliRunner().invoke(main, ["ingest", "src", "--input", str(tmp_path / "a.jsonl"), "--project", str(tmp_path)])
+    assert told.exit_code == 0
+    assert "warning: 2 rows were dropped that are further from the first of their id than the deduplication horizon" in told.output
+
+
 def test_an_id_of_two_sources_is_one_event(tmp_path: Path) -> None:
     project(tmp_path, Case([], []), sources=("src", "other"))
     ingest(tmp_path, "a.jsonl", lines([at(2)]))
