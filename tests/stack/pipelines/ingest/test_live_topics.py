@@ -16,6 +16,7 @@ import xxhash
 from devstack.stack import Stack
 from lake.location import Lake
 from lake.raw.log_ids import LogId
+from lake.tables.iceberg import known_files
 from tests.support.kafka import Broker, Received, Record
 from tests.support.lake_state import row_digest, scan
 from tests.support.live_job import live_job
@@ -60,6 +61,29 @@ def test_a_job_follows_its_topics(broker: Broker, tmp_path: Path) -> None:
                 broker.delete(later)
             again = LogId(topic, broker.topic_id(topic), 0)
             job.wait(lambda: job.landed().get(again) == 10, "all of it to be landed under its own id")
+
+
+def test_a_webhook_that_is_sent_again_days_later_becomes_one_row_beside_the_stream(broker: Broker, tmp_path: Path) -> None:
+    """Published at once, and dropped by the next sweep, while rows go on coming."""
+    with broker.topic() as topic, live_job(broker.uri(topic), tmp_path, *NOW) as job:
+        for days_ago in (6, 3, 0):
+            broker.send(topic, events(1, ago_s=days_ago * 86_400))
+        lake = Lake.at(str(tmp_path))
+
+        def copies() -> tuple[int, int]:
+            table = lake.load("validated.customer_event")
+            files = known_files(table, None)
+            return tuple(sum(f.rows for f in files if f.dropped == dropped) for dropped in (False, True))  # type: ignore[return-value]
+
+        job.wait_for_ids(named(1))
+        broker.send(topic, events(2))
+        job.wait_for_ids(named(1, 2))
+        job.wait(lambda: copies() == (2, 2), "copies to be dropped")
+        broker.send(topic, events(1))
+        broker.send(topic, events(3))
+        job.wait_for_ids(named(1, 2, 3))
+        tagged = lake.load("validated.customer_event").metadata.snapshot_by_name("settled")
+        assert tagged is not None
 
 
 def test_offsets_that_go_while_a_job_is_behind_end_it(broker: Broker, tmp_path: Path) -> None:
