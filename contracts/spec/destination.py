@@ -52,18 +52,15 @@ class Secret:
         Raises:
             ConfigurationError: it is not there.
         """
-        if self.kind == "env":
-            value = os.environ.get(self.name, "")
-            if not value:
-                raise ConfigurationError(f"credentials: the environment has no {self.name}; workers need it too")
-            return value
         try:
-            value = Path(self.name).read_text("utf-8").strip()
+            text = os.environ.get(self.name, "") if self.kind == "env" else Path(self.name).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"credentials: {self.name} cannot be read ({type(error).__name__})") from None
-        if not value:
-            raise ConfigurationError(f"credentials: {self.name} cannot be read (it is empty)")
-        return value
+        if value := text.strip():  # a Secret often ends with a newline
+            return value
+        if self.kind == "env":
+            raise ConfigurationError(f"credentials: the environment has no {self.name}; workers need it too")
+        raise ConfigurationError(f"credentials: {self.name} cannot be read (it is empty)")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,9 @@ from lake.receipts.receipts import (
 from lake.tables.iceberg import DEAD_LETTERS, WITHDRAWN, num_shards
 from transforms.converge.transform import fold_in_letters
 from transforms.cut import Cut
+from transforms.deliver.items import MALFORMED
+
+_UNSENT = ("too_large", MALFORMED)
 from transforms.deliver.table import digests
 from transforms.letters import by_range, dead_letter_id_of, dead_letter_rows
 
@@ -124,7 +127,7 @@ def _row(letter: dict[str, Any]) -> dict[str, Any]:
 def _letter(row: dict[str, Any], lane: str, destination: str, contract: Contract, code: str) -> dict[str, Any]:
     """A letter of a receipt; of several for one event the one that was settled last holds."""
     settled_us, window_us = datetime_to_us(row["settled_at"]), datetime_to_us(row["window_time"])
-    status = f"HTTP {row['status']}" if row["status"] else "no request"
+    status = f"HTTP {row['status']}" if row["status"] else "no request" if row["reason"] in _UNSENT else "no answer"
     identity = dead_letter_id_of(destination, row["event_id"], STAGE, contract.name)
     return {
         "dead_letter_id": identity,

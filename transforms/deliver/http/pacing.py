@@ -63,7 +63,7 @@ class Gate:
         self._health: HealthName = "ok"
         self._since_s = clock.now_s()
         self.waited_s = 0.0
-        self.delayed = self.succeeded = 0
+        self.delayed = 0
 
     def enter(self, until_s: float, not_before_s: float = -math.inf) -> Admission | None:
         """Wait for the right to send a request; ``leave`` gives it back.
@@ -112,14 +112,13 @@ class Gate:
                 self._breaker.failed(now_s, probe=admission.probe, at_once=fate is Fate.UNUSABLE)
             else:
                 self._breaker.succeeded()
-                self.succeeded += fate is not Fate.THROTTLED
             self._turn("throttled" if fate is Fate.THROTTLED or self._held_until_s > now_s else "ok")
             self._condition.notify_all()
 
-    def is_open(self) -> bool:
-        """Whether the breaker is open: then it decides when to try again, and no backoff of an attempt's own."""
+    def governs(self) -> bool:
+        """Whether the breaker, or what the destination asked for, decides when to try again, and no backoff of an attempt's own."""
         with self._condition:
-            return self._breaker.open
+            return self._breaker.open or self._held_until_s > self._clock.now_s()
 
     def health(self) -> Health:
         """How things are."""

@@ -8,24 +8,41 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import httpx
+import msgspec
 
 from contracts.errors import ConfigurationError
 from contracts.spec.destination import Destination
-from transforms.deliver.http.client import Answer, Client, Fate, TransportFailure, Verdict, asked_wait_s, fate_of
+from transforms.deliver.http.client import (
+    WRONG_ANSWER,
+    Answer,
+    Client,
+    Fate,
+    TransportFailure,
+    Verdict,
+    asked_wait_s,
+    failure_of,
+    fate_of,
+)
 from transforms.deliver.http.dialects import batch_limits, dialect_of
 from transforms.deliver.http.pacing import Clock, Gate, SystemClock, backoff_s
 from transforms.deliver.http.state import SinkState, Tally
 from transforms.deliver.http.wire import BatchLimits, Outgoing, Request, Result, delivered, refused, request_of
 
-_SERVER_ERROR = 500
-_SUSPECT_ATTEMPTS = 8  # of several events that fail while others do not; of one event twice as many
+_SUSPECT_FAILURES = 4  # of one request, before it is asked whether its events are to blame
+_REFUSED_FAILURES = 8  # of one event alone, before it is refused
+_FAILED = (Fate.RETRY, Fate.UNUSABLE)
+_NOT_OF_EVENTS = ("connect", "tls")  # nothing had left
 
 
 class _Piece(NamedTuple):
-    """Positions in the batch that are sent together; attempts: how often they were, without success."""
+    """Positions in the batch that are sent together.
+
+    attempts: how often they were, without success, since the destination last accepted something. failures: all of them.
+    """
 
     positions: Sequence[int]
     attempts: int = 0
+    failures: int = 0
 
 
 class HttpSink:
@@ -64,6 +81,8 @@ class HttpSink:
         self._client = Client(destination.endpoint, timeout_s=given.timeout_s, connections=in_flight, transport=transport)
         self._tally = Tally()
         self._last_failure: tuple[str, float | None] = ("", None)
+        self._known_good: Outgoing | None = None
+        self._suspects: dict[str, tuple[int, int]] = {}  # by the id of the first: how many events, and their failures
 
     def cut(self, events: Sequence[Outgoing]) -> Iterator[Sequence[Outgoing]]:
         """Consecutive batches, each one request; an event that is too large alone. Input: events in order."""
@@ -79,23 +98,84 @@ class HttpSink:
 
         Guarantees: an event is sent only when all before it in the batch are settled or in the same request; at least once, with
         the same id; so what is unsettled is a tail of the batch, except after an answer that excepts single events. A batch that is
-        larger than a request is cut. What a destination answers with a server error again and again, while it accepts as many other
-        requests, is to blame itself: it is sent in halves, and the one event that is left in the end is refused, so that it does
-        not hold its lane for ever.
+        larger than a request is cut. Where a destination fails again and again at some events and takes, right after each failure,
+        an event that is known to be good, these events are to blame: they are sent in halves, and the one that is left in the end
+        is refused. Known to be good is the smallest of the events that were accepted last, sent again with its id. Where none was
+        accepted yet, the first event of each user is tried alone, one after the other, which changes no user's order.
         """
         results: list[Result | None] = [None] * len(batch)
-        pieces = [_Piece(positions) for positions in self.limits.ranges(batch)][::-1]
+        pieces = self._pieces(batch)[::-1]
+        tried = 0
         while pieces:
             piece = pieces.pop()
+            piece = piece._replace(positions=[position for position in piece.positions if results[position] is None])
+            if not piece.positions:
+                continue
             events = [batch[position] for position in piece.positions]
             if len(events) == 1 and self.limits.too_large(events[0]):
                 self._settle(results, {piece.positions[0]: refused(None)})
                 continue
-            verdict = self._exchange(events, piece.attempts, until_s)
+            verdict, piece = self._exchange(events, piece, until_s)
             if verdict is None:
                 break
-            pieces += self._apply(verdict, piece, results)[::-1]
+            if verdict.fate is Fate.REFUSED or verdict.fate is Fate.DELIVERED:
+                self._suspects.pop(events[0].event_id, None)
+                pieces += self._apply(verdict, piece, results)[::-1]
+                accepted = [batch[position] for position in piece.positions if (result := results[position]) and result.delivered]
+                if accepted:
+                    self._known_good = min(accepted, key=lambda event: len(event.body))
+                continue
+            good, first = self._known_good, None
+            if good is None:
+                firsts = _first_of_users(batch, results)
+                first = firsts[tried % len(firsts)]
+                tried += 1
+                good = batch[first]
+            answer = self._attempt([good], again=True, until_s=until_s)
+            if answer is None:
+                break
+            takes = answer.fate is Fate.DELIVERED and not answer.listed
+            if first is not None and takes:
+                assert answer.status is not None
+                self._settle(results, {first: delivered(answer.status)})
+                self._known_good = good
+            pieces += self._blame(verdict, piece, events, results)[::-1] if takes else [piece]
         return results
+
+    def _pieces(self, batch: Sequence[Outgoing]) -> list[_Piece]:
+        """Requests, in order; suspects of an earlier call stay apart."""
+        pieces: list[_Piece] = []
+        for positions in self.limits.ranges(batch):
+            first = positions.start
+            for position in positions if self._suspects else ():
+                if position >= first and (suspect := self._suspects.get(batch[position].event_id)):
+                    if position > first:
+                        pieces.append(_Piece(range(first, position)))
+                    first = min(position + suspect[0], positions.stop)
+                    pieces.append(_Piece(range(position, first), failures=suspect[1]))
+            if first < positions.stop:
+                pieces.append(_Piece(range(first, positions.stop)))
+        return pieces
+
+    def _blame(self, verdict: Verdict, piece: _Piece, events: Sequence[Outgoing], results: list[Result | None]) -> list[_Piece]:
+        """The destination takes other events: what is to be sent next of these."""
+        self._suspects.pop(events[0].event_id, None)
+        if len(events) == 1 and piece.failures >= _REFUSED_FAILURES:
+            answered = verdict.status is not None and verdict.failure != WRONG_ANSWER
+            self._settle(
+                results, {piece.positions[0]: refused(verdict.status) if answered else Result(False, None, verdict.failure)}
+            )
+            return []
+        if len(events) == 1:
+            parts = [piece._replace(attempts=1)]
+        else:
+            self._tally.split()
+            middle = len(piece.positions) // 2
+            halves = piece.positions[:middle], piece.positions[middle:]
+            parts = [_Piece(half, 1, _SUSPECT_FAILURES - 1) for half in halves]
+            events = events[:middle]
+        self._suspects[events[0].event_id] = len(events), parts[0].failures
+        return parts
 
     def state(self) -> SinkState:
         """How the destination is, now."""
@@ -112,28 +192,37 @@ class HttpSink:
         self._gate.close(self._timeout_s)
         self._client.close()
 
-    def _exchange(self, events: Sequence[Outgoing], attempts: int, until_s: float) -> Verdict | None:
-        """Send the same request until an answer settles something; None: none did."""
-        request = request_of(events, self._dialect.opening, self._dialect.closing)
-        event_ids = [event.event_id for event in events]
-        not_before_s = self._clock.now_s() + backoff_s(attempts) if attempts else -math.inf
-        suspect = _SUSPECT_ATTEMPTS * (2 if len(events) == 1 else 1)
-        failed, accepted = 0, self._gate.succeeded
-        while admission := self._gate.enter(until_s, not_before_s):
-            verdict, wait_s = None, None
-            try:
-                verdict, wait_s = self._ask(request, event_ids, again=attempts > 0)
-            finally:
-                self._gate.leave(admission, verdict, wait_s)
+    def _exchange(self, events: Sequence[Outgoing], piece: _Piece, until_s: float) -> tuple[Verdict | None, _Piece]:
+        """Send the same request until an answer settles something, or the events are suspects; None: neither."""
+        attempts, failures = piece.attempts, piece.failures
+        while verdict := self._attempt(events, again=attempts > 0, until_s=until_s, attempts=attempts):
+            if len(verdict.listed) == len(events) and all(fate_of(status) in _FAILED for status in verdict.listed.values()):
+                status = verdict.listed[0]
+                verdict = Verdict(fate_of(status), status, failure_of(status))
             if verdict.fate in (Fate.DELIVERED, Fate.REFUSED):
-                return verdict
-            failed += verdict.fate is Fate.RETRY and (verdict.status or 0) >= _SERVER_ERROR
-            if failed >= suspect <= self._gate.succeeded - accepted:
-                return Verdict(Fate.REFUSED, verdict.status, verdict.failure)
+                return verdict, piece
             attempts += 1
-            governed = wait_s or self._gate.is_open()  # by what the destination asks for, or by the breaker
-            not_before_s = -math.inf if governed else self._clock.now_s() + backoff_s(attempts)
-        return None
+            if verdict.fate is not Fate.THROTTLED and verdict.failure not in _NOT_OF_EVENTS:
+                failures += 1
+                self._suspects[events[0].event_id] = len(events), failures
+                if failures >= _SUSPECT_FAILURES or verdict.fate is Fate.UNUSABLE:
+                    return verdict, piece._replace(attempts=attempts, failures=failures)
+        return None, piece
+
+    def _attempt(self, events: Sequence[Outgoing], *, again: bool, until_s: float, attempts: int = 0) -> Verdict | None:
+        """Send a request once, after the backoff of as many attempts; None: not by ``until_s``."""
+        governed = self._gate.governs()  # by what the destination asks for, or by the breaker
+        not_before_s = self._clock.now_s() + backoff_s(attempts) if attempts and not governed else -math.inf
+        request = request_of(events, self._dialect.opening, self._dialect.closing)
+        admission = self._gate.enter(until_s, not_before_s)
+        if admission is None:
+            return None
+        verdict, wait_s = None, None
+        try:
+            verdict, wait_s = self._ask(request, [event.event_id for event in events], again=again)
+        finally:
+            self._gate.leave(admission, verdict, wait_s)
+        return verdict
 
     def _ask(self, request: Request, event_ids: Sequence[str], *, again: bool) -> tuple[Verdict, float | None]:
         """One request: what its answer means, and how long it asks all to wait."""
@@ -185,3 +274,18 @@ class HttpSink:
         for position, result in ended.items():
             results[position] = result
         self._tally.settled(ended.values())
+
+
+def _first_of_users(batch: Sequence[Outgoing], results: Sequence[Result | None]) -> list[int]:
+    """Positions of each user's first event among those that are not settled."""
+    found: dict[object, int] = {}
+    for position, event in enumerate(batch):
+        if results[position] is None:
+            found.setdefault(_user(event.body), position)
+    return list(found.values())
+
+
+def _user(body: bytes) -> tuple[object, object]:
+    """Whose an event is."""
+    document = msgspec.json.decode(body)
+    return document.get("userId"), document.get("anonymousId")

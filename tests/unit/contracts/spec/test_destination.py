@@ -280,6 +280,13 @@ def test_secrets_are_read_where_they_are_used_and_are_in_no_text(tmp_path: Path,
     assert Secret("file", str(file)).read() == KEY
 
 
+@pytest.mark.parametrize("text", [f"{KEY}\n", f"{KEY}\r\n", f" {KEY} "])
+def test_a_newline_around_a_key_is_no_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    (tmp_path / "key").write_text(text, newline="")
+    monkeypatch.setenv("CDP_KEY", text)
+    assert Secret("env", "CDP_KEY").read() == Secret("file", str(tmp_path / "key")).read() == KEY
+
+
 def test_a_secret_that_is_not_there_is_told_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for value in (None, ""):
         monkeypatch.delenv("CDP_KEY", raising=False) if value is None else monkeypatch.setenv("CDP_KEY", value)
