@@ -15,6 +15,7 @@ from contracts.spec.destination import Destination
 from contracts.units import HOUR_US, us_text
 from operations.reconcile.export import Exported, Fields
 from operations.reconcile.rows import Ints
+from transforms.deliver.http.bounded import TooLargeError, bound, deadline, read_bounded
 from transforms.deliver.http.client import Answer, Fate, asked_wait_s, failure_of, fate_of
 from transforms.deliver.http.dialects import dialect_of
 from transforms.deliver.http.pacing import backoff_s
@@ -69,7 +70,8 @@ class UrlExport:
 
     def pages(self) -> Iterator[list[Exported]]:
         """See Export."""
-        with httpx.Client(timeout=self._limits.timeout_s, headers=self._headers, transport=self._transport) as http:
+        headers = {**self._headers, "Accept-Encoding": "gzip"}
+        with bound(httpx.Client(timeout=self._limits.timeout_s, headers=headers, transport=self._transport)) as http:
             for span in [None] if self._spans is None else self._spans:
                 yield from self._span(http, span)
 
@@ -120,14 +122,12 @@ class UrlExport:
 
     def _get(self, http: httpx.Client, url: httpx.URL) -> tuple[Answer | None, str | None, str]:
         try:
-            with http.stream("GET", url) as response:
-                body = bytearray()
-                for chunk in response.iter_bytes():
-                    body += chunk
-                    if len(body) > _MOST_PAGE_BYTES:
-                        raise ConfigurationError(f"{self._where}: a page has more than {_MOST_PAGE_BYTES >> 20} MiB")
+            with deadline(time.monotonic() + self._limits.timeout_s), http.stream("GET", url) as response:
+                body = read_bounded(response, _MOST_PAGE_BYTES)
                 get = response.headers.get
-                return Answer(response.status_code, bytes(body), get("Retry-After"), get("Date")), get("X-Next-Cursor"), ""
+                return Answer(response.status_code, body, get("Retry-After"), get("Date")), get("X-Next-Cursor"), ""
+        except TooLargeError:
+            raise ConfigurationError(f"{self._where}: a page has more than {_MOST_PAGE_BYTES >> 20} MiB") from None
         except httpx.RequestError as error:
             return None, None, type(error).__name__
 

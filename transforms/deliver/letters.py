@@ -39,12 +39,11 @@ from lake.tables.iceberg import DEAD_LETTERS, WITHDRAWN, num_shards
 from transforms.converge.transform import fold_in_letters
 from transforms.cut import Cut
 from transforms.deliver.items import MALFORMED
-
-_UNSENT = ("too_large", MALFORMED)
 from transforms.deliver.table import digests
 from transforms.letters import by_range, dead_letter_id_of, dead_letter_rows
 
 STAGE = "deliver"
+_UNSENT = ("too_large", MALFORMED)
 
 
 def settle_letters(

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import httpx
 
 from contracts.errors import ConfigurationError
+from transforms.deliver.http.bounded import TooLargeError, bound, deadline, read_bounded
 
 CONNECT_TIMEOUT_S = 5.0
 LONGEST_ASKED_S = 300.0
@@ -52,7 +53,7 @@ class Client:
 
     Args:
         url: of the endpoint.
-        timeout_s: for an answer, and before it for each write.
+        timeout_s: for a request and all of its answer.
         connections: most at once.
         transport: what carries the requests; None: sockets.
 
@@ -67,12 +68,12 @@ class Client:
             raise ConfigurationError("destination: endpoint: not a URL such as https://api.segment.io/v1/batch") from None
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs the URL of every request
         self._timeout_s = timeout_s
-        self._http = httpx.Client(
+        self._http = bound(httpx.Client(
             timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=_KEEP_ALIVE_S),
             headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity"},
             transport=transport,
-        )
+        ))
 
     def post(self, body: bytes, headers: dict[str, str]) -> Answer:
         """Send and read the answer.
@@ -80,18 +81,16 @@ class Client:
         Raises:
             TransportFailure: there is none.
         """
-        end_s = time.monotonic() + self._timeout_s
         try:
-            with self._http.stream("POST", self._url, content=body, headers=headers) as response:
-                received = bytearray()
-                for chunk in response.iter_bytes():
-                    received += chunk
-                    if len(received) > _MOST_ANSWER_BYTES:
-                        raise TransportFailure(WRONG_ANSWER)
-                    if time.monotonic() > end_s:
-                        raise TransportFailure("timeout")
+            with (
+                deadline(time.monotonic() + self._timeout_s),
+                self._http.stream("POST", self._url, content=body, headers=headers) as response,
+            ):
+                received = read_bounded(response, _MOST_ANSWER_BYTES)
                 get = response.headers.get
-                return Answer(response.status_code, bytes(received), get("Retry-After"), get("Date"))
+                return Answer(response.status_code, received, get("Retry-After"), get("Date"))
+        except TooLargeError:
+            raise TransportFailure(WRONG_ANSWER) from None
         except httpx.RequestError as error:
             raise TransportFailure(_name_of(error)) from None
 

@@ -28,7 +28,8 @@ class Result:
     """What became of one event.
 
     delivered: the destination confirmed it; False: refused for good. status: HTTP status that decided, None where there was none.
-    reason: "" when delivered, else "too_large", "http_" and the status, "timeout", "reset" or "wrong_answer". Never text of the destination: it may repeat the
+    reason: "" when delivered, else "too_large", "http_" and the status, "timeout", "reset" or
+    "wrong_answer". Never text of the destination: it may repeat the
     event.
     """
 

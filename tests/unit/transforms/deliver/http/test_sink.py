@@ -339,7 +339,8 @@ def test_an_error_of_our_own_gives_its_place_back(monkeypatch: pytest.MonkeyPatc
 
 POISONED: dict[str, Step] = {
     **{f"http_{code}": status(code) for code in (401, 403, 404, 408, 410, 451, 500, 502, 503, 504, 511)},
-    "reset": httpx.WriteError(""), "timeout": httpx.ReadTimeout(""), "wrong_answer": httpx.Response(200, text="<html>blocked</html>"),
+    "reset": httpx.WriteError(""), "timeout": httpx.ReadTimeout(""),
+    "wrong_answer": httpx.Response(200, text="<html>blocked</html>"),
 }  # fmt: skip
 
 
