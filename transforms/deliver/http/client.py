@@ -68,12 +68,16 @@ class Client:
             raise ConfigurationError("destination: endpoint: not a URL such as https://api.segment.io/v1/batch") from None
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs the URL of every request
         self._timeout_s = timeout_s
-        self._http = bound(httpx.Client(
-            timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=_KEEP_ALIVE_S),
-            headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity"},
-            transport=transport,
-        ))
+        self._http = bound(
+            httpx.Client(
+                timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
+                limits=httpx.Limits(
+                    max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=_KEEP_ALIVE_S
+                ),
+                headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity"},
+                transport=transport,
+            )
+        )
 
     def post(self, body: bytes, headers: dict[str, str]) -> Answer:
         """Send and read the answer.
