@@ -15,7 +15,7 @@ from contracts.spec.destination import Destination
 from contracts.units import HOUR_US, us_text
 from operations.reconcile.export import Exported, Fields
 from operations.reconcile.rows import Ints
-from transforms.deliver.http.bounded import TooLargeError, bound, deadline, read_bounded
+from transforms.deliver.http.bounded import BoundedTransport, TooLargeError, read_bounded
 from transforms.deliver.http.client import Answer, Fate, asked_wait_s, failure_of, fate_of
 from transforms.deliver.http.dialects import dialect_of
 from transforms.deliver.http.pacing import backoff_s
@@ -71,7 +71,8 @@ class UrlExport:
     def pages(self) -> Iterator[list[Exported]]:
         """See Export."""
         headers = {**self._headers, "Accept-Encoding": "gzip"}
-        with bound(httpx.Client(timeout=self._limits.timeout_s, headers=headers, transport=self._transport)) as http:
+        transport = self._transport or BoundedTransport(self._url, timeout_s=self._limits.timeout_s, connections=1)
+        with httpx.Client(headers=headers, transport=transport) as http:
             for span in [None] if self._spans is None else self._spans:
                 yield from self._span(http, span)
 
@@ -122,7 +123,7 @@ class UrlExport:
 
     def _get(self, http: httpx.Client, url: httpx.URL) -> tuple[Answer | None, str | None, str]:
         try:
-            with deadline(time.monotonic() + self._limits.timeout_s), http.stream("GET", url) as response:
+            with http.stream("GET", url) as response:
                 body = read_bounded(response, _MOST_PAGE_BYTES)
                 get = response.headers.get
                 return Answer(response.status_code, body, get("Retry-After"), get("Date")), get("X-Next-Cursor"), ""
