@@ -92,7 +92,8 @@ class Destination:
     categories that must all be true in the row. only: conditions that must all hold. placements: what goes where; of several for
     one path the first with a value counts. constants: the same in every event. export: URL from which ``headrace reconcile`` reads
     what the destination has; None where that is given as files. export_shown: as the file writes it, for messages;
-    what the environment gives may be a secret.
+    what the environment gives may be a secret. probe: an event that tells a destination that is down from an event that it cannot
+    take; None: events that it took before do.
     """
 
     name: str
@@ -109,6 +110,12 @@ class Destination:
     export: str | None = field(default=None, repr=False)
     export_shown: str = ""
     description: str = ""
+    probe: Mapping[str, Any] | None = None
+
+    @property
+    def probe_id(self) -> str:
+        """The ``messageId`` of the probe."""
+        return f"headrace-probe-{self.name}"
 
     @property
     def paths(self) -> tuple[PayloadPath, ...]:

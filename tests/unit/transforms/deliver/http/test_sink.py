@@ -278,7 +278,7 @@ def test_no_request_leaves_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -
 def test_what_was_delivered_before_the_deadline_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     it = rig(monkeypatch, SUCCESS["segment"], *[status(500)] * 99, limits=Limits(batch_events=2, timeout_s=5))
     assert it.send(events(6), within_s=5) == [YES, YES, None, None, None, None]
-    assert all(ids in (["m2", "m3"], ["m0"]) for ids in it.target.requests[1:]), "nothing overtakes; what was accepted is the probe"
+    assert all(ids in (["m2", "m3"], ["m0"], ["m2"]) for ids in it.target.requests[1:]), "nothing overtakes; others are proofs"
 
 
 def test_the_rate_and_the_share_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
