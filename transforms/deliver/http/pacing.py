@@ -18,6 +18,7 @@ from transforms.deliver.http.client import Fate, Verdict
 _LATEST_ARRIVAL_S = 0.25  # of a request that has no answer yet, after it left
 _BACKOFF = wait_random_exponential(multiplier=0.2, max=20)
 _RETRYING = Retrying()
+_MOST_DOUBLINGS = 30  # of the breaker's wait: a float holds 1,023, which a destination that is down for seven hours reaches
 _THROTTLE_WINDOW_MS = 30_000
 _THROTTLE_BUCKET_MS = 1_000
 _THROTTLE_RATIO = 2.0  # waits when the destination takes less than half of what it gets
@@ -247,7 +248,7 @@ class Breaker:
         elif self.open or not (at_once or self._failed_in_a_row >= self._allowed):
             return
         self.open = True
-        wait_s = min(self._longest_s, self._first_s * 2.0**self._failed_probes)
+        wait_s = min(self._longest_s, self._first_s * 2.0 ** min(self._failed_probes, _MOST_DOUBLINGS))
         self.ready_s = now_s + self._jitter.uniform(wait_s / 2, wait_s)
 
 
