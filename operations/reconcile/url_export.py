@@ -114,8 +114,10 @@ class UrlExport:
             if answer is not None:
                 failure = failure_of(answer.status)
                 self._refuse(answer)
-            wait_s = (asked_wait_s(answer, time.time()) if answer else None) or backoff_s(attempt)
-            if time.monotonic() + wait_s > until_s:
+            left_s = until_s - time.monotonic()
+            asked_s = asked_wait_s(answer, time.time()) if answer else None
+            wait_s = asked_s or min(backoff_s(attempt), max(left_s, 0.0))  # a last time when patience ends, whatever the backoff
+            if left_s <= 0 or wait_s > left_s:
                 raise ComponentDownError(
                     f"{self._where}: no answer for {self._limits.patience_s:g} s ({failure}); is it up, and export: right?"
                 )

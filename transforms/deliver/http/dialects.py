@@ -92,7 +92,7 @@ def _judge(answer: Answer, event_ids: Sequence[str]) -> Verdict:
     """What an answer means. A 2xx is a success, but what it excepts by event.
 
     A 2xx that is a web page, or says that something failed and not which event, is a "wrong_answer", of a proxy perhaps: whether
-    the events have arrived is not known, so they are sent again.
+    the events have arrived is not known, so it is a failure like that of a server.
     """
     fate = fate_of(answer.status)
     if fate is not Fate.DELIVERED:
@@ -100,11 +100,21 @@ def _judge(answer: Answer, event_ids: Sequence[str]) -> Verdict:
     listed = _excepted(answer, event_ids)
     if listed:
         return Verdict(fate, answer.status, "", listed)
-    document = _decoded(answer.body)
-    failed = isinstance(document, dict) and (document.get("success", True) is not True or bool(document.get("errors")))
-    if failed or answer.body.lstrip().startswith(b"<"):
+    if _is_page(answer.body) or _says_failed(_decoded(answer.body)):
         return Verdict(Fate.RETRY, answer.status, WRONG_ANSWER)
     return Verdict(fate, answer.status)
+
+
+def _is_page(body: bytes) -> bool:
+    """HTML or XML, by its first character. The header says nothing: frameworks send ``OK`` as text/html."""
+    return body.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<")
+
+
+def _says_failed(document: Any) -> bool:
+    """``success`` that is not true, or ``error`` or ``errors`` that are not empty."""
+    return isinstance(document, dict) and (
+        document.get("success", True) is not True or bool(document.get("errors")) or bool(document.get("error"))
+    )
 
 
 def _excepted(answer: Answer, event_ids: Sequence[str]) -> dict[int, int] | None:

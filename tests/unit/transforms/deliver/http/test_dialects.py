@@ -62,8 +62,13 @@ def test_every_2xx_is_delivered(name: DialectName, status: int, body: Any) -> No
     [
         b"<html>Please log in</html>",
         b"\n <!doctype html>",
+        b"\xef\xbb\xbf<html>",
+        b'<?xml version="1.0"?><error/>',
+        {"error": "quota"},
+        {"success": None},
         {"success": False},
         {"success": 1},
+        {"success": "true"},
         {"success": True, "errors": "none"},
         {"errors": [{"messageId": "unknown", "status": 400}]},
         {"errors": [{"index": 3, "status": 400}]},
