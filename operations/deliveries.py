@@ -35,7 +35,8 @@ class DeliveryState:
 
     state: the worst of its readers': silent, one has told nothing for more than 30 s and was not done; down; throttled; ok; ended,
     all are done or gave up. starting: none has told anything yet. since: when that began; of silent, the last sign. last_failure:
-    class of the destination's last one. in_doubt: one event may be to blame, and there was nothing to tell by. next_try_in_s: until a destination that is down is asked again. endless: it reads a topic
+    class of the destination's last one. in_doubt: one event may be to blame, and there was nothing to tell by.
+    next_try_in_s: until a destination that is down is asked again. endless: it reads a topic
     without an end; None while nobody told. readers, silent_readers: how many the run has, and which of them are silent.
 
     counts: rows by what became of them since counts_since, when the first of its workers began: delivered, refused,

@@ -26,8 +26,8 @@ class FaultPlan(Struct, forbid_unknown_fields=True, kw_only=True):
     counts. retry_after_s: of the 429s. slow_s: until a slow answer. down: true answers every request with 503 and no body,
     ``refuse`` resets its connection. rate_limit_per_s: requests in any second; above it 429. partial_share: of a request's events
     that a 207 names, at least one; partial_statuses: what it says of them, chosen with ``seed``.
-    poison: a request whose JSON has this text anywhere, as JSON writes it (``\\u0000``), is answered with poison_status
-    and not kept, where no other fault comes first; empty: none is.
+    poison: a request whose JSON has this text anywhere, as JSON writes it (a NUL: backslash and u0000), is answered with
+    poison_status and not kept, where no other fault comes first; empty: none is.
     """
 
     share: Annotated[float, Meta(ge=0, le=1)] = 0.0

@@ -172,10 +172,8 @@ def send_items(
     return Sent(list(items[at:]), start, counts, bytes_sent)
 
 
-def _stretches(
-    items: Sequence[Item], sink: HttpSink, flush: bool
-) -> Iterator[tuple[int, int, list[Outgoing], Sequence[Outgoing]]]:
-    """Items [first, following) that are settled together, the batch that is sent of them, and some that come next; others go along."""
+def _stretches(items: Sequence[Item], sink: HttpSink, flush: bool) -> Iterator[tuple[int, int, list[Outgoing], Sequence[Outgoing]]]:
+    """Items [first, following) that are settled together, the batch that is sent of them, and some of what comes next."""
     outgoing = [Outgoing(item.event_id, item.event, item.user) for item in items if item.event is not None]
     sent: Sequence[int] = range(len(items))
     if len(outgoing) < len(items):

@@ -1,4 +1,4 @@
-"""Whose fault a failure is: the destination's, the key's, or that of the events that were sent. What is known of it, in one process.
+"""Whose fault a failure is: the destination's, the key's, or that of the events; what one process knows of it.
 
 A failing request is *suspect* after some failures. Then a *proof* is sent: something that the destination ought to take. Is it
 taken, the suspect is to blame, in this round. One event that was to blame in five rounds, one after the other, is refused.
@@ -21,8 +21,8 @@ MOST_IN_A_ROW = 10  # refused, while nothing new is accepted: then what was acce
 class Suspect:
     """Events that are sent together and fail.
 
-    count: how many. failures: of them. rounds: in which they were to blame, one after the other. unproven: the last failure, while no
-    proof was answered since.
+    count: how many. failures: of them. rounds: in which they were to blame, one after the other. unproven: the last failure, while
+    no proof was answered since.
     """
 
     count: int
@@ -47,7 +47,7 @@ class Proof:
 class Blame:
     """For all threads of a sink: what one of them had accepted is proof for all.
 
-    State: one event, an entry for each suspect, ids of proofs that are sent again in their turn; all but the first end when settled.
+    State: one event, an entry for each suspect, ids of proofs that are sent again in their turn; these end when they are settled.
 
     Args:
         probe: an event that is for this alone; None: what was accepted before.

@@ -38,9 +38,9 @@ class SinkState:
 
     state: "ok"; "throttled": it asks for less; "down": it fails or does not answer, and is probed. since: when that began, epoch
     seconds. next_try: epoch seconds, None: at any time. last_failure: "connect", "tls", "timeout", "reset", "wrong_answer",
-    "unauthorised", "not_found", "redirect", "http_" and a status, or "" where nothing has failed yet; last_failure_at: when. proven: a proof
-    (see ``blame``) has failed as well, since something was last accepted. in_doubt: there was nothing to send as a proof, so one event may
-    be to blame.
+    "unauthorised", "not_found", "redirect", "http_" and a status, or "" where nothing has failed yet; last_failure_at: when.
+    proven: a proof (see ``blame``) has failed as well, since something was last accepted. in_doubt: there was nothing to send as a
+    proof, so one event may be to blame.
     """
 
     state: HealthName

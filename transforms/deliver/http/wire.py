@@ -19,8 +19,8 @@ _GZIP_CONTAINER = 16 + zlib.MAX_WBITS
 class Outgoing(NamedTuple):
     """One event to deliver.
 
-    body: JSON in the destination's shape, UTF-8. event_id: the ``messageId`` that is in it. user: whose it is; events of one user keep
-    their order.
+    body: JSON in the destination's shape, UTF-8. event_id: the ``messageId`` that is in it. user: whose it is; events of one user
+    keep their order.
     """
 
     event_id: str

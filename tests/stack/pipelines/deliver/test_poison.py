@@ -1,4 +1,4 @@
-"""``headrace deliver`` and whose fault a failure is: one event that an endpoint cannot take, answers that are no 200, a key with a newline."""
+"""``headrace deliver`` and whose fault a failure is: one event, answers that are no 200, a key with a newline."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from tests.support.scripted import SUCCESS, Rig, Seen, Step, event, events, rig
 from transforms.deliver.http.wire import Outgoing
 
 YES = (True, "")
-# Seen in public: 500 for a batch with a NUL (rudder-server#4161, #5882), 403 of a firewall's rule (siddhi-io-http#165), retries without end
-# of one event (PostHog#15575, #6227, fluent-bit#4553), 200 with an error in its body (sourcegraph#17891).
+# Seen in public: 500 for a batch with a NUL (rudder-server#4161, #5882), one batch that is tried without end (PostHog#15575, #6227,
+# fluent-bit#4553), answers of which it is not known what they mean (sourcegraph#17891, siddhi-io-http#165, httplint#145).
 POISONED: dict[str, Step] = {
     **{f"http_{code}": httpx.Response(code) for code in (401, 403, 404, 408, 410, 451, 500, 502, 503, 504, 511)},
     "reset": httpx.WriteError(""), "timeout": httpx.ReadTimeout(""),
@@ -108,7 +108,9 @@ def test_failures_of_an_outage_do_not_count_against_an_event(monkeypatch: pytest
     assert it.send([event(0)]) == [YES]
     it.target.script.extend([httpx.Response(503)] * 40)
     it.send([event(1)], within_s=300)
-    back = [lambda seen: httpx.Response(503) if "m1" in seen.ids else SUCCESS["segment"]] * 6  # three rounds more, and then it is taken
+    back = [
+        lambda seen: httpx.Response(503) if "m1" in seen.ids else SUCCESS["segment"]
+    ] * 6  # three rounds more, and then it is taken
     it.target.script.clear()
     it.target.script.extend(back)
     assert it.send([event(1)], within_s=300) == [YES]
@@ -147,9 +149,7 @@ def test_an_event_never_overtakes_one_of_its_user_whatever_the_payload_says_of_u
         it.send(batch, 600)
     for user in "ab":
         own = [f"m{n}" for n, other in enumerate(people) if other == user]
-        assert [one for one in it.target.committed if one in own] == [
-            one for one in own if one in it.target.committed
-        ]
+        assert [one for one in it.target.committed if one in own] == [one for one in own if one in it.target.committed]
         if poison in own and len(set(people)) == 1 and poison == "m0":
             assert it.target.committed == []
 

@@ -158,8 +158,8 @@ COUNT, PEOPLE = 24, 4
 def most_requests(refused: int, moods: int, calls: int, batches: int) -> int:
     """Of a delivery of ``COUNT`` events in so many requests and calls, with so many answers that were not the events' fault.
 
-    Halving and rounds: see docs/decisions/0022. An answer of the destination's own costs itself, a proof, and the failures and rounds
-    that it takes back; a call begins with at most one request that is not needed.
+    Halving and rounds: docs/decisions/0022. An answer of the destination's own costs itself, a proof, and the failures and
+    rounds that it takes back; a call begins with at most one request that is not needed.
     """
     return batches + 8 + refused * (3 * ceil(log2(COUNT)) + 12) + 12 * moods + calls
 
@@ -200,9 +200,7 @@ def test_poisonous_events_are_refused_and_all_others_arrive_in_their_users_order
         if waiting and (next_try := sink.state().next_try):  # as the caller does
             clock.passed_s += max(next_try - clock.epoch_s(), 0) + 1e-6
         assert calls < 500
-    assert ended == {
-        one.event_id: (False, f"http_{answer}") if one.event_id in ids else (True, "") for one in batch
-    }
+    assert ended == {one.event_id: (False, f"http_{answer}") if one.event_id in ids else (True, "") for one in batch}
     for person in set(people):
         own = [f"m{number}" for number, other in enumerate(people) if other == person and number not in poison]
         assert [one for one in target.committed if one in own] == own
