@@ -275,7 +275,8 @@ def test_json_has_a_delivery_beside_the_run_though_the_run_is_older_than_the_lim
     assert [run["run_id"] for run in runs] == [newer, RUN]
     assert "delivery" not in runs[0]
     assert set(runs[1]["delivery"]) == {
-        "run_id", "destination", "state", "since", "last_failure", "in_doubt", "next_try_in_s", "endless", "readers", "silent_readers",
+        "run_id", "destination", "state", "since", "last_failure", "in_doubt", "next_try_in_s", "endless", "readers",
+        "silent_readers",
         "counts", "counts_since", "events_per_s", "bytes_per_s", "requests", "retried", "throttled", "waiting", "lag",
         "queue_age_s", "queue_age_limit_s", "limit_note", "late", "problems",
     }  # fmt: skip

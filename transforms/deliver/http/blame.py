@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from transforms.deliver.http.client import Verdict
-from transforms.deliver.http.wire import Outgoing, Result
+from transforms.deliver.http.wire import BatchLimits, Outgoing, Result
 
 SUSPECT_FAILURES = 4  # of one request, before a proof is sent
 REFUSED_ROUNDS = 5  # of one event alone, each failed and followed by an accepted proof
@@ -35,12 +35,13 @@ class Suspect:
 class Proof:
     """What is sent to find out.
 
-    position: in the batch, of the first event of a user that waits there; None: a repeat, or an event that is sent again in its
-    turn. alone: it is the suspect itself, for there is nothing else.
+    position: in the batch, of the first event of a user that waits there; None: it is not in the batch. ahead: it waits behind the
+    batch, and is sent again in its turn. alone: it is the suspect itself, for there is nothing else.
     """
 
     event: Outgoing
     position: int | None = None
+    ahead: bool = False
     alone: bool = False
 
 
@@ -51,10 +52,11 @@ class Blame:
 
     Args:
         probe: an event that is for this alone; None: what was accepted before.
+        limits: of a request; an event that is too large is no proof.
     """
 
-    def __init__(self, probe: Outgoing | None) -> None:
-        self._probe, self._good = probe, probe
+    def __init__(self, probe: Outgoing | None, limits: BatchLimits) -> None:
+        self._probe, self._good, self._limits = probe, probe, limits
         self._suspects: dict[str, Suspect] = {}
         self._sent_before: set[str] = set()
         self._failed_proofs = self._in_a_row = 0
@@ -113,14 +115,15 @@ class Blame:
         exhausted = self._in_a_row >= MOST_IN_A_ROW
         found = [] if exhausted or self._good is None else [Proof(self._good)]
         if not found or self._failed_proofs:
-            found += _firsts_of_users(batch, results, () if exhausted else ahead, suspects)
+            firsts = _firsts_of_users(batch, results, () if exhausted else ahead, suspects)
+            found += [first for first in firsts if not self._limits.too_large(first.event)]
         if not found:
             return Proof(batch[suspects[0]], suspects[0], alone=True)
         return found[self._failed_proofs % len(found)]
 
     def taken(self, proof: Proof) -> None:
         """The destination took it."""
-        if proof.event is not self._good and proof.position is None:
+        if proof.ahead:
             self._sent_before.add(proof.event.event_id)
         if proof.position is not None:
             self._in_a_row = 0
@@ -151,5 +154,5 @@ def _firsts_of_users(
         if results[position] is None:
             found.setdefault(event.user, Proof(event, position))
     for event in ahead:
-        found.setdefault(event.user, Proof(event))
+        found.setdefault(event.user, Proof(event, ahead=True))
     return [proof for proof in found.values() if len(suspects) > 1 or proof.position != suspects[0]]

@@ -83,7 +83,7 @@ class HttpSink:
         self._client = Client(destination.endpoint, timeout_s=given.timeout_s, connections=in_flight, transport=transport)
         self._tally = Tally()
         self._last_failure: tuple[str, float | None] = ("", None)
-        self._blame = Blame(_probe_of(destination))
+        self._blame = Blame(_probe_of(destination), self.limits)
 
     def cut(self, events: Sequence[Outgoing]) -> Iterator[Sequence[Outgoing]]:
         """Consecutive batches, each one request; an event that is too large alone. Input: events in order."""

@@ -140,6 +140,15 @@ def test_users_behind_the_batch_tell_where_a_request_holds_one_event(monkeypatch
     assert ["m2"] in it.target.requests
 
 
+def test_an_event_that_is_too_large_is_no_proof_and_nobody_passes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = rig(monkeypatch, *[poisoned({"m0"}, httpx.Response(500))] * 99)
+    batch = [event(0), event(1, 40_000, userId="u2"), event(2, userId="u2"), event(3, userId="u3")]
+    assert it.send(batch, within_s=600) == [(False, "http_500"), (False, "too_large"), YES, YES]
+    assert all("m1" not in ids for ids in it.target.requests)
+    of = {one: [number for number, ids in enumerate(it.target.requests) if one in ids] for one in ("m0", "m2")}
+    assert of["m0"][-1] < of["m2"][0], "not before the one of its user that is too large has its turn"
+
+
 @settings(max_examples=60, deadline=None)
 @given(poison=st.sampled_from(["m0", "m3"]), people=st.lists(st.sampled_from("ab"), min_size=8, max_size=8))
 def test_an_event_never_overtakes_one_of_its_user_whatever_the_payload_says_of_users(poison: str, people: list[str]) -> None:
