@@ -31,7 +31,8 @@ setup(
         "confluent-kafka>=2.16",  # Kafka's consumer, producer and admin client
         "msgspec>=0.22",  # JSON: strict, fast, with canonical output
         "xxhash>=4.1",  # fingerprints, content hashes, shards
-        "httpx>=0.28,<0.29",  # delivery over HTTP: pool of connections, time limits
+        "httpx>=0.28,<0.29",  # delivery over HTTP: requests and answers
+        "httpcore>=1.0,<2",  # its pool of connections, with a network that keeps time limits
         "tenacity>=9.1",  # backoff with jitter
         "zstandard>=0.25",  # zstd input
         "open-data-contract-standard>=3.2,<3.3",  # reads contracts

@@ -56,7 +56,8 @@ def _in_words(made: DeliveryState) -> str:
     if made.state != DOWN:
         return f"{made.state} since {since}"
     again = "being tried now" if not made.next_try_in_s else f"next try in {made.next_try_in_s:,.0f} s"
-    return f"down since {since}, last failure {made.last_failure or 'unknown'}, {again}"
+    doubt = ", or one event is to blame (see probe: of destinations)" if made.in_doubt else ""
+    return f"down since {since}{doubt}, last failure {made.last_failure or 'unknown'}, {again}"
 
 
 def _outcomes(counts: Mapping[str, int]) -> list[Any]:

@@ -25,6 +25,7 @@ from pipelines.deliver.options import PIPELINE
 
 SILENT, STARTING = "silent", "starting"
 _START_S = 120.0  # until a job of a cluster, or one more of its readers, has told something
+_DOUBT = ", or one event is to blame: nothing that it takes is known to tell by"
 _WORST_FIRST = (SILENT, DOWN, THROTTLED, OK, ENDED)
 
 
@@ -34,7 +35,8 @@ class DeliveryState:
 
     state: the worst of its readers': silent, one has told nothing for more than 30 s and was not done; down; throttled; ok; ended,
     all are done or gave up. starting: none has told anything yet. since: when that began; of silent, the last sign. last_failure:
-    class of the destination's last one. next_try_in_s: until a destination that is down is asked again. endless: it reads a topic
+    class of the destination's last one. in_doubt: one event may be to blame, and there was nothing to tell by.
+    next_try_in_s: until a destination that is down is asked again. endless: it reads a topic
     without an end; None while nobody told. readers, silent_readers: how many the run has, and which of them are silent.
 
     counts: rows by what became of them since counts_since, when the first of its workers began: delivered, refused,
@@ -52,6 +54,7 @@ class DeliveryState:
     state: str
     since: datetime
     last_failure: str | None = None
+    in_doubt: bool = False
     next_try_in_s: float | None = None
     endless: bool | None = None
     readers: int = 0
@@ -161,6 +164,7 @@ def _put_together(states: Sequence[ReaderState], now_us: int, limit_s: float, no
     made = DeliveryState(
         run_id=first.run_id, destination=first.destination, state=worst, since=us_to_datetime(since_us),
         last_failure=(failed.last_failure if failed else None) or None,
+        in_doubt=any(s.in_doubt for s in by_state[worst]),
         next_try_in_s=round(max(min(tries) - now_us, 0) / SECOND_US, 3) if tries and worst == DOWN else None,
         endless=first.endless, readers=first.of, silent_readers=tuple(sorted(silent)),
         counts=dict(sorted(counts.items())), counts_since=us_to_datetime(began_us),
@@ -197,7 +201,7 @@ def _cause(made: DeliveryState) -> str:
     if made.state == SILENT:
         return "nobody works on it"
     if made.state == DOWN:
-        return f"the destination is down ({made.last_failure or 'no failure noted'})"
+        return f"the destination is down ({made.last_failure or 'no failure noted'}){_DOUBT if made.in_doubt else ''}"
     if made.state == THROTTLED:
         return "the destination asks for less"
     return f"more comes in than is delivered, {made.events_per_s:,.0f} events/s"

@@ -52,18 +52,15 @@ class Secret:
         Raises:
             ConfigurationError: it is not there.
         """
-        if self.kind == "env":
-            value = os.environ.get(self.name, "")
-            if not value:
-                raise ConfigurationError(f"credentials: the environment has no {self.name}; workers need it too")
-            return value
         try:
-            value = Path(self.name).read_text("utf-8").strip()
+            text = os.environ.get(self.name, "") if self.kind == "env" else Path(self.name).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"credentials: {self.name} cannot be read ({type(error).__name__})") from None
-        if not value:
-            raise ConfigurationError(f"credentials: {self.name} cannot be read (it is empty)")
-        return value
+        if value := text.strip():  # a Secret often ends with a newline
+            return value
+        if self.kind == "env":
+            raise ConfigurationError(f"credentials: the environment has no {self.name}; workers need it too")
+        raise ConfigurationError(f"credentials: {self.name} cannot be read (it is empty)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +92,8 @@ class Destination:
     categories that must all be true in the row. only: conditions that must all hold. placements: what goes where; of several for
     one path the first with a value counts. constants: the same in every event. export: URL from which ``headrace reconcile`` reads
     what the destination has; None where that is given as files. export_shown: as the file writes it, for messages;
-    what the environment gives may be a secret.
+    what the environment gives may be a secret. probe: an event that tells a destination that is down from an event that it cannot
+    take; None: events that it took before do.
     """
 
     name: str
@@ -112,6 +110,12 @@ class Destination:
     export: str | None = field(default=None, repr=False)
     export_shown: str = ""
     description: str = ""
+    probe: Mapping[str, Any] | None = None
+
+    @property
+    def probe_id(self) -> str:
+        """The ``messageId`` of the probe."""
+        return f"headrace-probe-{self.name}"
 
     @property
     def paths(self) -> tuple[PayloadPath, ...]:

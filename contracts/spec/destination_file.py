@@ -15,8 +15,9 @@ from contracts.spec.source import PayloadPath, plain_text
 
 _KEYS = {
     "destination", "description", "dataset", "version", "type", "endpoint", "credentials", "consent", "columns", "constants",
-    "filter", "limits", "export", "allow_http",
+    "filter", "limits", "export", "allow_http", "probe",
 }  # fmt: skip
+_USERS = {"userId", "anonymousId"}
 _REQUIRED = ("destination", "dataset", "type", "endpoint", "credentials", "columns")
 _URL = re.compile(r"(https?)://([\w.-]+|\[[\da-fA-F:.]+\])(?::\d{1,5})?(?:[/?]\S*)?")
 _LOOPBACK = re.compile(r"(.+\.)?localhost|127(\.\d{1,3}){3}|\[::1\]", re.IGNORECASE)
@@ -60,12 +61,14 @@ def _compile(document: dict[str, Any], problems: list[str]) -> Destination | Non
     write_key = _write_key(document["credentials"], problems)
     limits = _limits(document.get("limits") or {}, problems)
     only = _conditions(document.get("filter") or [], problems)
+    probe = _probe(document.get("probe"), problems)
     if problems or write_key is None or endpoint is None:
         return None
     return Destination(
         name=name, description=str(document.get("description", "")), dataset=str(document["dataset"]), version=version,
         type=document["type"], endpoint=endpoint, write_key=write_key, consent=tuple(consent), placements=placements,
         constants=constants, only=only, limits=limits, export=export, export_shown=str(document.get("export") or ""),
+        probe=probe,
     )  # fmt: skip
 
 
@@ -188,6 +191,20 @@ def _write_key(definition: Any, problems: list[str]) -> Secret | None:
         problems.append(expected)  # what was given may be the key: not repeated
         return None
     return Secret("env" if kind == "env" else "file", name)
+
+
+def _probe(definition: Any, problems: list[str]) -> dict[str, Any] | None:
+    if definition is None:
+        return None
+    if not isinstance(definition, dict) or not definition.get("type") or not _USERS & set(definition):
+        problems.append("probe: expected an event such as {type: track, event: Headrace Probe, userId: headrace-probe}")
+    elif "messageId" in definition:
+        problems.append("probe: messageId is headrace-probe- and the destination's name")
+    elif not all(isinstance(value, str | bool | int) for value in definition.values()):
+        problems.append("probe: expected texts, whole numbers, true or false")
+    else:
+        return definition
+    return None
 
 
 def _limits(definition: Any, problems: list[str]) -> Limits:

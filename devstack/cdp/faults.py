@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 Kind = Literal["429_seconds", "429_date", "503", "500", "slow", "reset_before", "reset_after", "wrong_body", "partial"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Step = Literal["ok", "429_seconds", "429_date", "503", "500", "slow", "reset_before", "reset_after", "wrong_body", "partial"]
+PoisonStatus = Literal[400, 401, 403, 404, 413, 500, 502, 503]
 EventStatus = Literal[400, 413, 429, 503]
 WINDOW_S = 1.0
 _AGAIN = (429, 503)
@@ -25,6 +26,8 @@ class FaultPlan(Struct, forbid_unknown_fields=True, kw_only=True):
     counts. retry_after_s: of the 429s. slow_s: until a slow answer. down: true answers every request with 503 and no body,
     ``refuse`` resets its connection. rate_limit_per_s: requests in any second; above it 429. partial_share: of a request's events
     that a 207 names, at least one; partial_statuses: what it says of them, chosen with ``seed``.
+    poison: a request whose JSON has this text anywhere, as JSON writes it (a NUL: backslash and u0000), is answered with
+    poison_status and not kept, where no other fault comes first; empty: none is.
     """
 
     share: Annotated[float, Meta(ge=0, le=1)] = 0.0
@@ -37,6 +40,8 @@ class FaultPlan(Struct, forbid_unknown_fields=True, kw_only=True):
     rate_limit_per_s: Annotated[int, Meta(ge=1)] | None = None
     partial_share: Annotated[float, Meta(ge=0, le=1)] = 0.1
     partial_statuses: Annotated[Sequence[EventStatus], Meta(min_length=1)] = (400, 413, 429, 503)
+    poison: str = ""
+    poison_status: PoisonStatus = 500
 
 
 class Faults:
@@ -57,7 +62,7 @@ class Faults:
     def in_force(self) -> bool:
         """Whether any request may still meet a fault."""
         plan = self.plan
-        return bool(self._script or plan.share or plan.down or plan.rate_limit_per_s)
+        return bool(self._script or plan.share or plan.down or plan.rate_limit_per_s or plan.poison)
 
     def next(self) -> Kind | None:
         """What this request meets."""

@@ -116,6 +116,10 @@ class Ingest:
         try:
             content = _decoded(body, encoding, self.dialect.request_bytes(self.call))
             request.json_bytes = len(content)
+            plan = self.state.faults.plan
+            if plan.poison and plan.poison.encode() in content:
+                request.fault = "poison"
+                return Answer(plan.poison_status, *self.dialect.error("injected")), None
             judged = judge(self.dialect, self.call, content)
         except RefusedError as refused:
             return Answer(refused.status, *self.dialect.error(refused.message)), None

@@ -19,11 +19,12 @@ SILENT_S = 30.0  # a reader that has told nothing for longer does not work any m
 class ReaderState(msgspec.Struct, kw_only=True):
     """One reader of one run. Times: microseconds since 1970.
 
-    of: readers of the run. endless: it reads a topic without an end. state: ok, throttled, down or ended. since_us: how long it has
-    been so. next_try_us: when a destination that is down is asked again. last_failure: class of the last one. counts: rows by what
-    became of them, since the worker began. events_per_s, bytes_per_s: delivered over the last half minute. requests, retried,
-    throttled: of the sink. waiting: rows that were read and not settled. oldest_us: when the oldest of them came to the topic; None
-    where nothing waits, or rows come from a table. lag: rows of the topic that were not read yet. lanes: how many.
+    of: readers of the run. endless: it reads a topic without an end. state: ok, throttled, down or ended. since_us: how long it
+    has been so. next_try_us: when a destination that is down is asked again. last_failure: class of the last one. in_doubt: one
+    event may be to blame, and nothing was there to tell by. counts: rows by what became of them, since the worker began.
+    events_per_s, bytes_per_s: delivered over the last half minute. requests, retried, throttled: of the sink. waiting: rows that
+    were read and not settled. oldest_us: when the oldest of them came to the topic; None where nothing waits, or rows come from a
+    table. lag: rows of the topic that were not read yet. lanes: how many.
     """
 
     run_id: str
@@ -37,6 +38,7 @@ class ReaderState(msgspec.Struct, kw_only=True):
     since_us: int
     next_try_us: int | None = None
     last_failure: str | None = None
+    in_doubt: bool = False
     counts: dict[str, int] = {}
     events_per_s: float = 0.0
     bytes_per_s: float = 0.0

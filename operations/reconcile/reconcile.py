@@ -61,7 +61,7 @@ def reconcile(options: ReconcileOptions, project: Project, lake: Lake, report: R
     sent = frozenset(path.steps[0] for path in destination.paths)
     comparison = Comparison(index, sent, rows.start_us, rows.end_us, contents=not options.ids_only)
     for page in export.pages():
-        comparison.add(page)
+        comparison.add([event for event in page if event.event_id != destination.probe_id])
         report(Progress("compare", comparison.counts["events"], 0, f"{comparison.counts['events']:,} events of the export"))
     judge = Judge(lake, table, contract, destination.name, export.as_of_us, young_us)
     judgement = judge.judge(rows, index, comparison)

@@ -15,6 +15,7 @@ from contracts.spec.destination import Destination
 from contracts.units import HOUR_US, us_text
 from operations.reconcile.export import Exported, Fields
 from operations.reconcile.rows import Ints
+from transforms.deliver.http.bounded import BoundedTransport, TooLargeError, read_bounded
 from transforms.deliver.http.client import Answer, Fate, asked_wait_s, failure_of, fate_of
 from transforms.deliver.http.dialects import dialect_of
 from transforms.deliver.http.pacing import backoff_s
@@ -69,7 +70,9 @@ class UrlExport:
 
     def pages(self) -> Iterator[list[Exported]]:
         """See Export."""
-        with httpx.Client(timeout=self._limits.timeout_s, headers=self._headers, transport=self._transport) as http:
+        headers = {**self._headers, "Accept-Encoding": "gzip"}
+        transport = self._transport or BoundedTransport(self._url, timeout_s=self._limits.timeout_s, connections=1)
+        with httpx.Client(headers=headers, transport=transport) as http:
             for span in [None] if self._spans is None else self._spans:
                 yield from self._span(http, span)
 
@@ -111,8 +114,10 @@ class UrlExport:
             if answer is not None:
                 failure = failure_of(answer.status)
                 self._refuse(answer)
-            wait_s = (asked_wait_s(answer, time.time()) if answer else None) or backoff_s(attempt)
-            if time.monotonic() + wait_s > until_s:
+            left_s = until_s - time.monotonic()
+            asked_s = asked_wait_s(answer, time.time()) if answer else None
+            wait_s = asked_s or min(backoff_s(attempt), max(left_s, 0.0))  # a last time when patience ends, whatever the backoff
+            if left_s <= 0 or wait_s > left_s:
                 raise ComponentDownError(
                     f"{self._where}: no answer for {self._limits.patience_s:g} s ({failure}); is it up, and export: right?"
                 )
@@ -121,13 +126,11 @@ class UrlExport:
     def _get(self, http: httpx.Client, url: httpx.URL) -> tuple[Answer | None, str | None, str]:
         try:
             with http.stream("GET", url) as response:
-                body = bytearray()
-                for chunk in response.iter_bytes():
-                    body += chunk
-                    if len(body) > _MOST_PAGE_BYTES:
-                        raise ConfigurationError(f"{self._where}: a page has more than {_MOST_PAGE_BYTES >> 20} MiB")
+                body = read_bounded(response, _MOST_PAGE_BYTES)
                 get = response.headers.get
-                return Answer(response.status_code, bytes(body), get("Retry-After"), get("Date")), get("X-Next-Cursor"), ""
+                return Answer(response.status_code, body, get("Retry-After"), get("Date")), get("X-Next-Cursor"), ""
+        except TooLargeError:
+            raise ConfigurationError(f"{self._where}: a page has more than {_MOST_PAGE_BYTES >> 20} MiB") from None
         except httpx.RequestError as error:
             return None, None, type(error).__name__
 

@@ -92,8 +92,9 @@ class Scripted:
 def event(number: int, size_bytes: int = 0, **more: Any) -> Outgoing:
     """One, of a size if that is given."""
     text = json.dumps({"messageId": f"m{number}", "type": "track", "userId": "u1", "event": "Step", **more})
+    user = json.loads(text)["userId"]
     filler = size_bytes - len(text) - len(', "x": ""')
-    return Outgoing(f"m{number}", (text if filler < 0 else f'{text[:-1]}, "x": "{"x" * filler}"}}').encode())
+    return Outgoing(f"m{number}", (text if filler < 0 else f'{text[:-1]}, "x": "{"x" * filler}"}}').encode(), user)
 
 
 def events(count: int) -> list[Outgoing]:

@@ -119,6 +119,8 @@ class Dispatcher:
         found = self._reader.read(self._progress, read_to, room, timeout)
         for lane_id, read in found.items():
             self._lanes[lane_id].add(read.items, read.read_to, read.ended)
+            if read.delivered:
+                self._sink.delivered_before(read.delivered)
         return any(read.items for read in found.values())
 
     def dispatch(self, until_s: float) -> None:
@@ -197,6 +199,7 @@ class Dispatcher:
                 updated_us=now_us, started_us=self._started_us,
                 state=ENDED if ended else sink.state, since_us=int(sink.since * SECOND_US),
                 next_try_us=None if sink.next_try is None else int(sink.next_try * SECOND_US), last_failure=sink.last_failure,
+                in_doubt=sink.in_doubt,
                 counts=dict(self._counts),
                 events_per_s=round(sum(n for _, n, _ in self._recent) / span_s, 1),
                 bytes_per_s=round(sum(size for _, _, size in self._recent) / span_s, 1),
@@ -214,11 +217,13 @@ class Dispatcher:
             return
         now = time.monotonic()
         self._failed_s = self._failed_s or now
-        unusable = state.last_failure in ("unauthorised", "not_found")
+        unusable = state.proven and state.last_failure in ("unauthorised", "not_found")
         if limit is not None and now - self._failed_s >= (0 if unusable else limit):
             self.report(ended=True)
             name, what = self._delivery.destination.name, state.last_failure
             hint = "check endpoint and credentials." if unusable else "is it up, and the endpoint right?"
+            if state.in_doubt:
+                hint += " Or one event is to blame: nothing that it takes is known to tell by; see probe: of destinations."
             raise ComponentDownError(
                 f"destination {name} is down ({what}); {hint} What was delivered is on record: run the same command again to go on"
             )

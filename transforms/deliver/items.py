@@ -16,7 +16,7 @@ class Item(NamedTuple):
     """One row, judged and encoded.
 
     offset: its place in the lane. window_time_us: of the row. waiting_since_us: when it came to the lane; None where that does not
-    matter (a table waits for nobody). event: what is sent; None where it is not sent, and then reason says why.
+    matter (a table waits for nobody). event: what is sent; None where it is not sent, and then reason says why. user: whose it is.
     """
 
     offset: int
@@ -25,6 +25,7 @@ class Item(NamedTuple):
     waiting_since_us: int | None
     event: bytes | None
     reason: str = ""
+    user: str = ""
 
     @property
     def size_bytes(self) -> int:
@@ -52,4 +53,4 @@ def items_of(
     events: list[bytes | None] = [None] * len(reasons)
     for i, event in zip(going, encoder.events(kept), strict=True):
         events[i] = event
-    return list(map(Item, offsets, encoder.event_ids(columns), times_us, since_us, events, reasons))
+    return list(map(Item, offsets, encoder.event_ids(columns), times_us, since_us, events, reasons, encoder.keys(columns)))

@@ -15,6 +15,8 @@ from transforms.deliver.http.sink import HttpSink
 from transforms.deliver.http.wire import BatchLimits, Outgoing, Result
 from transforms.deliver.items import EVENT_OVERHEAD_BYTES, MALFORMED, Item
 
+_AHEAD = 200  # events behind a batch that may tell whose fault a failure is
+
 
 @dataclass
 class Lane:
@@ -157,8 +159,8 @@ def send_items(
     """
     counts: Counts = Counter()
     at = bytes_sent = 0
-    for first, following, batch in _stretches(items, sink, flush):
-        results = sink.send(batch, until_s) if batch else []
+    for first, following, batch, ahead in _stretches(items, sink, flush):
+        results = sink.send(batch, until_s, ahead) if batch else []
         settled, others = _settled(items[first:following], results, int(clock() * SECOND_US))
         at += len(settled) + others.total()
         bytes_sent += sum([len(event.body) for event, result in zip(batch, results, strict=True) if result])
@@ -170,9 +172,9 @@ def send_items(
     return Sent(list(items[at:]), start, counts, bytes_sent)
 
 
-def _stretches(items: Sequence[Item], sink: HttpSink, flush: bool) -> Iterator[tuple[int, int, list[Outgoing]]]:
-    """Items [first, following) that are settled together, and the batch that is sent of them; others go with those."""
-    outgoing = [Outgoing(item.event_id, item.event) for item in items if item.event is not None]
+def _stretches(items: Sequence[Item], sink: HttpSink, flush: bool) -> Iterator[tuple[int, int, list[Outgoing], Sequence[Outgoing]]]:
+    """Items [first, following) that are settled together, the batch that is sent of them, and some of what comes next."""
+    outgoing = [Outgoing(item.event_id, item.event, item.user) for item in items if item.event is not None]
     sent: Sequence[int] = range(len(items))
     if len(outgoing) < len(items):
         sent = [i for i, item in enumerate(items) if item.event is not None]
@@ -183,10 +185,10 @@ def _stretches(items: Sequence[Item], sink: HttpSink, flush: bool) -> Iterator[t
     for batch in batches:
         number += len(batch)
         following = sent[number] if number < len(sent) else len(items)
-        yield first, following, batch
+        yield first, following, batch, outgoing[number : number + _AHEAD]
         first = following
     if flush and first < len(items):
-        yield first, len(items), []
+        yield first, len(items), [], ()
 
 
 def _settled(
@@ -201,7 +203,7 @@ def _settled(
     """
     result = results[0] if results else None
     if result and result.delivered and results.count(result) == len(items):  # as nearly always: all of them, alike
-        offsets, ids, times, _, events, _ = zip(*items, strict=True)
+        offsets, ids, times, _, events, *_ = zip(*items, strict=True)
         return DeliveredReceipts(offsets, ids, times, result.status, list(map(event_digest, events)), now_us), Counter()
     receipts: list[Receipt] = []
     others: Counts = Counter()

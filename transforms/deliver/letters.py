@@ -38,10 +38,12 @@ from lake.receipts.receipts import (
 from lake.tables.iceberg import DEAD_LETTERS, WITHDRAWN, num_shards
 from lake.tables.letters import publish_letters
 from transforms.cut import Cut
+from transforms.deliver.http.client import WRONG_ANSWER
 from transforms.deliver.table import digests
 from transforms.letters import by_range, dead_letter_id_of, dead_letter_rows
 
 STAGE = "deliver"
+_UNANSWERED = ("timeout", "reset", WRONG_ANSWER)
 
 
 def settle_letters(
@@ -124,7 +126,7 @@ def _row(letter: dict[str, Any]) -> dict[str, Any]:
 def _letter(row: dict[str, Any], lane: str, destination: str, contract: Contract, code: str) -> dict[str, Any]:
     """A letter of a receipt; of several for one event the one that was settled last holds."""
     settled_us, window_us = datetime_to_us(row["settled_at"]), datetime_to_us(row["window_time"])
-    status = f"HTTP {row['status']}" if row["status"] else "no request"
+    status = f"HTTP {row['status']}" if row["status"] else "no usable answer" if row["reason"] in _UNANSWERED else "no request"
     identity = dead_letter_id_of(destination, row["event_id"], STAGE, contract.name)
     return {
         "dead_letter_id": identity,

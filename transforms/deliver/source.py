@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from contracts.encode.events import EventEncoder
 from lake.receipts.lanes import LaneId
+from transforms.deliver.http.wire import Outgoing
 from transforms.deliver.items import Item
 from transforms.readers.progress import ReaderProgress
 from transforms.readers.restriction import LaneSource, ReaderName
@@ -15,11 +16,16 @@ from transforms.readers.restriction import LaneSource, ReaderName
 
 @dataclass(frozen=True)
 class Read:
-    """What was read of a lane. read_to: the place to read on from. ended: nothing more will come."""
+    """What was read of a lane.
+
+    read_to: the place to read on from. ended: nothing more will come. delivered: an event that may leave, and that the destination
+    has by a receipt of an earlier run; None where none was met.
+    """
 
     items: list[Item]
     read_to: int
     ended: bool = False
+    delivered: Outgoing | None = None
 
 
 class LaneReader(Protocol):

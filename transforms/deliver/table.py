@@ -25,6 +25,7 @@ from lake.receipts.lanes import LaneId
 from lake.receipts.receipts import BEFORE, DELIVERED, REFUSED, all_receipts
 from lake.tables.data_files import read_columns, with_schema
 from lake.tables.iceberg import PublishedFile, published_files
+from transforms.deliver.http.wire import Outgoing
 from transforms.deliver.items import Item, items_of
 from transforms.deliver.source import Read
 from transforms.readers.progress import ProgressCoder, ReaderProgress
@@ -126,7 +127,8 @@ class TableReader:
         table = source.lake.load(source.table)
         files = published_files(table, table.snapshot_by_id(source.snapshot_id))
         self._spans = spans([f for f in files if f.from_us < source.end_us and f.to_us > source.start_us])
-        self._passed = _settled_before(source)
+        self._passed, self._has = _settled_before(source)
+        self._delivered: Outgoing | None = None
         self._span: _Span | None = None
 
     def refreshed(self, progress: TableProgress) -> TableProgress:
@@ -157,16 +159,20 @@ class TableReader:
         following = first + len(part)
         items = self._items(part, read_to)
         if following < len(rows):
-            return Read(items, base + following)
-        return Read(items, (number + 1) << SPAN_BITS, ended=number + 1 == len(self._spans))
+            return Read(items, base + following, delivered=self._delivered)
+        return Read(items, (number + 1) << SPAN_BITS, number + 1 == len(self._spans), self._delivered)
 
     def _items(self, part: pa.Table, offset: int) -> list[Item]:
         columns = self._encoder.of_table(part)
         times = part.column("_window_time").cast(pa.int64()).to_pylist()
         items = items_of(self._encoder, columns, range(offset, offset + len(part)), times, [None] * len(part))
-        passed = self._passed(self._encoder.event_ids(columns))
+        ids = self._encoder.event_ids(columns)
+        passed = self._passed(ids)
         if not any(passed):
             return items
+        if self._delivered is None:
+            there = (item for item, has in zip(items, self._has(ids), strict=True) if has and item.event is not None)
+            self._delivered = next((Outgoing(item.event_id, item.event or b"", item.user) for item in there), None)
         return [item._replace(event=None, reason=BEFORE) if skip else item for item, skip in zip(items, passed, strict=True)]
 
     def _load(self, files: Sequence[PublishedFile]) -> dict[int, pa.Table]:
@@ -232,10 +238,13 @@ def digests(ids: Sequence[str]) -> Digests:
     return np.array([xxhash.xxh3_128_digest(event_id.encode()) for event_id in ids], dtype="S16")
 
 
-def _settled_before(source: TableLanes) -> Callable[[Sequence[str]], Sequence[bool]]:
-    """Whether ids are to be passed over, by the receipts of other runs."""
+_Known = Callable[[Sequence[str]], Sequence[bool]]
+
+
+def _settled_before(source: TableLanes) -> tuple[_Known, _Known]:
+    """Whether ids are to be passed over, and whether the destination has them, by the receipts of other runs."""
     if source.which == "all":
-        return lambda ids: [False] * len(ids)
+        return _none, _none
     delivered: list[Digests] = [digests([])]
     refused: list[Digests] = [digests([])]
     low, high = (pa.scalar(us, TIMESTAMP) for us in (source.start_us, source.end_us))
@@ -250,9 +259,14 @@ def _settled_before(source: TableLanes) -> Callable[[Sequence[str]], Sequence[bo
             into.append(digests(within.filter(pc.equal(within.column("outcome"), outcome)).column("event_id").to_pylist()))
     done, final = (np.concatenate(parts) for parts in (delivered, refused))
     if source.which == "unsettled" and not len(done) and not len(final):
-        return lambda ids: [False] * len(ids)
+        return _none, _none
+    has: _Known = lambda ids: np.isin(digests(ids), done).tolist()  # noqa: E731
     if source.which == "refused":
         wanted = np.setdiff1d(final, done)
-        return lambda ids: [not hit for hit in np.isin(digests(ids), wanted)]
+        return lambda ids: [not hit for hit in np.isin(digests(ids), wanted)], has
     settled = np.union1d(done, final)
-    return lambda ids: np.isin(digests(ids), settled).tolist()
+    return lambda ids: np.isin(digests(ids), settled).tolist(), has
+
+
+def _none(ids: Sequence[str]) -> Sequence[bool]:
+    return [False] * len(ids)

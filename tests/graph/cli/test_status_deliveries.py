@@ -260,6 +260,7 @@ def test_status_shows_deliveries_apart_from_runs_that_have_a_ledger(shop: Shop) 
     assert row.split()[1:3] == ["cdp", "stopped"]
     (title,) = [line for line in lines if line.startswith("run 2026") and LATER in line]
     assert "delivers to cdp: down since " in title and "last failure connect, next try in " in title
+    assert "one event is to blame" not in title
     numbers = lines[lines.index(title) + 2].split()
     assert numbers[:11] == ["700", "7", "2", "5", "0", "12", "30", "4", "3", "40", "100"]
 
@@ -274,7 +275,8 @@ def test_json_has_a_delivery_beside_the_run_though_the_run_is_older_than_the_lim
     assert [run["run_id"] for run in runs] == [newer, RUN]
     assert "delivery" not in runs[0]
     assert set(runs[1]["delivery"]) == {
-        "run_id", "destination", "state", "since", "last_failure", "next_try_in_s", "endless", "readers", "silent_readers",
+        "run_id", "destination", "state", "since", "last_failure", "in_doubt", "next_try_in_s", "endless", "readers",
+        "silent_readers",
         "counts", "counts_since", "events_per_s", "bytes_per_s", "requests", "retried", "throttled", "waiting", "lag",
         "queue_age_s", "queue_age_limit_s", "limit_note", "late", "problems",
     }  # fmt: skip
@@ -347,3 +349,12 @@ def test_status_of_a_delivery_whose_destination_is_down_and_whose_worker_then_di
     delivering.wait()
     (dead,) = deliveries(lake, shop.project, recent_runs(lake, 10), time.time_ns() // 1_000 + 31_000_000)
     assert dead.state == "silent" and dead.waiting == 40 and "the worker is dead" in dead.problems[0]
+
+
+def test_status_says_that_one_event_may_be_to_blame(shop: Shop) -> None:
+    lake, now_us = shop.lake(), time.time_ns() // 1_000
+    gone = {"run_id": LATER, "started_at": "2026-11-23T10:00:00Z", "pipeline": "deliver", "source": "cdp", "pid": 2**22 + 1}
+    write_document(lake.runs / LATER / STARTED, gone | {"host": socket.gethostname()})
+    tell(lake, now_us, run_id=LATER, state="down", last_failure="http_500", in_doubt=True)
+    shown = " ".join(asked(shop).stdout.split())
+    assert "or one event is to blame (see probe: of destinations), last failure http_500" in shown

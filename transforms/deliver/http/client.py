@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import ssl
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -19,10 +18,9 @@ from typing import NamedTuple
 import httpx
 
 from contracts.errors import ConfigurationError
+from transforms.deliver.http.bounded import BoundedTransport, TooLargeError, read_bounded
 
-CONNECT_TIMEOUT_S = 5.0
 LONGEST_ASKED_S = 300.0
-_KEEP_ALIVE_S = 4.0  # less than servers keep a connection (uvicorn: 5 s), so that none is used while it is being closed
 _MOST_ANSWER_BYTES = 1 << 20
 WRONG_ANSWER = "wrong_answer"
 _RETRY = {408, 410, 425, 460}  # Source: Segment's server libraries; 425 by RFC 8470
@@ -52,12 +50,12 @@ class Client:
 
     Args:
         url: of the endpoint.
-        timeout_s: for an answer, and before it for each write.
+        timeout_s: for a request and all of its answer.
         connections: most at once.
         transport: what carries the requests; None: sockets.
 
     Raises:
-        ConfigurationError: no URL that HTTP can use.
+        ConfigurationError: no URL, or no proxy of the environment, that HTTP can use.
     """
 
     def __init__(self, url: str, *, timeout_s: float, connections: int, transport: httpx.BaseTransport | None = None) -> None:
@@ -66,12 +64,9 @@ class Client:
         except httpx.InvalidURL:
             raise ConfigurationError("destination: endpoint: not a URL such as https://api.segment.io/v1/batch") from None
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs the URL of every request
-        self._timeout_s = timeout_s
         self._http = httpx.Client(
-            timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=_KEEP_ALIVE_S),
             headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity"},
-            transport=transport,
+            transport=transport or BoundedTransport(self._url, timeout_s=timeout_s, connections=connections),
         )
 
     def post(self, body: bytes, headers: dict[str, str]) -> Answer:
@@ -80,18 +75,13 @@ class Client:
         Raises:
             TransportFailure: there is none.
         """
-        end_s = time.monotonic() + self._timeout_s
         try:
             with self._http.stream("POST", self._url, content=body, headers=headers) as response:
-                received = bytearray()
-                for chunk in response.iter_bytes():
-                    received += chunk
-                    if len(received) > _MOST_ANSWER_BYTES:
-                        raise TransportFailure(WRONG_ANSWER)
-                    if time.monotonic() > end_s:
-                        raise TransportFailure("timeout")
+                received = read_bounded(response, _MOST_ANSWER_BYTES)
                 get = response.headers.get
-                return Answer(response.status_code, bytes(received), get("Retry-After"), get("Date"))
+                return Answer(response.status_code, received, get("Retry-After"), get("Date"))
+        except TooLargeError:
+            raise TransportFailure(WRONG_ANSWER) from None
         except httpx.RequestError as error:
             raise TransportFailure(_name_of(error)) from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -55,12 +55,7 @@ class Segment:
 
     def judge(self, answer: Answer, event_ids: Sequence[str]) -> Verdict:
         """A success is 200 with ``{"success": true}``."""
-        return _judge(answer, event_ids, _says_success)
-
-
-def _says_success(body: bytes) -> bool:
-    document = _decoded(body)
-    return isinstance(document, dict) and document.get("success") is True and not document.get("errors")
+        return _judge(answer, event_ids)
 
 
 class RudderStack:
@@ -84,11 +79,7 @@ class RudderStack:
 
     def judge(self, answer: Answer, event_ids: Sequence[str]) -> Verdict:
         """A success is 200 with the text OK."""
-        return _judge(answer, event_ids, _says_ok)
-
-
-def _says_ok(body: bytes) -> bool:
-    return body.strip().strip(b'"').upper() == b"OK"
+        return _judge(answer, event_ids)
 
 
 def _basic_auth(write_key: str) -> dict[str, str]:
@@ -97,26 +88,40 @@ def _basic_auth(write_key: str) -> dict[str, str]:
     return {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
 
 
-def _judge(answer: Answer, event_ids: Sequence[str], is_success: Callable[[bytes], bool]) -> Verdict:
-    """What an answer means, given what the dialect's answer to a success looks like.
+def _judge(answer: Answer, event_ids: Sequence[str]) -> Verdict:
+    """What an answer means. A 2xx is a success, but what it excepts by event.
 
-    A 2xx that is neither that nor a list of excepted events is a "wrong_answer", of a proxy perhaps: whether the events have
-    arrived is not known, so they are sent again.
+    A 2xx that is a web page, or says that something failed and not which event, is a "wrong_answer", of a proxy perhaps: whether
+    the events have arrived is not known, so it is a failure like that of a server.
     """
     fate = fate_of(answer.status)
     if fate is not Fate.DELIVERED:
         return Verdict(fate, answer.status, failure_of(answer.status))
-    if answer.status == 200 and is_success(answer.body):
-        return Verdict(fate, answer.status)
     listed = _excepted(answer, event_ids)
-    return Verdict(fate, answer.status, "", listed) if listed else Verdict(Fate.RETRY, answer.status, WRONG_ANSWER)
+    if listed:
+        return Verdict(fate, answer.status, "", listed)
+    if _is_page(answer.body) or _says_failed(_decoded(answer.body)):
+        return Verdict(Fate.RETRY, answer.status, WRONG_ANSWER)
+    return Verdict(fate, answer.status)
+
+
+def _is_page(body: bytes) -> bool:
+    """HTML or XML, by its first character. The header says nothing: frameworks send ``OK`` as text/html."""
+    return body.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<")
+
+
+def _says_failed(document: Any) -> bool:
+    """``success`` that is not true, or ``error`` or ``errors`` that are not empty."""
+    return isinstance(document, dict) and (
+        document.get("success", True) is not True or bool(document.get("errors")) or bool(document.get("error"))
+    )
 
 
 def _excepted(answer: Answer, event_ids: Sequence[str]) -> dict[int, int] | None:
     """``{"errors": [{"messageId" or "index", "status"}, …]}`` as status by position; None where anything of it does not fit."""
     document = _decoded(answer.body)
     errors = document.get("errors") if isinstance(document, dict) else None
-    if answer.status not in (200, 207) or not isinstance(errors, list):
+    if not isinstance(errors, list):
         return None
     positions: dict[str, list[int]] = {}
     for position, event_id in enumerate(event_ids):

@@ -18,6 +18,7 @@ from transforms.deliver.http.client import Fate, Verdict
 _LATEST_ARRIVAL_S = 0.25  # of a request that has no answer yet, after it left
 _BACKOFF = wait_random_exponential(multiplier=0.2, max=20)
 _RETRYING = Retrying()
+_MOST_DOUBLINGS = 30  # of the breaker's wait: a float holds 1,023, which a destination that is down for seven hours reaches
 _THROTTLE_WINDOW_MS = 30_000
 _THROTTLE_BUCKET_MS = 1_000
 _THROTTLE_RATIO = 2.0  # waits when the destination takes less than half of what it gets
@@ -63,7 +64,7 @@ class Gate:
         self._health: HealthName = "ok"
         self._since_s = clock.now_s()
         self.waited_s = 0.0
-        self.delayed = self.succeeded = 0
+        self.delayed = 0
 
     def enter(self, until_s: float, not_before_s: float = -math.inf) -> Admission | None:
         """Wait for the right to send a request; ``leave`` gives it back.
@@ -112,14 +113,13 @@ class Gate:
                 self._breaker.failed(now_s, probe=admission.probe, at_once=fate is Fate.UNUSABLE)
             else:
                 self._breaker.succeeded()
-                self.succeeded += fate is not Fate.THROTTLED
             self._turn("throttled" if fate is Fate.THROTTLED or self._held_until_s > now_s else "ok")
             self._condition.notify_all()
 
-    def is_open(self) -> bool:
-        """Whether the breaker is open: then it decides when to try again, and no backoff of an attempt's own."""
+    def governs(self) -> bool:
+        """Whether the breaker, or what the destination asked for, decides when to try again, and no backoff of an attempt's own."""
         with self._condition:
-            return self._breaker.open
+            return self._breaker.open or self._held_until_s > self._clock.now_s()
 
     def health(self) -> Health:
         """How things are."""
@@ -248,7 +248,7 @@ class Breaker:
         elif self.open or not (at_once or self._failed_in_a_row >= self._allowed):
             return
         self.open = True
-        wait_s = min(self._longest_s, self._first_s * 2.0**self._failed_probes)
+        wait_s = min(self._longest_s, self._first_s * 2.0 ** min(self._failed_probes, _MOST_DOUBLINGS))
         self.ready_s = now_s + self._jitter.uniform(wait_s / 2, wait_s)
 
 

@@ -8,24 +8,43 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import httpx
+import msgspec
 
 from contracts.errors import ConfigurationError
 from contracts.spec.destination import Destination
-from transforms.deliver.http.client import Answer, Client, Fate, TransportFailure, Verdict, asked_wait_s, fate_of
+from transforms.deliver.http.blame import REFUSED_ROUNDS, SUSPECT_FAILURES, Blame, Suspect
+from transforms.deliver.http.client import (
+    WRONG_ANSWER,
+    Answer,
+    Client,
+    Fate,
+    TransportFailure,
+    Verdict,
+    asked_wait_s,
+    failure_of,
+    fate_of,
+)
 from transforms.deliver.http.dialects import batch_limits, dialect_of
 from transforms.deliver.http.pacing import Clock, Gate, SystemClock, backoff_s
 from transforms.deliver.http.state import SinkState, Tally
 from transforms.deliver.http.wire import BatchLimits, Outgoing, Request, Result, delivered, refused, request_of
 
-_SERVER_ERROR = 500
-_SUSPECT_ATTEMPTS = 8  # of several events that fail while others do not; of one event twice as many
+_FAILED = (Fate.RETRY, Fate.UNUSABLE)
+_NOT_OF_EVENTS = ("connect", "tls")  # nothing had left
 
 
 class _Piece(NamedTuple):
-    """Positions in the batch that are sent together; attempts: how often they were, without success."""
+    """Positions in the batch that are sent together.
+
+    attempts: how often they were, without success, since the destination last accepted something. failures, rounds, unproven: see
+    ``Suspect``.
+    """
 
     positions: Sequence[int]
     attempts: int = 0
+    failures: int = 0
+    rounds: int = 0
+    unproven: Verdict | None = None
 
 
 class HttpSink:
@@ -64,38 +83,115 @@ class HttpSink:
         self._client = Client(destination.endpoint, timeout_s=given.timeout_s, connections=in_flight, transport=transport)
         self._tally = Tally()
         self._last_failure: tuple[str, float | None] = ("", None)
+        self._blame = Blame(_probe_of(destination), self.limits)
 
     def cut(self, events: Sequence[Outgoing]) -> Iterator[Sequence[Outgoing]]:
         """Consecutive batches, each one request; an event that is too large alone. Input: events in order."""
         for positions in self.limits.ranges(events):
             yield events[positions.start : positions.stop]
 
-    def send(self, batch: Sequence[Outgoing], until_s: float) -> list[Result | None]:
+    def delivered_before(self, event: Outgoing) -> None:
+        """A receipt says that the destination has this event: it may tell whose fault a failure is."""
+        self._blame.delivered_before(event)
+
+    def send(self, batch: Sequence[Outgoing], until_s: float, ahead: Sequence[Outgoing] = ()) -> list[Result | None]:
         """Deliver events in order.
 
         Output: what became of each, at its position. None: not settled by ``until_s`` (``time.monotonic()``), as far as known not
         accepted, to be given again. No request leaves after ``until_s``, but the last one may take ``timeout_s`` to end. Comes
         back earlier where nobody may ask the destination until then; ``state().next_try`` says when.
 
-        Guarantees: an event is sent only when all before it in the batch are settled or in the same request; at least once, with
-        the same id; so what is unsettled is a tail of the batch, except after an answer that excepts single events. A batch that is
-        larger than a request is cut. What a destination answers with a server error again and again, while it accepts as many other
-        requests, is to blame itself: it is sent in halves, and the one event that is left in the end is refused, so that it does
-        not hold its lane for ever.
+        Guarantees: an event is sent only when all before it of its user are settled or in the same request; at least once, with the
+        same id; so what is unsettled is a tail of the batch, except after an answer that excepts single events, and where the first
+        event of a user was sent as a proof. A batch that is larger than a request is cut. What the destination fails at while it
+        takes proofs is sent in halves, and the one event that is left in the end is refused: see ``blame``.
+
+        Args:
+            batch: events in order.
+            until_s: monotonic.
+            ahead: events that wait behind them; the first of a user may be sent as a proof, and again in its turn.
         """
         results: list[Result | None] = [None] * len(batch)
-        pieces = [_Piece(positions) for positions in self.limits.ranges(batch)][::-1]
+        pieces = self._pieces(batch)[::-1]
         while pieces:
             piece = pieces.pop()
+            piece = piece._replace(positions=[position for position in piece.positions if results[position] is None])
+            if not piece.positions:
+                continue
             events = [batch[position] for position in piece.positions]
             if len(events) == 1 and self.limits.too_large(events[0]):
                 self._settle(results, {piece.positions[0]: refused(None)})
                 continue
-            verdict = self._exchange(events, piece.attempts, until_s)
+            verdict = piece.unproven
+            if verdict is None:
+                verdict, piece = self._exchange(events, piece, until_s)
             if verdict is None:
                 break
-            pieces += self._apply(verdict, piece, results)[::-1]
+            if verdict.fate is Fate.REFUSED or verdict.fate is Fate.DELIVERED:
+                self._blame.suspected(events[0].event_id, None)
+                pieces += self._apply(verdict, piece, results)[::-1]
+                taken = [batch[position] for position in piece.positions if (result := results[position]) and result.delivered]
+                self._blame.accepted(taken)
+                self._blame.settled([batch[position] for position in piece.positions if results[position]])
+                continue
+            proof = self._blame.proof(batch, results, ahead, piece.positions)
+            answer = self._attempt([proof.event], again=True, until_s=until_s, once=proof.position is None)
+            if answer is None:
+                break
+            if answer.fate is Fate.THROTTLED:
+                pieces.append(piece)  # says nothing of either
+            elif answer.fate is Fate.DELIVERED and not answer.listed:
+                self._blame.taken(proof)
+                if proof.position is not None:
+                    assert answer.status is not None
+                    self._settle(results, {proof.position: delivered(answer.status)})
+                    self._blame.settled([proof.event])
+                pieces += self._to_blame(verdict, piece, events, results)[::-1]
+            else:
+                self._blame.not_taken(proof)
+                pieces.append(self._noted(events, piece._replace(rounds=0, unproven=None)))
         return results
+
+    def _pieces(self, batch: Sequence[Outgoing]) -> list[_Piece]:
+        """Requests, in order; suspects of an earlier call stay apart."""
+        pieces: list[_Piece] = []
+        for positions in self.limits.ranges(batch):
+            first = positions.start
+            for position in positions if self._blame else ():
+                if position >= first and (suspect := self._blame.suspect(batch[position].event_id)):
+                    if position > first:
+                        pieces.append(_Piece(range(first, position)))
+                    first = min(position + suspect.count, positions.stop)
+                    piece = _Piece(range(position, first), failures=suspect.failures)
+                    whole = len(piece.positions) == suspect.count
+                    pieces.append(piece._replace(rounds=suspect.rounds, unproven=suspect.unproven) if whole else piece)
+            if first < positions.stop:
+                pieces.append(_Piece(range(first, positions.stop)))
+        return pieces
+
+    def _to_blame(self, verdict: Verdict, piece: _Piece, events: Sequence[Outgoing], results: list[Result | None]) -> list[_Piece]:
+        """The destination takes a proof: what is to be sent next of these."""
+        self._blame.suspected(events[0].event_id, None)
+        if results[piece.positions[0]] and len(events) == 1:
+            return []  # it was the proof itself
+        if len(events) > 1:
+            self._tally.split()
+            middle = len(piece.positions) // 2
+            halves = piece.positions[:middle], piece.positions[middle:]
+            first, second = [_Piece(half, 1, SUSPECT_FAILURES - 1) for half in halves]
+            return [self._noted(events[:middle], first), second]
+        if piece.rounds + 1 < REFUSED_ROUNDS:
+            return [self._noted(events, piece._replace(attempts=1, rounds=piece.rounds + 1, unproven=None))]
+        self._blame.refused()
+        answered = verdict.status is not None and verdict.failure != WRONG_ANSWER
+        self._settle(results, {piece.positions[0]: refused(verdict.status) if answered else Result(False, None, verdict.failure)})
+        self._blame.settled(events)
+        return []
+
+    def _noted(self, events: Sequence[Outgoing], piece: _Piece) -> _Piece:
+        """Kept for the next call."""
+        self._blame.suspected(events[0].event_id, Suspect(len(events), piece.failures, piece.rounds, piece.unproven))
+        return piece
 
     def state(self) -> SinkState:
         """How the destination is, now."""
@@ -104,6 +200,7 @@ class HttpSink:
         return SinkState(
             state=health.state, since=health.since_s - now_s + epoch_s, last_failure=failure, last_failure_at=failed_at,
             next_try=None if health.next_try_s is None else health.next_try_s - now_s + epoch_s,
+            proven=self._blame.destination_proven, in_doubt=self._blame.in_doubt,
             counters=self._tally.counters(delayed=self._gate.delayed, waited_s=self._gate.waited_s),
         )  # fmt: skip
 
@@ -112,28 +209,40 @@ class HttpSink:
         self._gate.close(self._timeout_s)
         self._client.close()
 
-    def _exchange(self, events: Sequence[Outgoing], attempts: int, until_s: float) -> Verdict | None:
-        """Send the same request until an answer settles something; None: none did."""
-        request = request_of(events, self._dialect.opening, self._dialect.closing)
-        event_ids = [event.event_id for event in events]
-        not_before_s = self._clock.now_s() + backoff_s(attempts) if attempts else -math.inf
-        suspect = _SUSPECT_ATTEMPTS * (2 if len(events) == 1 else 1)
-        failed, accepted = 0, self._gate.succeeded
-        while admission := self._gate.enter(until_s, not_before_s):
-            verdict, wait_s = None, None
-            try:
-                verdict, wait_s = self._ask(request, event_ids, again=attempts > 0)
-            finally:
-                self._gate.leave(admission, verdict, wait_s)
+    def _exchange(self, events: Sequence[Outgoing], piece: _Piece, until_s: float) -> tuple[Verdict | None, _Piece]:
+        """Send the same request until an answer settles something, or the events are suspects; None: neither."""
+        while verdict := self._attempt(events, again=piece.attempts > 0, until_s=until_s, attempts=piece.attempts):
+            if len(verdict.listed) == len(events) and all(fate_of(status) in _FAILED for status in verdict.listed.values()):
+                status = verdict.listed[0]
+                verdict = Verdict(fate_of(status), status, failure_of(status))
             if verdict.fate in (Fate.DELIVERED, Fate.REFUSED):
-                return verdict
-            failed += verdict.fate is Fate.RETRY and (verdict.status or 0) >= _SERVER_ERROR
-            if failed >= suspect <= self._gate.succeeded - accepted:
-                return Verdict(Fate.REFUSED, verdict.status, verdict.failure)
-            attempts += 1
-            governed = wait_s or self._gate.is_open()  # by what the destination asks for, or by the breaker
-            not_before_s = -math.inf if governed else self._clock.now_s() + backoff_s(attempts)
-        return None
+                return verdict, piece
+            piece = piece._replace(attempts=piece.attempts + 1)
+            if verdict.fate is not Fate.THROTTLED and verdict.failure not in _NOT_OF_EVENTS:
+                piece = piece._replace(failures=piece.failures + 1)
+                suspects = piece.failures >= SUSPECT_FAILURES or verdict.fate is Fate.UNUSABLE
+                piece = self._noted(events, piece._replace(unproven=verdict if suspects else None))
+                if suspects:
+                    return verdict, piece
+        return None, piece
+
+    def _attempt(
+        self, events: Sequence[Outgoing], *, again: bool, until_s: float, attempts: int = 0, once: bool = False
+    ) -> Verdict | None:
+        """Send a request once, after the backoff of as many attempts; None: not by ``until_s``. once: see ``request_of``."""
+        governed = self._gate.governs()  # by what the destination asks for, or by the breaker
+        not_before_s = self._clock.now_s() + backoff_s(attempts) if attempts and not governed else -math.inf
+        mark = f"{self._clock.epoch_s():.6f}" if once else ""
+        request = request_of(events, self._dialect.opening, self._dialect.closing, once=mark)
+        admission = self._gate.enter(until_s, not_before_s)
+        if admission is None:
+            return None
+        verdict, wait_s = None, None
+        try:
+            verdict, wait_s = self._ask(request, [event.event_id for event in events], again=again)
+        finally:
+            self._gate.leave(admission, verdict, wait_s)
+        return verdict
 
     def _ask(self, request: Request, event_ids: Sequence[str], *, again: bool) -> tuple[Verdict, float | None]:
         """One request: what its answer means, and how long it asks all to wait."""
@@ -185,3 +294,10 @@ class HttpSink:
         for position, result in ended.items():
             results[position] = result
         self._tally.settled(ended.values())
+
+
+def _probe_of(destination: Destination) -> Outgoing | None:
+    if destination.probe is None:
+        return None
+    body = msgspec.json.encode({**destination.probe, "messageId": destination.probe_id}, order="sorted")
+    return Outgoing(destination.probe_id, body)

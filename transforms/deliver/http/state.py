@@ -39,6 +39,8 @@ class SinkState:
     state: "ok"; "throttled": it asks for less; "down": it fails or does not answer, and is probed. since: when that began, epoch
     seconds. next_try: epoch seconds, None: at any time. last_failure: "connect", "tls", "timeout", "reset", "wrong_answer",
     "unauthorised", "not_found", "redirect", "http_" and a status, or "" where nothing has failed yet; last_failure_at: when.
+    proven: a proof (see ``blame``) has failed as well, since something was last accepted. in_doubt: there was nothing to send as a
+    proof, so one event may be to blame.
     """
 
     state: HealthName
@@ -46,6 +48,8 @@ class SinkState:
     next_try: float | None
     last_failure: str
     last_failure_at: float | None
+    proven: bool = False
+    in_doubt: bool = False
     counters: Counters
 
 

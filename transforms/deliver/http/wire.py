@@ -17,19 +17,24 @@ _GZIP_CONTAINER = 16 + zlib.MAX_WBITS
 
 
 class Outgoing(NamedTuple):
-    """One event to deliver. body: JSON in the destination's shape, UTF-8; event_id: the ``messageId`` that is in it."""
+    """One event to deliver.
+
+    body: JSON in the destination's shape, UTF-8. event_id: the ``messageId`` that is in it. user: whose it is; events of one user
+    keep their order.
+    """
 
     event_id: str
     body: bytes
+    user: str = ""
 
 
 @dataclass(frozen=True)
 class Result:
     """What became of one event.
 
-    delivered: the destination confirmed it; False: refused for good. status: HTTP status that decided, None where no request was
-    made. reason: "" when delivered, else "too_large" or "http_" and the status. Never text of the destination: it may repeat the
-    event.
+    delivered: the destination confirmed it; False: refused for good. status: HTTP status that decided, None where there was none.
+    reason: "" when delivered, else "too_large", "http_" and the status, "timeout", "reset" or "wrong_answer". Never text of the
+    destination: it may repeat the event.
     """
 
     delivered: bool
@@ -95,14 +100,21 @@ class Request(NamedTuple):
     headers: dict[str, str]
 
 
-def request_of(events: Sequence[Outgoing], opening: bytes, closing: bytes) -> Request:
+def request_of(events: Sequence[Outgoing], opening: bytes, closing: bytes, *, once: str = "") -> Request:
     """One request: the events joined with commas, and what a dialect puts around them.
 
     A single event is not compressed. It hardly pays; and an endpoint that cannot decompress refuses a batch, which is then sent in
     halves down to single events, and these arrive.
+
+    Args:
+        events: in order.
+        opening: before them.
+        closing: behind them.
+        once: what tells this request from others with the same events, so that no answer to one of them is remembered for it.
     """
     body = opening + b",".join([event.body for event in events]) + closing
-    headers = {"Idempotency-Key": xxhash.xxh3_128_hexdigest("\n".join([event.event_id for event in events]).encode())}
+    named = [event.event_id for event in events] + ([once] if once else [])
+    headers = {"Idempotency-Key": xxhash.xxh3_128_hexdigest("\n".join(named).encode())}
     if len(events) > 1 and len(small := _gzip(body)) < len(body):
         return Request(small, {**headers, "Content-Encoding": "gzip"})
     return Request(body, headers)

@@ -78,6 +78,13 @@ def test_a_second_refusal_takes_the_place_of_the_first(answers: Answers) -> None
     assert answers.letters() == {"m-1": refused("http_400")}
 
 
+@pytest.mark.parametrize("why", ["timeout", "reset", "wrong_answer"])
+def test_a_refusal_without_a_usable_answer_says_so(answers: Answers, why: str) -> None:
+    answers.tell("a", "m-1", REFUSED, why)
+    answers.settle()
+    assert answers.letters() == {"m-1": ("refused", f"taken by segment ({why}, no usable answer)")}
+
+
 def test_letters_of_what_was_delivered_since_are_taken_back_and_others_stay(answers: Answers) -> None:
     for event_id in ("m-1", "m-2"):
         answers.tell("a", event_id, REFUSED, "http_400")

@@ -209,6 +209,21 @@ def test_rows_that_have_a_final_answer_of_another_run_are_passed_over(tmp_path: 
     assert sent("all") == everything
 
 
+@pytest.mark.parametrize(("which", "found"), [("unsettled", True), ("refused", True), ("all", False)])
+def test_what_a_receipt_says_was_delivered_and_may_leave_is_told(tmp_path: Path, which: str, found: bool) -> None:
+    table = Table(tmp_path / "shop")
+    table.receipts("run-0", DELIVERED, ["m-3", "m-140"])  # the filter does not let m-3 leave any more
+    table.receipts("run-0b", REFUSED, ["m-12", "m-0"])
+    source = table.source(1, which=which)
+    reader = source.open(ReaderName(0, 1), table.encoder)
+    lane, end = LaneId(source.table, source.run_id, 0), _end(table, source)
+    read_to, told = 0, None
+    while read_to < end:
+        read = reader.read(ReaderProgress((TableLane(*lane, next=read_to, end=end),)), {lane: read_to}, {lane}, 0.0)[lane]
+        read_to, told = read.read_to, read.delivered
+    assert (told and told.event_id, bool(told and told.body)) == ("m-140" if found else None, found)
+
+
 INTERVALS = st.lists(
     st.tuples(st.integers(0, 40), st.integers(1, 8), st.integers(0, 2)).map(
         lambda x: PublishedFile(x[0], x[0] + x[1], x[2], "f", 1)

@@ -27,6 +27,15 @@ def test_a_server_error_keeps_the_events_out(cdp: CdpEndpoint, kind: str) -> Non
     assert cdp.counters()["by_fault"] == {kind: 1}
 
 
+@pytest.mark.parametrize("status", [403, 500])
+def test_a_poisonous_event_keeps_its_whole_request_out_each_time(cdp: CdpEndpoint, status: int) -> None:
+    cdp.faults(poison="bad-\\u0000", poison_status=status, script=["ok", "503"])
+    assert [send(cdp, "good", "bad-\x00").status_code, send(cdp, "good").status_code] == [status, 503]
+    assert [send(cdp, "bad-\x00").status_code, send(cdp, "good").status_code] == [status, 200]
+    assert cdp.message_ids() == ["good"]
+    assert cdp.counters()["by_fault"] == {"poison": 2, "503": 1}
+
+
 def test_429_says_when_to_come_back_in_seconds_or_as_a_date(cdp: CdpEndpoint) -> None:
     cdp.faults(script=["429_seconds", "429_date"], retry_after_s=7)
     before = time.time()

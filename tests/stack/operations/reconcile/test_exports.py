@@ -233,7 +233,9 @@ def serving(*answers: tuple[int, dict[str, str], bytes]) -> Iterator[tuple[str, 
         server.server_close()
 
 
-def test_a_page_is_asked_for_again_while_that_may_help(delivered: Plant) -> None:
+def test_a_page_is_asked_for_again_while_that_may_help(delivered: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the longest backoff that chance may give: together longer than ``patience_s``, which ends with a last attempt."""
+    monkeypatch.setattr("operations.reconcile.url_export.backoff_s", lambda attempt: 0.2 * 2 ** (attempt - 1))
     body = lines_of(delivered, wrapped)
     half = body[: body.index(b"\n", len(body) // 2) + 1]
     pages = (200, {"X-Next-Cursor": "c 1"}, half), (503, {}, b""), (429, {"Retry-After": "0"}, b""), (200, {}, body[len(half) :])

@@ -56,7 +56,7 @@ def test_everything_that_a_destination_says_is_read(tmp_path: Path) -> None:
     found = loaded(
         tmp_path,
         description="To the CDP.", version=2, type="rudderstack", consent=["analytics", "ads"], allow_http=True,
-        export="http://cdp:8080/export",
+        export="http://cdp:8080/export", probe={"type": "track", "event": "Probe", "anonymousId": "p"},
         credentials={"write_key": "file:/run/keys/cdp"}, constants={"context.library.name": "headrace", "n": 2, "live": True},
         columns={"id": "messageId", "kind": [{"when": {"kind": ["a", 7, True]}, "path": "event"}, "type"], "count": "a\\.b.c"},
         filter=[{"column": "kind", "in": ["a", 1]}, {"column": "flag", "not_in": [True]}, {"column": "code", "in": "A1"}],
@@ -68,6 +68,7 @@ def test_everything_that_a_destination_says_is_read(tmp_path: Path) -> None:
     assert (found.name, found.description, found.version, found.type) == ("cdp", "To the CDP.", 2, "rudderstack")
     assert (found.consent, found.export) == (("analytics", "ads"), "http://cdp:8080/export")
     assert found.write_key == Secret("file", "/run/keys/cdp")
+    assert (found.probe, found.probe_id) == ({"type": "track", "event": "Probe", "anonymousId": "p"}, "headrace-probe-cdp")
     assert found.placements == (
         Placement("id", path("messageId")),
         Placement("kind", path("event"), Condition("kind", frozenset({"a", "7", "true"}))),
@@ -116,6 +117,12 @@ PROBLEMS: list[tuple[dict[str, Any], str]] = [
         for key in ("endpoint", "export")
         for bad in ("api.segment.io", "ftp://x/y", "https://", "https://a b/c")
     ),
+    *(
+        ({"probe": bad}, "probe: expected an event such as {type: track, event: Headrace Probe, userId: headrace-probe}")
+        for bad in ("track", {}, {"type": "track"}, {"userId": "u"}, ["track"])
+    ),
+    ({"probe": {"type": "page", "userId": "u", "messageId": "m"}}, "probe: messageId is headrace-probe- and the"),
+    ({"probe": {"type": "page", "userId": "u", "traits": {}}}, "probe: expected texts, whole numbers, true or false"),
     ({"endpoint": "${CDP_NOWHERE}/v1"}, "endpoint: the environment has no CDP_NOWHERE"),
     ({"export": "http://${CDP_A}/${CDP_B}"}, "export: the environment has no CDP_A, CDP_B"),
     ({"columns": ["id"]}, "columns: expected a mapping of contract columns to paths in the event"),
@@ -278,6 +285,13 @@ def test_secrets_are_read_where_they_are_used_and_are_in_no_text(tmp_path: Path,
     file = tmp_path / "key"
     file.write_text(f"{KEY}\n")
     assert Secret("file", str(file)).read() == KEY
+
+
+@pytest.mark.parametrize("text", [f"{KEY}\n", f"{KEY}\r\n", f" {KEY} "])
+def test_a_newline_around_a_key_is_no_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    (tmp_path / "key").write_text(text, newline="")
+    monkeypatch.setenv("CDP_KEY", text)
+    assert Secret("env", "CDP_KEY").read() == Secret("file", str(tmp_path / "key")).read() == KEY
 
 
 def test_a_secret_that_is_not_there_is_told_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,11 @@ def test_a_script_comes_before_the_share_and_ends() -> None:
     assert not faults.in_force
 
 
+def test_poison_is_in_force_until_the_plan_changes() -> None:
+    assert Faults(FaultPlan(poison="x")).in_force
+    assert not Faults().in_force
+
+
 def test_the_rate_limit_is_of_any_second_and_says_how_long_to_wait() -> None:
     faults = Faults(FaultPlan(rate_limit_per_s=2))
     assert [faults.over_limit(at) for at in (10.0, 10.6, 10.9, 10.99)] == [None, None, 1, 1]

@@ -82,7 +82,7 @@ class Sink:
     def cut(self, events: Sequence[Outgoing]) -> list[Sequence[Outgoing]]:
         return [events[i : i + 3] for i in range(0, len(events), 3)]
 
-    def send(self, batch: Sequence[Outgoing], until_s: float) -> list[Result | None]:
+    def send(self, batch: Sequence[Outgoing], until_s: float, ahead: Sequence[Outgoing] = ()) -> list[Result | None]:
         settled, dies = self.plan.pop(0) if self.plan else (len(batch), False)
         self.sent += [event.event_id for event in batch[:settled]]
         if dies:

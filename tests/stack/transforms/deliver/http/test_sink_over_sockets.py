@@ -228,16 +228,26 @@ def drip(connection: socket.socket) -> None:
         time.sleep(0.02)  # what makes it slow
 
 
+def drip_headers(connection: socket.socket) -> None:
+    """A header that never ends, always just fast enough for a time limit per read."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    end_s = time.monotonic() + 20
+    while time.monotonic() < end_s:
+        connection.sendall(b"a")
+        time.sleep(0.02)  # what makes it slow
+
+
 @pytest.mark.parametrize(
     ("behave", "failure"),
     [
         (drip, "timeout"),
+        (drip_headers, "timeout"),
         (lambda connection: connection.sendall(b"220 mail.example.com ESMTP\r\n"), "reset"),
         (lambda connection: connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"success": true}'), "reset"),
         (lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nnot gzip"), "wrong_answer"),
         (lambda connection: None, "reset"),
     ],
-    ids=["drips", "no HTTP", "cut off", "damaged", "closes"],
+    ids=["drips", "drips headers", "no HTTP", "cut off", "damaged", "closes"],
 )
 def test_answers_that_are_none(cdp: CdpEndpoint, behave: Callable[[socket.socket], None], failure: str) -> None:
     with answering(behave) as url:

@@ -138,3 +138,12 @@ def test_backoff_grows_to_a_limit_and_is_spread() -> None:
         most = min(20.0, 0.2 * 2 ** (attempt - 1))
         assert 0 <= min(found) < 0.2 * most, attempt
         assert 0.8 * most < max(found) <= most, attempt
+
+
+def test_a_breaker_that_is_open_for_a_day_goes_on_probing() -> None:
+    breaker, now_s = Breaker(), 0.0
+    for _ in range(5_000):
+        breaker.failed(now_s, probe=breaker.depart(), at_once=True)
+        assert 0 < breaker.ready_s - now_s <= 30
+        now_s = breaker.ready_s
+    assert now_s > 86_400 / 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from math import ceil, log2
 from typing import Any
 
 import httpx
@@ -122,4 +123,86 @@ def test_every_event_ends_once_in_order_whatever_the_destination_answers(
     counters = sink.state().counters
     assert (counters.delivered, counters.refused) == (12 - len(bad), len(bad))
     assert counters.requests == len(target.seen)
+    sink.close()
+
+
+@dataclass
+class Poisoned(Scripted):
+    """Follows moods, and then fails at poisonous events and takes all others."""
+
+    moods: list[str] = field(default_factory=list)
+    poison: frozenset[str] = frozenset()
+    answer: int = 500
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        seen = Seen(self.clock.passed_s, request, request.read())
+        self.seen.append(seen)
+        mood = self.moods.pop(0) if self.moods else "ok"
+        if mood == "reset_before":
+            raise httpx.ReadError("")
+        if mood not in ("ok", "reset_after", "wrong_body"):
+            code, _, seconds = mood.partition("_")
+            return httpx.Response(int(code), headers={"Retry-After": "2"} if seconds else {})
+        if self.poison & set(seen.ids):
+            return httpx.Response(self.answer)
+        self.commit(seen.ids)
+        if mood == "reset_after":
+            raise httpx.ReadError("")
+        return httpx.Response(200, text="<html>") if mood == "wrong_body" else httpx.Response(200, json={"success": True})
+
+
+MOODS = [action for action in ACTIONS if action != "partial"]
+COUNT, PEOPLE = 24, 4
+
+
+def most_requests(refused: int, moods: int, calls: int, batches: int) -> int:
+    """Of a delivery of ``COUNT`` events in so many requests and calls, with so many answers that were not the events' fault.
+
+    Halving and rounds: docs/decisions/0022. An answer of the destination's own costs itself, a proof, and the failures and
+    rounds that it takes back; a call begins with at most one request that is not needed.
+    """
+    return batches + 8 + refused * (3 * ceil(log2(COUNT)) + 12) + 12 * moods + calls
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    moods=st.lists(st.sampled_from(MOODS), max_size=10),
+    poison=st.frozensets(st.integers(0, COUNT - 1), max_size=5),
+    people=st.lists(st.integers(0, PEOPLE - 1), min_size=COUNT, max_size=COUNT),
+    answer=st.sampled_from([403, 500, 503]),
+    most=st.sampled_from([1, 2, 7, COUNT]),
+    patience_s=st.sampled_from([0.0, 1.0, 10.0, 100.0]),
+)
+def test_poisonous_events_are_refused_and_all_others_arrive_in_their_users_order_whatever_else_happens(
+    moods: list[str], poison: frozenset[int], people: list[int], answer: int, most: int, patience_s: float
+) -> None:
+    """As a lane does: it gives a batch and what waits behind it, and begins again at the first that is not settled."""
+    if not any(number not in poison for number in {people.index(one) for one in people}):
+        poison = frozenset()  # nothing that could be tried without changing an order
+    ids = frozenset(f"m{number}" for number in poison)
+    with pytest.MonkeyPatch.context() as patch:
+        given_ = destination(patch, limits=Limits(batch_events=most, timeout_s=5))
+        clock = FakeClock()
+        target = Poisoned(clock, moods=list(moods), poison=ids, answer=answer)
+        sink = HttpSink(given_, clock=clock, transport=httpx.MockTransport(target))
+    batch = [event(number, userId=f"u{person}") for number, person in enumerate(people)]
+    ended: dict[str, tuple[bool, str]] = {}
+    waiting, calls = batch, 0
+    while waiting:
+        head, calls = waiting[:most], calls + 1
+        results = sink.send(head, clock.now_s() + patience_s, waiting[most:])
+        settled = next((number for number, result in enumerate(results) if result is None), len(head))
+        for one, result in zip(head[:settled], results, strict=False):
+            assert result is not None
+            assert one.event_id not in ended
+            ended[one.event_id] = (result.delivered, result.reason)
+        waiting = waiting[settled:]
+        if waiting and (next_try := sink.state().next_try):  # as the caller does
+            clock.passed_s += max(next_try - clock.epoch_s(), 0) + 1e-6
+        assert calls < 500
+    assert ended == {one.event_id: (False, f"http_{answer}") if one.event_id in ids else (True, "") for one in batch}
+    for person in set(people):
+        own = [f"m{number}" for number, other in enumerate(people) if other == person and number not in poison]
+        assert [one for one in target.committed if one in own] == own
+    assert len(target.seen) <= most_requests(len(poison), len(moods), calls, -(-COUNT // most))
     sink.close()
