@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -36,8 +36,13 @@ class Cut:
 
     @property
     def ranging(self) -> Ranging:
-        """How ranges of tables are chosen."""
-        return Ranging(None, self.ranges) if self.by_density else Ranging(self.window_s)
+        """How the ranges of rows of any time are chosen, such as those of dead letters."""
+        return Ranging(None if self.by_density else self.window_s)
+
+    @property
+    def row_ranging(self) -> Ranging:
+        """How the ranges of rows are chosen that lie in ``ranges``."""
+        return replace(self.ranging, within=self.ranges)
 
     def outside(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Which times lie in none of the ranges."""

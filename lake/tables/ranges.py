@@ -3,12 +3,12 @@
 Any cut of time on the grid gives the same rows, as long as ranges of a shard are disjoint and a fold takes in all that is published
 in its range: a key is of one cell of the grid, so what must meet lies in one range. So ranges may be chosen anew by every run.
 
-By density a range is the longest of LENGTHS_S that holds at most so many rows. These lengths divide each other, so two choices nest
-or are disjoint. Of a range of a day or more only the days from its first to its last row are taken: time that has no rows yet,
-such as tomorrow, stays free for what comes.
+By density time is cut where rows are many: into LENGTHS_S, each of which divides the next, until a piece holds few enough rows.
+Then neighbours that together hold few enough are one range. Of a piece of a day or more only the days from its first to its last
+row are taken: time that has no rows yet, such as tomorrow, stays free for what comes.
 
-or are disjoint. Of a range of a day or more only the days from its first to its last row are taken: time without rows yet,
-such as tomorrow, stays free for what comes.
+What is published keeps its range. New rows in the middle of a longer range join it, and a range never grows over the end of
+another: else runs with lengths that do not divide each other would end with one range of everything.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ class Ranging:
             window_us = self.window_s * SECOND_US
             yield from ((number * window_us, (number + 1) * window_us) for number in np.unique(times // window_us).tolist())
         elif self.within is None:
-            yield from dense_spans(times)
+            yield from dense_spans(times, RANGE_ROWS)
         else:
             for low, high in self.within:
                 first, last = np.searchsorted(times, [low, high])
-                yield from ((max(a, low), min(b, high)) for a, b in dense_spans(times[first:last]))
+                yield from ((max(a, low), min(b, high)) for a, b in dense_spans(times[first:last], RANGE_ROWS))
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,21 @@ class Cutting:
     last: int
 
 
-def dense_spans(times: Ints, most_rows: int = RANGE_ROWS) -> Iterator[Span]:
-    """Of sorted times the longest ranges with at most so many, or of a minute with more; see the module."""
-    yield from _within(times, len(LENGTHS_S) - 1, most_rows)
+def dense_spans(times: Ints, most_rows: int) -> Iterator[Span]:
+    """Of sorted times ranges with at most so many, or of a minute with more; see the module."""
+    span: Span | None = None
+    count = 0
+    for (low, high), own in _within(times, len(LENGTHS_S) - 1, most_rows):
+        if span and count + own > most_rows:
+            yield span
+            span = None
+        span, count = (span[0] if span else low, high), own + (count if span else 0)
+    if span:
+        yield span
 
 
-def _within(times: Ints, level: int, most_rows: int) -> Iterator[Span]:
+def _within(times: Ints, level: int, most_rows: int) -> Iterator[tuple[Span, int]]:
+    """Pieces, and how many rows each holds."""
     length_us = LENGTHS_S[level] * SECOND_US
     numbers = times // length_us
     edges = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(times)] if len(times) else []
@@ -90,7 +99,8 @@ def _within(times: Ints, level: int, most_rows: int) -> Iterator[Span]:
         if last - first > most_rows and level:
             yield from _within(times[first:last], level - 1, most_rows)
         else:
-            yield int(times[first]) // unit_us * unit_us, (int(times[last - 1]) // unit_us + 1) * unit_us
+            low, high = int(times[first]) // unit_us, int(times[last - 1]) // unit_us
+            yield (low * unit_us, (high + 1) * unit_us), last - first
 
 
 def tiles(times: Ints, span: Span, most_rows: int | None) -> list[Cutting]:
@@ -126,6 +136,8 @@ def cuttings(times: Ints, spans: Sequence[Span], files: Sequence[PublishedFile],
                 found[-1] = Cutting(piece.from_us, piece.to_us, found[-1].first, piece.last)
             else:
                 found.append(piece)
+    if sum(cut.last - cut.first for cut in found) != len(times):
+        raise ValueError("a time lies in no span")  # its row would be in no file
     return found
 
 

@@ -117,7 +117,7 @@ class IngestGraph:
         validated = (
             decoded.rows
             | "WindowRows" >> self._windows()
-            | "ConvergeRows" >> self._converge(self.table, event_id, Outcome.ACCEPTED, letters)
+            | "ConvergeRows" >> self._converge(self.table, event_id, Outcome.ACCEPTED, letters, ranging=self.cut.row_ranging)
         )
         late = (
             decoded.late
