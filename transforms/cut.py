@@ -37,7 +37,7 @@ class Cut:
     @property
     def ranging(self) -> Ranging:
         """How the ranges of rows of any time are chosen, such as those of dead letters."""
-        return Ranging(None if self.by_density else self.window_s)
+        return Ranging(self.window_s, self.by_density)
 
     @property
     def row_ranging(self) -> Ranging:

@@ -41,29 +41,40 @@ LENGTHS_S: tuple[int, ...] = (
 class Ranging:
     """How ranges are chosen.
 
-    window_s: their length; None: by density, at most RANGE_ROWS rows where a minute does not have more. within: no range by density
-    reaches over a bound of these [from, to), sorted and disjoint, microseconds; None for no bounds.
+    window_s: their length; by_density: within windows of this length, by density, at most RANGE_ROWS rows where a minute does not
+    have more. within: no range by density reaches over a bound of these [from, to), sorted and disjoint, microseconds; None for
+    no bounds.
     """
 
-    window_s: int | None
+    window_s: int
+    by_density: bool = False
     within: tuple[Span, ...] | None = None
 
     @property
     def most_rows(self) -> int | None:
         """Of one data file; None for any number."""
-        return RANGE_ROWS if self.window_s is None else None
+        return RANGE_ROWS if self.by_density else None
 
     def spans(self, times: Ints) -> Iterator[Span]:
         """Ranges of these sorted times, in order, disjoint, none without a row."""
-        if self.window_s is not None:
-            window_us = self.window_s * SECOND_US
-            yield from ((number * window_us, (number + 1) * window_us) for number in np.unique(times // window_us).tolist())
+        if not self.by_density:
+            yield from self._windows(times)
         elif self.within is None:
-            yield from dense_spans(times, RANGE_ROWS)
+            yield from self._dense(times)
         else:
             for low, high in self.within:
                 first, last = np.searchsorted(times, [low, high])
-                yield from ((max(a, low), min(b, high)) for a, b in dense_spans(times[first:last], RANGE_ROWS))
+                yield from ((max(a, low), min(b, high)) for a, b in self._dense(times[first:last]))
+
+    def _windows(self, times: Ints) -> Iterator[Span]:
+        window_us = self.window_s * SECOND_US
+        yield from ((number * window_us, (number + 1) * window_us) for number in np.unique(times // window_us).tolist())
+
+    def _dense(self, times: Ints) -> Iterator[Span]:
+        """Clipped to windows: what fires apart must not meet."""
+        for low, high in self._windows(times):
+            first, last = np.searchsorted(times, [low, high])
+            yield from ((max(a, low), min(b, high)) for a, b in dense_spans(times[first:last], RANGE_ROWS))
 
 
 @dataclass(frozen=True)

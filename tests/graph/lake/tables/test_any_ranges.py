@@ -19,7 +19,9 @@ from lake.upkeep import compact
 from tests.support.small_tables import NAME, NUM_SHARDS, SCHEMA, Rows, assert_holds, make, row
 from transforms.cut import shards_of
 
-LENGTHS_S = (60, 7 * 60, 3_600, 5 * 3_600, DAY_S, 7 * DAY_S, 30 * DAY_S, 365 * DAY_S, None, None, None)
+DENSE = Ranging(ranges.LENGTHS_S[-1], by_density=True)
+LENGTHS_S = (60, 7 * 60, 3_600, 5 * 3_600, DAY_S, 7 * DAY_S, 30 * DAY_S, 365 * DAY_S)
+RANGINGS = (*map(Ranging, LENGTHS_S), *[DENSE] * 3, Ranging(3_600, by_density=True), Ranging(30 * DAY_S, by_density=True))
 
 
 def folds(lake: Lake, rows: Rows, ranging: Ranging) -> list[RangeFold]:
@@ -62,18 +64,18 @@ def test_any_ranges_in_any_order_give_the_same_rows_and_hash(seed: int, tmp_path
     lake, rows = make(tmp_path / "lake"), history(rng)
     for _ in range(6):
         part = rng.sample(rows, rng.randrange(1, len(rows)))
-        brought = [folds(lake, part, Ranging(rng.choice(LENGTHS_S)))]
+        brought = [folds(lake, part, rng.choice(RANGINGS))]
         if rng.random() < 0.6:  # a rival that saw the same state; the second finds it changed
             rival = rng.sample(rows, rng.randrange(1, len(rows)))
             part = part + rival
-            brought.append(folds(lake, rival, Ranging(rng.choice(LENGTHS_S))))
+            brought.append(folds(lake, rival, rng.choice(RANGINGS)))
         for number, each in enumerate(brought):
             publish(lake, NAME, each, key="event_id", run_id=f"run-{number}")
         assert_disjoint(lake)
         if rng.random() < 0.3:
             compact(lake, NAME, to_s=rng.choice((DAY_S, 7 * DAY_S)), run_id="compaction")
             assert_disjoint(lake)
-    publish(lake, NAME, folds(lake, rows, Ranging(rng.choice(LENGTHS_S))), key="event_id", run_id="all")
+    publish(lake, NAME, folds(lake, rows, rng.choice(RANGINGS)), key="event_id", run_id="all")
     assert_disjoint(lake)
     assert_holds(lake, rows)
 
@@ -84,8 +86,8 @@ def test_what_is_published_already_is_not_written_again_whatever_the_ranges(
     monkeypatch.setattr(ranges, "RANGE_ROWS", 10)
     lake, rows = make(tmp_path / "lake"), history(Random(7))
     for _ in range(2):
-        publish(lake, NAME, folds(lake, rows, Ranging(None)), key="event_id", run_id="run")
-    again = folds(lake, rows, Ranging(None))
+        publish(lake, NAME, folds(lake, rows, DENSE), key="event_id", run_id="run")
+    again = folds(lake, rows, DENSE)
     assert [fold.path for fold in again] == [None] * len(again)
 
 
@@ -95,7 +97,7 @@ def test_a_file_that_outgrows_its_range_is_cut_and_its_neighbours_stay(tmp_path:
     sparse = [row(f"s{i}", i * 100 * DAY_S, position=i) for i in range(16)]
     dense = [row(f"d{i}", 250 * DAY_S + i * 3_600, position=100 + i) for i in range(80)]
     for rows in (sparse, dense):
-        publish(lake, NAME, folds(lake, rows, Ranging(None)), key="event_id", run_id="run")
+        publish(lake, NAME, folds(lake, rows, DENSE), key="event_id", run_id="run")
     files = published_files(lake.load(NAME))
     assert max(file.rows for file in files) <= 10
     assert 10 <= len(files) <= 24

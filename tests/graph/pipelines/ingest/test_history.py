@@ -7,6 +7,7 @@ The expected numbers are counted here with the standard library alone. pandas 3.
 from __future__ import annotations
 
 import gzip
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -156,3 +157,61 @@ def test_a_day_without_a_zone_is_that_of_the_source(tmp_path: Path, purchases: l
     days = sorted(time.astimezone(zone).strftime("%Y%m%d") for time in times)
     assert days == sorted(day for _, day, *_ in set(purchases))
     assert min(times) == datetime(1997, 1, 1, 5, tzinfo=UTC)
+
+
+def test_another_export_of_the_same_events_in_other_forms_adds_nothing(tmp_path: Path, purchases: list[Purchase]) -> None:
+    """Ids are of values, not of texts: order of columns, of rows, digits and forms of a time do not count."""
+    run(tmp_path, write(tmp_path / "export.csv", purchases))
+    before = claimed(Lake.at(str(tmp_path / "lake")), TABLE)
+    lines = [
+        f"{day[:4]}-{day[4:6]}-{day[6:]}T00:00:00.000+00:00;{dollars}0;{int(cds)}.0;{who}\r\n"
+        for who, day, cds, dollars in reversed(purchases)
+    ]
+    other = tmp_path / "other.csv"
+    other.write_bytes(("day;dollars;cds;customer\r\n" + "".join(lines)).encode("utf-16"))
+    project_in(tmp_path)
+    spec = tmp_path / "sources" / "cdnow.yaml"
+    twin = spec.read_text().replace("source: cdnow", "source: twin") + "csv: {delimiter: ';', encoding: utf-16}\n"
+    spec.with_name("twin.yaml").write_text(twin)
+    report = ingest(tmp_path / "lake", [other], "twin", Project.load(tmp_path))
+    assert not report.reasons
+    assert claimed(Lake.at(str(tmp_path / "lake")), TABLE) == before
+
+
+def test_values_that_only_look_alike_side_by_side_are_different_events(tmp_path: Path) -> None:
+    """Joined without separators these would collide; nor is the text null no value."""
+    rows = [("1", "19970101", "23", "4.00"), ("12", "19970101", "3", "4.00"), ("null", "19970101", "3", "4.00")]
+    rows += [("NULL", "19970101", "3", "4.00"), ("01", "19970101", "23", "4.00"), ('"1,"', "19970101", "23", "4.00")]
+    run(tmp_path, write(tmp_path / "export.csv", rows))
+    assert published(tmp_path / "lake")[0] == len(rows)
+
+
+def test_a_column_with_the_number_of_the_repeat_keeps_equal_events_apart(tmp_path: Path, purchases: list[Purchase]) -> None:
+    seen: Counter[Purchase] = Counter()
+    file = write(tmp_path / "export.csv", purchases)
+    head, *lines = file.read_text().splitlines()
+    numbered = [head + ",repeat"]
+    for purchase, line in zip(purchases, lines, strict=True):
+        seen[purchase] += 1
+        numbered.append(f"{line},{seen[purchase]}")
+    file.write_text("\n".join(numbered))
+    project_in(tmp_path)
+    contract, spec = tmp_path / "datasets" / "purchase.v1.yaml", tmp_path / "sources" / "cdnow.yaml"
+    contract.write_text(contract.read_text() + "      - {name: repeat, logicalType: integer}\n")
+    spec.write_text(spec.read_text().replace("columns: {", "columns: {repeat: repeat, "))
+    for _ in range(2):
+        report = ingest(tmp_path / "lake", [file], "cdnow", Project.load(tmp_path))
+        assert not report.reasons and report.warnings == []
+        file.write_text(file.read_text() + "\n")  # another file of the same rows
+    assert published(tmp_path / "lake") == (6_919, CDS + 29, Decimal("244091.94"))
+
+
+def test_one_late_row_rewrites_one_file_of_many(tmp_path: Path, purchases: list[Purchase], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges, "RANGE_ROWS", 100)
+    run(tmp_path, write(tmp_path / "export.csv", purchases))
+    before = {file.path for file in published_files(Lake.at(str(tmp_path / "lake")).load(TABLE))}
+    late = ("99999", "19970201", "1", "1.00")
+    run(tmp_path, write(tmp_path / "late.csv", [late]))
+    after = {file.path for file in published_files(Lake.at(str(tmp_path / "lake")).load(TABLE))}
+    assert len(before) > 60
+    assert len(before - after) <= 1 and len(after - before) <= 2

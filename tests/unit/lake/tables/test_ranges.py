@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from contracts.units import DAY_S, DAY_US, MINUTE_US, SECOND_US
 from lake.tables.iceberg import PublishedFile
-from lake.tables.ranges import Cutting, Ints, Ranging, Span, cuttings, dense_spans, tiles
+from lake.tables.ranges import LENGTHS_S, Cutting, Ints, Ranging, Span, cuttings, dense_spans, tiles
 
+WHOLE_S = LENGTHS_S[-1]
 MINUTES = 3 * 24 * 60
 YEAR_1_US, YEAR_9999_US = -62_135_596_800 * SECOND_US, 253_402_300_799 * SECOND_US
 NOW_US = 20_000 * DAY_US
@@ -94,12 +95,12 @@ def one_event_years_ago_and_a_million_last_week() -> Ints:
         pytest.param(one_event_a_day_for_ten_years(), 1, id="one event a day for ten years"),
         pytest.param(one_event_years_ago_and_a_million_last_week(), 20, id="one event years ago, a million last week"),
         pytest.param(ordered([NOW_US] * 300_000), 1, id="all events in one second"),
-        pytest.param(ordered([YEAR_1_US, -1, 0, YEAR_9999_US]), 1, id="years 1 to 9999"),
+        pytest.param(ordered([YEAR_1_US, -1, 0, YEAR_9999_US]), 4, id="years 1 to 9999"),
         pytest.param(ordered([]), 0, id="no event"),
     ],
 )
 def test_files_follow_rows_and_not_time(times: Ints, most_files: int) -> None:
-    spans = list(Ranging(None).spans(times))
+    spans = list(Ranging(WHOLE_S, by_density=True).spans(times))
     assert len(spans) <= most_files
     held = [int(np.searchsorted(times, high) - np.searchsorted(times, low)) for low, high in spans]
     assert sum(held) == len(times)
@@ -108,14 +109,22 @@ def test_files_follow_rows_and_not_time(times: Ints, most_files: int) -> None:
 
 def test_a_range_ends_with_the_day_of_its_last_row() -> None:
     """A stream that begins after the import of history does not write into the history's file for ever."""
-    (span,) = Ranging(None).spans(ordered([NOW_US - 500 * DAY_US + 5, NOW_US + 7]))
+    (span,) = Ranging(WHOLE_S, by_density=True).spans(ordered([NOW_US - 500 * DAY_US + 5, NOW_US + 7]))
     assert span == (NOW_US - 500 * DAY_US, NOW_US + DAY_US)
 
 
 def test_a_range_by_density_keeps_within_the_bounds_of_a_replay() -> None:
     bounds = ((NOW_US, NOW_US + 3_600 * SECOND_US), (NOW_US + 2 * DAY_US, NOW_US + 3 * DAY_US))
     times = ordered([NOW_US + 5, NOW_US + 2 * DAY_US + 5])
-    assert list(Ranging(None, bounds).spans(times)) == list(bounds)
+    assert list(Ranging(WHOLE_S, by_density=True, within=bounds).spans(times)) == list(bounds)
+
+
+def test_a_range_by_density_keeps_within_the_window_that_it_fires_with() -> None:
+    """Else the windows of a day would all take that day for themselves."""
+    hour_us = 3_600 * SECOND_US
+    times = ordered([NOW_US + hour * hour_us + 5 for hour in range(3)])
+    spans = [(NOW_US + hour * hour_us, NOW_US + (hour + 1) * hour_us) for hour in range(3)]
+    assert list(Ranging(3_600, by_density=True).spans(times)) == spans
 
 
 def test_windows_that_do_not_divide_each_other_grow_no_range() -> None:
@@ -129,5 +138,5 @@ def test_windows_that_do_not_divide_each_other_grow_no_range() -> None:
 def test_a_late_row_joins_the_one_file_that_holds_its_time() -> None:
     files = [PublishedFile(0, 400 * DAY_US, 0, "history", 99_999), PublishedFile(400 * DAY_US, 401 * DAY_US, 0, "day", 500_000)]
     times = ordered([5 * DAY_US, 400 * DAY_US + 7])
-    found = cuttings(times, list(Ranging(None).spans(times)), files, 100_000)
+    found = cuttings(times, list(Ranging(WHOLE_S, by_density=True).spans(times)), files, 100_000)
     assert found == [Cutting(0, 400 * DAY_US, 0, 1), Cutting(400 * DAY_US, 401 * DAY_US, 1, 2)]
