@@ -57,7 +57,7 @@ def assert_disjoint(lake: Lake) -> None:
     assert all(a.to_us <= b.from_us for a, b in pairwise(files) if a.shard == b.shard)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_any_ranges_in_any_order_give_the_same_rows_and_hash(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = Random(seed)
     monkeypatch.setattr(ranges, "RANGE_ROWS", rng.choice((3, 10, 40)))
