@@ -98,7 +98,7 @@ def show_report(report: IngestReport) -> None:
         codes = ", ".join(f"{code} {count:,}" for code, count in sorted(report.ledger.codes.items()))
         stdout.print(f"dead letters: {codes}")
     stdout.print(f"{dataset['table']}: {dataset['rows']:,} rows, content_hash {dataset['content_hash']}")
-    if report.warning:
-        stderr.print(f"warning: {report.warning}", style="yellow", markup=False)
+    for warning in report.warnings:
+        stderr.print(f"warning: {warning}", style="yellow", markup=False)
     for reason in report.reasons:
         stdout.print(f"exit 1: {reason}", style="red", markup=False)

@@ -9,7 +9,7 @@ properties are exact.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,11 +19,13 @@ from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
 
 from contracts.errors import HeadraceError
+from contracts.units import SECOND_US
 from lake.location import Lake
 from lake.tables.data_files import PROVENANCE_KEY, file_name, read_rows, with_schema, write_rows
-from lake.tables.fold import add_hashes, content_hash, fold_rows
+from lake.tables.fold import GRID_S, add_hashes, content_hash, fold_rows
 from lake.tables.iceberg import PublishedFile, committed, published_files
 from lake.tables.ipc import decode_rows, encode_rows
+from lake.tables.ranges import Cutting, Ints, Span, cuttings, tiles
 
 ROWS_PROPERTY, HASH_PROPERTY, RUN_PROPERTY = "headrace.rows", "headrace.content-hash", "headrace.run-id"
 
@@ -34,7 +36,8 @@ class RangeFold:
 
     path: the new data file; None where the published rows stay as they are. read: the published files that it took in.
     delta_rows, delta_hash: what the table's totals change by. positions: Arrow IPC of the positions that came in (source, raw file,
-    position). losers, won: Arrow IPC of the rows that lost against another fingerprint, and of those that they lost against.
+    position, window time). losers, won: Arrow IPC of the rows that lost against another fingerprint, and of those that they lost
+    against. more: further data files, where the range was cut. most_rows: above which it is cut.
     """
 
     from_us: int
@@ -47,12 +50,64 @@ class RangeFold:
     positions: tuple[bytes, ...]
     losers: tuple[bytes, ...]
     won: tuple[bytes, ...]
+    more: tuple[str, ...] = ()
+    most_rows: int | None = None
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All new data files."""
+        return () if self.path is None else (self.path, *self.more)
+
+
+def fold_ranges(
+    table: Table,
+    published: Sequence[PublishedFile],
+    incoming: pa.Table,
+    spans: Callable[[Ints], Iterable[Span]],
+    *,
+    key: str,
+    shard: int,
+    most_rows: int | None = None,
+) -> Iterator[RangeFold]:
+    """Fold new rows of one shard and any time, range by range; see ``fold_range``.
+
+    Args:
+        table: the Iceberg table.
+        published: its files, as of the state that the folds are built on.
+        incoming: rows of the table's schema without range columns.
+        spans: the ranges of sorted times, such as those of a ``Ranging``.
+        key: the key column.
+        shard: of the incoming rows.
+        most_rows: of one data file; None for any number.
+    """
+    times = window_times(incoming)
+    order = np.argsort(times, kind="stable")
+    times = times[order]
+    files = [file for file in published if file.shard == shard]
+    for cut in cuttings(times, list(spans(times)), files, most_rows):
+        whole = cut.last - cut.first == len(times)
+        rows = incoming if whole else incoming.take(pa.array(order[cut.first : cut.last]))
+        yield fold_range(table, files, rows, key=key, from_us=cut.from_us, to_us=cut.to_us, shard=shard, most_rows=most_rows)
+
+
+def window_times(rows: pa.Table) -> Ints:
+    """What decides the range of each row, in microseconds."""
+    times: Ints = rows.column("_window_time").cast(pa.int64()).to_numpy()
+    return times
 
 
 def fold_range(
-    table: Table, published: Sequence[PublishedFile], incoming: pa.Table, *, key: str, from_us: int, to_us: int, shard: int
+    table: Table,
+    published: Sequence[PublishedFile],
+    incoming: pa.Table,
+    *,
+    key: str,
+    from_us: int,
+    to_us: int,
+    shard: int,
+    most_rows: int | None = None,
 ) -> RangeFold:
-    """Fold new rows with what is published for their range, and write the result as one data file.
+    """Fold new rows with what is published for their range, and write the result as one data file, or as several.
 
     Args:
         table: the Iceberg table.
@@ -62,10 +117,11 @@ def fold_range(
         from_us: where the incoming rows belong, and
         to_us: the end of that range;
         shard: and their shard.
+        most_rows: of one data file; None for any number.
     """
     taken = [file for file in published if file.overlaps(from_us, to_us, shard)]
     from_us, to_us = min([from_us, *(f.from_us for f in taken)]), max([to_us, *(f.to_us for f in taken)])
-    known = [f for f in published if f.overlaps(from_us, to_us, shard)]  # no more than taken: ranges of a shard are disjoint
+    known = sorted(f for f in published if f.overlaps(from_us, to_us, shard))  # no more than taken: ranges of a shard are disjoint
     incoming, *old = aligned = _aligned([incoming, *(read_rows(file.path) for file in known)])
     folded = fold_rows(aligned, key)
     fold = RangeFold(
@@ -76,13 +132,26 @@ def fold_range(
         read=tuple(file.path for file in known),
         delta_rows=len(folded.rows) - sum(map(len, old)),
         delta_hash=add_hashes(content_hash(folded.rows), *(-content_hash(rows) for rows in old)),
-        positions=(encode_rows(incoming.select(PROVENANCE_KEY)),),
+        positions=(encode_rows(incoming.select([*PROVENANCE_KEY, "_window_time"])),),
         losers=(encode_rows(folded.losers),) if len(folded.losers) else (),
         won=(encode_rows(folded.won),) if len(folded.won) else (),
+        most_rows=most_rows,
     )
-    if len(known) == 1 and known[0].path.rsplit("/", 1)[-1].startswith(file_name(folded.rows, from_us, to_us, shard)):
+    parts = tiles(window_times(folded.rows), (from_us, to_us), most_rows)
+    if len(parts) == len(known) and all(_is_file_of(file, folded.rows, part) for file, part in zip(known, parts, strict=True)):
         return fold
-    return replace(fold, path=write_rows(table, folded.rows, from_us, to_us, shard))
+    path, *more = [write_rows(table, _slice(folded.rows, part), part.from_us, part.to_us, shard) for part in parts]
+    return replace(fold, path=path, more=tuple(more))
+
+
+def _slice(rows: pa.Table, part: Cutting) -> pa.Table:
+    return rows.slice(part.first, part.last - part.first)
+
+
+def _is_file_of(file: PublishedFile, rows: pa.Table, part: Cutting) -> bool:
+    """Whether a data file holds this part of folded rows, and no others."""
+    own = file_name(_slice(rows, part), part.from_us, part.to_us, file.shard)
+    return file.rows == part.last - part.first and file.path.rsplit("/", 1)[-1].startswith(own)
 
 
 def publish(
@@ -126,42 +195,64 @@ def publish(
 
 
 def rebase(table: Table, published: Sequence[PublishedFile], folds: Sequence[RangeFold], key: str) -> list[RangeFold]:
-    """Folds that fit these published files: overlapping ones merged, stale ones folded again."""
+    """Folds that fit these published files: overlapping ones merged, stale ones folded again, along what is published now."""
     rebased = [f for f in folds if f.path is None]  # published rows had taken in theirs, and published rows only grow
-    for group, from_us, to_us in _overlapping([f for f in folds if f.path is not None], published):
+    stale: dict[int, list[tuple[Span, list[RangeFold]]]] = {}
+    for group, from_us, to_us in _overlapping([f for f in folds if f.path is not None]):
         first = group[0]
         current = {f.path for f in published if f.overlaps(from_us, to_us, first.shard)}
         if len(group) == 1 and current == set(first.read):
             rebased.append(first)
-        elif len(group) == 1 and current == {first.path}:  # committed by an attempt that then failed
-            rebased.append(replace(first, path=None))
+        elif len(group) == 1 and current == set(first.paths):  # committed by an attempt that then failed
+            rebased.append(replace(first, path=None, more=()))
         else:
-            incoming = pa.concat_tables(_aligned([_brought(f) for f in group]))
-            again = fold_range(table, published, incoming, key=key, from_us=from_us, to_us=to_us, shard=first.shard)
-            positions = tuple(p for f in group for p in f.positions)
-            losers = again.losers + tuple(x for f in group for x in f.losers)
-            won = again.won + tuple(x for f in group for x in f.won)
-            rebased.append(replace(again, positions=positions, losers=losers, won=won))
+            stale.setdefault(first.shard, []).append(((from_us, to_us), group))
+    for groups in stale.values():
+        rebased += _folded_again(table, published, groups, key)
     return rebased
 
 
-def _overlapping(folds: Sequence[RangeFold], published: Sequence[PublishedFile]) -> list[tuple[list[RangeFold], int, int]]:
-    """Folds in groups that cannot be published side by side, and the range that each takes.
+def _folded_again(
+    table: Table, published: Sequence[PublishedFile], groups: Sequence[tuple[Span, list[RangeFold]]], key: str
+) -> Iterator[RangeFold]:
+    """Stale folds of one shard, by the ranges that they have now. The first of the new ones carries what is known of the old."""
+    old = [fold for _, group in groups for fold in group]
+    shard, most_rows = old[0].shard, old[0].most_rows
+    incoming = pa.concat_tables(_aligned([_brought(fold) for fold in old]))
+    times = window_times(incoming)
+    order = np.argsort(times, kind="stable")
+    files = [file for file in published if file.shard == shard]
+    found = cuttings(times[order], [span for span, _ in groups], files, most_rows)
+    carried = replace(
+        old[0],
+        positions=tuple(p for f in old for p in f.positions),
+        losers=tuple(x for f in old for x in f.losers),
+        won=tuple(x for f in old for x in f.won),
+    )
+    if not found:  # all that they brought had lost against what was published
+        yield replace(carried, path=None, more=(), delta_rows=0, delta_hash=0)
+    for number, cut in enumerate(found):
+        rows = incoming.take(pa.array(order[cut.first : cut.last]))
+        again = fold_range(table, published, rows, key=key, from_us=cut.from_us, to_us=cut.to_us, shard=shard, most_rows=most_rows)
+        if number == 0:
+            again = replace(
+                again,
+                positions=carried.positions,
+                losers=again.losers + carried.losers,
+                won=again.won + carried.won,
+            )
+        yield again
 
-    Ranges of one shard meet, or would once each has taken in the published files that it overlaps.
-    """
-    reaching = []
-    for fold in folds:
-        taken = [f for f in published if f.overlaps(fold.from_us, fold.to_us, fold.shard)]
-        reach = min([fold.from_us, *(f.from_us for f in taken)]), max([fold.to_us, *(f.to_us for f in taken)])
-        reaching.append((fold.shard, *reach, fold))
+
+def _overlapping(folds: Sequence[RangeFold]) -> list[tuple[list[RangeFold], int, int]]:
+    """Folds in groups whose ranges meet, and the range that each takes."""
     groups: list[tuple[list[RangeFold], int, int]] = []
-    for shard, from_us, to_us, fold in sorted(reaching, key=lambda r: r[:3]):
-        if groups and groups[-1][0][0].shard == shard and from_us < groups[-1][2]:
+    for fold in sorted(folds, key=lambda f: (f.shard, f.from_us, f.to_us)):
+        if groups and groups[-1][0][0].shard == fold.shard and fold.from_us < groups[-1][2]:
             group, start, end = groups[-1]
-            groups[-1] = ([*group, fold], start, max(end, to_us))
+            groups[-1] = ([*group, fold], start, max(end, fold.to_us))
         else:
-            groups.append(([fold], from_us, to_us))
+            groups.append(([fold], fold.from_us, fold.to_us))
     return groups
 
 
@@ -177,7 +268,7 @@ def _commit(table: Table, folds: Sequence[RangeFold], run_id: str, branch: str |
         # The snapshot in between is nobody's current one; without totals, so that nobody takes it for a whole state in the history.
         ref = branch or MAIN_BRANCH
         transaction.delete(_predicate(folds), snapshot_properties={RUN_PROPERTY: run_id}, branch=ref)
-        paths = [f.path for f in folds if f.path]
+        paths = [path for fold in folds for path in fold.paths]
         transaction.add_files(paths, snapshot_properties=properties, branch=ref, check_duplicate_files=False)
 
 
@@ -209,8 +300,7 @@ def _brought(fold: RangeFold) -> pa.Table:
 
     The others it had taken in from what was published then. They still are, or a replay took them away and they must not come back.
     """
-    assert fold.path is not None
-    rows = _read_pending(fold.path)
+    rows = pa.concat_tables(_aligned([_read_pending(path) for path in fold.paths]))
     own = read_positions(fold)
     files = pa.concat_arrays([t.column("_raw_file").cast(pa.string()).combine_chunks() for t in (rows, own)]).dictionary_encode()
     codes = files.indices.to_numpy(zero_copy_only=False)
@@ -245,5 +335,19 @@ def _aligned(tables: Sequence[pa.Table]) -> list[pa.Table]:
 
 
 def read_positions(fold: RangeFold) -> pa.Table:
-    """Source, raw file and position of every row that came into a fold."""
-    return pa.concat_tables([decode_rows(data) for data in fold.positions])
+    """Source, raw file and position of every row that came into a fold, and as ``from`` and ``to`` its cell of time."""
+    tables = [decode_rows(data) for data in fold.positions]
+    return pa.concat_tables([_with_cells(table, fold) for table in tables])
+
+
+def _with_cells(positions: pa.Table, fold: RangeFold) -> pa.Table:
+    if "_window_time" in positions.column_names:
+        cell_us = GRID_S * SECOND_US
+        starts = window_times(positions) // cell_us * cell_us
+        bounds = starts, starts + cell_us
+    else:  # of a savepoint of the version before
+        bounds = np.full(len(positions), fold.from_us), np.full(len(positions), fold.to_us)
+    table = positions.select(PROVENANCE_KEY)
+    for name, values in zip(("from", "to"), bounds, strict=True):
+        table = table.append_column(name, pa.array(values, pa.int64()))
+    return table

@@ -18,7 +18,10 @@ _MANY_CORRECTED = 0.01
 
 @dataclass
 class IngestReport:
-    """What a bounded run did. inputs: what it read, in words. reasons: why the exit code is not 0, one sentence each."""
+    """What a bounded run did. inputs: what it read, in words. reasons: why the exit code is not 0, one sentence each.
+
+    without_ids: no record has an id of its own.
+    """
 
     run_id: str
     source: str
@@ -27,17 +30,24 @@ class IngestReport:
     ledger: LedgerEntry
     manifest: dict[str, Any]
     reasons: list[str]
+    without_ids: bool = False
 
     @property
-    def warning(self) -> str:
-        """What to look at though the run is a success; empty where there is nothing."""
+    def warnings(self) -> list[str]:
+        """What to look at though the run is a success, one sentence each."""
         entry = self.ledger
-        if entry.corrected <= _MANY_CORRECTED * entry.out:
-            return ""
-        return (
-            f"{entry.corrected:,} of {entry.out:,} rows ({entry.corrected / entry.out:.1%}) have a time that was not believed, so "
-            "_time_corrected is true: a clock is wrong, or the source spec needs clock: {max_behind: …, max_ahead: …}"
-        )
+        found = []
+        if entry.corrected > _MANY_CORRECTED * entry.out:
+            found.append(
+                f"{entry.corrected:,} of {entry.out:,} rows ({entry.corrected / entry.out:.1%}) have a time that was not believed, "
+                "so _time_corrected is true: a clock is wrong, or the source spec needs clock: {max_behind: …, max_ahead: …}"
+            )
+        if self.without_ids and entry.duplicate:
+            found.append(
+                f"{entry.duplicate:,} of {entry.records_in:,} records equal another one in every column of {self.dataset} and were "
+                "merged with it: this source maps no event id (missing_event_id: derive), so nothing else tells two events apart"
+            )
+        return found
 
     @property
     def exit_code(self) -> int:
@@ -83,7 +93,8 @@ def finish(
         verdict=Verdict(found),
     )
     document = write_manifest(graph.lake, manifest)
-    return IngestReport(graph.run_id, source, contract.name, summary, entry, document, found)
+    without_ids = graph.spec.missing_event_id == "derive" and not graph.spec.columns.get(contract.event_id)
+    return IngestReport(graph.run_id, source, contract.name, summary, entry, document, found, without_ids)
 
 
 def _ledger_reasons(entry: LedgerEntry, options: IngestOptions) -> list[str]:
