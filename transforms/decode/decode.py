@@ -76,18 +76,13 @@ class DecodeRecords(beam.PTransform):
 
 @beam.typehints.with_output_types(tuple[int, RowBatch])
 class _DecodeFn(beam.DoFn):
+    _clock: Callable[[], float] = staticmethod(time.time)  # of the class: jobs of the version before bring none
+
     def __init__(
-        self,
-        contract: Contract,
-        spec: SourceSpec,
-        cut: Cut,
-        run_id: str,
-        in_order: bool,
-        suppressions: Suppressions,
-        clock: Callable[[], float] = time.time,
+        self, contract: Contract, spec: SourceSpec, cut: Cut, run_id: str, in_order: bool, suppressions: Suppressions
     ) -> None:
         self._contract, self._spec, self._cut, self._run_id, self._in_order = contract, spec, cut, run_id, in_order
-        self._suppressions, self._clock = suppressions, clock
+        self._suppressions = suppressions
         names = ("records_in", "records_out", "records_failed", "records_filtered", "records_late")
         self._counters = {name: Metrics.counter(f"decode/{spec.name}", name) for name in names}
 
