@@ -10,6 +10,7 @@ from typing import Any
 from click.testing import CliRunner
 
 from cli.main import main
+from lake.ledger.logs import newest_window_time
 from lake.location import Lake
 from tests.support.lake_state import scan
 
@@ -66,6 +67,8 @@ def test_dates_of_years_1_to_9999_come_out_as_they_went_in_however_often(tmp_pat
         row = rows[str(year)]
         assert (row["born"].isoformat(), row["changed"]) == (f"{year:04}-12-31", datetime(year, 12, 31, 23, 59, 59, 999_999, UTC))
         assert (row["_window_time"].year, row["_time_corrected"]) == (filed, filed != year)
+    now_us = int(datetime(2026, 6, 1, tzinfo=UTC).timestamp() * 1_000_000)  # what is newest is not to come
+    assert newest_window_time(lake, "people", "validated.person", now_us) == now_us - 151 * 86_400_000_000
     for verb in (("lake", "compact"), ("lake", "files"), ("status",)):
         done = headrace(*verb, "--project", tmp_path)
         assert done.exit_code == 0, done.output

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 import xxhash
 from apache_beam import coders
+from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
@@ -127,6 +128,10 @@ def test_messages_without_a_value_are_filtered_where_the_source_says_so(tombston
     batch = MessageBatch(["l"] * 4, count, count * 0, count * 0, [good, b"", b" ", b""])
     found = RecordDecoder(contract, spec, "run").decode(batch)
     dead = found.dead_letters.column("code").to_pylist()
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        _ = pipeline | beam.Create([batch]) | DecodeRecords(contract, spec, Cut(), "run")
+    counted = pipeline.result.metrics().query(MetricsFilter().with_name("records_filtered"))["counters"]
+    assert [c.committed for c in counted] == [2 if tombstones == "filter" else 0]
     assert found.records == (5 if batched else 4) and len(found.rows) == (2 if batched else 1)
     assert dead == ["malformed"] * (1 if tombstones == "filter" else 3)
     positions = [offset << BATCH_BITS if batched else offset for offset in (1, 3)]
