@@ -23,7 +23,9 @@ def stack() -> None:
 
 
 @stack.command("up", epilog="\b\nExample:\n  headrace stack up --only kafka,flink --slots 4")
-@click.option("--only", metavar="NAMES", multiple=True, help=f"Some of {','.join(GROUPS)}; else all but those of --with. May be repeated.")
+@click.option(
+    "--only", metavar="NAMES", multiple=True, help=f"Some of {','.join(GROUPS)}; else all but those of --with. May be repeated."
+)
 @click.option(
     "--with",
     "extra",

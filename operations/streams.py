@@ -21,8 +21,10 @@ SUBMITTED = "submitted"  # to a cluster, which knows more: headrace job status
 
 @dataclass(frozen=True)
 class StreamState:
-    """Where a run stands that reads logs and goes on. newest_row_age_s: now less the latest ``_window_time`` of its source that
-    is not to come."""
+    """Where a run stands that reads logs and goes on.
+
+    newest_row_age_s: now less the latest ``_window_time`` of its source that is not to come.
+    """
 
     run_id: str
     source: str

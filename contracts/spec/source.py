@@ -144,7 +144,7 @@ class SourceSpec:
 
     @property
     def epoch_units(self) -> dict[str | None, str | None]:
-        """Unit of numbers since 1970 by contract column; None as column is for all that are not there, as unit for none in particular."""
+        """Unit of numbers since 1970 by contract column. Column None: all that are not there. Unit None: none in particular."""
         return {column: None if unit == "mixed" else unit for column, unit in self.epoch}
 
     @property
@@ -219,8 +219,8 @@ def _guessed_units(spec: SourceSpec, contract: Contract) -> list[str]:
     if not guessed:
         return []
     return [
-        f"epoch: the unit of numbers in {', '.join(guessed)} is guessed by their digits; state it, such as epoch: ms, or epoch: mixed "
-        "where it differs"
+        f"epoch: the unit of numbers in {', '.join(guessed)} is guessed by their digits; state it, such as epoch: ms, or "
+        "epoch: mixed where it differs"
     ]
 
 
@@ -231,12 +231,14 @@ def _ids_of_transport(spec: SourceSpec, contract: Contract) -> list[str]:
     rule = contract.event_time
     roles = {contract.received_at, *((rule.sent, rule.column) if rule else ())}
     named = {name for name, paths in spec.columns.items() if any(_plain_name(path.steps[-1]) in _TRANSPORT_NAMES for path in paths)}
-    telling = sorted(c.name for c in contract.columns if c.name in roles | named and not c.transport and c.name != contract.event_id)
+    telling = sorted(
+        c.name for c in contract.columns if c.name in roles | named and not c.transport and c.name != contract.event_id
+    )
     if not telling:
         return []
     return [
-        f"missing_event_id: derive: an event that is sent again has another {', '.join(telling)}, so it gets another id and is there "
-        f"twice; give {'it' if len(telling) == 1 else 'them'} transport: true in {contract.name}"
+        f"missing_event_id: derive: an event that is sent again has another {', '.join(telling)}, so it gets another id and is "
+        f"there twice; give {'it' if len(telling) == 1 else 'them'} transport: true in {contract.name}"
     ]
 
 

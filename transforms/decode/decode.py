@@ -34,9 +34,9 @@ _GLOBAL = (GlobalWindow(),)
 class Decoded(NamedTuple):
     """What came of raw records. Batches are keyed by shard.
 
-    rows: accepted rows, one batch per window (late.py) and shard, stamped with the end of the window. rejected: dead letters; late: rows too
-    late for their window; both one batch per shard with rows of any time, stamped as their input was, so that no watermark takes
-    them for late. filtered: positions that a filter took out. in_order: accepted rows before they were cut, if asked for.
+    rows: accepted rows, one batch per window (late.py) and shard, stamped with the end of the window. rejected: dead letters; late:
+    rows too late for their window; both one batch per shard with rows of any time, stamped as their input was, so that no watermark
+    takes them for late. filtered: positions that a filter took out. in_order: accepted rows before they were cut, if asked for.
     """
 
     rows: beam.PCollection[tuple[int, RowBatch]]
@@ -98,7 +98,13 @@ class _DecodeFn(beam.DoFn):
             outside = decoded.take_out(self._cut.outside(decoded.window_times_us))
             self._held.set_aside(Outcome.OUTSIDE, _positions_of(outside))
         late = self._take_out_late(decoded)
-        counts = (decoded.records, len(decoded.rows), len(decoded.dead_letters), sum(map(len, decoded.filtered.values())), len(late))
+        counts = (
+            decoded.records,
+            len(decoded.rows),
+            len(decoded.dead_letters),
+            sum(map(len, decoded.filtered.values())),
+            len(late),
+        )
         for counter, count in zip(self._counters.values(), counts, strict=True):
             counter.inc(count)
         if self._in_order and len(decoded.rows):

@@ -92,7 +92,9 @@ def test_a_topic_without_record_times_is_published_on_flink(stack: Stack, job_se
         bare = json.loads(track("", past, receivedAt=None))
 
         def send() -> None:
-            broker.send(topic, [Record(json.dumps({**bare, "messageId": f"u-{next(numbers)}"}).encode(), NO_TIME_MS, 0) for _ in range(50)])
+            broker.send(
+                topic, [Record(json.dumps({**bare, "messageId": f"u-{next(numbers)}"}).encode(), NO_TIME_MS, 0) for _ in range(50)]
+            )
 
         send()
         broker.send(topic, [Record(track("m-0", past), ms(past), 1)])

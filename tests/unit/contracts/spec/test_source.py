@@ -174,11 +174,13 @@ def test_plain_text_is_what_filters_and_versions_compare(value: Any, text: str |
 # What may be meant otherwise
 
 
+SENT = ("estimate", "received", "sent")
 CLOCKED = Contract(
-    name="events", version="1.0.0", kind="event", event_id="id", received_at="received", event_time=EventTimeRule("estimate", "at", "sent"),
+    name="events", version="1.0.0", kind="event", event_id="id", received_at="received",
+    event_time=EventTimeRule("estimate", "at", "sent"),
     columns=(
         Column(name="id", type=ColumnType.STRING),
-        *(Column(name=n, type=ColumnType.TIMESTAMP, accept=frozenset({"epoch"})) for n in ("at", "sent", "received", "estimate", "tried")),
+        *(Column(name=n, type=ColumnType.TIMESTAMP, accept=frozenset({"epoch"})) for n in (*SENT, "at", "tried")),
     ),
 )  # fmt: skip
 COLUMNS = {"id": "messageId", "at": "timestamp", "sent": ["a", "^.b"]}
@@ -194,23 +196,26 @@ def marked(*names: str) -> Contract:
     [
         (CLOCKED, {"missing_event_id": "reject"}, None),
         (CLOCKED, {}, "another estimate, received, sent, so it gets another id"),
-        (marked("estimate", "received", "sent"), {}, None),
-        (marked("estimate", "sent"), {}, "another received, so it gets another id and is there twice; give it transport: true in events"),
-        (marked("estimate", "received", "sent"), {"columns": COLUMNS | {"tried": "meta.server_received_time"}}, "another tried, so"),
-        (marked("estimate", "received", "sent"), {"columns": COLUMNS | {"tried": ["x", "context.sentAt"]}}, "another tried, so"),
-        (marked("estimate", "received", "sent"), {"columns": COLUMNS | {"tried": "attempted"}}, None),
+        (marked(*SENT), {}, None),
+        (marked("estimate", "sent"), {}, "another received, so it gets another id and is there twice; give it transport: true"),
+        (marked(*SENT), {"columns": COLUMNS | {"tried": "meta.server_received_time"}}, "another tried, so"),
+        (marked(*SENT), {"columns": COLUMNS | {"tried": ["x", "context.sentAt"]}}, "another tried, so"),
+        (marked(*SENT), {"columns": COLUMNS | {"tried": "attempted"}}, None),
         (replace(CLOCKED, event_id_from=("at",)), {}, None),
         (replace(CLOCKED, event_time=None, received_at=None), {}, None),
     ],
 )  # fmt: skip
-def test_an_id_that_each_attempt_to_send_changes_is_told(contract: Contract, change: dict[str, Any], told: str | None, tmp_path: Path) -> None:
+def test_an_id_that_each_attempt_to_send_changes_is_told(
+    contract: Contract, change: dict[str, Any], told: str | None, tmp_path: Path
+) -> None:
     spec = spec_of(tmp_path, **{"missing_event_id": "derive", "epoch": "ms", "columns": COLUMNS, **change})
     found = warnings_of(spec, contract)
     assert (told is None and found == []) or (told is not None and len(found) == 1 and told in found[0])
 
 
 @pytest.mark.parametrize(
-    ("epoch", "guessed"), [(None, "at, sent"), ("mixed", None), ("ms", None), ({"at": "mixed"}, "sent"), ({"at": "s", "sent": "mixed"}, None)]
+    ("epoch", "guessed"),
+    [(None, "at, sent"), ("mixed", None), ("ms", None), ({"at": "mixed"}, "sent"), ({"at": "s", "sent": "mixed"}, None)],
 )
 def test_only_a_unit_that_nobody_stated_is_a_guess(epoch: Any, guessed: str | None, tmp_path: Path) -> None:
     found = warnings_of(spec_of(tmp_path, columns=COLUMNS, epoch=epoch), CLOCKED)

@@ -100,7 +100,12 @@ def test_int96_is_the_time_that_was_written_or_none(days: int, nanos: int) -> No
     for array, find in nested(pa.array([0], pa.timestamp("us"))):
         out = io.BytesIO()
         pq.write_table(
-            pa.table({"v": array}), out, use_deprecated_int96_timestamps=True, use_dictionary=False, compression="none", store_schema=False
+            pa.table({"v": array}),
+            out,
+            use_deprecated_int96_timestamps=True,
+            use_dictionary=False,
+            compression="none",
+            store_schema=False,
         )
         data = out.getvalue()
         assert data.count(plain) >= 1
@@ -120,7 +125,7 @@ def test_int96_in_lists_and_structs_keeps_nulls_and_the_place_of_each() -> None:
     table = pa.table({
         "v": pa.array([None if n % 7 == 0 else {"at": m, "text": str(n)} for n, m in enumerate(moments)]),
         "w": pa.array([None if n % 3 == 0 else [m] * (n % 4) for n, m in enumerate(moments)], pa.list_(pa.timestamp("us"))),
-        "x": pa.array([[{"at": m}] if n % 2 else [] for n, m in enumerate(moments)], pa.list_(pa.struct([("at", pa.timestamp("us"))]))),
+        "x": pa.array([[{"at": m}] * (n % 2) for n, m in enumerate(moments)], pa.list_(pa.struct([("at", pa.timestamp("us"))]))),
     })  # fmt: skip
     out = io.BytesIO()
     pq.write_table(table, out, use_deprecated_int96_timestamps=True, store_schema=False)

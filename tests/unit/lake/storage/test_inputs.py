@@ -52,5 +52,8 @@ def test_folders_that_are_left_out_are_told_alike(
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).touch()
     for root in (str(tmp_path / "in"), "gs://b/in"):
-        found = {file.uri.removeprefix(f"{root}/"): file.refused[1] if file.refused else READ for file in expand_inputs((root + pattern,))}
+        found = {
+            file.uri.removeprefix(f"{root}/"): file.refused[1] if file.refused else READ
+            for file in expand_inputs((root + pattern,))
+        }
         assert found == expected, root

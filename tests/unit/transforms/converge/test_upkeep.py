@@ -15,7 +15,9 @@ NOW_US, YEAR_US = 1_793_613_600_000_000, 31_536_000_000_000
 
 
 @pytest.mark.parametrize(("newest_us", "reached_us"), [(NOW_US - YEAR_US, NOW_US - YEAR_US), (NOW_US + 64 * YEAR_US, NOW_US)])
-def test_a_row_of_a_time_to_come_closes_no_range_that_is_open(newest_us: int, reached_us: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_of_a_time_to_come_closes_no_range_that_is_open(
+    newest_us: int, reached_us: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[dict[str, Any]] = []
     monkeypatch.setattr(upkeep, "maintain", lambda *_, **given: told.append(given))
     monkeypatch.setattr(time, "time", lambda: NOW_US / 1_000_000)

@@ -19,7 +19,9 @@ from transforms.deliver import topic
 from transforms.deliver.topic import TopicReader
 
 NOW_MS = 1_793_613_600_000
-CONTRACT = Contract(name="thing", version="1.0.0", kind="event", event_id="id", columns=(Column(name="id", type=ColumnType.STRING),))
+CONTRACT = Contract(
+    name="thing", version="1.0.0", kind="event", event_id="id", columns=(Column(name="id", type=ColumnType.STRING),)
+)
 CDP = Destination(
     name="cdp", dataset="thing", version=1, type="segment", endpoint="https://h/x", write_key=Secret("env", "K"), consent=(),
     placements=(Placement("id", PayloadPath.parse("messageId")),),
@@ -44,10 +46,8 @@ def test_a_window_time_that_no_event_has_is_the_nearest(monkeypatch: pytest.Monk
 
 def item(value: bytes | None, time_ms: int, headers: tuple[tuple[str, bytes], ...], monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(topic, "PartitionsReader", lambda *_: None)
-    reader = TopicReader(
-        cast(Any, SimpleNamespace(connection=None, group="g", on_gap="fail")), cast(Any, None), EventEncoder(CDP, CONTRACT, NOTHING),
-        lambda: NOW_MS / 1_000,
-    )  # fmt: skip
+    source = cast(Any, SimpleNamespace(connection=None, group="g", on_gap="fail"))
+    reader = TopicReader(source, cast(Any, None), EventEncoder(CDP, CONTRACT, NOTHING), lambda: NOW_MS / 1_000)
     message = SimpleNamespace(offset=lambda: 3, timestamp=lambda: (1, time_ms), value=lambda: value, headers=lambda: headers)
     (found,) = reader._items([message], LogId("t", "id", 0))
     return found

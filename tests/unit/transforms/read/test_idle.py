@@ -53,7 +53,8 @@ def watermark_after(seconds: int, time_ms: Callable[[float], int], monkeypatch: 
     for _ in range(int(seconds / STEP_S)):
         first = progress.lanes[0].next
         messages: list[Any] = [
-            SimpleNamespace(timestamp=lambda: (1, time_ms(now)), offset=lambda n=n: n, value=lambda: b"{}") for n in range(first, first + A_POLL)
+            SimpleNamespace(timestamp=lambda ms=time_ms(now): (1, ms), offset=lambda n=n: n, value=lambda: b"{}")
+            for n in range(first, first + A_POLL)
         ]
         _, progress = read._judge(reader, progress, {progress.lanes[0].log: Polled(messages, first + A_POLL)})
         broker.end = first + 2 * A_POLL
