@@ -12,7 +12,8 @@ from lake.raw.inputs import expand_inputs
 from lake.storage.inputs import HIDDEN_FOLDER, NOT_ENTERED
 
 FILES = (
-    "a.jsonl", "_temporary/0/x.jsonl", "_temporary/1/y.jsonl", "day=1/b.jsonl", "day=1/.spark/c.jsonl", "day=2/deep/d.jsonl", "logs.jsonl/e.jsonl",
+    "a.jsonl", "_temporary/0/x.jsonl", "_temporary/1/y.jsonl", "day=1/b.jsonl", "day=1/.spark/c.jsonl", "day=2/deep/d.jsonl",
+    "logs.jsonl/e.jsonl",
 )  # fmt: skip
 READ, THEN = "read", datetime(2026, 11, 2, tzinfo=UTC)
 

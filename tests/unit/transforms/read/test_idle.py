@@ -52,8 +52,9 @@ def watermark_after(seconds: int, time_ms: Callable[[float], int], monkeypatch: 
     reader = PartitionsReader(connection, "g", "fail")
     for _ in range(int(seconds / STEP_S)):
         first = progress.lanes[0].next
+        ms = time_ms(now)
         messages: list[Any] = [
-            SimpleNamespace(timestamp=lambda ms=time_ms(now): (1, ms), offset=lambda n=n: n, value=lambda: b"{}")
+            SimpleNamespace(timestamp=lambda ms=ms: (1, ms), offset=lambda n=n: n, value=lambda: b"{}")
             for n in range(first, first + A_POLL)
         ]
         _, progress = read._judge(reader, progress, {progress.lanes[0].log: Polled(messages, first + A_POLL)})
