@@ -53,13 +53,20 @@ class Cut:
         return outside
 
 
-def cut_batches(rows: pa.Table, key: str, cut: Cut) -> Iterator[TimestampedValue]:
-    """Rows as (shard, RowBatch), one per window and shard, stamped with the last moment of the window."""
+def cut_batches(rows: pa.Table, key: str, cut: Cut, times_us: npt.NDArray[np.int64] | None = None) -> Iterator[TimestampedValue]:
+    """Rows as (shard, RowBatch), one per window and shard, stamped with the last moment of the window.
+
+    Args:
+        rows: of a folded table.
+        key: its key column.
+        cut: windows and shards.
+        times_us: decide the window of each row; None for ``_window_time``.
+    """
     if len(rows) == 0:
         return
     shards = shards_of(rows.column(key).to_pylist(), cut.num_shards)
     window_us = cut.window_s * SECOND_US
-    windows = rows.column("_window_time").cast(pa.int64()).to_numpy() // window_us
+    windows = (rows.column("_window_time").cast(pa.int64()).to_numpy() if times_us is None else times_us) // window_us
     slots = windows * cut.num_shards + shards
     order = np.argsort(slots, kind="stable")
     ordered = slots[order]
