@@ -23,9 +23,15 @@ def stack() -> None:
 
 
 @stack.command("up", epilog="\b\nExample:\n  headrace stack up --only kafka,flink --slots 4")
-@click.option("--only", metavar="NAMES", help=f"Some of {','.join(GROUPS)}; else all but those of --with.")
 @click.option(
-    "--with", "extra", metavar="NAMES", help=f"Also these: {','.join(EXTRA)} (an emulator of Google Cloud Storage; a CDP endpoint)."
+    "--only", metavar="NAMES", multiple=True, help=f"Some of {','.join(GROUPS)}; else all but those of --with. May be repeated."
+)
+@click.option(
+    "--with",
+    "extra",
+    metavar="NAMES",
+    multiple=True,
+    help=f"Also these: {','.join(EXTRA)} (an emulator of Google Cloud Storage; a CDP endpoint). May be repeated.",
 )
 @click.option("--slots", type=click.IntRange(1), help="Task slots, and Flink's default parallelism.  [default: 2]")
 @click.option("--taskmanager-memory", metavar="SIZE", help="Of the TaskManager, its Python workers not included.  [default: 4g]")
@@ -33,8 +39,8 @@ def stack() -> None:
 @json_option
 @plain_errors
 def up(
-    only: str | None,
-    extra: str | None,
+    only: tuple[str, ...],
+    extra: tuple[str, ...],
     slots: int | None,
     taskmanager_memory: str | None,
     ports: tuple[str, ...],
@@ -59,8 +65,8 @@ def up(
     stdout.print(f"up after {time.monotonic() - began:.0f} s")
     running = {one.component for one in found}
     for name, value in _addresses(it).items():
-        extra = name.partition("_")[0]
-        if extra not in EXTRA or extra in running:
+        component = name.partition("_")[0]
+        if component not in EXTRA or component in running:
             stdout.print(f"{name.replace('_', ' '):16} {value}")
     if "gcs" in running:
         stdout.print(f"export STORAGE_EMULATOR_HOST={it.gcs_emulator}  # bucket gs://{BUCKET}", highlight=False, soft_wrap=True)
@@ -127,8 +133,8 @@ def _addresses(it: Stack) -> dict[str, str]:
     }
 
 
-def _names(text: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",")) if text else ()
+def _names(given: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.strip() for text in given if text for name in text.split(","))
 
 
 def _ports(given: tuple[str, ...]) -> dict[str, int]:

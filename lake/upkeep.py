@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -161,13 +162,35 @@ def _groups(known: Sequence[PublishedFile], length_s: int, most_rows: int, befor
         number = file.from_us // length_us
         if number == (file.to_us - 1) // length_us and (before_us is None or (number + 1) * length_us <= before_us):
             held.setdefault((number, file.shard, file.dropped), []).append(file)
+    bounds = _bounds(known)
     several = {(number, shard) for (number, shard, _), files in held.items() if len(files) > 1}
     return sorted(
-        _Group(number * length_us, (number + 1) * length_us, shard, files[0].path)
+        _Group(*_free(bounds[shard], number * length_us, (number + 1) * length_us, files), shard, files[0].path)
         for number, shard in several
         for files in [[*held.get((number, shard, False), ()), *held.get((number, shard, True), ())]]
         if sum(file.rows for file in files) <= most_rows
     )
+
+
+_Bounds = tuple[list[int], list[int]]
+
+
+def _bounds(known: Sequence[PublishedFile]) -> dict[int, _Bounds]:
+    """Where the ranges of each shard begin and end, in order."""
+    found: dict[int, _Bounds] = {}
+    for file in known:
+        lows, highs = found.setdefault(file.shard, ([], []))
+        lows.append(file.from_us)
+        highs.append(file.to_us)
+    return {shard: (sorted(lows), sorted(highs)) for shard, (lows, highs) in found.items()}
+
+
+def _free(bounds: _Bounds, from_us: int, to_us: int, files: Sequence[PublishedFile]) -> tuple[int, int]:
+    """A range, or that of its files where another file reaches over its end: what is published keeps its range."""
+    lows, highs = bounds
+    if bisect_left(lows, to_us) - bisect_right(highs, from_us) == len(files):
+        return from_us, to_us
+    return min(file.from_us for file in files), max(file.to_us for file in files)
 
 
 def _merged(lake: Lake, name: str, known: Sequence[PublishedFile], group: _Group) -> RangeFold:

@@ -21,7 +21,10 @@ SUBMITTED = "submitted"  # to a cluster, which knows more: headrace job status
 
 @dataclass(frozen=True)
 class StreamState:
-    """Where a run stands that reads logs and goes on. newest_row_age_s: now less the latest ``_window_time`` of its source."""
+    """Where a run stands that reads logs and goes on.
+
+    newest_row_age_s: now less the latest ``_window_time`` of its source that is not to come.
+    """
 
     run_id: str
     source: str
@@ -54,6 +57,7 @@ def stream_state(lake: Lake, project: Project, run: RunSummary) -> StreamState |
     except ConfigurationError as error:
         return str(error)
     name = f"validated.{contract.name}"
-    newest = newest_window_time(lake, run.source, name)
-    age = None if newest is None else round(time.time() - newest / SECOND_US, 3)
+    now_s = time.time()
+    newest = newest_window_time(lake, run.source, name, int(now_s * SECOND_US))
+    age = None if newest is None else round(now_s - newest / SECOND_US, 3)
     return StreamState(run.run_id, run.source, name, log_states(lake, spec, name), age)

@@ -14,6 +14,7 @@ from contracts.units import DURATION_UNITS, us_text
 Value = TypeVar("Value")
 Value_co = TypeVar("Value_co", covariant=True)
 _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_LONGEST_WINDOW_S = 3_660 * DURATION_UNITS["d"]  # ten years; Beam's clock ends some windows later
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+([Zz]|[+-][0-9:]+)"
 
 
@@ -94,8 +95,9 @@ def duration_or_zero(given: str) -> int:
 def window_length(given: str) -> int:
     """The length of windows, in seconds."""
     seconds = duration(given)
-    if seconds % 60 or DURATION_UNITS["d"] % seconds:
-        raise ValueError("whole minutes that divide a day, such as 1h or 1d")
+    day = DURATION_UNITS["d"]
+    if seconds % 60 or (day % seconds and seconds % day) or seconds > _LONGEST_WINDOW_S:
+        raise ValueError("whole minutes that divide a day, such as 1h, or whole days up to 3660d, such as 1d or 30d")
     return seconds
 
 

@@ -15,7 +15,7 @@ from lake.tables.ipc import decode_rows, encode_rows
 
 @dataclass(frozen=True, eq=False)
 class RowBatch:
-    """Rows of one table that belong to one event-time window and one shard.
+    """Rows of one table that belong to one shard and are folded with one event-time window.
 
     rows: columns of the table's schema without the range columns.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +15,7 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from contracts.units import SECOND_US
+from lake.tables.ranges import Ranging
 from transforms.batch import RowBatch
 
 
@@ -22,14 +23,26 @@ from transforms.batch import RowBatch
 class Cut:
     """How batches are cut.
 
-    window_s: length of the event-time windows. allowed_lateness_s: see late.py. ranges: None takes rows of any time; else only
-    those whose ``_window_time`` lies in one of these [from, to), sorted and disjoint, microseconds.
+    window_s: length of the event-time windows, and of the tables' ranges. by_density: these are chosen by the rows of a window.
+    allowed_lateness_s: see late.py. ranges: None takes rows of any time; else only those whose ``_window_time`` lies in one of
+    these [from, to), sorted and disjoint, microseconds.
     """
 
     window_s: int = 3_600
     num_shards: int = 4
     allowed_lateness_s: int = 600
     ranges: tuple[tuple[int, int], ...] | None = None
+    by_density: bool = False
+
+    @property
+    def ranging(self) -> Ranging:
+        """How the ranges of rows of any time are chosen, such as those of dead letters."""
+        return Ranging(self.window_s, self.by_density)
+
+    @property
+    def row_ranging(self) -> Ranging:
+        """How the ranges of rows are chosen that lie in ``ranges``."""
+        return replace(self.ranging, within=self.ranges)
 
     def outside(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Which times lie in none of the ranges."""
@@ -40,13 +53,20 @@ class Cut:
         return outside
 
 
-def cut_batches(rows: pa.Table, key: str, cut: Cut) -> Iterator[TimestampedValue]:
-    """Rows as (shard, RowBatch), one per window and shard, stamped with the last moment of the window."""
+def cut_batches(rows: pa.Table, key: str, cut: Cut, times_us: npt.NDArray[np.int64] | None = None) -> Iterator[TimestampedValue]:
+    """Rows as (shard, RowBatch), one per window and shard, stamped with the last moment of the window.
+
+    Args:
+        rows: of a folded table.
+        key: its key column.
+        cut: windows and shards.
+        times_us: decide the window of each row; None for ``_window_time``.
+    """
     if len(rows) == 0:
         return
     shards = shards_of(rows.column(key).to_pylist(), cut.num_shards)
     window_us = cut.window_s * SECOND_US
-    windows = rows.column("_window_time").cast(pa.int64()).to_numpy() // window_us
+    windows = (rows.column("_window_time").cast(pa.int64()).to_numpy() if times_us is None else times_us) // window_us
     slots = windows * cut.num_shards + shards
     order = np.argsort(slots, kind="stable")
     ordered = slots[order]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import xxhash
 
@@ -15,7 +16,8 @@ from contracts.units import SECOND_US, datetime_to_us
 from lake.tables.fold import GRID_S
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA, WITHDRAWN, violations_column
 from lake.tables.letters import LETTER_COLUMNS
-from transforms.cut import Cut, cut_batches
+from lake.tables.publish import window_times
+from transforms.cut import Cut, cut_shards
 
 
 def dead_letter_rows(letters: list[dict[str, Any]], violations: list[list[Violation]], run_id: str) -> pa.Table:
@@ -65,12 +67,12 @@ class HorizonLetters:
 
 
 def by_range(letters: pa.Table, cut: Cut) -> Iterator[tuple[int, int, int, pa.Table]]:
-    """Letters as (from, to, shard, rows), by the windows of the cut."""
-    window_us = cut.window_s * SECOND_US
-    for part in cut_batches(letters, "dead_letter_id", cut):
-        shard, batch = part.value
-        from_us = part.timestamp.micros // window_us * window_us
-        yield from_us, from_us + window_us, shard, batch.rows
+    """Letters as (from, to, shard, rows), by the ranges of the cut."""
+    for shard, batch in cut_shards(letters.sort_by("_window_time"), "dead_letter_id", cut):
+        times = window_times(batch.rows)
+        for from_us, to_us in cut.ranging.spans(times):
+            first, last = np.searchsorted(times, [from_us, to_us]).tolist()
+            yield from_us, to_us, shard, batch.rows.slice(first, last - first)
 
 
 def conflict_letters(losers: pa.Table, won: pa.Table, contract: Contract, run_id: str) -> pa.Table:

@@ -15,18 +15,19 @@ NO_TIME_US = 0  # the record time of a message that has none
 # Kafka's -1 and 0 ("no time"), and seconds, micro- and nanoseconds read as milliseconds lie outside of these two.
 _CLOCKS_FROM_US = 10_957 * DAY_US  # 2000-01-01
 LATEST_US = 47_482 * DAY_US - 1  # the end of 2099
+_CLOCKS_TO_US = 29_220 * DAY_US - 1  # the end of 2049: a clock shows the present, and no release of this lasts so long
 EARLIEST_US = -25_567 * DAY_US  # 1900-01-01
-_CLOCKS_FROM_MS, _LATEST_MS = _CLOCKS_FROM_US // 1_000, LATEST_US // 1_000
+_CLOCKS_FROM_MS, _CLOCKS_TO_MS = _CLOCKS_FROM_US // 1_000, _CLOCKS_TO_US // 1_000
 
 
 def is_clock_time(us: int) -> bool:
     """Whether a collector or a log can have shown this time."""
-    return _CLOCKS_FROM_US <= us <= LATEST_US
+    return _CLOCKS_FROM_US <= us <= _CLOCKS_TO_US
 
 
 def record_times_us(times_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Record times of messages as microseconds; NO_TIME_US where there is none that can be believed."""
-    believed = (times_ms >= _CLOCKS_FROM_MS) & (times_ms <= _LATEST_MS)
+    believed = (times_ms >= _CLOCKS_FROM_MS) & (times_ms <= _CLOCKS_TO_MS)
     return np.where(believed, times_ms, 0) * 1_000
 
 

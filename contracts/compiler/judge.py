@@ -100,7 +100,7 @@ def text_form(spec: SourceSpec) -> TextForm:
         decimal=spec.csv.decimal if spec.text else ".",
         timezone=ZoneInfo(spec.timezone),
         typed=spec.format in ("avro", "parquet"),
-        epoch=dict(spec.epoch),
+        epoch=spec.epoch_units,
     )
 
 

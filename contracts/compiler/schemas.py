@@ -77,7 +77,7 @@ def json_schema(contract: Contract, spec: SourceSpec) -> dict[str, Any]:
         "type": "object",
         "allOf": [],
     }
-    units = dict(spec.epoch)
+    units = spec.epoch_units
     for column in contract.columns:
         paths = [p for p in spec.columns.get(column.name, ()) if not p.envelope]
         if column.name in contract.computed or not paths:

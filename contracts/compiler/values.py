@@ -47,7 +47,7 @@ class TextForm:
     decimal: str = "."
     timezone: ZoneInfo = ZoneInfo("UTC")  # noqa: RUF009 - immutable
     typed: bool = False
-    epoch: Mapping[str | None, str] = field(default_factory=dict)
+    epoch: Mapping[str | None, str | None] = field(default_factory=dict)
 
     def unit_of(self, column: Column) -> str | None:
         """The stated unit of a column's numbers since 1970."""

@@ -15,10 +15,16 @@ from contracts.spec.model import Contract
 from contracts.units import DURATION_UNITS, SECOND_US
 
 FormatName = Literal["jsonl", "json_array", "csv", "avro", "parquet"]
-EpochUnit = Literal["s", "ms", "us", "ns"]
-EPOCH_UNIT_NAMES: tuple[EpochUnit, ...] = ("s", "ms", "us", "ns")
+EpochUnit = Literal["s", "ms", "us", "ns", "mixed"]  # mixed: each number tells its unit by its digits, and that is meant
+EPOCH_UNIT_NAMES: tuple[EpochUnit, ...] = ("s", "ms", "us", "ns", "mixed")
 BATCH_RECORDS_BYTES = 16  # how many of the largest records a batch may be as large as
 _PLAIN_INTEGER_LIMIT = 10**18
+_TRANSPORT_NAMES = {  # what SDKs, collectors and loaders call when something was sent, received or tried, without case and signs
+    "sentat", "sendat", "senttimestamp", "receivedat", "receivedtimestamp", "receivetime", "receivetimestamp", "collectortstamp",
+    "dvcesenttstamp", "etltstamp", "loadtstamp", "uploadtime", "serveruploadtime", "serverreceivedtime", "clientuploadtime",
+    "ingestedat", "ingestiontime", "ingesttimestamp", "loadedat", "processedat", "processedtime", "servertimestamp", "retry",
+    "retries", "retrycount",
+}  # fmt: skip
 FORMAT_NAMES: tuple[FormatName, ...] = ("jsonl", "json_array", "csv", "avro", "parquet")
 
 
@@ -137,6 +143,11 @@ class SourceSpec:
         return sorted({str(paths[0]) for paths in needed if not any(path.envelope or has(path.steps) for path in paths)})
 
     @property
+    def epoch_units(self) -> dict[str | None, str | None]:
+        """Unit of numbers since 1970 by contract column. Column None: all that are not there. Unit None: none in particular."""
+        return {column: None if unit == "mixed" else unit for column, unit in self.epoch}
+
+    @property
     def payload_bytes(self) -> int:
         """What one payload may take: a record, or a batch of records."""
         return self.record_bytes if self.records is None else BATCH_RECORDS_BYTES * self.record_bytes
@@ -197,13 +208,42 @@ def check_source(spec: SourceSpec, contract: Contract) -> list[str]:
 
 def warnings_of(spec: SourceSpec, contract: Contract) -> list[str]:
     """What may be meant otherwise than it is read; one sentence each."""
+    return [*_guessed_units(spec, contract), *_ids_of_transport(spec, contract)]
+
+
+def _guessed_units(spec: SourceSpec, contract: Contract) -> list[str]:
     stated = dict(spec.epoch)
     if None in stated:
         return []
     guessed = sorted(_accepting_epoch(contract) & spec.columns.keys() - stated.keys())
     if not guessed:
         return []
-    return [f"epoch: the unit of numbers in {', '.join(guessed)} is guessed by their digits; state it, such as epoch: ms"]
+    return [
+        f"epoch: the unit of numbers in {', '.join(guessed)} is guessed by their digits; state it, such as epoch: ms, or "
+        "epoch: mixed where it differs"
+    ]
+
+
+def _ids_of_transport(spec: SourceSpec, contract: Contract) -> list[str]:
+    """Ids that are derived from what each attempt to send an event has anew: by what the contract says, or by what it is called."""
+    if spec.missing_event_id != "derive" or contract.event_id_from:
+        return []
+    rule = contract.event_time
+    roles = {contract.received_at, *((rule.sent, rule.column) if rule else ())}
+    named = {name for name, paths in spec.columns.items() if any(_plain_name(path.steps[-1]) in _TRANSPORT_NAMES for path in paths)}
+    telling = sorted(
+        c.name for c in contract.columns if c.name in roles | named and not c.transport and c.name != contract.event_id
+    )
+    if not telling:
+        return []
+    return [
+        f"missing_event_id: derive: an event that is sent again has another {', '.join(telling)}, so it gets another id and is "
+        f"there twice; give {'it' if len(telling) == 1 else 'them'} transport: true in {contract.name}"
+    ]
+
+
+def _plain_name(key: str) -> str:
+    return re.sub(r"[^a-z]", "", key.lower())
 
 
 def _accepting_epoch(contract: Contract) -> frozenset[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,10 +16,10 @@ from contracts.compiler.exact import RAW_JSON
 from contracts.spec.source import SourceSpec
 from lake.formats.base import DAMAGE, Bookmark, ParsedRecords, RecordBlock, damaged_block
 from lake.formats.limits import expansion_limit, too_many_bytes
+from lake.formats.parquet_int96 import Int96, int96_columns, without_wrapped
 from lake.formats.parquet_values import Values, plain_values
 
 _BLOCK_ROWS = 8_192  # rows become Python objects this many at a time; row groups are often a million
-_FAR = pa.scalar(2**62, pa.int64())
 _BROKEN = (pa.ArrowException, OSError, ValueError, MemoryError)  # what Arrow raises at bytes that are not what they say
 
 
@@ -50,7 +49,7 @@ class ParquetGroups:
             # As dictionaries: a text that stands in a million rows is held once.
             texts = [name for name in names if _is_text(parquet.schema_arrow, name)]
             parquet = pq.ParquetFile(file, coerce_int96_timestamp_unit="us", read_dictionary=texts)
-            int96 = _int96(parquet, names)
+            int96 = int96_columns(parquet, names)
             coarse = pq.ParquetFile(file, coerce_int96_timestamp_unit="ms") if int96 else None
             reason = self._misfit(parquet.schema_arrow)
         except _BROKEN:
@@ -60,7 +59,7 @@ class ParquetGroups:
         first = sum(metadata.row_group(number).num_rows for number in range(start.offset))
         for number in range(start.offset, metadata.num_row_groups):
             about = metadata.row_group(number)
-            group = _Group(parquet, number, names, reason, _Int96(coarse, int96) if coarse else None, limit)
+            group = _Group(parquet, number, names, reason, Int96(coarse, int96) if coarse else None, limit)
             for row in range(max(start.ordinal - first, 0), about.num_rows, _BLOCK_ROWS):
                 count = min(_BLOCK_ROWS, about.num_rows - row)
                 size = max(about.total_byte_size, 0) * count // about.num_rows
@@ -78,19 +77,6 @@ class ParquetGroups:
             return Violation("$", "header", "one column each of the name " + ", ".join(twice))
         lacking = self._spec.lacking(lambda steps: _has(schema, steps))
         return Violation("$", "header", "columns " + ", ".join(lacking)) if lacking else None
-
-
-@dataclass
-class _Int96:
-    """Columns of INT96 in milliseconds, which hold all of its days: microseconds wrap beyond some 290,000 years."""
-
-    parquet: pq.ParquetFile
-    names: list[str]
-
-
-def _int96(parquet: pq.ParquetFile, names: list[str]) -> list[str]:
-    columns = (parquet.schema.column(i) for i in range(len(parquet.schema)))
-    return [column.path for column in columns if column.physical_type == "INT96" and column.path in names]
 
 
 def _is_text(schema: pa.Schema, name: str) -> bool:
@@ -120,7 +106,7 @@ class _Group:
     """A row group, read forward as its rows are asked for; where one is asked for again, from its start."""
 
     def __init__(
-        self, parquet: pq.ParquetFile, number: int, names: list[str], reason: Violation | None, int96: _Int96 | None, limit: int
+        self, parquet: pq.ParquetFile, number: int, names: list[str], reason: Violation | None, int96: Int96 | None, limit: int
     ) -> None:
         self._limit = limit
         self._parquet, self._number, self._names, self._reason, self._int96 = parquet, number, names, reason, int96
@@ -146,7 +132,7 @@ class _Group:
         self._batches = self._parquet.iter_batches(_BLOCK_ROWS, row_groups=[self._number], columns=self._names)
         if self._int96:
             coarse = self._int96.parquet.iter_batches(_BLOCK_ROWS, row_groups=[self._number], columns=self._int96.names)
-            self._batches = map(self._without_wrapped, self._batches, coarse)
+            self._batches = map(without_wrapped, self._batches, coarse)
 
     def _read(self, row: int, count: int) -> list[dict[str, Any]]:
         """The rows of a stretch; fewer where the group cannot be read on."""
@@ -161,16 +147,6 @@ class _Group:
                 self._held.append(batch.slice(end))
             self._at += end
         return records
-
-    def _without_wrapped(self, batch: pa.RecordBatch, coarse: pa.RecordBatch) -> pa.RecordBatch:
-        """The same batch; times that do not fit microseconds are ones that no year of ours holds."""
-        for name in coarse.schema.names:
-            at, millis = batch.schema.get_field_index(name), coarse.column(name).cast(pa.int64())
-            micros = batch.column(at).cast(pa.int64())
-            whole = pa.array(micros.fill_null(0).to_numpy(zero_copy_only=False) // 1_000, mask=micros.is_null().to_numpy(False))
-            wrapped = pc.not_equal(whole, millis)
-            batch = batch.set_column(at, name, pc.if_else(wrapped, _FAR, micros).cast(pa.timestamp("us")))
-        return batch
 
     def _next(self) -> pa.RecordBatch | None:
         if self._held:

@@ -72,13 +72,16 @@ def log_files(lake: Lake) -> list[LogFiles]:
     return found
 
 
-def newest_window_time(lake: Lake, source: str, table: str) -> int | None:
-    """The largest ``_window_time`` of a source's published rows, microseconds; None where there are none."""
+def newest_window_time(lake: Lake, source: str, table: str, now_us: int) -> int | None:
+    """The largest ``_window_time`` of a source's published rows that is not to come, microseconds; None where there are none."""
     newest: int | None = None
     for file in sorted(published_files(lake.catalog().load_table(table)), key=lambda f: f.to_us, reverse=True):
         if newest is not None and file.to_us <= newest:
             break
+        if file.from_us > now_us:
+            continue
         rows = read_parquet(file.path, ["_window_time", "_source"])
-        found = pc.max(rows.filter(pc.equal(rows.column("_source"), source)).column("_window_time").cast(pa.int64())).as_py()
+        times = rows.filter(pc.equal(rows.column("_source"), source)).column("_window_time").cast(pa.int64())
+        found = pc.max(times.filter(pc.less_equal(times, now_us))).as_py()
         newest = found if newest is None or (found is not None and found > newest) else newest
     return newest

@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal
 
 from contracts.errors import ConfigurationError
 from lake.storage import is_object, local_path, storage_of
-from lake.storage.inputs import object_inputs
+from lake.storage.inputs import HIDDEN_FOLDER, NOT_ENTERED, is_hidden_folder, not_entered, object_inputs
 from lake.storage.places import location_of
 
 _COPY_BYTES = 1 << 20
@@ -48,10 +48,7 @@ def expand_inputs(patterns: tuple[str, ...]) -> list[InputFile]:
     for pattern in patterns:
         try:
             if is_object(pattern):
-                files = [
-                    InputFile(blob.location, blob.size_bytes, modified_us, named=blob.location == location_of(pattern, "input"))
-                    for blob, modified_us in object_inputs(pattern)
-                ]
+                files = list(_objects(location_of(pattern, "input")))
             else:
                 files = list(_local_files(local_path(pattern, "input")))
         except ValueError as error:  # of pathlib, for a glob such as a/**.json
@@ -64,6 +61,14 @@ def expand_inputs(patterns: tuple[str, ...]) -> list[InputFile]:
     if missing:
         raise ConfigurationError("no file found for " + ", ".join(missing) + "; give a path, a folder or a glob in quotes")
     return sorted(found.values(), key=lambda file: (file.mtime_us, file.uri))
+
+
+def _objects(pattern: str) -> Iterator[InputFile]:
+    inputs = object_inputs(pattern)
+    for blob, modified_us in inputs.files:
+        yield InputFile(blob.location, blob.size_bytes, modified_us, named=blob.location == pattern)
+    for folder, why in inputs.left_out.items():
+        yield InputFile(folder, 0, 0, refused=("ignored", why))
 
 
 def _local_files(pattern: str) -> Iterator[InputFile]:
@@ -79,10 +84,9 @@ def _local_files(pattern: str) -> Iterator[InputFile]:
         matches = list(anchor.glob(str(path.relative_to(anchor))))
         files = [match for match in matches if not os.path.isdir(match)]
         yield from (_inside(file, root) for file in files)
-        entered = {parent for file in files for parent in file.parents}
-        for folder in matches:
-            if folder not in entered and os.path.isdir(folder):
-                yield _left_out(folder, "a folder; name it to read what is in it")
+        folders = (str(match) for match in matches if os.path.isdir(match))
+        for folder in not_entered(folders, map(str, files)):
+            yield _left_out(Path(folder), NOT_ENTERED)
 
 
 def _files_in(root: Path) -> Iterator[InputFile]:
@@ -90,8 +94,8 @@ def _files_in(root: Path) -> Iterator[InputFile]:
     for folder, folders, names in os.walk(root, onerror=lambda error: unreadable.append(Path(error.filename))):
         kept = []
         for name in folders:
-            if name.startswith((".", "_")):  # of writers at work, as Spark's _temporary
-                yield _left_out(Path(folder, name), "a hidden or unfinished folder by its name")
+            if is_hidden_folder(name):
+                yield _left_out(Path(folder, name), HIDDEN_FOLDER)
             elif os.path.islink(Path(folder, name)):
                 yield _left_out(Path(folder, name), "a symbolic link to a folder; name it to read what is in it")
             else:

@@ -1,19 +1,41 @@
-"""Objects behind an input such as ``gs://bucket/prefix``: one object, what lies below a prefix, or a glob."""
+"""Which folders an input leaves out, wherever it lies; and objects behind one such as ``gs://bucket/prefix``."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from lake.storage.base import StoredFile
 from lake.storage.places import GCS, location_of
 
+HIDDEN_FOLDER = "a hidden or unfinished folder by its name"
+NOT_ENTERED = "a folder; name it to read what is in it"
 _MAGIC = re.compile(r"[*?\[]")
 _CLASS = re.compile(r"\[[^\]]+\]")
 
 
-def object_inputs(pattern: str) -> Iterator[tuple[StoredFile, int]]:
-    """Objects, each with the time when its content was made, microseconds. One listing, whatever is asked for.
+@dataclass
+class ObjectInputs:
+    """files: objects, each with the time when its content was made, microseconds. left_out: folders, and why."""
+
+    files: list[tuple[StoredFile, int]] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def is_hidden_folder(name: str) -> bool:
+    """Whether it is one of a writer at work, as Spark's _temporary."""
+    return name.startswith((".", "_"))
+
+
+def not_entered(folders: Iterable[str], files: Iterable[str]) -> list[str]:
+    """Of the folders that a glob found, those out of which it found no file."""
+    entered = {folder for file in files for folder in _folders_above(file)}
+    return sorted(set(folders) - entered)
+
+
+def object_inputs(pattern: str) -> ObjectInputs:
+    """Objects, and folders that are left out. One listing, whatever is asked for.
 
     As with local inputs: an object by its name, else all in the folder of that name and below (but for hidden folders), else a
     glob. ``*`` does not reach over a ``/``, ``**`` does.
@@ -29,21 +51,33 @@ def object_inputs(pattern: str) -> Iterator[tuple[StoredFile, int]]:
     is_glob = literal != pattern
     found = {blob.location: (blob, modified_us(b)) for b in gcs_storage().blobs(literal.rstrip("/")) if (blob := stored(b))}
     if pattern in found:  # also one whose name looks like a glob
-        yield found[pattern]
-        return
-    folder = pattern.rstrip("/") + "/"
-    wanted = re.compile(_expression(pattern)) if is_glob else None
+        return ObjectInputs([found[pattern]])
+    if is_glob:
+        wanted = re.compile(_expression(pattern))
+        matches = [location for location in found if wanted.fullmatch(location)]
+        folders = (folder for location in found for folder in _folders_above(location) if wanted.fullmatch(folder))
+        return ObjectInputs([found[location] for location in matches], dict.fromkeys(not_entered(folders, matches), NOT_ENTERED))
+    inputs, root = ObjectInputs(), pattern.rstrip("/") + "/"
     for location, told in found.items():
-        if wanted is not None:
-            if wanted.fullmatch(location):
-                yield told
-        elif location.startswith(folder) and not _is_hidden(location.removeprefix(folder)):
-            yield told
+        if location.startswith(root):
+            if hidden := _hidden_folder_of(location, root):
+                inputs.left_out[hidden] = HIDDEN_FOLDER
+            else:
+                inputs.files.append(told)
+    return inputs
 
 
-def _is_hidden(path: str) -> bool:
-    """Whether it lies in a folder of a writer at work, as Spark's _temporary."""
-    return any(part.startswith((".", "_")) for part in path.split("/")[:-1])
+def _folders_above(location: str) -> Iterator[str]:
+    while "/" in location:
+        location = location.rpartition("/")[0]
+        yield location
+
+
+def _hidden_folder_of(location: str, root: str) -> str | None:
+    """The uppermost hidden folder below a root that it lies in; None where it lies in none."""
+    parts = location.removeprefix(root).split("/")[:-1]
+    first = next((i for i, part in enumerate(parts) if is_hidden_folder(part)), None)
+    return None if first is None else root + "/".join(parts[: first + 1])
 
 
 def _expression(glob: str) -> str:

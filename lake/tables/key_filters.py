@@ -1,7 +1,8 @@
 """Which keys a data file may hold, in a small file beside it.
 
-Hashes of the keys, cut to as many bits as let one in 4,096 of other keys pass. A sorted set of integers, kept as their differences
-(Parquet's DELTA_BINARY_PACKED): some 13 to 16 bits a key. This is the Golomb-coded set of Putze, Sanders, Singler, "Cache-, Hash-
+Hashes of the keys, cut to as many bits as let one in a million of other keys pass: a minute of a large stream has some hundred
+thousand of them, and a file that one of them seems to be in is read. A sorted set of integers, kept as their differences (Parquet's
+DELTA_BINARY_PACKED): some 23 bits a key. This is the Golomb-coded set of Putze, Sanders, Singler, "Cache-, Hash-
 and Space-Efficient Bloom Filters", 2007, in an encoding that every Parquet library reads.
 """
 
@@ -21,7 +22,7 @@ from lake.location import data_path
 from lake.storage import storage_of
 from lake.tables.data_files import read_columns
 
-_PASS_BITS = 12  # one of 2^12 keys that are not there is taken for one that is
+_PASS_BITS = 20  # one of 2^20 keys that are not there is taken for one that is
 _SUFFIX = ".keys"
 Hashes = npt.NDArray[np.uint64]
 

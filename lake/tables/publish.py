@@ -9,22 +9,25 @@ properties are exact.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThan, LessThan, Or
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.refs import MAIN_BRANCH
 
 from contracts.errors import HeadraceError
+from contracts.units import SECOND_US
 from lake.location import Lake
-from lake.tables.data_files import PROVENANCE_KEY, file_name, read_rows, with_schema, write_rows
-from lake.tables.fold import add_hashes, content_hash, fold_rows
+from lake.tables.data_files import PROVENANCE_KEY, file_name, no_rows, read_columns, read_rows, with_schema, write_rows
+from lake.tables.fold import GRID_S, add_hashes, content_hash, fold_rows
 from lake.tables.horizon import NO_MOVES, Moves, PairSet
 from lake.tables.iceberg import PublishedFile, committed, dropped_branch, known_files
 from lake.tables.ipc import decode_rows, encode_rows
+from lake.tables.ranges import Cutting, Ints, Span, cuttings, joint_ranges, tiles
 
 ROWS_PROPERTY, HASH_PROPERTY, RUN_PROPERTY = "headrace.rows", "headrace.content-hash", "headrace.run-id"
 
@@ -33,11 +36,13 @@ ROWS_PROPERTY, HASH_PROPERTY, RUN_PROPERTY = "headrace.rows", "headrace.content-
 class RangeFold:
     """The fold of one range and shard, not yet published.
 
-    path: the new data file; None where the published rows stay as they are. read: the published files that it took in.
+    path: the new data file; None where the published rows stay as they are. more: further ones, where the range was cut. most_rows:
+    above which it is cut. read: the published files that it took in. emptied: none of the published rows is left, and path is None.
+    dropped: new data files of rows that the horizon drops (horizon.py); none where these stay as they are. dropped_read: the files
+    of such rows that it took in. dropped_emptied: none of these rows is left.
     delta_rows, delta_hash: what the table's totals change by. positions: Arrow IPC of the positions that came in (source, raw file,
-    position). losers, won: Arrow IPC of the rows that lost against another fingerprint, and of those that they lost against.
-    emptied: none of the published rows is left, and path is None. dropped_path, dropped_read, dropped_emptied: the same of the rows
-    that the horizon drops (horizon.py).
+    position, window time). losers, won: Arrow IPC of the rows that lost against another fingerprint, and of those that they lost
+    against.
     """
 
     from_us: int
@@ -50,10 +55,17 @@ class RangeFold:
     positions: tuple[bytes, ...]
     losers: tuple[bytes, ...]
     won: tuple[bytes, ...]
-    emptied: bool = False  # savepoints of versions before hold folds without these
-    dropped_path: str | None = None
+    more: tuple[str, ...] = ()  # savepoints of versions before hold folds without these
+    most_rows: int | None = None
+    emptied: bool = False
+    dropped: tuple[str, ...] = ()
     dropped_read: tuple[str, ...] = ()
     dropped_emptied: bool = False
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All new data files of published rows."""
+        return () if self.path is None else (self.path, *self.more)
 
     @property
     def changes_published(self) -> bool:
@@ -63,7 +75,7 @@ class RangeFold:
     @property
     def changes_dropped(self) -> bool:
         """Whether dropped rows are replaced."""
-        return self.dropped_path is not None or self.dropped_emptied
+        return bool(self.dropped) or self.dropped_emptied
 
     @property
     def changes(self) -> bool:
@@ -78,13 +90,51 @@ class RangeFold:
     @property
     def given(self) -> frozenset[str]:
         """The files of its range once it is committed."""
-        published = (self.path,) if self.changes_published else self.read
-        dropped = (self.dropped_path,) if self.changes_dropped else self.dropped_read
-        return frozenset(path for path in (*published, *dropped) if path is not None)
+        published = self.paths if self.changes_published else self.read
+        dropped = self.dropped if self.changes_dropped else self.dropped_read
+        return frozenset((*published, *dropped))
 
     def unchanged(self) -> RangeFold:
         """As it is once it is committed: nothing is left to do."""
-        return replace(self, path=None, emptied=False, dropped_path=None, dropped_emptied=False)
+        same = replace(self, path=None, more=(), emptied=False, dropped=(), dropped_emptied=False)
+        return replace(same, delta_rows=0, delta_hash=0)
+
+
+def fold_ranges(
+    table: Table,
+    known: Sequence[PublishedFile],
+    incoming: pa.Table,
+    spans: Callable[[Ints], Iterable[Span]],
+    *,
+    key: str,
+    shard: int,
+    most_rows: int | None = None,
+) -> Iterator[RangeFold]:
+    """Fold new rows of one shard and any time, range by range; see ``fold_range``.
+
+    Args:
+        table: the Iceberg table.
+        known: its files, published and dropped, as of the state that the folds are built on.
+        incoming: rows of the table's schema without range columns.
+        spans: the ranges of sorted times, such as those of a ``Ranging``.
+        key: the key column.
+        shard: of the incoming rows.
+        most_rows: of one data file; None for any number.
+    """
+    times = window_times(incoming)
+    order = np.argsort(times, kind="stable")
+    times = times[order]
+    files = [file for file in known if file.shard == shard]
+    for cut in cuttings(times, list(spans(times)), joint_ranges(files), most_rows):
+        whole = cut.last - cut.first == len(times)
+        rows = incoming if whole else incoming.take(pa.array(order[cut.first : cut.last]))
+        yield fold_range(table, files, rows, key=key, from_us=cut.from_us, to_us=cut.to_us, shard=shard, most_rows=most_rows)
+
+
+def window_times(rows: pa.Table) -> Ints:
+    """What decides the range of each row, in microseconds."""
+    times: Ints = rows.column("_window_time").cast(pa.int64()).to_numpy()
+    return times
 
 
 def fold_range(
@@ -96,9 +146,10 @@ def fold_range(
     from_us: int,
     to_us: int,
     shard: int,
+    most_rows: int | None = None,
     moves: Moves = NO_MOVES,
 ) -> RangeFold:
-    """Fold new rows with what is known of their range, and write the result: published rows as one data file, dropped as another.
+    """Fold new rows with what is known of their range. Published and dropped rows get a data file each, or several.
 
     Args:
         table: the Iceberg table.
@@ -108,36 +159,39 @@ def fold_range(
         from_us: where the incoming rows belong, and
         to_us: the end of that range;
         shard: and their shard.
+        most_rows: of one data file; None for any number.
         moves: pairs that are no longer published, or are again. Rows of pairs that are dropped already stay so.
     """
-    from_us, to_us = _reach(known, from_us, to_us, shard)
-    taken = [f for f in known if f.overlaps(from_us, to_us, shard)]
-    files = [f for f in taken if not f.dropped], [f for f in taken if f.dropped]
-    incoming, *old = aligned = _aligned([incoming, *(read_rows(f.path) for side in files for f in side)])
-    published, dropped = old[: len(files[0])], old[len(files[0]) :]
+    span = from_us, to_us = _reach(known, from_us, to_us, shard)
+    taken = sorted(f for f in known if f.overlaps(from_us, to_us, shard))
+    files, out_files = [f for f in taken if not f.dropped], [f for f in taken if f.dropped]
+    incoming, *old = aligned = _aligned([incoming, *(read_rows(f.path) for f in (*files, *out_files))])
     folded = fold_rows(aligned, key)
-    is_out = moves.drop.within(from_us, to_us).holds(folded.rows, key)
-    for rows in dropped:
-        is_out |= PairSet.of(rows, key).holds(folded.rows, key)
-    is_out &= ~moves.restore.within(from_us, to_us).holds(folded.rows, key)
-    rows = folded.rows if not is_out.any() else folded.rows.filter(pa.array(~is_out))
-    path, emptied = _written(table, rows, files[0], (from_us, to_us, shard))
-    dropped_path, dropped_emptied = _written(table, folded.rows.filter(pa.array(is_out)), files[1], (from_us, to_us, shard))
+    is_out = _is_out(folded.rows, old[len(files) :], key, span, moves)
+    rows, out = (folded.rows, folded.rows.slice(0, 0)) if not is_out.any() else _parted(folded.rows, is_out)
+    parts = tiles(window_times(rows), span, most_rows)
+    paths = _written(table, rows, files, parts, shard)
+    bounds = np.searchsorted(window_times(out), [part.from_us for part in parts[1:]]).tolist()
+    out_parts = [
+        replace(part, first=first, last=last) for part, first, last in zip(parts, [0, *bounds], [*bounds, len(out)], strict=True)
+    ]
     return RangeFold(
         from_us=from_us,
         to_us=to_us,
         shard=shard,
-        path=path,
-        read=tuple(f.path for f in files[0]),
-        delta_rows=len(rows) - sum(map(len, published)),
-        delta_hash=add_hashes(content_hash(rows), *(-content_hash(r) for r in published)),
-        positions=(encode_rows(incoming.select(PROVENANCE_KEY)),),
+        path=paths[0] if paths else None,
+        read=tuple(file.path for file in files),
+        delta_rows=len(rows) - sum(map(len, old[: len(files)])),
+        delta_hash=add_hashes(content_hash(rows), *(-content_hash(r) for r in old[: len(files)])),
+        positions=(encode_rows(incoming.select([*PROVENANCE_KEY, "_window_time"])),),
         losers=(encode_rows(folded.losers),) if len(folded.losers) else (),
         won=(encode_rows(folded.won),) if len(folded.won) else (),
-        emptied=emptied,
-        dropped_path=dropped_path,
-        dropped_read=tuple(f.path for f in files[1]),
-        dropped_emptied=dropped_emptied,
+        more=tuple(paths[1:]),
+        most_rows=most_rows,
+        emptied=bool(files) and not len(rows),
+        dropped=tuple(_written(table, out, out_files, out_parts, shard)),
+        dropped_read=tuple(file.path for file in out_files),
+        dropped_emptied=bool(out_files) and not len(out),
     )
 
 
@@ -151,13 +205,35 @@ def _reach(known: Sequence[PublishedFile], from_us: int, to_us: int, shard: int)
         from_us, to_us = reached
 
 
-def _written(table: Table, rows: pa.Table, files: Sequence[PublishedFile], place: tuple[int, int, int]) -> tuple[str | None, bool]:
-    """Write rows in the place of these files: the new file, None for none; and whether nothing is left of what there was."""
-    if not len(rows):
-        return None, bool(files)
-    if len(files) == 1 and files[0].path.rsplit("/", 1)[-1].startswith(file_name(rows, *place)):
-        return None, False
-    return write_rows(table, rows, *place), False
+def _is_out(rows: pa.Table, dropped: Sequence[pa.Table], key: str, span: Span, moves: Moves) -> npt.NDArray[np.bool_]:
+    """Which folded rows are of pairs that are dropped."""
+    found = moves.drop.within(*span).holds(rows, key)
+    for other in dropped:
+        found |= PairSet.of(other, key).holds(rows, key)
+    found &= ~moves.restore.within(*span).holds(rows, key)
+    return found
+
+
+def _parted(rows: pa.Table, is_out: npt.NDArray[np.bool_]) -> tuple[pa.Table, pa.Table]:
+    return rows.filter(pa.array(~is_out)), rows.filter(pa.array(is_out))
+
+
+def _written(table: Table, rows: pa.Table, files: Sequence[PublishedFile], parts: Sequence[Cutting], shard: int) -> list[str]:
+    """Write parts of rows in the place of these files: the new files, one for each part with rows; none where all are there."""
+    parts = [part for part in parts if part.first < part.last]
+    if len(parts) == len(files) and all(_is_file_of(file, rows, part) for file, part in zip(files, parts, strict=True)):
+        return []
+    return [write_rows(table, _slice(rows, part), part.from_us, part.to_us, shard) for part in parts]
+
+
+def _slice(rows: pa.Table, part: Cutting) -> pa.Table:
+    return rows.slice(part.first, part.last - part.first)
+
+
+def _is_file_of(file: PublishedFile, rows: pa.Table, part: Cutting) -> bool:
+    """Whether a data file holds this part of folded rows, and no others."""
+    own = file_name(_slice(rows, part), part.from_us, part.to_us, file.shard)
+    return file.rows == part.last - part.first and file.path.rsplit("/", 1)[-1].startswith(own)
 
 
 def publish(
@@ -168,7 +244,6 @@ def publish(
     key: str,
     run_id: str,
     before: Callable[[Sequence[RangeFold]], None] | None = None,
-    moves: Moves = NO_MOVES,
 ) -> list[RangeFold]:
     """Publish folds in one transaction; what changed meanwhile is folded again.
 
@@ -179,7 +254,6 @@ def publish(
         key: its key column.
         run_id: goes into the snapshot's properties.
         before: is given the folds as they will be committed, before they are: once rows are replaced nobody knows them any more.
-        moves: with which the folds were made.
 
     Returns:
         The folds as published: with all positions and losers that belong to them.
@@ -192,7 +266,7 @@ def publish(
     def commit() -> list[RangeFold]:
         nonlocal settled
         table = lake.load(name)
-        settled = rebase(table, known_files(table, lake.branch), settled, key, moves)
+        settled = rebase(table, known_files(table, lake.branch), settled, key)
         if before:
             before(settled)
         if changed := [fold for fold in settled if fold.changes]:
@@ -202,12 +276,56 @@ def publish(
     return committed(name, commit)
 
 
-def rebase(
-    table: Table, known: Sequence[PublishedFile], folds: Sequence[RangeFold], key: str, moves: Moves = NO_MOVES
-) -> list[RangeFold]:
-    """Folds that fit these files, published and dropped: overlapping ones merged, stale ones folded again."""
+def publish_moves(lake: Lake, name: str, moves: Moves, *, key: str, run_id: str) -> None:
+    """Move pairs between published and dropped rows, in one transaction.
+
+    Args:
+        lake: where the table lies.
+        name: the table's name.
+        moves: which; pairs that are there already stay there.
+        key: its key column.
+        run_id: goes into the snapshot's properties.
+
+    Raises:
+        ComponentDownError: no commit succeeded before the deadline.
+    """
+    made: dict[frozenset[str], RangeFold] = {}  # of attempts before, by the files that they took in
+
+    def commit() -> None:
+        table = lake.load(name)
+        known = known_files(table, lake.branch)
+        folds = list(_moved(table, known, moves, key, made))
+        if changed := [fold for fold in folds if fold.changes]:
+            _commit(table, changed, run_id, lake.branch)
+
+    committed(name, commit)
+
+
+def _moved(
+    table: Table, known: Sequence[PublishedFile], moves: Moves, key: str, made: dict[frozenset[str], RangeFold]
+) -> Iterator[RangeFold]:
+    """Folds without new rows of every file that holds pairs that move."""
+    done: dict[int, int] = {}  # by shard: up to where
+    for file in sorted(known):
+        moving = (moves.restore if file.dropped else moves.drop).within(file.from_us, file.to_us)
+        if file.from_us < done.get(file.shard, file.from_us) or not len(moving):
+            continue
+        if not moving.holds(read_columns(file.path, (key, "_window_time")), key).any():
+            continue
+        from_us, to_us = _reach(known, file.from_us, file.to_us, file.shard)
+        taken = frozenset(f.path for f in known if f.overlaps(from_us, to_us, file.shard))
+        if taken not in made:
+            nothing = no_rows(file.path)
+            made[taken] = fold_range(table, known, nothing, key=key, from_us=from_us, to_us=to_us, shard=file.shard, moves=moves)
+        done[file.shard] = to_us
+        yield made[taken]
+
+
+def rebase(table: Table, known: Sequence[PublishedFile], folds: Sequence[RangeFold], key: str) -> list[RangeFold]:
+    """Folds that fit these files: overlapping ones merged, stale ones folded again, along what is published now."""
     rebased = [f for f in folds if not f.changes]  # what is known had taken in theirs, and what is known only grows
-    for group, from_us, to_us in _overlapping([f for f in folds if f.changes], known):
+    stale: dict[int, list[tuple[Span, list[RangeFold]]]] = {}
+    for group, from_us, to_us in _overlapping([f for f in folds if f.changes]):
         first = group[0]
         current = frozenset(f.path for f in known if f.overlaps(from_us, to_us, first.shard))
         if len(group) == 1 and current == first.taken:
@@ -215,40 +333,62 @@ def rebase(
         elif len(group) == 1 and current == first.given:  # committed by an attempt that then failed
             rebased.append(first.unchanged())
         else:
-            incoming = pa.concat_tables(_aligned([_brought(f) for f in group]))
-            again = fold_range(table, known, incoming, key=key, from_us=from_us, to_us=to_us, shard=first.shard, moves=moves)
-            positions = tuple(p for f in group for p in f.positions)
-            losers = again.losers + tuple(x for f in group for x in f.losers)
-            won = again.won + tuple(x for f in group for x in f.won)
-            rebased.append(replace(again, positions=positions, losers=losers, won=won))
+            stale.setdefault(first.shard, []).append(((from_us, to_us), group))
+    for groups in stale.values():
+        rebased += _folded_again(table, known, groups, key)
     return rebased
 
 
-def _overlapping(folds: Sequence[RangeFold], known: Sequence[PublishedFile]) -> list[tuple[list[RangeFold], int, int]]:
-    """Folds in groups that cannot be published side by side, and the range that each takes.
+def _folded_again(
+    table: Table, known: Sequence[PublishedFile], groups: Sequence[tuple[Span, list[RangeFold]]], key: str
+) -> Iterator[RangeFold]:
+    """Stale folds of one shard, by the ranges that they have now. The first of the new ones carries what is known of the old."""
+    old = [fold for _, group in groups for fold in group]
+    shard, most_rows = old[0].shard, old[0].most_rows
+    incoming = pa.concat_tables(_aligned([_brought(fold) for fold in old]))
+    times = window_times(incoming)
+    order = np.argsort(times, kind="stable")
+    files = [file for file in known if file.shard == shard]
+    found = cuttings(times[order], [span for span, _ in groups], joint_ranges(files), most_rows)
+    carried = replace(
+        old[0],
+        positions=tuple(p for f in old for p in f.positions),
+        losers=tuple(x for f in old for x in f.losers),
+        won=tuple(x for f in old for x in f.won),
+    )
+    if not found:  # all that they brought had lost against what was known
+        yield carried.unchanged()
+    for number, cut in enumerate(found):
+        rows = incoming.take(pa.array(order[cut.first : cut.last]))
+        again = fold_range(table, files, rows, key=key, from_us=cut.from_us, to_us=cut.to_us, shard=shard, most_rows=most_rows)
+        if number == 0:
+            again = replace(
+                again,
+                positions=carried.positions,
+                losers=again.losers + carried.losers,
+                won=again.won + carried.won,
+            )
+        yield again
 
-    Ranges of one shard meet, or would once each has taken in the files that it overlaps.
-    """
-    reaching = []
-    for fold in folds:
-        reaching.append((fold.shard, *_reach(known, fold.from_us, fold.to_us, fold.shard), fold))
+
+def _overlapping(folds: Sequence[RangeFold]) -> list[tuple[list[RangeFold], int, int]]:
+    """Folds in groups whose ranges meet, and the range that each takes."""
     groups: list[tuple[list[RangeFold], int, int]] = []
-    for shard, from_us, to_us, fold in sorted(reaching, key=lambda r: r[:3]):
-        if groups and groups[-1][0][0].shard == shard and from_us < groups[-1][2]:
+    for fold in sorted(folds, key=lambda f: (f.shard, f.from_us, f.to_us)):
+        if groups and groups[-1][0][0].shard == fold.shard and fold.from_us < groups[-1][2]:
             group, start, end = groups[-1]
-            groups[-1] = ([*group, fold], start, max(end, to_us))
+            groups[-1] = ([*group, fold], start, max(end, fold.to_us))
         else:
-            groups.append(([fold], from_us, to_us))
+            groups.append(([fold], fold.from_us, fold.to_us))
     return groups
 
 
 def _commit(table: Table, folds: Sequence[RangeFold], run_id: str, branch: str | None) -> None:
-    ref = branch or MAIN_BRANCH
     with warnings.catch_warnings(), table.transaction() as transaction:
         warnings.simplefilter("ignore")  # "Delete operation did not match any records" is how a new range begins
         dropped = [f for f in folds if f.changes_dropped]
-        gone = [f for f in dropped if f.dropped_read]
-        _replace(transaction, gone, [f.dropped_path for f in dropped], {RUN_PROPERTY: run_id}, dropped_branch(branch))
+        paths = [path for fold in dropped for path in fold.dropped]
+        _replace(transaction, [f for f in dropped if f.dropped_read], paths, {RUN_PROPERTY: run_id}, dropped_branch(branch))
         published = [f for f in folds if f.changes_published]
         rows, digest = table_totals(table)
         totals = {
@@ -256,22 +396,22 @@ def _commit(table: Table, folds: Sequence[RangeFold], run_id: str, branch: str |
             ROWS_PROPERTY: str(rows + sum(f.delta_rows for f in published)),
             HASH_PROPERTY: f"{add_hashes(digest, *(f.delta_hash for f in published)):032x}",
         }
-        _replace(transaction, published, [f.path for f in published], totals, ref)
+        paths = [path for fold in published for path in fold.paths]
+        _replace(transaction, published, paths, totals, branch or MAIN_BRANCH)
 
 
 def _replace(
-    transaction: Transaction, gone: Sequence[RangeFold], paths: Sequence[str | None], properties: dict[str, str], branch: str
+    transaction: Transaction, gone: Sequence[RangeFold], paths: Sequence[str], properties: dict[str, str], branch: str
 ) -> None:
     """Every file of these ranges by others.
 
     Where files come the snapshot in between is nobody's current one; it has no totals, so that nobody takes it for a whole state.
     """
-    new = [path for path in paths if path]
     if gone:
-        own = {RUN_PROPERTY: properties[RUN_PROPERTY]} if new else properties
+        own = {RUN_PROPERTY: properties[RUN_PROPERTY]} if paths else properties
         transaction.delete(_predicate(gone), snapshot_properties=own, branch=branch)
-    if new:
-        transaction.add_files(new, snapshot_properties=properties, branch=branch, check_duplicate_files=False)
+    if paths:
+        transaction.add_files(list(paths), snapshot_properties=properties, branch=branch, check_duplicate_files=False)
 
 
 def _predicate(folds: Sequence[RangeFold]) -> BooleanExpression:
@@ -302,13 +442,8 @@ def _brought(fold: RangeFold) -> pa.Table:
 
     The others it had taken in from what was known then. They still are, or a replay took them away and they must not come back.
     """
+    rows = pa.concat_tables(_aligned([_read_pending(path) for path in (*fold.paths, *fold.dropped)]))
     own = read_positions(fold)
-    paths = [path for path in (fold.path, fold.dropped_path) if path is not None]
-    return pa.concat_tables(_aligned([_at_positions(_read_pending(path), own) for path in paths]))
-
-
-def _at_positions(rows: pa.Table, own: pa.Table) -> pa.Table:
-    """Rows that have one of these positions."""
     files = pa.concat_arrays([t.column("_raw_file").cast(pa.string()).combine_chunks() for t in (rows, own)]).dictionary_encode()
     codes = files.indices.to_numpy(zero_copy_only=False)
     places, known = (t.column("_position").to_numpy() for t in (rows, own))
@@ -342,5 +477,19 @@ def _aligned(tables: Sequence[pa.Table]) -> list[pa.Table]:
 
 
 def read_positions(fold: RangeFold) -> pa.Table:
-    """Source, raw file and position of every row that came into a fold."""
-    return pa.concat_tables([decode_rows(data) for data in fold.positions])
+    """Source, raw file and position of every row that came into a fold, and as ``from`` and ``to`` its cell of time."""
+    tables = [decode_rows(data) for data in fold.positions]
+    return pa.concat_tables([_with_cells(table, fold) for table in tables])
+
+
+def _with_cells(positions: pa.Table, fold: RangeFold) -> pa.Table:
+    if "_window_time" in positions.column_names:
+        cell_us = GRID_S * SECOND_US
+        starts = window_times(positions) // cell_us * cell_us
+        bounds = starts, starts + cell_us
+    else:  # of a savepoint of the version before
+        bounds = np.full(len(positions), fold.from_us), np.full(len(positions), fold.to_us)
+    table = positions.select(PROVENANCE_KEY)
+    for name, values in zip(("from", "to"), bounds, strict=True):
+        table = table.append_column(name, pa.array(values, pa.int64()))
+    return table

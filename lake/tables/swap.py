@@ -97,7 +97,7 @@ def swap_ranges(
             before_commit(folds)
         taken = {path for fold in folds if fold.path for path in fold.read}
         new = [file.path for file in within if file.path not in taken]
-        new += [fold.path for fold in folds if fold.path]
+        new += [path for fold in folds for path in fold.paths]
         new += list(_cut_off(table, gone, swap.ranges))
         if not gone and not new and not labels.after:
             snapshot = table.current_snapshot()

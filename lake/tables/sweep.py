@@ -9,7 +9,7 @@ compactions may go on at once: every commit is refused where the table has moved
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,13 +21,13 @@ from pyiceberg.table import Table
 from contracts.compiler.rows import derived_id
 from contracts.units import SECOND_US
 from lake.location import Lake
-from lake.tables.data_files import no_rows, read_columns
+from lake.tables.data_files import read_columns
 from lake.tables.fold import codes_of
 from lake.tables.horizon import CELL_US, Moves, Pair, PairSet, cells_of, has_predecessor
 from lake.tables.iceberg import PublishedFile, committed, derived_in_horizon, horizon_s, known_files, published_files, settled_tag
 from lake.tables.key_filters import KeyFilter, key_hashes, read_filter
 from lake.tables.letters import LETTER_COLUMNS, Letters, publish_letters
-from lake.tables.publish import RangeFold, fold_range, publish
+from lake.tables.publish import publish_moves
 
 _FILTER_BYTES = 256 << 20
 _NEVER = -(1 << 62)
@@ -93,7 +93,7 @@ def sweep(lake: Lake, name: str, *, key: str, run_id: str, letters: Letters | No
         if not moves:
             settle(lake, name, head.snapshot_id)
             return Swept(dropped, chained, head.snapshot_id)
-        publish(lake, name, list(_folds(table, known, key, moves)), key=key, run_id=run_id, moves=moves)
+        publish_moves(lake, name, moves, key=key, run_id=run_id)
         dropped, chained = dropped + len(moves.drop), chained + len(found.chained)
         looked_at = [f for f in known if not f.dropped]
 
@@ -159,14 +159,16 @@ class _Copies:
 
 def _copies(files: Sequence[PublishedFile], first: pa.Table, keys: pa.Array, key: str) -> _Copies:
     """Rows of these keys in these files. first: which of the first file's rows are new."""
-    tables, new = [], []
+    tables, new, published = [], [], []
     for number, file in enumerate(files):
-        rows = read_columns(file.path, (key, *LETTER_COLUMNS))
-        chosen = pc.is_in(rows.column(key), value_set=keys)
-        tables.append(rows.filter(chosen))
+        chosen = pc.is_in(read_columns(file.path, [key]).column(key), value_set=keys)
+        if number and not pc.any(chosen).as_py():  # its filter took another key for one of these
+            continue
+        tables.append(read_columns(file.path, (key, *LETTER_COLUMNS)).filter(chosen))
+        published.append([not file.dropped] * len(tables[-1]))
         new.append(first.column("new").filter(chosen).to_numpy() if number == 0 else np.zeros(len(tables[-1]), dtype=bool))
-    published = np.repeat([not f.dropped for f in files], [len(t) for t in tables])
-    return _Copies(pa.concat_tables(tables, promote_options="permissive").combine_chunks(), published, np.concatenate(new))
+    rows = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    return _Copies(rows, np.concatenate(published).astype(bool), np.concatenate(new))
 
 
 def _judge(copies: _Copies, key: str, horizon: int, found: _Found) -> None:
@@ -249,20 +251,6 @@ def _among(rows: pa.Table, others: Sequence[pa.Table], key: str) -> npt.NDArray[
 def _pair_texts(rows: pa.Table, key: str) -> pa.Array:
     keys = pa.concat_arrays([pa.array([], pa.string()), *rows.column(key).cast(pa.string()).chunks])
     return pc.binary_join_element_wise(keys, pa.array(cells_of(rows)).cast(pa.string()), "\n")
-
-
-def _folds(table: Table, known: Sequence[PublishedFile], key: str, moves: Moves) -> Iterator[RangeFold]:
-    """Folds without new rows of every file that holds pairs that move."""
-    done: dict[int, int] = {}  # by shard: up to where
-    for file in sorted(f for f in known if not f.dropped):
-        if file.from_us < done.get(file.shard, file.from_us) or not moves.drop.within(file.from_us, file.to_us):
-            continue
-        rows = _pairs_in(file, key)
-        if moves.drop.holds(rows, key).any():
-            nothing, (from_us, to_us, shard) = no_rows(file.path), _place(file)
-            fold = fold_range(table, known, nothing, key=key, from_us=from_us, to_us=to_us, shard=shard, moves=moves)
-            done[file.shard] = fold.to_us
-            yield fold
 
 
 class _Filters:

@@ -56,7 +56,7 @@ def replace_letters(
         folds = rebase(table, there, list(_incoming(table, there, coming)), KEY)
         taken = {path for fold in folds if fold.path for path in fold.read}
         gone += [file for file in there if file.path in taken - written]
-        new = [*(written - taken), *(fold.path for fold in folds if fold.path)]
+        new = [*(written - taken), *(path for fold in folds for path in fold.paths)]
         if gone or new:
             replace_files(table, gone, new, _exactly(gone, folds), labels, lake.branch or MAIN_BRANCH)
 

@@ -134,7 +134,7 @@ def _begin(kind: Kind, name: str, project: Project, lake: Lake, check: Check, re
     _, contract = dataset_of(project, replay.dataset, replay.spec["sources"])
     clock = RunClock()
     run_id = new_run_id(f"{kind.verb}-{name}", clock)
-    cut = Cut(window_s=replay.spec["window_s"], num_shards=num_shards(lake.load(replay.table)))
+    cut = Cut(num_shards=num_shards(lake.load(replay.table)), by_density=True)
     conflicts = ConflictLetters(contract, cut, run_id)
     return Publication(kind, lake, replay, clock, run_id, conflicts, project.suppressions(contract), reached)
 

@@ -22,6 +22,7 @@ from lake.raw.inputs import InputFile, expand_inputs
 from lake.runs.clock import RunClock, new_run_id
 from lake.runs.manifest import IngestDetails
 from lake.runs.progress import Progress, Report
+from pipelines.ingest.density import window_for
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport, begin, finish
@@ -34,8 +35,7 @@ from runners.jobs.submit import flink_job
 from transforms.cut import Cut
 
 _NEARLY_ALL = 0.9
-_SMALL_RUN_BYTES = 1 << 30
-_SLICE_BYTES = 512 << 20
+SLICE_BYTES = 512 << 20
 
 
 class HandedOver(Exception):
@@ -72,8 +72,7 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
     files = list({landing.file.raw_file: landing.file for landing in landings if landing.file}.values())
     todo = unfinished(lake, files)
     chunks = [chunk for file in todo for chunk in file.as_chunks(lake)]
-    small = sum(chunk.size_bytes for chunk in chunks) <= _SMALL_RUN_BYTES
-    graph = replace(graph, cut=replace(cut, window_s=options.window or (86_400 if small else 3_600)))
+    graph = replace(graph, cut=_cut(cut, graph, chunks, options))
     _run(graph, chunks, options, project, report)
     clock.done("ingest")
     swept = graph.settle()
@@ -91,6 +90,13 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
         details=IngestDetails([_input_entry(landing) for landing in landings], ingested_files=len(todo)),
         summary="files: " + ", ".join(f"{count} {status}" for status, count in counts.items()),
     )
+
+
+def _cut(cut: Cut, graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions) -> Cut:
+    if options.window:
+        return replace(cut, window_s=options.window)
+    at_once = options.slice_bytes or SLICE_BYTES if options.runner == "direct" else sum(chunk.size_bytes for chunk in chunks)
+    return replace(cut, window_s=window_for(chunks, graph.spec, graph.contract, at_once_bytes=at_once), by_density=True)
 
 
 def _land(lake: Lake, spec: SourceSpec, inputs: Sequence[InputFile], report: Report) -> Iterator[Landing]:
@@ -136,7 +142,7 @@ def _run_on_dataflow(graph: IngestGraph, chunks: Sequence[RawChunk], options: In
 def _run_slices(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions, report: Report) -> None:
     workers = options.workers or 1
     total, done = sum(chunk.size_bytes for chunk in chunks), 0
-    slices = list(plan_slices(chunks, options.slice_bytes or _SLICE_BYTES))
+    slices = list(plan_slices(chunks, options.slice_bytes or SLICE_BYTES))
     for number, part in enumerate(slices, 1):
         report(Progress("ingest", done, total, f"slice {number} of {len(slices)}"))
         source = Files(part, reshuffle=workers > 1)

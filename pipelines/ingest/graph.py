@@ -23,6 +23,7 @@ from contracts.compiler.schemas import row_schema
 from contracts.spec.model import Contract
 from contracts.spec.source import SourceSpec
 from contracts.spec.suppressions import NOTHING, Suppressions
+from contracts.units import HOUR_S
 from lake.ledger.outcomes import Outcome
 from lake.location import Lake
 from lake.tables.iceberg import (
@@ -33,6 +34,7 @@ from lake.tables.iceberg import (
     Layout,
     ensure_table,
 )
+from lake.tables.ranges import Ranging
 from lake.tables.sweep import Swept, sweep
 from pipelines.ingest.sources import RawSource
 from transforms.account import CommitLedger
@@ -43,7 +45,6 @@ from transforms.decode.decode import DecodeRecords
 from transforms.immediate import PublishRows, RowsTopic
 from transforms.letters import ConflictLetters, HorizonLetters
 
-_LATE_RANGE_S = 3_600  # late rows are few and reach far back: longer ranges than those of windows that are full
 _BEAM_LATENESS_MARGIN_S = 60  # so that Beam can only drop what was already routed as late
 
 
@@ -126,13 +127,13 @@ class IngestGraph:
         validated = (
             decoded.rows
             | "WindowRows" >> self._windows()
-            | "ConvergeRows" >> self._converge(self.table, event_id, Outcome.ACCEPTED, letters, self._sweeps)
+            | "ConvergeRows"
+            >> self._converge(self.table, event_id, Outcome.ACCEPTED, letters, self._sweeps, ranging=self.cut.row_ranging)
         )
         late = (
             decoded.late
             | "LatePanes" >> self._panes()
-            | "ConvergeLate"
-            >> self._converge(self.late_table, event_id, Outcome.LATE, range_s=max(self.cut.window_s, _LATE_RANGE_S))
+            | "ConvergeLate" >> self._converge(self.late_table, event_id, Outcome.LATE, ranging=self._late_ranging)
         )
         dead = (
             decoded.rejected
@@ -143,6 +144,11 @@ class IngestGraph:
         _ = outcomes | "CommitLedger" >> CommitLedger(
             self.lake, self.run_id, commit_every_s=self._commit_every_s, upkeep=self._upkeep
         )
+
+    @property
+    def _late_ranging(self) -> Ranging:
+        """Late rows are few and reach far back: longer ranges than those of windows that are full."""
+        return self.cut.ranging if self.cut.by_density else Ranging(max(self.cut.window_s, HOUR_S))
 
     @property
     def _commit_every_s(self) -> int | None:
@@ -174,10 +180,10 @@ class IngestGraph:
         letters: ConflictLetters | None = None,
         sweeps: SweepBeside | None = None,
         *,
-        range_s: int | None = None,
+        ranging: Ranging | None = None,
     ) -> ConvergeIntoTable:
         return ConvergeIntoTable(
-            self.lake, table, key, range_s or self.cut.window_s, outcome, self.run_id,
+            self.lake, table, key, ranging or self.cut.ranging, outcome, self.run_id,
             commit_every_s=self._commit_every_s, letters=letters, upkeep=self._upkeep, sweeps=sweeps,
         )  # fmt: skip
 

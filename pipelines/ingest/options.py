@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from contracts.units import DAY_S
 from pipelines.topic_options import TopicOptions
 from runners.option_fields import argument, lake_field, option
 from runners.option_readers import duration, duration_or_zero, flag, one_of, or_word, reads, share, size, whole, window_length
@@ -36,7 +37,7 @@ class IngestOptions(CheckpointOptions, TopicOptions):
     )  # fmt: skip
     lake: str | None = lake_field()
     window: int | None = option(
-        "Event-time window of one fold. auto: a minute for a stream, an hour with --until; files: a day up to 1 GiB, else an hour.",
+        "Event-time window of one fold: 10m, 1h, 1d, 30d. auto: a minute for a stream, an hour with --until; files: by density.",
         or_word("auto", window_length), metavar="DURATION", default=None, shown_default="auto",
     )  # fmt: skip
     num_shards: int = option(
@@ -115,6 +116,8 @@ class IngestOptions(CheckpointOptions, TopicOptions):
         yield from (f"{name}: for files only" for name in self.given("Files"))
         if isinstance(self.start, int) and self.start > datetime.now(UTC).timestamp() * 1000:
             yield "--start: lies in the future"
+        if self.until is None and self.window and self.window > DAY_S:
+            yield "--window: at most 1d for a stream, which holds rows until their window ends; longer is for files and --until"
         if self.runner == "direct" and self.workers and self.workers > 1:
             yield "--workers: Kafka on the direct runner has one; more need --runner flink"
         if self.runner == "dataflow":

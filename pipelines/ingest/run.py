@@ -19,9 +19,9 @@ _MANY_CORRECTED = 0.01
 
 @dataclass
 class IngestReport:
-    """What a bounded run did.
+    """What a bounded run did. inputs: what it read, in words. reasons: why the exit code is not 0, one sentence each.
 
-    inputs: what it read, in words. reasons: why the exit code is not 0, one sentence each. chained: see ``Swept``.
+    without_ids: no record has an id of its own. chained: see ``Swept``.
     """
 
     run_id: str
@@ -31,31 +31,30 @@ class IngestReport:
     ledger: LedgerEntry
     manifest: dict[str, Any]
     reasons: list[str]
-    chained: int
+    without_ids: bool = False
+    chained: int = 0
 
     @property
     def warnings(self) -> list[str]:
         """What to look at though the run is a success, one sentence each."""
-        return [text for text in (self._of_clocks, self._of_chains) if text]
-
-    @property
-    def _of_chains(self) -> str:
-        if not self.chained:
-            return ""
-        return (
-            f"{self.chained:,} rows were dropped that are further from the first of their id than the deduplication horizon: it is "
-            "used again and again, each time within the horizon of the last. Is it unique? headrace lake why EVENT_ID"
-        )
-
-    @property
-    def _of_clocks(self) -> str:
         entry = self.ledger
-        if entry.corrected <= _MANY_CORRECTED * entry.out:
-            return ""
-        return (
-            f"{entry.corrected:,} of {entry.out:,} rows ({entry.corrected / entry.out:.1%}) have a time that was not believed, so "
-            "_time_corrected is true: a clock is wrong, or the source spec needs clock: {max_behind: …, max_ahead: …}"
-        )
+        found = []
+        if entry.corrected > _MANY_CORRECTED * entry.out:
+            found.append(
+                f"{entry.corrected:,} of {entry.out:,} rows ({entry.corrected / entry.out:.1%}) have a time that was not believed, "
+                "so _time_corrected is true: a clock is wrong, or the source spec needs clock: {max_behind: …, max_ahead: …}"
+            )
+        if self.without_ids and entry.duplicate:
+            found.append(
+                f"{entry.duplicate:,} of {entry.records_in:,} records equal another one in every column of {self.dataset} and were "
+                "merged with it: this source maps no event id (missing_event_id: derive), so nothing else tells two events apart"
+            )
+        if self.chained:
+            found.append(
+                f"{self.chained:,} rows were dropped that are further from the first of their id than the deduplication horizon: "
+                "it is used again and again, each time within the horizon of the last. Is it unique? headrace lake why EVENT_ID"
+            )
+        return found
 
     @property
     def exit_code(self) -> int:
@@ -102,7 +101,8 @@ def finish(
         verdict=Verdict(found),
     )
     document = write_manifest(graph.lake, manifest)
-    return IngestReport(graph.run_id, source, contract.name, summary, entry, document, found, swept.chained)
+    without_ids = graph.spec.missing_event_id == "derive" and not graph.spec.columns.get(contract.event_id)
+    return IngestReport(graph.run_id, source, contract.name, summary, entry, document, found, without_ids, swept.chained)
 
 
 def _ledger_reasons(entry: LedgerEntry, options: IngestOptions) -> list[str]:

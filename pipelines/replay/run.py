@@ -25,7 +25,8 @@ from lake.tables.iceberg import committed, num_shards, published_files
 from lake.tables.publish import table_totals
 from lake.tables.swap import CommitLabels, Swap, swap_ranges
 from lake.upkeep import key_of
-from pipelines.ingest.files import plan_slices
+from pipelines.ingest.density import FOLDED_BYTES, WHOLE_S
+from pipelines.ingest.files import SLICE_BYTES, plan_slices
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.sources import LandedRaw
 from pipelines.replay.options import ReplayOptions
@@ -41,7 +42,6 @@ from transforms.immediate import RowsTopic
 from transforms.kafka.connection import KafkaAddress, KafkaCluster, KafkaConnection
 from transforms.read.raw import RawPiece
 
-_SLICE_BYTES = 512 << 20
 _LOOK_EVERY_S = 1.0
 
 
@@ -104,9 +104,14 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
     write_started(lake, run_id, clock.started, f"replay {name}")
     start_branch(lake, replay, run_id)
     onto = replace(lake, branch=replay.branch)
-    cut = Cut(window_s=replay.spec["window_s"], num_shards=num_shards(lake.load(replay.table)), ranges=replay.ranges)
     everything = replay.spec["options"].get("raw") == "all"
     selections = [select_raw(lake, spec, replay.ranges, everything=everything) for spec in specs]
+    cut = Cut(
+        window_s=_fold_window_s(selections, replay.spec["window_s"], options),
+        num_shards=num_shards(lake.load(replay.table)),
+        ranges=replay.ranges,
+        by_density=True,
+    )
     clock.done("plan")
     topic, suppressions = _topic(options, contract), project.suppressions(contract)
     graphs = [
@@ -141,6 +146,12 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
     )
     write_manifest(lake, manifest)
     return ReplayReport(name, run_id, replay.dataset, replay.branch, replay.ranges, ledger, rows, paused, tuple(reasons))
+
+
+def _fold_window_s(selections: Sequence[Selection], window_s: int, options: ReplayOptions) -> int:
+    """As long as memory allows; the replay's own windows where one graph run takes more than that."""
+    at_once = options.slice_bytes or SLICE_BYTES if options.runner == "direct" else sum(s.size_bytes for s in selections)
+    return WHOLE_S if at_once <= FOLDED_BYTES else window_s
 
 
 def _rebuild(graph: IngestGraph, selection: Selection, options: ReplayOptions, project: Project, report: Report) -> bool:
@@ -196,7 +207,7 @@ def _in_slices(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOp
     """Run the graph slice by slice; whether it came to the end."""
     total, done, workers = sum(p.size_bytes for p in pieces), 0, options.workers or 1
     began = time.monotonic()
-    slices = list(plan_slices(pieces, options.slice_bytes or _SLICE_BYTES))
+    slices = list(plan_slices(pieces, options.slice_bytes or SLICE_BYTES))
     for number, part in enumerate(slices, 1):
         if not _may_go_on(graph.lake, options.name, began + done / options.max_rate if options.max_rate else 0):
             return False

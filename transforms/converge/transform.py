@@ -14,13 +14,13 @@ from apache_beam.transforms.trigger import AccumulationMode, AfterProcessingTime
 from apache_beam.transforms.window import GlobalWindows
 from pyiceberg.table import Table
 
-from contracts.units import SECOND_US
 from lake.ledger.outcomes import Outcome, PositionOutcomes, runs_of
 from lake.location import Lake
 from lake.tables.iceberg import PublishedFile, known_files
 from lake.tables.ipc import decode_rows
 from lake.tables.letters import publish_letters
-from lake.tables.publish import RangeFold, fold_range, publish, read_positions
+from lake.tables.publish import RangeFold, fold_ranges, publish, read_positions
+from lake.tables.ranges import Ranging
 from transforms.batch import RowBatch
 from transforms.converge.upkeep import SweepBeside, UpkeepPlan
 
@@ -42,7 +42,7 @@ class ConvergeIntoTable(beam.PTransform[Any, Any]):
         lake: where the table lies.
         table: its name; it exists.
         key: the key column.
-        window_s: length of the ranges that new rows are folded into.
+        ranging: the ranges that new rows are folded into.
         outcome: what it means for a position that its row came in here.
         run_id: goes into the snapshot's properties.
         commit_every_s: processing time between commits; None commits once, at the end of bounded input.
@@ -57,7 +57,7 @@ class ConvergeIntoTable(beam.PTransform[Any, Any]):
         lake: Lake,
         table: str,
         key: str,
-        window_s: int,
+        ranging: Ranging,
         outcome: Outcome,
         run_id: str,
         *,
@@ -68,7 +68,7 @@ class ConvergeIntoTable(beam.PTransform[Any, Any]):
     ) -> None:
         super().__init__()
         self._commits = timed_panes(commit_every_s)
-        self._fold = _FoldFn(lake, table, key, window_s)
+        self._fold = _FoldFn(lake, table, key, ranging)
         self._commit = _CommitFn(lake, table, key, outcome, run_id, letters, upkeep, sweeps)
 
     def expand(self, pcoll: beam.PCollection[tuple[int, RowBatch]]) -> beam.PCollection[PositionOutcomes]:
@@ -94,8 +94,8 @@ def timed_panes(every_s: int | None) -> beam.WindowInto:
 
 @beam.typehints.with_output_types(tuple[int, RangeFold])
 class _FoldFn(beam.DoFn):
-    def __init__(self, lake: Lake, table: str, key: str, window_s: int) -> None:
-        self._lake, self._name, self._key, self._window_us = lake, table, key, window_s * SECOND_US
+    def __init__(self, lake: Lake, table: str, key: str, ranging: Ranging) -> None:
+        self._lake, self._name, self._key, self._ranging = lake, table, key, ranging
         self._table: Table | None = None
         self._known: list[PublishedFile] = []
         self._rows = Metrics.counter("converge", f"{table}/rows_in")
@@ -113,17 +113,11 @@ class _FoldFn(beam.DoFn):
             self._known = known_files(self._table, self._lake.branch)
         incoming = pa.concat_tables(tables)
         self._rows.inc(len(incoming))
-        for from_us, rows in by_range(incoming, self._window_us):
-            to_us = from_us + self._window_us
-            yield 0, fold_range(self._table, self._known, rows, key=self._key, from_us=from_us, to_us=to_us, shard=shard)
-
-
-def by_range(rows: pa.Table, window_us: int) -> Iterator[tuple[int, pa.Table]]:
-    """Rows by the window of their ``_window_time``, as (its beginning, rows)."""
-    windows = rows.column("_window_time").cast(pa.int64()).to_numpy() // window_us
-    for window in np.unique(windows).tolist():
-        here = windows == window
-        yield window * window_us, rows if here.all() else rows.filter(pa.array(here))
+        ranging = self._ranging
+        for fold in fold_ranges(
+            self._table, self._known, incoming, ranging.spans, key=self._key, shard=shard, most_rows=ranging.most_rows
+        ):
+            yield 0, fold
 
 
 @beam.typehints.with_output_types(PositionOutcomes)
@@ -168,12 +162,7 @@ def commit_letters(lake: Lake, folds: Sequence[RangeFold], letters: Letters, run
 
 def committed_outcomes(folds: Sequence[RangeFold], outcome: Outcome) -> Iterator[PositionOutcomes]:
     """The outcome of every position that came into these folds; one element per raw file."""
-    tables = []
-    for fold in folds:
-        rows = read_positions(fold)
-        bounds = [pa.repeat(pa.scalar(us, pa.int64()), len(rows)) for us in (fold.from_us, fold.to_us)]
-        tables.append(rows.append_column("from", bounds[0]).append_column("to", bounds[1]))
-    rows = pa.concat_tables(tables).combine_chunks()
+    rows = pa.concat_tables(map(read_positions, folds)).combine_chunks()
     files = rows.column("_raw_file").combine_chunks().dictionary_encode()
     files = files.combine_chunks() if isinstance(files, pa.ChunkedArray) else files
     codes = files.indices.to_numpy(zero_copy_only=False)

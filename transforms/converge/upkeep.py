@@ -22,7 +22,8 @@ _log = logging.getLogger(__name__)
 class UpkeepPlan:
     """Merging of small files and expiry of snapshots, a step at a time.
 
-    closed_after_s: event time after which a range gets no rows any more, behind the newest range. keep_s: how long snapshots stay.
+    closed_after_s: event time after which a range gets no rows any more, behind the newest range that is not ahead of the clock.
+    keep_s: how long snapshots stay.
     """
 
     closed_after_s: int
@@ -42,7 +43,7 @@ class UpkeepPlan:
         if now - self._last < _EVERY_S:
             return
         self._last = now
-        closed_us = newest_us - self.closed_after_s * SECOND_US
+        closed_us = min(newest_us, int(time.time() * SECOND_US)) - self.closed_after_s * SECOND_US
         try:
             maintain(lake, table, closed_before_us=closed_us, run_id=run_id, keep_snapshots_s=self.keep_s)
         except (HeadraceError, OSError) as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from lake.raw.batch import RawBatch
 from transforms.batch import RowBatch
 from transforms.cut import Cut, cut_batches, cut_shards
 from transforms.decode.kernel import DecodedRecords, Ints, RecordDecoder, positions_by_file
-from transforms.late import is_late
+from transforms.late import fold_times_us, is_late
 
 _REJECTED, _LATE, _FILTERED, _IN_ORDER = "rejected", "late", "filtered", "in_order"
 _HELD_ROWS = 50_000
@@ -33,9 +34,9 @@ _GLOBAL = (GlobalWindow(),)
 class Decoded(NamedTuple):
     """What came of raw records. Batches are keyed by shard.
 
-    rows: accepted rows, one batch per window and shard, stamped with the end of its window. rejected: dead letters; late: rows too
-    late for their window; both one batch per shard with rows of any time, stamped as their input was, so that no watermark takes
-    them for late. filtered: positions that a filter took out. in_order: accepted rows before they were cut, if asked for.
+    rows: accepted rows, one batch per window (late.py) and shard, stamped with the end of the window. rejected: dead letters; late:
+    rows too late for their window; both one batch per shard with rows of any time, stamped as their input was, so that no watermark
+    takes them for late. filtered: positions that a filter took out. in_order: accepted rows before they were cut, if asked for.
     """
 
     rows: beam.PCollection[tuple[int, RowBatch]]
@@ -75,6 +76,8 @@ class DecodeRecords(beam.PTransform):
 
 @beam.typehints.with_output_types(tuple[int, RowBatch])
 class _DecodeFn(beam.DoFn):
+    _clock: Callable[[], float] = staticmethod(time.time)  # of the class: jobs of the version before bring none
+
     def __init__(
         self, contract: Contract, spec: SourceSpec, cut: Cut, run_id: str, in_order: bool, suppressions: Suppressions
     ) -> None:
@@ -95,12 +98,19 @@ class _DecodeFn(beam.DoFn):
             outside = decoded.take_out(self._cut.outside(decoded.window_times_us))
             self._held.set_aside(Outcome.OUTSIDE, _positions_of(outside))
         late = self._take_out_late(decoded)
-        counts = (decoded.records, len(decoded.rows), len(decoded.dead_letters), len(decoded.filtered), len(late))
+        counts = (
+            decoded.records,
+            len(decoded.rows),
+            len(decoded.dead_letters),
+            sum(map(len, decoded.filtered.values())),
+            len(late),
+        )
         for counter, count in zip(self._counters.values(), counts, strict=True):
             counter.inc(count)
         if self._in_order and len(decoded.rows):
             yield beam.pvalue.TaggedOutput(_IN_ORDER, RowBatch(decoded.rows))
-        self._held.add(decoded, late, timestamp)
+        times_us = fold_times_us(decoded.window_times_us, decoded.watermarks_us, int(self._clock() * SECOND_US))
+        self._held.add(decoded, times_us, late, timestamp)
         if self._held.rows >= _HELD_ROWS:
             yield from self._emit()
 
@@ -117,7 +127,7 @@ class _DecodeFn(beam.DoFn):
         held, self._held = self._held, _Held()
         cut, event_id = self._cut, self._contract.event_id
         if held.on_time:
-            for stamped in cut_batches(pa.concat_tables(held.on_time), event_id, cut):
+            for stamped in cut_batches(pa.concat_tables(held.on_time), event_id, cut, np.concatenate(held.times_us)):
                 yield WindowedValue(stamped.value, stamped.timestamp, _GLOBAL)
         for tag, tables, key in ((_LATE, held.late, event_id), (_REJECTED, held.dead_letters, "dead_letter_id")):
             if tables:
@@ -131,17 +141,19 @@ class _DecodeFn(beam.DoFn):
 
 @dataclass
 class _Held:
-    """What a bundle has decoded and not emitted yet. timestamp: the smallest of its input."""
+    """What a bundle has decoded and not emitted yet. times_us: see ``cut_batches``. timestamp: the smallest of its input."""
 
     on_time: list[pa.Table] = field(default_factory=list)
+    times_us: list[Ints] = field(default_factory=list)
     late: list[pa.Table] = field(default_factory=list)
     dead_letters: list[pa.Table] = field(default_factory=list)
     aside: dict[tuple[Outcome, str], list[Ints]] = field(default_factory=dict)
     rows: int = 0
     timestamp: Any = MAX_TIMESTAMP
 
-    def add(self, decoded: DecodedRecords, late: pa.Table, timestamp: Any) -> None:
+    def add(self, decoded: DecodedRecords, times_us: Ints, late: pa.Table, timestamp: Any) -> None:
         """Hold this too."""
+        self.times_us.append(times_us)
         for rows, held in ((decoded.rows, self.on_time), (late, self.late), (decoded.dead_letters, self.dead_letters)):
             if len(rows):
                 held.append(rows)

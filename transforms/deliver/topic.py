@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from contracts.compiler.clocks import record_times_us
+from contracts.compiler.clocks import NO_TIME_US, record_times_us, within_reason
 from contracts.encode.events import FILTERED, EventEncoder, Row
+from contracts.units import SECOND_US
 from lake.raw.log_ids import LogId
 from lake.receipts.lanes import LaneId
 from transforms.deliver.items import MALFORMED, Item, items_of
@@ -54,8 +56,10 @@ class TopicLanes:
 class TopicReader:
     """Reads them."""
 
-    def __init__(self, source: KafkaSource, name: ReaderName, encoder: EventEncoder) -> None:
-        self._source, self._name, self._encoder = source, name, encoder
+    def __init__(
+        self, source: KafkaSource, name: ReaderName, encoder: EventEncoder, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._source, self._name, self._encoder, self._clock = source, name, encoder, clock
         self._reader = PartitionsReader(source.connection, source.group, source.on_gap)
 
     def refreshed(self, progress: PartitionsProgress) -> PartitionsProgress:
@@ -87,20 +91,22 @@ class TopicReader:
         rows: list[Row] = []
         places: list[tuple[int, int, int]] = []
         others: list[Item] = []
+        now_us = int(self._clock() * SECOND_US)
         for message in messages:
             offset, record_us = int(message.offset()), int(record_times_us(np.array(message.timestamp()[1])))
+            since_us = now_us if record_us == NO_TIME_US else min(record_us, now_us)  # no row waits before it came, or since 1970
             value = message.value()
             if value is None:  # a tombstone
-                others.append(Item(offset, f"{log}:{offset}", record_us, record_us, None, FILTERED))
+                others.append(Item(offset, f"{log}:{offset}", record_us, since_us, None, FILTERED))
                 continue
             try:
                 row = self._encoder.row(value)
-                window_us = next((int(text) for name, text in message.headers() or () if name == "window_time"), record_us)
+                window_us = within_reason(next((int(t) for name, t in message.headers() or () if name == "window_time"), record_us))
             except (msgspec.MsgspecError, ValueError, TypeError):
-                others.append(Item(offset, f"{log}:{offset}", record_us, record_us, None, MALFORMED))
+                others.append(Item(offset, f"{log}:{offset}", record_us, since_us, None, MALFORMED))
                 continue
             rows.append(row)
-            places.append((offset, window_us, record_us))
+            places.append((offset, window_us, since_us))
         if not rows:
             return others
         items = items_of(self._encoder, self._encoder.of_rows(rows), *zip(*places, strict=True))

@@ -26,7 +26,7 @@ from lake.raw.segments import PartitionLog
 from transforms.late import NEVER_LATE_US
 from transforms.read.discover import with_new_partitions
 from transforms.read.messages import MessageBatch
-from transforms.read.partitions import PartitionProgress, PartitionsProgress, far_ahead, moving, watermarks, with_partitions
+from transforms.read.partitions import PartitionProgress, PartitionsProgress, far_ahead, watermarks, with_partitions
 from transforms.read.poll import OffsetGapError, PartitionsReader, Polled
 from transforms.read.topics import KafkaSource
 from transforms.readers.pool import POOL
@@ -173,8 +173,8 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
                 offsets = np.fromiter((int(m.offset() or 0) for m in messages), np.int64, len(messages))
                 values = [_payload(m.value()) for m in messages]
                 batches[p.log] = MessageBatch([str(p.log)] * len(messages), offsets, times, marks, values)
-                if moved := bool(moving(times, now_us).any()):
-                    reader.seen_s[p.log] = now_us / 1e6
+                if moved := max_us != p.max_us:  # a clock that stands moves nothing
+                    reader.moved(p.log, now_us / 1e6)
                 self._messages.inc(len(messages))
                 self._bytes.inc(sum(map(len, batches[p.log].values)))
             following = part.next if p.end is None else min(part.next, p.end)
@@ -182,26 +182,31 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
         return batches, with_partitions(progress, changed, self._source.bound_us)
 
     def _with_idle(self, reader: PartitionsReader, progress: PartitionsProgress) -> PartitionsProgress:
-        """Partitions in which nothing has moved W for long no longer hold it; where all are, W follows the clock."""
-        now = self._clock()
+        """Partitions in which nothing has moved W for long no longer hold it; where all are, W follows the clock (silence.py)."""
+        now, idle_s = self._clock(), self._source.idle_us / 1e6
         changed: dict[LogId, PartitionProgress] = {}
         for p in progress.lanes:
             since = reader.seen_s.setdefault(p.log, now)
-            if p.idle or p.finished or (now - since) * 1e6 < self._source.idle_us:
+            if p.idle or p.finished or now - since < idle_s:
                 continue
-            if reader.is_at_end(p.log):
+            if reader.read_up_to(p.log, now, idle_s) is not None:
                 changed[p.log] = msgspec.structs.replace(p, idle=True)
             else:
-                reader.seen_s[p.log] = now - self._source.idle_us / 2e6  # asked again after half that time
+                reader.seen_s[p.log] = now - idle_s / 2  # asked again after half that time
         after = with_partitions(progress, changed, self._source.bound_us)
         if after.endless and all(p.idle for p in after.lanes):
             return self._all_idle(reader, after, now)
         return after
 
     def _all_idle(self, reader: PartitionsReader, progress: PartitionsProgress, now: float) -> PartitionsProgress:
-        target = int(now * 1e6) - self._source.bound_us
-        if target - progress.watermark_us < self._source.idle_us // 2 or not all(reader.is_at_end(p.log) for p in progress.lanes):
+        idle_us, bound_us = self._source.idle_us, self._source.bound_us
+        if int(now * 1e6) - bound_us - progress.watermark_us < idle_us // 2:
             return progress
+        moments = [reader.read_up_to(p.log, now, idle_us / 1e6) for p in progress.lanes]
+        known = [moment for moment in moments if moment is not None]
+        if len(known) < len(moments):
+            return progress
+        target = int(min(known, default=now) * 1e6) - bound_us
         return msgspec.structs.replace(progress, watermark_us=max(progress.watermark_us, target))
 
     def _keep(self, log: LogId, before: PartitionsProgress, part: Polled, batch: MessageBatch | None) -> None:

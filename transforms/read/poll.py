@@ -14,6 +14,7 @@ from contracts.errors import ComponentDownError, HeadraceError
 from lake.raw.log_ids import LogId
 from transforms.kafka.connection import KafkaCluster, KafkaConnection, open_consumer
 from transforms.read.partitions import PartitionProgress
+from transforms.read.silence import EndsSeen
 
 OnGap = Literal["fail", "earliest"]
 _QUERY_S = 2.0
@@ -26,11 +27,10 @@ class OffsetGapError(HeadraceError):
 
 @dataclass
 class Polled:
-    """What one poll gave of one partition. next: the offset to go on from. at_end: nothing was left, as far as the client knows."""
+    """What one poll gave of one partition. next: the offset to go on from."""
 
     messages: list[Message] = field(default_factory=list)
     next: int = -1
-    at_end: bool = False
 
 
 class PartitionsReader:
@@ -46,7 +46,8 @@ class PartitionsReader:
         self._gaps: set[tuple[str, int]] = set()
         self.topics_changed = False  # a topic or an offset was gone in a poll: look again which topics there are
         self.looked_s = float("-inf")  # when somebody looked last
-        self.seen_s: dict[LogId, float] = {}  # when a partition last had something, by our clock
+        self.seen_s: dict[LogId, float] = {}  # when a partition last had something that moved W, by our clock
+        self._ends = EndsSeen()
 
     def resume(self, partitions: Sequence[PartitionProgress]) -> None:
         """Be at these places; does nothing where the last poll left off there."""
@@ -95,10 +96,8 @@ class PartitionsReader:
                 if offset is not None and offset >= part.next:
                     part.messages.append(message)
                     part.next = offset + 1
-                    part.at_end = False
             elif failure.code() == KafkaError._PARTITION_EOF:
                 part.next = max(part.next, offset or 0)  # beyond control records, which are no messages
-                part.at_end = True
             elif failure.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
                 self._gaps.add(key)
                 self.topics_changed = True
@@ -152,14 +151,25 @@ class PartitionsReader:
             self.topics_changed, self.looked_s = True, float("-inf")
         return again
 
-    def is_at_end(self, log: LogId) -> bool:
-        """Asks the broker whether nothing is left; False where it does not answer."""
+    def moved(self, log: LogId, now_s: float) -> None:
+        """Something of this partition moved W."""
+        self.seen_s[log] = now_s
+        self._ends.forget(log)
+
+    def read_up_to(self, log: LogId, now_s: float, within_s: float) -> float | None:
+        """Asks the broker up to which moment all is read that had come; None where that cannot be told, or it does not answer.
+
+        Args:
+            log: the partition.
+            now_s: our clock.
+            within_s: see ``EndsSeen.read_up_to``.
+        """
         partition = TopicPartition(log.topic, log.partition)
         try:
             _, high = self._consumer.get_watermark_offsets(partition, timeout=_QUERY_S, cached=False)
         except KafkaException:
-            return False
-        return self._next.get((log.topic, log.partition), OFFSET_INVALID) >= high
+            return None
+        return self._ends.read_up_to(log, self._next.get((log.topic, log.partition), OFFSET_INVALID), high, now_s, within_s)
 
     def lag(self) -> int:
         """Messages not read yet, as far as the client knows."""

@@ -13,6 +13,7 @@ import pytest
 from contracts.spec.project import Project
 from examples.webshop import generate as webshop
 from lake.location import Lake
+from lake.tables import ranges
 from lake.upkeep import compact, folded_tables
 from tests.support import runs
 from tests.support.lake_state import LakeState, claimed, difference, read_state
@@ -100,6 +101,14 @@ def in_runs_of_different_windows(lake: Path, files: list[Path], rng: Random) -> 
     ingest(lake, files, window=rng.choice((7_200, 21_600, 86_400)))
 
 
+def in_runs_by_density_and_of_windows_that_do_not_nest(lake: Path, files: list[Path], rng: Random) -> None:
+    """By density with so few rows a file that ranges are cut; and of days, of which none divides another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranges, "RANGE_ROWS", rng.choice((5, 40)))
+        ingest(lake, rng.sample(files, 2), window=rng.choice((None, 7_200, 2 * 86_400, 3 * 86_400, 30 * 86_400)))
+        ingest(lake, files, window=rng.choice((None, 5 * 86_400)))
+
+
 def in_two_runs_with_compaction_between_and_after(lake: Path, files: list[Path], rng: Random) -> None:
     cut = rng.randrange(1, FILES)
     for part in (files[cut:], files[:cut]):
@@ -117,6 +126,7 @@ WAYS = (
     in_reversed_runs,
     in_overlapping_runs_and_all_again,
     in_runs_of_different_windows,
+    in_runs_by_density_and_of_windows_that_do_not_nest,
     in_two_runs_with_compaction_between_and_after,
 )
 

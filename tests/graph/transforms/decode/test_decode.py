@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 import xxhash
 from apache_beam import coders
+from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
@@ -25,6 +26,7 @@ from transforms.batch import RowBatch
 from transforms.cut import Cut, cut_batches, shards_of
 from transforms.decode.decode import DecodeRecords
 from transforms.decode.kernel import RecordDecoder
+from transforms.late import NEVER_LATE_US
 from transforms.read.messages import MessageBatch
 
 PROJECT = Project.load(Path(__file__).parents[4] / "examples" / "webshop")
@@ -88,6 +90,28 @@ def test_rows_behind_the_watermark_come_out_as_late_rows_and_only_those(watermar
         assert_that(on_time, equal_to([f"m-{h}" for h in range(3, 8) if h not in late_hours]), label="on time")
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["W", "no-W-yet"])
+def test_rows_far_ahead_come_with_the_window_that_is_open_and_keep_their_time(known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W is 05:00 where there is one, else the clock says so. Windows of an hour."""
+    spec, contract = PROJECT.source("web")
+    hours, five_us = np.array([4, 5, 6, 20]), START_US + 5 * HOUR_US
+    monkeypatch.setattr("transforms.decode.decode._DecodeFn._clock", staticmethod(lambda: 0 if known else five_us / 1e6))
+    values = [json.dumps(event(hour, hour)).encode() for hour in hours.tolist()]
+    marks = np.full(len(hours), five_us if known else NEVER_LATE_US)
+    batch = MessageBatch(["kafka:t:id:0"] * len(hours), hours, START_US + hours * HOUR_US, marks, values)
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        decoded = pipeline | beam.Create([batch]) | DecodeRecords(contract, spec, Cut(window_s=3_600, num_shards=1), "run")
+        found = decoded.rows | beam.FlatMap(_stamped)
+        assert_that(found, equal_to([("m-4", 4, 4), ("m-5", 5, 5), ("m-6", 6, 6), ("m-20", 20, 5)]))
+
+
+def _stamped(element: tuple[int, RowBatch], timestamp: Any = beam.DoFn.TimestampParam) -> list[tuple[str, int, int]]:
+    """Id, and the hours of its own time and of its stamp."""
+    times = element[1].rows.column("_window_time").cast(pa.int64()).to_pylist()
+    stamp = (timestamp.micros - START_US) // HOUR_US
+    return [(name, (time - START_US) // HOUR_US, stamp) for name, time in zip(_ids(element), times, strict=True)]
+
+
 def _ids(element: tuple[int, RowBatch]) -> list[str]:
     ids: list[str] = element[1].rows.column("event_id").to_pylist()
     return ids
@@ -104,6 +128,10 @@ def test_messages_without_a_value_are_filtered_where_the_source_says_so(tombston
     batch = MessageBatch(["l"] * 4, count, count * 0, count * 0, [good, b"", b" ", b""])
     found = RecordDecoder(contract, spec, "run").decode(batch)
     dead = found.dead_letters.column("code").to_pylist()
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        _ = pipeline | beam.Create([batch]) | DecodeRecords(contract, spec, Cut(), "run")
+    counted = pipeline.result.metrics().query(MetricsFilter().with_name("records_filtered"))["counters"]
+    assert [c.committed for c in counted] == [2 if tombstones == "filter" else 0]
     assert found.records == (5 if batched else 4) and len(found.rows) == (2 if batched else 1)
     assert dead == ["malformed"] * (1 if tombstones == "filter" else 3)
     positions = [offset << BATCH_BITS if batched else offset for offset in (1, 3)]

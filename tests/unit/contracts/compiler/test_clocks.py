@@ -106,8 +106,9 @@ def test_an_absurd_received_at_is_no_clock() -> None:
 
 
 @pytest.mark.parametrize(
-    "ms", [-1, 0, -(2**63), 2**63 - 1, NOW // SECOND_US, NOW, NOW * 1_000, (LATEST_US + 1) // 1_000],
-    ids=["none", "zero", "least", "most", "seconds", "microseconds", "nanoseconds", "2100"],
+    "ms", [-1, 0, -(2**63), 2**63 - 1, NOW // SECOND_US, NOW, NOW * 1_000, (LATEST_US + 1) // 1_000,
+     3_787_000_000_000, 2_524_608_000_000],
+    ids=["none", "zero", "least", "most", "seconds", "microseconds", "nanoseconds", "2100", "2090", "2050"],
 )  # fmt: skip
-def test_a_record_time_of_another_unit_is_none(ms: int) -> None:
+def test_a_record_time_of_another_unit_or_of_no_present_is_none(ms: int) -> None:
     assert record_times_us(np.array([ms, NOW // 1_000])).tolist() == [NO_TIME_US, NOW]

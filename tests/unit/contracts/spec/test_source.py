@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import ConfigurationError
+from contracts.spec.model import Column, ColumnType, Contract, EventTimeRule
+from contracts.spec.project import Project
 from contracts.spec.source import (
     CsvDialect,
     DropRule,
@@ -20,8 +23,10 @@ from contracts.spec.source import (
     check_source,
     load_source,
     plain_text,
+    warnings_of,
 )
 from tests.support.documents import everything_contract, everything_spec
+from tests.support.processes import PROJECT
 
 DOCUMENT: dict[str, Any] = {"source": "web", "dataset": "events", "format": "jsonl", "columns": {"id": "messageId"}}
 
@@ -164,3 +169,64 @@ def test_a_path_with_dots_escaped_is_read_back(steps: list[str], envelope: bool)
 )  # fmt: skip
 def test_plain_text_is_what_filters_and_versions_compare(value: Any, text: str | None) -> None:
     assert plain_text(value) == text
+
+
+# What may be meant otherwise
+
+
+SENT = ("estimate", "received", "sent")
+CLOCKED = Contract(
+    name="events", version="1.0.0", kind="event", event_id="id", received_at="received",
+    event_time=EventTimeRule("estimate", "at", "sent"),
+    columns=(
+        Column(name="id", type=ColumnType.STRING),
+        *(Column(name=n, type=ColumnType.TIMESTAMP, accept=frozenset({"epoch"})) for n in (*SENT, "at", "tried")),
+    ),
+)  # fmt: skip
+COLUMNS = {"id": "messageId", "at": "timestamp", "sent": ["a", "^.b"]}
+
+
+def marked(*names: str) -> Contract:
+    """The contract, with these columns marked as transport."""
+    return replace(CLOCKED, columns=tuple(replace(c, transport=c.name in names) for c in CLOCKED.columns))
+
+
+@pytest.mark.parametrize(
+    ("contract", "change", "told"),
+    [
+        (CLOCKED, {"missing_event_id": "reject"}, None),
+        (CLOCKED, {}, "another estimate, received, sent, so it gets another id"),
+        (marked(*SENT), {}, None),
+        (marked("estimate", "sent"), {}, "another received, so it gets another id and is there twice; give it transport: true"),
+        (marked(*SENT), {"columns": COLUMNS | {"tried": "meta.server_received_time"}}, "another tried, so"),
+        (marked(*SENT), {"columns": COLUMNS | {"tried": ["x", "context.sentAt"]}}, "another tried, so"),
+        (marked(*SENT), {"columns": COLUMNS | {"tried": "attempted"}}, None),
+        (replace(CLOCKED, event_id_from=("at",)), {}, None),
+        (replace(CLOCKED, event_time=None, received_at=None), {}, None),
+    ],
+)  # fmt: skip
+def test_an_id_that_each_attempt_to_send_changes_is_told(
+    contract: Contract, change: dict[str, Any], told: str | None, tmp_path: Path
+) -> None:
+    spec = spec_of(tmp_path, **{"missing_event_id": "derive", "epoch": "ms", "columns": COLUMNS, **change})
+    found = warnings_of(spec, contract)
+    assert (told is None and found == []) or (told is not None and len(found) == 1 and told in found[0])
+
+
+@pytest.mark.parametrize(
+    ("epoch", "guessed"),
+    [(None, "at, sent"), ("mixed", None), ("ms", None), ({"at": "mixed"}, "sent"), ({"at": "s", "sent": "mixed"}, None)],
+)
+def test_only_a_unit_that_nobody_stated_is_a_guess(epoch: Any, guessed: str | None, tmp_path: Path) -> None:
+    found = warnings_of(spec_of(tmp_path, columns=COLUMNS, epoch=epoch), CLOCKED)
+    assert [text.partition(" is guessed")[0] for text in found] == ([f"epoch: the unit of numbers in {guessed}"] if guessed else [])
+
+
+def test_mixed_units_are_no_unit_in_particular(tmp_path: Path) -> None:
+    assert spec_of(tmp_path, epoch={"id": "mixed"}).epoch_units == {"id": None}
+    assert spec_of(tmp_path, epoch="mixed").epoch_units == {None: None}
+
+
+@pytest.mark.parametrize("name", ["web", "mobile"])
+def test_the_sample_has_no_warnings(name: str) -> None:
+    assert warnings_of(*Project.load(PROJECT).source(name)) == []

@@ -14,7 +14,7 @@ import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from contracts.compiler.exact import Unheld
@@ -92,22 +92,45 @@ def test_parquet_times(number: int, unit: str) -> None:
     days=st.integers(-(2**31), 2**31 - 1) | st.sampled_from([2440588, 5373484, 0, 1721426]),
     nanos=st.integers(0, 86_400 * 10**9 - 1),
 )
+@example(days=2_440_588 + 213_503_982, nanos=0)  # as microseconds it wraps to 1969
 def test_int96_is_the_time_that_was_written_or_none(days: int, nanos: int) -> None:
     """Written by hand: a Julian day and nanoseconds of it."""
     out = io.BytesIO()
-    filler = pa.table({"v": pa.array([0], pa.timestamp("us"))})
-    pq.write_table(filler, out, use_deprecated_int96_timestamps=True, use_dictionary=False, compression="none", store_schema=False)
     plain = struct.pack("<qi", 0, 2_440_588)
-    data = out.getvalue()
-    assert data.count(plain) >= 1
-    (seen,) = read_whole(spec_of("parquet", columns=["v"]), data.replace(plain, struct.pack("<qi", nanos, days)))
-    if days == 0:  # Arrow reads day 0, 4713 before our era, as 1970: it is what it writes for nulls
-        return
-    us = (days - 2_440_588) * 86_400 * 10**6 + nanos // 1_000
-    if MIN_US <= us <= MAX_US:
-        assert seen.value["v"] == NAIVE + timedelta(microseconds=us)
-    else:
-        assert isinstance(seen.value["v"], Unheld)
+    for array, find in nested(pa.array([0], pa.timestamp("us"))):
+        out = io.BytesIO()
+        pq.write_table(
+            pa.table({"v": array}),
+            out,
+            use_deprecated_int96_timestamps=True,
+            use_dictionary=False,
+            compression="none",
+            store_schema=False,
+        )
+        data = out.getvalue()
+        assert data.count(plain) >= 1
+        (seen,) = read_whole(spec_of("parquet", columns=["v"]), data.replace(plain, struct.pack("<qi", nanos, days)))
+        if days == 0:  # Arrow reads day 0, 4713 before our era, as 1970: it is what it writes for nulls
+            return
+        us = (days - 2_440_588) * 86_400 * 10**6 + nanos // 1_000
+        if MIN_US <= us <= MAX_US:
+            assert find(seen.value["v"]) == NAIVE + timedelta(microseconds=us)
+        else:
+            assert isinstance(find(seen.value["v"]), Unheld)
+
+
+def test_int96_in_lists_and_structs_keeps_nulls_and_the_place_of_each() -> None:
+    """More rows than a block has, so that columns come in slices."""
+    moments = [None if n % 5 == 0 else NAIVE + timedelta(days=n) for n in range(5_000)]
+    table = pa.table({
+        "v": pa.array([None if n % 7 == 0 else {"at": m, "text": str(n)} for n, m in enumerate(moments)]),
+        "w": pa.array([None if n % 3 == 0 else [m] * (n % 4) for n, m in enumerate(moments)], pa.list_(pa.timestamp("us"))),
+        "x": pa.array([[{"at": m}] * (n % 2) for n, m in enumerate(moments)], pa.list_(pa.struct([("at", pa.timestamp("us"))]))),
+    })  # fmt: skip
+    out = io.BytesIO()
+    pq.write_table(table, out, use_deprecated_int96_timestamps=True, store_schema=False)
+    seen = [record.value for record in read_whole(spec_of("parquet", columns=["v", "w", "x"]), out.getvalue())]
+    assert seen == table.to_pylist()
 
 
 @given(text=st.binary(max_size=8))

@@ -25,7 +25,7 @@ def test_none_that_is_there_is_missing_and_few_others_pass(held: int, asked: int
     found = np.zeros(asked, dtype=bool)
     found[order] = made.may_hold(hashes[order])
     assert found[:held].all()
-    assert found[held:].sum() <= 3 + asked / 1_000, "one in 4,096 is meant"
+    assert found[held:].sum() <= 2, "one in a million is meant"
 
 
 def test_a_filter_beside_a_data_file_is_read_and_made_where_there_is_none(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_a_filter_beside_a_data_file_is_read_and_made_where_there_is_none(tmp_pa
     pq.write_table(pa.table({"event_id": keys(0, 10_000), "other": np.arange(10_000)}), path)
     made = read_filter(str(path), "event_id")
     file = Path(filter_file(str(path)))
-    assert 8 * file.stat().st_size / 10_000 < 18, "bits a key"
+    assert 8 * file.stat().st_size / 10_000 < 25, "bits a key"
     again = write_filter(str(path), keys(0, 10_000))
     for other in (again, read_filter(str(path), "event_id")):
         assert other.bits == made.bits

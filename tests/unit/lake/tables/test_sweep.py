@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -12,12 +13,14 @@ from lake.location import Lake
 from lake.tables.data_files import read_rows
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA, DEAD_LETTERS, Layout, ensure_table, known_files, published_files
 from lake.tables.letters import PlacedLetters
-from lake.tables.publish import RangeFold, publish
+from lake.tables.publish import RangeFold, fold_ranges, publish
+from lake.tables.ranges import dense_spans
 from lake.tables.sweep import sweep
 from lake.upkeep import compact
 from tests.support.horizon_model import conflicts, pair_of, settled
 from tests.support.lake_state import claimed, content_hash, scan
-from tests.support.small_tables import NAME, Rows, folds_of, make, row
+from tests.support.small_tables import NAME, NUM_SHARDS, SCHEMA, Rows, folds_of, make, row
+from transforms.cut import shards_of
 
 HOURS = 6
 
@@ -71,6 +74,20 @@ def some_rows(rng: Random, count: int, at: int, *, contested: bool) -> Rows:
     return rows
 
 
+def dense_folds(lake: Lake, rows: Rows) -> list[RangeFold]:
+    """Folds in ranges by density, of at most three rows a file."""
+    table = lake.load(NAME)
+    known = known_files(table, lake.branch)
+    shards = shards_of([r["event_id"] for r in rows], NUM_SHARDS)
+    spans = partial(dense_spans, most_rows=3)
+    folds: list[RangeFold] = []
+    for shard in range(NUM_SHARDS):
+        if part := [each for each, own in zip(rows, shards.tolist(), strict=True) if own == shard]:
+            incoming = pa.Table.from_pylist(part, SCHEMA)
+            folds += fold_ranges(table, known, incoming, spans, key="event_id", shard=shard, most_rows=3)
+    return folds
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_any_schedule_gives_what_the_model_says_whenever_it_is_settled(tmp_path: Path, seed: int) -> None:
     run_schedule(tmp_path / "lake", seed)
@@ -96,7 +113,8 @@ def run_schedule(path: Path, seed: int) -> None:
         action = rng.choice(("fold", "fold", "publish", "publish", "again", "sweep", "compact"))
         if action == "fold":
             new = some_rows(rng, rng.randrange(1, 12), step * 100, contested=contested)
-            waiting.append((new, folds_of(lake, new, rng.choice((60, 900, 3_600, 86_400)))))
+            length_s = rng.choice((None, 60, 900, 3_600, 86_400))
+            waiting.append((new, dense_folds(lake, new) if length_s is None else folds_of(lake, new, length_s)))
         elif action in ("publish", "again") and waiting:
             chosen = rng.randrange(len(waiting))
             new, folds = waiting[chosen] if action == "again" else waiting.pop(chosen)

@@ -53,7 +53,8 @@ class Reader:
     """In place of a consumer: one message a poll. again: topics that turn out to be made again."""
 
     def __init__(self, again: list[str]) -> None:
-        self.again, self.seen_s, self.looked_s, self.topics_changed = again, {}, time.monotonic(), False
+        self.again, self.looked_s, self.topics_changed = again, time.monotonic(), False
+        self.seen_s: dict[LogId, float] = {}
         self.places: list[int] = []
 
     def resume(self, partitions: Sequence[PartitionProgress]) -> None:
@@ -65,6 +66,9 @@ class Reader:
     def poll(self, most: int, timeout_s: float) -> dict[LogId, Polled]:
         offset = self.places[-1]
         return {BEGAN.lanes[0].log: Polled([Message(offset)], offset + 1)}  # type: ignore[list-item]
+
+    def moved(self, log: LogId, at_s: float) -> None:
+        self.seen_s[log] = at_s
 
     def made_again(self, partitions: Sequence[PartitionProgress]) -> list[str]:
         return self.again

@@ -165,7 +165,7 @@ class LiveJob:
 
     def shows_events_after(self, moment: float) -> bool:
         """Whether the table has events that are younger."""
-        newest = newest_window_time(self.lake, SOURCE, TABLE)
+        newest = newest_window_time(self.lake, SOURCE, TABLE, int(time.time() * 1_000_000))
         return newest is not None and newest > moment * 1_000_000
 
     def accounted_up_to(self, ends: dict[LogId, int]) -> bool:
