@@ -23,7 +23,7 @@ from contracts.units import SECOND_US
 from lake.location import Lake
 from lake.tables.data_files import read_columns
 from lake.tables.fold import codes_of
-from lake.tables.horizon import CELL_US, Moves, Pair, PairSet, cells_of, has_predecessor
+from lake.tables.horizon import CELL_US, Ints, Moves, Pair, PairSet, cells_of, has_predecessor
 from lake.tables.iceberg import PublishedFile, committed, derived_in_horizon, horizon_s, known_files, published_files, settled_tag
 from lake.tables.key_filters import KeyFilter, key_hashes, read_filter
 from lake.tables.letters import LETTER_COLUMNS, Letters, publish_letters
@@ -137,45 +137,60 @@ def _look(table: Table, known: Sequence[PublishedFile], looked_at: Sequence[Publ
         hits, again = filters.hits(near, keys)
         again |= pc.is_in(keys, value_set=_repeated(rows.column(key))).to_numpy(zero_copy_only=False)
         if again.any():
-            copies = _copies([file, *hits], rows.select([key]).append_column("new", is_new), keys.filter(pa.array(again)), key)
+            copies = _copies([file, *hits], is_new, keys.filter(pa.array(again)), key)
             _judge(copies if derived_in_horizon(table) else copies.given(key), key, horizon_us // CELL_US, found)
     return found
 
 
 @dataclass(frozen=True)
 class _Copies:
-    """Rows of some keys, as the columns that a dead letter takes. published, new: whether each is published; came just now."""
+    """Rows of some keys: key, window time and fingerprint. files, of: where each lies. new: whether it came just now."""
 
     rows: pa.Table
-    published: npt.NDArray[np.bool_]
+    files: Sequence[PublishedFile]
+    of: Ints
     new: npt.NDArray[np.bool_]
+
+    @property
+    def published(self) -> npt.NDArray[np.bool_]:
+        """Whether each row is published."""
+        return np.array([not f.dropped for f in self.files])[self.of]
 
     def given(self, key: str) -> _Copies:
         """Those whose key was not derived from their content."""
         pairs = zip(self.rows.column(key).to_pylist(), self.rows.column("_fingerprint").to_pylist(), strict=True)
         mask = np.fromiter((text != derived_id(fingerprint) for text, fingerprint in pairs), bool, len(self.rows))
-        return _Copies(self.rows.filter(pa.array(mask)), self.published[mask], self.new[mask])
+        return _Copies(self.rows.filter(pa.array(mask)), self.files, self.of[mask], self.new[mask])
+
+    def for_letters(self, places: Sequence[int], key: str) -> pa.Table:
+        """Rows at these places with the columns that a dead letter takes."""
+        chosen = np.array(places)
+        found = []
+        for number in np.unique(self.of[chosen]).tolist():
+            pairs = PairSet.of(self.rows.take(pa.array(chosen[self.of[chosen] == number])), key)
+            rows = read_columns(self.files[number].path, (key, *LETTER_COLUMNS))
+            found.append(rows.filter(pa.array(pairs.holds(rows, key))))
+        return pa.concat_tables(found, promote_options="permissive")
 
 
-def _copies(files: Sequence[PublishedFile], first: pa.Table, keys: pa.Array, key: str) -> _Copies:
-    """Rows of these keys in these files. first: which of the first file's rows are new."""
-    tables, new, published = [], [], []
+def _copies(files: Sequence[PublishedFile], is_new: pa.Array, keys: pa.Array, key: str) -> _Copies:
+    """Rows of these keys in these files. is_new: which of the first file's rows are."""
+    tables, new = [], []
     for number, file in enumerate(files):
-        chosen = pc.is_in(read_columns(file.path, [key]).column(key), value_set=keys)
-        if number and not pc.any(chosen).as_py():  # its filter took another key for one of these
-            continue
-        tables.append(read_columns(file.path, (key, *LETTER_COLUMNS)).filter(chosen))
-        published.append([not file.dropped] * len(tables[-1]))
-        new.append(first.column("new").filter(chosen).to_numpy() if number == 0 else np.zeros(len(tables[-1]), dtype=bool))
+        rows = read_columns(file.path, (key, "_window_time", "_fingerprint"))
+        chosen = pc.is_in(rows.column(key), value_set=keys)
+        tables.append(rows.filter(chosen))
+        count = len(tables[-1])
+        new.append(is_new.filter(chosen.combine_chunks()).to_numpy(zero_copy_only=False) if not number else np.zeros(count, bool))
     rows = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
-    return _Copies(rows, np.concatenate(published).astype(bool), np.concatenate(new))
+    return _Copies(rows, files, np.repeat(np.arange(len(files)), [len(t) for t in tables]), np.concatenate(new))
 
 
 def _judge(copies: _Copies, key: str, horizon: int, found: _Found) -> None:
     """Add to what was found. Complete for new pairs, and for those that have a new one in the horizon before them."""
     codes, cells = codes_of(copies.rows.column(key)), cells_of(copies.rows)
-    out = has_predecessor(codes, cells, horizon)
-    move = np.flatnonzero(out & copies.published)
+    out, published = has_predecessor(codes, cells, horizon), copies.published
+    move = np.flatnonzero(out & published)
     keys = copies.rows.column(key).to_pylist()
     found.pairs += ((keys[place], int(cells[place])) for place in move.tolist())
     contents = copies.rows.column("_fingerprint").to_pylist()
@@ -184,16 +199,16 @@ def _judge(copies: _Copies, key: str, horizon: int, found: _Found) -> None:
     for place in np.lexsort((cells, codes)).tolist():
         code, cell, new = int(codes[place]), int(cells[place]), bool(copies.new[place])
         same, after_new, after_same_new, after_kept = (last >= cell - horizon for last in seen.before(code, contents[place]))
-        if out[place] and copies.published[place] and not after_kept:
+        if out[place] and published[place] and not after_kept:
             found.chained.add((keys[place], cell))
         if out[place] and not same and (new or after_new):
             conflicts.append(place)
-        elif out[place] and after_same_new and not copies.published[place]:
+        elif out[place] and after_same_new and not published[place]:
             withdrawn.append(place)
         seen.add(code, contents[place], cell, new=new, kept=not out[place])
     for places, tables in ((conflicts, found.conflicts), (withdrawn, found.withdrawn)):
         if places:
-            tables.append(copies.rows.take(pa.array(places)))
+            tables.append(copies.for_letters(places, key))
 
 
 class _LastSeen:
