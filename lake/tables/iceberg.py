@@ -6,6 +6,7 @@ Every table that the pipeline folds into has three constant columns per data fil
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import threading
@@ -13,7 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import pyarrow as pa
 from pyiceberg.conversions import from_bytes
@@ -45,6 +46,7 @@ UPKEEP_PROPERTIES = {
 }
 FORMAT = 2  # of a lake's tables: 1 had no horizon
 _GRID_PROPERTY, _SHARDS_PROPERTY = "headrace.layout.grid-s", "headrace.layout.num-shards"
+_VACATED_PROPERTY = "headrace.vacated"
 _HORIZON_PROPERTY, _DERIVED_PROPERTY = "headrace.layout.horizon-s", "headrace.layout.derived-ids"
 UNLIMITED = "unlimited"
 _UNLIMITED_S = 1 << 40
@@ -262,6 +264,34 @@ def horizon_s(table: Table) -> int:
     return _UNLIMITED_S if said == UNLIMITED else int(said)
 
 
+class Vacated(NamedTuple):
+    """Ranges of main, microseconds, out of which pairs may have gone, since a replay or a rollback took their place.
+
+    times: how often that happened. ranges: those for which a sweep has to look yet which rows are dropped for nothing now.
+    """
+
+    times: int = 0
+    ranges: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def of(cls, table: Table) -> Vacated:
+        """Of a table."""
+        times, ranges = json.loads(table.properties.get(_VACATED_PROPERTY, "[0, []]"))
+        return cls(times, tuple((low, high) for low, high in ranges))
+
+    def and_of(self, ranges: Iterable[tuple[int, int]]) -> Vacated:
+        """Once more."""
+        return Vacated(self.times + 1, tuple(sorted({*self.ranges, *ranges})))
+
+    def without(self, ranges: Iterable[tuple[int, int]]) -> Vacated:
+        """Once these were looked at."""
+        return Vacated(self.times, tuple(sorted({*self.ranges} - {*ranges})))
+
+    def properties(self) -> dict[str, str]:
+        """As a property of the table."""
+        return {_VACATED_PROPERTY: json.dumps([self.times, self.ranges])}
+
+
 def derived_in_horizon(table: Table) -> bool:
     """Whether the horizon holds for keys that are derived from content."""
     return table.properties.get(_DERIVED_PROPERTY) == "horizon"
@@ -273,7 +303,7 @@ def format_of(table: Table) -> int:
 
 
 def dropped_branch(branch: str | None) -> str:
-    """The branch of a table that holds what the horizon drops of a branch. branch: None for main."""
+    """The branch of a table that holds what the horizon drops of a branch; the tag that goes with a tag. branch: None for main."""
     return "dropped" if branch is None else f"{branch}.dropped"
 
 

@@ -25,7 +25,7 @@ from lake.location import Lake
 from lake.tables.data_files import PROVENANCE_KEY, file_name, no_rows, read_columns, read_rows, with_schema, write_rows
 from lake.tables.fold import GRID_S, add_hashes, content_hash, fold_rows
 from lake.tables.horizon import NO_MOVES, Moves, PairSet
-from lake.tables.iceberg import PublishedFile, committed, dropped_branch, known_files
+from lake.tables.iceberg import PublishedFile, Vacated, committed, dropped_branch, known_files
 from lake.tables.ipc import decode_rows, encode_rows
 from lake.tables.ranges import Cutting, Ints, Span, cuttings, joint_ranges, tiles
 
@@ -276,8 +276,10 @@ def publish(
     return committed(name, commit)
 
 
-def publish_moves(lake: Lake, name: str, moves: Moves, *, key: str, run_id: str) -> None:
+def publish_moves(lake: Lake, name: str, moves: Moves, *, key: str, run_id: str, vacated: int) -> bool:
     """Move pairs between published and dropped rows, in one transaction.
+
+    Does nothing where a replay has taken pairs away since the moves were worked out: they may be wrong now.
 
     Args:
         lake: where the table lies.
@@ -285,20 +287,27 @@ def publish_moves(lake: Lake, name: str, moves: Moves, *, key: str, run_id: str)
         moves: which; pairs that are there already stay there.
         key: its key column.
         run_id: goes into the snapshot's properties.
+        vacated: ``Vacated.times`` of the state that they were worked out on; of a branch no matter.
+
+    Returns:
+        Whether they are there now.
 
     Raises:
         ComponentDownError: no commit succeeded before the deadline.
     """
     made: dict[frozenset[str], RangeFold] = {}  # of attempts before, by the files that they took in
 
-    def commit() -> None:
+    def commit() -> bool:
         table = lake.load(name)
+        if lake.branch is None and Vacated.of(table).times != vacated:
+            return False
         known = known_files(table, lake.branch)
         folds = list(_moved(table, known, moves, key, made))
         if changed := [fold for fold in folds if fold.changes]:
             _commit(table, changed, run_id, lake.branch)
+        return True
 
-    committed(name, commit)
+    return committed(name, commit)
 
 
 def _moved(

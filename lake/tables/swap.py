@@ -10,14 +10,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import And, BooleanExpression, GreaterThan, LessThan
-from pyiceberg.table import Table
+from pyiceberg.table import Table, Transaction
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update.snapshot import ManageSnapshots
 
@@ -25,7 +25,16 @@ from lake.location import Lake
 from lake.raw.positions import Positions
 from lake.tables.data_files import PROVENANCE_KEY, newer_rows, provenance_keys, read_columns, read_rows, write_rows
 from lake.tables.fold import add_hashes, content_hash
-from lake.tables.iceberg import PublishedFile, committed, published_files
+from lake.tables.horizon import NO_MOVES, Moves, PairSet
+from lake.tables.iceberg import (
+    PublishedFile,
+    Vacated,
+    committed,
+    dropped_branch,
+    horizon_s,
+    known_files,
+    published_files,
+)
 from lake.tables.publish import HASH_PROPERTY, ROWS_PROPERTY, RUN_PROPERTY, RangeFold, any_of, fold_range, rebase, table_totals
 
 Range = tuple[int, int]
@@ -38,7 +47,8 @@ class Swap:
     """What takes the place of some ranges.
 
     ranges: [from, to) in microseconds, sorted and disjoint, on the table's grid. replacement: the files whose rows go there. base:
-    the files that were published when the replacement was worked out; rows that are in neither came later. covered: positions that
+    the files that there were when the replacement was worked out; rows that are in neither came later. Both with those of dropped
+    rows. covered: positions that
     the replacement speaks for, wherever they were published since. keep: which rows may be published at all; None for every row.
     """
 
@@ -89,20 +99,23 @@ def swap_ranges(
         table = lake.load(name)
         if labels.after and labels.after in table.metadata.refs:
             return table.metadata.refs[labels.after].snapshot_id
-        current = published_files(table)
+        current = known_files(table, lake.branch)
         gone = [file for file in current if overlaps(file, swap.ranges)]
         within = list(_clipped(table, swap.replacement, swap.ranges, swap.keep))
         folds = rebase(table, within, list(_newer(table, gone, within, swap, key)), key)
         if before_commit:
             before_commit(folds)
-        taken = {path for fold in folds if fold.path for path in fold.read}
-        new = [file.path for file in within if file.path not in taken]
-        new += [path for fold in folds for path in fold.paths]
-        new += list(_cut_off(table, gone, swap.ranges))
-        if not gone and not new and not labels.after:
+        taken = {path for fold in folds if fold.changes_published for path in fold.read}
+        taken |= {path for fold in folds if fold.changes_dropped for path in fold.dropped_read}
+        staying = [*(file for file in within if file.path not in taken), *_cut_off(table, gone, swap.ranges)]
+        new = [file.path for file in staying if not file.dropped] + [path for fold in folds for path in fold.paths]
+        dropped = [file.path for file in staying if file.dropped] + [path for fold in folds for path in fold.dropped]
+        if not gone and not new and not dropped and not labels.after:
             snapshot = table.current_snapshot()
             return snapshot.snapshot_id if snapshot else None
-        return replace_files(table, gone, new, ranges_predicate(swap.ranges), labels, lake.branch or MAIN_BRANCH)
+        vacated = swap.ranges if lake.branch is None and horizon_s(table) else ()
+        predicate = ranges_predicate(swap.ranges)
+        return replace_files(table, gone, new, predicate, labels, lake.branch or MAIN_BRANCH, dropped=dropped, vacated=vacated)
 
     return committed(name, attempt)
 
@@ -136,6 +149,12 @@ def files_at(table: Table, ref: str, ranges: Sequence[Range] | None = None) -> l
     return [file for file in published_files(table, snapshot) if ranges is None or overlaps(file, ranges)]
 
 
+def known_at(table: Table, ref: str, ranges: Sequence[Range] | None = None) -> list[PublishedFile]:
+    """As ``files_at``, with what the horizon dropped in the same state."""
+    dropped = files_at(table, dropped_branch(ref), ranges)
+    return sorted([*files_at(table, ref, ranges), *(replace(file, dropped=True) for file in dropped)])
+
+
 def in_ranges(rows: pa.Table, ranges: Sequence[Range]) -> npt.NDArray[np.bool_]:
     """Which rows lie in one of the ranges, by their window time."""
     times = rows.column("_window_time").cast(pa.int64()).to_numpy()
@@ -162,7 +181,8 @@ def _clipped(table: Table, files: Sequence[PublishedFile], ranges: Sequence[Rang
                 yield file
             elif chosen.any():
                 part = rows.filter(pa.array(chosen))
-                yield PublishedFile(from_us, to_us, file.shard, write_rows(table, part, from_us, to_us, file.shard), len(part))
+                path = write_rows(table, part, from_us, to_us, file.shard)
+                yield PublishedFile(from_us, to_us, file.shard, path, len(part), file.dropped)
 
 
 def _newer(
@@ -183,10 +203,11 @@ def _newer(
             from_us, to_us = max(file.from_us, low), min(file.to_us, high)
             part = rows.filter(pa.array(in_ranges(rows, [(from_us, to_us)]))) if from_us < to_us else rows.slice(0, 0)
             if len(part):
-                yield fold_range(table, within, part, key=key, from_us=from_us, to_us=to_us, shard=file.shard)
+                moves = Moves(PairSet.of(part, key)) if file.dropped else NO_MOVES
+                yield fold_range(table, within, part, key=key, from_us=from_us, to_us=to_us, shard=file.shard, moves=moves)
 
 
-def _cut_off(table: Table, gone: Sequence[PublishedFile], ranges: Sequence[Range]) -> Iterator[str]:
+def _cut_off(table: Table, gone: Sequence[PublishedFile], ranges: Sequence[Range]) -> Iterator[PublishedFile]:
     """Files with what the replaced files hold outside the ranges."""
     for file in gone:
         pieces = list(_outside(file, ranges))
@@ -195,7 +216,8 @@ def _cut_off(table: Table, gone: Sequence[PublishedFile], ranges: Sequence[Range
             assert rows is not None
             part = rows.filter(pa.array(in_ranges(rows, [(from_us, to_us)])))
             if len(part):
-                yield write_rows(table, part, from_us, to_us, file.shard)
+                path = write_rows(table, part, from_us, to_us, file.shard)
+                yield PublishedFile(from_us, to_us, file.shard, path, len(part), file.dropped)
 
 
 def _outside(file: PublishedFile, ranges: Sequence[Range]) -> Iterator[Range]:
@@ -211,23 +233,33 @@ def _outside(file: PublishedFile, ranges: Sequence[Range]) -> Iterator[Range]:
 
 
 def replace_files(
-    table: Table, gone: Sequence[PublishedFile], new: Sequence[str], predicate: BooleanExpression, labels: CommitLabels, branch: str
+    table: Table,
+    gone: Sequence[PublishedFile],
+    new: Sequence[str],
+    predicate: BooleanExpression,
+    labels: CommitLabels,
+    branch: str,
+    *,
+    dropped: Sequence[str] = (),
+    vacated: Sequence[Range] = (),
 ) -> int:
     """Replace data files by others in one commit, which is refused if the table has moved on.
 
     Args:
         table: as the branch has it.
-        gone: what goes; these and no others fit the
+        gone: what goes, published and dropped; these and no others fit the
         predicate: on range columns.
         new: what comes.
-        labels: what the commit is known by.
+        labels: what the commit is known by. Dropped rows get tags of their own beside them.
         branch: which is changed.
+        dropped: what comes of dropped rows.
+        vacated: ranges for the next sweep to look at, see iceberg.py.
 
     Returns:
         The id of the snapshot.
     """
     rows, digest = table_totals(table)
-    gone_rows, gone_hash = files_totals([file.path for file in gone])
+    gone_rows, gone_hash = files_totals([file.path for file in gone if not file.dropped])
     new_rows, new_hash = files_totals(new)
     properties = {
         RUN_PROPERTY: labels.run_id,
@@ -236,17 +268,33 @@ def replace_files(
         **labels.properties,
     }
     head = table.current_snapshot()
+    beside = dropped_branch(None if branch == MAIN_BRANCH else branch)
     with _refused_if_stale(), warnings.catch_warnings(), table.transaction() as transaction:
         warnings.simplefilter("ignore")
         if labels.before and head and labels.before not in table.metadata.refs:
-            ManageSnapshots(transaction).create_tag(head.snapshot_id, labels.before).commit()
+            _tag(transaction, head.snapshot_id, labels.before, beside)
+        if any(file.dropped for file in gone):
+            transaction.delete(predicate, snapshot_properties={RUN_PROPERTY: labels.run_id}, branch=beside)
+        if dropped:
+            added = {RUN_PROPERTY: labels.run_id}
+            transaction.add_files(list(dropped), snapshot_properties=added, branch=beside, check_duplicate_files=False)
+        if vacated:
+            transaction.set_properties(Vacated.of(table).and_of(vacated).properties())
         transaction.delete(predicate, snapshot_properties={RUN_PROPERTY: labels.run_id}, branch=branch)
         transaction.add_files(list(new), snapshot_properties=properties, branch=branch, check_duplicate_files=False)
         snapshot = transaction.table_metadata.snapshot_by_name(branch)
         assert snapshot is not None
         if labels.after:
-            ManageSnapshots(transaction).create_tag(snapshot.snapshot_id, labels.after).commit()
+            _tag(transaction, snapshot.snapshot_id, labels.after, beside)
     return snapshot.snapshot_id
+
+
+def _tag(transaction: Transaction, snapshot_id: int, name: str, beside: str) -> None:
+    """Tag a state: its published rows, and those that are dropped."""
+    ManageSnapshots(transaction).create_tag(snapshot_id, name).commit()
+    dropped = transaction.table_metadata.snapshot_by_name(beside)
+    if dropped is not None:
+        ManageSnapshots(transaction).create_tag(dropped.snapshot_id, dropped_branch(name)).commit()
 
 
 @contextmanager

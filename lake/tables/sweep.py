@@ -2,8 +2,9 @@
 
 Jobs publish what they fold at once, and keep only those pairs out that are dropped already. A sweep looks at the pairs that came
 since the newest settled snapshot, finds other pairs of their keys within the horizon before and after, and moves what is to be
-dropped. Then it lets the tag ``settled`` name a snapshot in which nothing is left to move. Any number of sweeps, jobs and
-compactions may go on at once: every commit is refused where the table has moved on, and begun again.
+dropped. Where a replay has taken pairs away, it looks before that which rows are dropped for nothing now. Then it lets the tag
+``settled`` name a snapshot in which nothing is left to move. Any number of sweeps, jobs and compactions may go on at once: every
+commit is refused where the table has moved on, and begun again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +26,16 @@ from lake.location import Lake
 from lake.tables.data_files import read_columns
 from lake.tables.fold import codes_of
 from lake.tables.horizon import CELL_US, Ints, Moves, Pair, PairSet, cells_of, has_predecessor
-from lake.tables.iceberg import PublishedFile, committed, derived_in_horizon, horizon_s, known_files, published_files, settled_tag
+from lake.tables.iceberg import (
+    PublishedFile,
+    Vacated,
+    committed,
+    derived_in_horizon,
+    horizon_s,
+    known_files,
+    published_files,
+    settled_tag,
+)
 from lake.tables.key_filters import KeyFilter, key_hashes, read_filter
 from lake.tables.letters import LETTER_COLUMNS, Letters, publish_letters
 from lake.tables.publish import publish_moves
@@ -81,6 +92,11 @@ def sweep(lake: Lake, name: str, *, key: str, run_id: str, letters: Letters | No
         head = table.current_snapshot()
         if head is None:
             return Swept(dropped, chained, None)
+        vacated = Vacated.of(table) if lake.branch is None else Vacated()
+        if vacated.ranges:
+            if restore(lake, name, vacated.ranges, key=key, run_id=run_id):
+                committed(name, partial(_looked_at, lake, name, vacated.ranges))
+            continue
         known = known_files(table, lake.branch)
         if looked_at is None:
             settled = table.metadata.snapshot_by_name(settled_tag(lake.branch))
@@ -93,9 +109,62 @@ def sweep(lake: Lake, name: str, *, key: str, run_id: str, letters: Letters | No
         if not moves:
             settle(lake, name, head.snapshot_id)
             return Swept(dropped, chained, head.snapshot_id)
-        publish_moves(lake, name, moves, key=key, run_id=run_id)
+        if not publish_moves(lake, name, moves, key=key, run_id=run_id, vacated=vacated.times):
+            looked_at = None
+            continue
         dropped, chained = dropped + len(moves.drop), chained + len(found.chained)
         looked_at = [f for f in known if not f.dropped]
+
+
+def restore(lake: Lake, name: str, ranges: Sequence[tuple[int, int]], *, key: str, run_id: str) -> bool:
+    """Publish again what was dropped for pairs that are gone. Doing it again changes nothing.
+
+    Args:
+        lake: where; its branch is what is changed.
+        name: a table that is folded into.
+        ranges: [from, to) in microseconds, out of which pairs went.
+        key: its key column.
+        run_id: goes into the snapshot's properties.
+
+    Returns:
+        Whether that is done; not, where a replay took more away meanwhile.
+
+    Raises:
+        ComponentDownError: no commit succeeded before the deadline.
+    """
+    table = lake.load(name)
+    known, horizon_us, filters = known_files(table, lake.branch), horizon_s(table) * SECOND_US, _Filters(key)
+    found: list[Pair] = []
+    for file in (f for f in known if f.dropped):
+        spans = [(low, high + horizon_us) for low, high in ranges if file.from_us < high + horizon_us and file.to_us > low]
+        rows = _pairs_in(file, key)
+        if not spans or not len(rows := rows.filter(pa.array(_any_within(cells_of(rows), spans)))):
+            continue
+        keys = rows.column(key).unique()
+        near = [f for f in known if f.overlaps(file.from_us - horizon_us, file.to_us, file.shard) and f != file]
+        hits, _ = filters.hits(near, keys)
+        copies = _copies([file, *hits], pa.array([False] * file.rows), keys, key)
+        cells = cells_of(copies.rows)
+        alone = ~has_predecessor(codes_of(copies.rows.column(key)), cells, horizon_us // CELL_US)
+        back = np.flatnonzero(alone & (copies.of == 0) & _any_within(cells, spans))
+        found += zip(copies.rows.column(key).take(pa.array(back)).to_pylist(), cells[back].tolist(), strict=True)
+    moves, times = Moves(restore=PairSet(found)), Vacated.of(table).times
+    return not found or publish_moves(lake, name, moves, key=key, run_id=run_id, vacated=times)
+
+
+def _any_within(cells: Ints, spans: Sequence[tuple[int, int]]) -> npt.NDArray[np.bool_]:
+    """Which cells meet one of these ranges of time."""
+    found = np.zeros(len(cells), dtype=bool)
+    for low, high in spans:
+        found |= ((cells + 1) * CELL_US > low) & (cells * CELL_US < high)
+    return found
+
+
+def _looked_at(lake: Lake, name: str, ranges: Sequence[tuple[int, int]]) -> None:
+    """Take these ranges from those that are to be looked at; others may have come meanwhile."""
+    table = lake.load(name)
+    with table.transaction() as transaction:
+        transaction.set_properties(Vacated.of(table).without(ranges).properties())
 
 
 def settle(lake: Lake, name: str, snapshot_id: int) -> None:

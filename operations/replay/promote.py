@@ -19,13 +19,13 @@ from lake.ledger.sidecars import append_outcomes
 from lake.location import Lake
 from lake.runs.clock import RunClock, new_run_id
 from lake.runs.replays import Replay, Step, add_event, replay_of
-from lake.tables.iceberg import DEAD_LETTERS, LEDGER, committed, num_shards, published_files
+from lake.tables.iceberg import DEAD_LETTERS, LEDGER, committed, dropped_branch, num_shards, published_files, settled_tag
 from lake.tables.swap import files_at
 from operations.replay.outcomes import positions_of, replay_outcomes
 from operations.replay.publication import PROMOTE, ROLLBACK, Kind, Promotion, Publication, Reached
 from pipelines.replay.plan import dataset_of
 from transforms.cut import Cut
-from transforms.letters import ConflictLetters
+from transforms.letters import ConflictLetters, HorizonLetters
 
 Check = Callable[[dict[str, Replay]], None]
 
@@ -135,8 +135,8 @@ def _begin(kind: Kind, name: str, project: Project, lake: Lake, check: Check, re
     clock = RunClock()
     run_id = new_run_id(f"{kind.verb}-{name}", clock)
     cut = Cut(num_shards=num_shards(lake.load(replay.table)), by_density=True)
-    conflicts = ConflictLetters(contract, cut, run_id)
-    return Publication(kind, lake, replay, clock, run_id, conflicts, project.suppressions(contract), reached)
+    letters = ConflictLetters(contract, cut, run_id), HorizonLetters(contract, cut, run_id)
+    return Publication(kind, lake, replay, clock, run_id, *letters, project.suppressions(contract), reached)
 
 
 class _RecordedAlreadyError(Exception):
@@ -166,11 +166,13 @@ def _drop_refs(lake: Lake, name: str, replay: Replay) -> None:
     except NoSuchTableError:
         return
     tags = {replay.tag(word) for word in ("base", "emptied", "before", "promoted", "letters", "unrolled", "rolled_back")}
-    mine = table.metadata.refs.keys() & {replay.branch, *tags}
+    named = {replay.branch, *tags}
+    mine = table.metadata.refs.keys() & {*named, *map(dropped_branch, named), settled_tag(replay.branch)}
     if mine:
+        branches = {replay.branch, dropped_branch(replay.branch)}
         with table.manage_snapshots() as manage:
             for ref in mine:
-                manage.remove_branch(ref) if ref == replay.branch else manage.remove_tag(ref)
+                manage.remove_branch(ref) if ref in branches else manage.remove_tag(ref)
 
 
 def _tag_letters(lake: Lake, replay: Replay) -> None:

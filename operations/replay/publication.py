@@ -17,13 +17,14 @@ from lake.runs.manifest import PromotionDetails, PublishedTable, RunManifest, wr
 from lake.runs.replays import FOLDER, Replay, Step
 from lake.tables.iceberg import PublishedFile
 from lake.tables.publish import RangeFold, table_totals
-from lake.tables.swap import CommitLabels, Covered, Swap, files_at, swap_ranges
+from lake.tables.swap import CommitLabels, Covered, Swap, known_at, swap_ranges
+from lake.tables.sweep import sweep
 from lake.upkeep import key_of
 from operations.replay.changes import letters_of_lost_rows, write_changes
 from operations.replay.letters import replace_letters
 from operations.replay.outcomes import positions_of
 from transforms.converge.transform import commit_letters
-from transforms.letters import ConflictLetters
+from transforms.letters import ConflictLetters, HorizonLetters
 
 Reached = Callable[[str], None]
 
@@ -75,6 +76,7 @@ class Publication:
     clock: RunClock
     run_id: str
     conflicts: ConflictLetters
+    horizon_letters: HorizonLetters
     suppressions: Suppressions
     reached: Reached
 
@@ -85,19 +87,21 @@ class Publication:
         return self.replay.promotion
 
     def swap_rows(self, properties: dict[str, str], covered: Covered | None = None) -> None:
-        """Swap the ranges of the dataset's table. covered: see ``Swap``."""
+        """Swap the ranges of the dataset's table, and look what the horizon drops now. covered: see ``Swap``."""
         kind, replay = self.kind, self.replay
         table = self.lake.load(replay.table)
         swap = Swap(
             replay.ranges,
-            replacement=files_at(table, self._ref(kind.new), replay.ranges),
-            base=files_at(table, self._ref(kind.base), replay.ranges),
+            replacement=known_at(table, self._ref(kind.new), replay.ranges),
+            base=known_at(table, self._ref(kind.base), replay.ranges),
             covered=covered or {},
             keep=_keep(self.suppressions),
         )
         labels = CommitLabels(self.run_id, properties, before=replay.tag(kind.before), after=replay.tag(kind.after))
         swap_ranges(self.lake, replay.table, swap, labels, key=key_of(replay.table), before_commit=self._commit_letters)
         self.reached("rows")
+        sweep(self.lake, replay.table, key=key_of(replay.table), run_id=self.run_id, letters=self.horizon_letters)
+        self.reached("settled")
 
     def _commit_letters(self, folds: Sequence[RangeFold]) -> None:
         commit_letters(self.lake, folds, self.conflicts, self.run_id)

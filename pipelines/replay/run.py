@@ -21,7 +21,7 @@ from lake.runs.clock import RunClock, new_run_id
 from lake.runs.manifest import BranchTable, ReplayDetails, RunManifest, Verdict, write_manifest, write_started
 from lake.runs.progress import Progress, Report
 from lake.runs.replays import Replay, Step, add_event, replay_of, replays
-from lake.tables.iceberg import committed, num_shards, published_files
+from lake.tables.iceberg import committed, dropped_branch, known_files, num_shards
 from lake.tables.publish import table_totals
 from lake.tables.swap import CommitLabels, Swap, swap_ranges
 from lake.upkeep import key_of
@@ -172,13 +172,17 @@ def start_branch(lake: Lake, replay: Replay, run_id: str) -> None:
         table = lake.load(replay.table)
         head = table.current_snapshot()
         if head and base not in table.metadata.refs:
+            dropped = table.metadata.snapshot_by_name(dropped_branch(None))
             with table.manage_snapshots() as manage:
                 manage.create_tag(head.snapshot_id, base).create_branch(head.snapshot_id, replay.branch)
+                if dropped:
+                    beside = dropped_branch(base), dropped_branch(replay.branch)
+                    manage.create_tag(dropped.snapshot_id, beside[0]).create_branch(dropped.snapshot_id, beside[1])
 
     committed(replay.table, start)
     if base in lake.load(replay.table).metadata.refs:
         onto = replace(lake, branch=replay.branch)
-        swap = Swap(replay.ranges, base=published_files(onto.load(replay.table)))
+        swap = Swap(replay.ranges, base=known_files(onto.load(replay.table), replay.branch))
         swap_ranges(onto, replay.table, swap, CommitLabels(run_id, after=replay.tag("emptied")), key=key_of(replay.table))
 
 
