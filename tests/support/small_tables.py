@@ -59,8 +59,8 @@ def put(
 
 def folds_of(lake: Lake, rows: Sequence[dict[str, Any]], range_s: int, schema: pa.Schema = SCHEMA) -> list[RangeFold]:
     """The folds of rows on the table as it is now."""
-    table = lake.catalog().load_table(NAME)
-    known = known_files(table, None)
+    table = lake.load(NAME)
+    known = known_files(table, lake.branch)
     cells: dict[tuple[int, int], list[dict[str, Any]]] = {}
     for each, shard in zip(rows, shards_of([r["event_id"] for r in rows], NUM_SHARDS).tolist(), strict=True):
         cells.setdefault((each["_window_time"] // 1_000_000 // range_s, shard), []).append(each)

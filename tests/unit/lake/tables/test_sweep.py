@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -10,16 +11,18 @@ import pyarrow as pa
 import pytest
 
 from lake.location import Lake
+from lake.raw.positions import Positions
 from lake.tables.data_files import read_rows
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA, DEAD_LETTERS, Layout, ensure_table, known_files, published_files
 from lake.tables.letters import PlacedLetters
 from lake.tables.publish import RangeFold, fold_ranges, publish
 from lake.tables.ranges import dense_spans
+from lake.tables.swap import CommitLabels, Covered, Swap, known_at, swap_ranges
 from lake.tables.sweep import sweep
 from lake.upkeep import compact
 from tests.support.horizon_model import conflicts, pair_of, settled
 from tests.support.lake_state import claimed, content_hash, scan
-from tests.support.small_tables import NAME, NUM_SHARDS, SCHEMA, Rows, folds_of, make, row
+from tests.support.small_tables import NAME, NUM_SHARDS, SCHEMA, Rows, folds_of, make, put, row
 from transforms.cut import shards_of
 
 HOURS = 6
@@ -97,6 +100,12 @@ def test_any_schedule_gives_what_the_model_says_whenever_it_is_settled(tmp_path:
 def test_many_schedules(tmp_path: Path) -> None:
     for seed in range(1_000, 3_000):
         run_schedule(tmp_path / str(seed), seed)
+        run_replays(tmp_path / f"replays-{seed}", seed)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_replays_and_rollbacks_leave_what_the_model_says(tmp_path: Path, seed: int) -> None:
+    run_replays(tmp_path / "lake", seed)
 
 
 def run_schedule(path: Path, seed: int) -> None:
@@ -138,3 +147,81 @@ def run_schedule(path: Path, seed: int) -> None:
         assert_settled(lake, accepted, horizon)
         if not contested:
             letters.assert_are(accepted, horizon)
+
+
+def run_replays(path: Path, seed: int) -> None:
+    """Replays that refuse some of the rows, promoted and rolled back, killed in between, beside a job and sweeps."""
+    rng = Random(seed)
+    horizon = rng.choice((20, 60, 180, 10_000))
+    lake = make(path, horizon_s=horizon * 60)
+    accepted: Rows = []
+    promoted: list[Replayed] = []
+    for step in range(12):
+        action = rng.choice(("put", "put", "sweep", "replay", "replay", "rollback", "compact"))
+        if action == "put":
+            new = some_rows(rng, rng.randrange(1, 14), step * 100, contested=True)
+            put(lake, new, rng.choice((60, 3_600, 86_400)))
+            accepted += new
+        elif action == "sweep" and accepted:
+            sweep(lake, NAME, key="event_id", run_id="sweep")
+            assert_settled(lake, accepted, horizon)
+        elif action == "replay" and accepted:
+            replayed = Replayed(lake, rng, f"r{step}", accepted)
+            live = some_rows(rng, 3, step * 100 + 50, contested=True) if rng.random() < 0.5 else []
+            put(lake, live, 3_600)
+            if rng.random() < 0.5:
+                sweep(lake, NAME, key="event_id", run_id="sweep")
+            replayed.promote()
+            promoted.append(replayed)
+            accepted = [row for row in accepted if row not in replayed.refused] + live
+            if rng.random() < 0.5:  # else it was killed behind the swap: whoever sweeps next looks what is to come back
+                sweep(lake, NAME, key="event_id", run_id="sweep")
+                assert_settled(lake, accepted, horizon)
+        elif action == "rollback" and promoted:
+            replayed = promoted.pop()
+            replayed.roll_back()
+            accepted += replayed.refused
+        elif action == "compact":
+            compact(lake, NAME, to_s=3_600, run_id="compact")
+    if accepted:
+        sweep(lake, NAME, key="event_id", run_id="sweep")
+        assert_settled(lake, accepted, horizon)
+
+
+class Replayed:
+    """A range of a table, rebuilt on a branch without some of its rows."""
+
+    def __init__(self, lake: Lake, rng: Random, name: str, accepted: Rows) -> None:
+        self.lake, self.name = lake, name
+        low, high = sorted(rng.sample(range(HOURS + 1), 2))
+        self.ranges = [(low * 3_600_000_000, high * 3_600_000_000)]
+        there = [row for row in accepted if self.ranges[0][0] <= row["_window_time"] < self.ranges[0][1]]
+        self.refused = [row for row in there if rng.random() < 0.4]
+        self.covered = {("web", "f"): Positions.of([n for row in there for n in (row["_position"], 1)])}
+        table = lake.load(NAME)
+        head, dropped = table.current_snapshot(), table.metadata.snapshot_by_name("dropped")
+        assert head is not None
+        with table.manage_snapshots() as manage:
+            manage.create_tag(head.snapshot_id, f"{name}_base").create_branch(head.snapshot_id, name)
+            if dropped:
+                manage.create_tag(dropped.snapshot_id, f"{name}_base.dropped").create_branch(dropped.snapshot_id, f"{name}.dropped")
+        onto = replace(lake, branch=name)
+        swap = Swap(self.ranges, base=known_files(onto.load(NAME), name))
+        swap_ranges(onto, NAME, swap, CommitLabels("replay", after=f"{name}_emptied"), key="event_id")
+        publish(
+            onto, NAME, folds_of(onto, [row for row in there if row not in self.refused], 3_600), key="event_id", run_id="replay"
+        )
+        sweep(onto, NAME, key="event_id", run_id="replay")
+
+    def promote(self) -> None:
+        self._swap(self.name, f"{self.name}_base", "before", "promoted", self.covered)
+
+    def roll_back(self) -> None:
+        self._swap(f"{self.name}_before", f"{self.name}_promoted", "unrolled", "rolled_back", {})
+
+    def _swap(self, new: str, base: str, before: str, after: str, covered: Covered) -> None:
+        table = self.lake.load(NAME)
+        swap = Swap(self.ranges, known_at(table, new, self.ranges), known_at(table, base, self.ranges), covered)
+        labels = CommitLabels("promote", before=f"{self.name}_{before}", after=f"{self.name}_{after}")
+        for _ in range(2):  # done again, it changes nothing
+            swap_ranges(self.lake, NAME, swap, labels, key="event_id")
