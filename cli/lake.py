@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 import click
 
-from cli.console import fail, json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
+from cli.console import fail, json_option, lake_option, open_lake, plain_errors, print_json, project_option, stderr, stdout, table
 from cli.options import read_option
+from contracts.units import DURATION_UNITS
 from lake.ledger.logs import log_files
 from lake.raw.files import raw_files
 from lake.tables.expire import expire_snapshots, orphans
-from lake.tables.iceberg import LEDGER
+from lake.tables.iceberg import LEDGER, UNLIMITED_S
 from lake.upkeep import all_tables, compact, folded_tables, list_tables
-from runners.option_readers import duration
+from operations.copies import Copy, copies_of
+from operations.upgrade import TableStep, downgrade, plan_upgrade, upgrade
+from runners.option_readers import duration, in_largest_unit
 
 
 @click.group()
@@ -126,3 +131,99 @@ def clean(older_than: int, dry_run: bool, lake: str | None, project: Path | None
         print_json({"files": names, "bytes": size, "deleted": not dry_run})
         return
     stdout.print(f"{len(found):,} files, {size:,} bytes {'would be' if dry_run else 'were'} deleted")
+
+
+@lake.command("upgrade", epilog="\b\nExample:\n  headrace lake upgrade --dry-run")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def upgrade_lake(dry_run: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Bring a lake of an earlier version to this one's format, and tables to the deduplication horizon of their contracts.
+
+    Stop its jobs first, and start them with this version afterwards. May be killed and given again. The way back is lake downgrade.
+    """
+    opened, found = open_lake(lake, project)
+    if dry_run:
+        _print_steps([(step, step) for step in plan_upgrade(opened, found)], as_json, "would be done")
+    else:
+        _print_steps(list(upgrade(opened, found, _say)), as_json, "done")
+
+
+@lake.command("downgrade", epilog="\b\nExample:\n  headrace lake downgrade")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def downgrade_lake(lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Bring a lake back to format 1, for the version before: what the deduplication horizon dropped is published again.
+
+    Stop its jobs first. May be killed and given again.
+    """
+    opened, _ = open_lake(lake, project)
+    _print_steps(list(downgrade(opened, _say)), as_json, "done")
+
+
+def _say(text: str) -> None:
+    stderr.print(text, markup=False)
+
+
+def _print_steps(steps: list[tuple[TableStep, TableStep]], as_json: bool, word: str) -> None:
+    if as_json:
+        print_json([{"before": asdict(before), "after": asdict(after), "needed": before.needed} for before, after in steps])
+        return
+    cells = []
+    for before, after in steps:
+        formats = f"{before.format} → {after.format}" if before.format != after.format else str(after.format)
+        told = word if before.needed or before != after else ""
+        cells.append((after.table, formats, _horizon(after.to_horizon_s), after.rows, after.dropped, after.content_hash, told))
+    stdout.print(table(("table", "format", "horizon", "rows", "dropped", "content_hash", ""), cells))
+    for after in (after for _, after in steps if not after.known):
+        stdout.print(f"{after.table}: no contract in this project; its horizon is the default", markup=False)
+
+
+def _horizon(seconds: int | None) -> str:
+    if seconds is None or seconds == UNLIMITED_S:
+        return "unlimited"
+    return in_largest_unit(DURATION_UNITS)(seconds) if seconds else "none"
+
+
+@lake.command("why", epilog="\b\nExample:\n  headrace lake why 0f9a6c1e-1111-4222-8333-444455556666")
+@click.argument("event_id", metavar="EVENT_ID")
+@click.option("--dataset", metavar="NAME", help="Only this one.")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def why(event_id: str, dataset: str | None, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Every copy of an event id: published, or dropped and for which other one, late, or a dead letter; and where each came from.
+
+    Exit 1 where none is known.
+    """
+    opened, _ = open_lake(lake, project)
+    found = copies_of(opened, event_id, dataset)
+    if as_json:
+        print_json(found)
+    elif found.copies:
+        cells = []
+        for c in found.copies:
+            place = f"{c.input or c.raw_file[:12]}:{c.position}"
+            cells.append((c.dataset, c.state, _moment(c.at), c.source, place, _reason(c)))
+        stdout.print(table(("dataset", "state", "window time", "source", "position", "why"), cells))
+        for name, seconds in found.horizon_s.items():
+            if name in {c.dataset for c in found.copies}:
+                stdout.print(f"{name}: deduplication horizon {_horizon(seconds)}", markup=False)
+    if not found.copies:
+        fail(f"no copy of {event_id!r} in {', '.join(found.looked_in)}", 1)
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S}Z"
+
+
+def _reason(copy: Copy) -> str:
+    if copy.state != "dropped":
+        return ""
+    content = "same content" if copy.same_content else "other content"
+    return f"copy of {_moment(copy.dropped_for)}, {content}" if copy.dropped_for else ""

@@ -45,11 +45,11 @@ UPKEEP_PROPERTIES = {
     "commit.manifest.min-count-to-merge": "20",
 }
 FORMAT = 2  # of a lake's tables: 1 had no horizon
-_GRID_PROPERTY, _SHARDS_PROPERTY = "headrace.layout.grid-s", "headrace.layout.num-shards"
-_VACATED_PROPERTY = "headrace.vacated"
-_HORIZON_PROPERTY, _DERIVED_PROPERTY = "headrace.layout.horizon-s", "headrace.layout.derived-ids"
+GRID_PROPERTY, _SHARDS_PROPERTY = "headrace.layout.grid-s", "headrace.layout.num-shards"
+VACATED_PROPERTY = "headrace.vacated"
+HORIZON_PROPERTY, DERIVED_PROPERTY = "headrace.layout.horizon-s", "headrace.layout.derived-ids"
 UNLIMITED = "unlimited"
-_UNLIMITED_S = 1 << 40
+UNLIMITED_S = 1 << 40
 RANGE_COLUMNS = pa.schema(
     [
         pa.field("_from", pa.int64(), nullable=False),
@@ -110,13 +110,29 @@ class Layout:
         """As table properties."""
         # A commit on a stale view must come back to us: rows it replaces may have changed (publish.py).
         retries = {"commit.retry.num-retries": "0"}
+        cut = {GRID_PROPERTY: self.grid_text, _SHARDS_PROPERTY: str(self.num_shards)}
+        return retries | cut | self.horizon_properties()
+
+    @property
+    def grid_text(self) -> str:
+        """The grid, with the format: jobs of format 1 compare this text, and are refused by it."""
+        return f"{self.grid_s} (lake format {FORMAT})"
+
+    def horizon_properties(self) -> dict[str, str]:
+        """Those of the horizon alone."""
         horizon = UNLIMITED if self.horizon_s is None else str(self.horizon_s)
-        return retries | {
-            _GRID_PROPERTY: f"{self.grid_s} (lake format {FORMAT})",  # jobs of format 1 compare this text, and are refused by it
-            _SHARDS_PROPERTY: str(self.num_shards),
-            _HORIZON_PROPERTY: horizon,
-            _DERIVED_PROPERTY: "horizon" if self.derived else "cell",
-        }
+        return {HORIZON_PROPERTY: horizon, DERIVED_PROPERTY: "horizon" if self.derived else "cell"}
+
+
+def layout_of(table: Table) -> Layout:
+    """How a table is cut."""
+    said = table.properties.get(HORIZON_PROPERTY, "0")
+    return Layout(
+        grid_s=int(table.properties[GRID_PROPERTY].split()[0]),
+        num_shards=num_shards(table),
+        horizon_s=None if said == UNLIMITED else int(said),
+        derived=derived_in_horizon(table),
+    )
 
 
 def num_shards(table: Table) -> int:
@@ -181,7 +197,8 @@ def ensure_table(lake: Lake, name: str, schema: pa.Schema, layout: Layout | None
     if have != wanted:
         raise LayoutMismatchError(
             f"table {name} has the layout {_layout_text(have)}, the job asks for {_layout_text(wanted)}. A layout is fixed when a "
-            "table is made: give the table's (horizon-s is the contract's deduplication), or ingest raw/ again into another lake."
+            "table is made: give the table's, or ingest raw/ again into another lake. Only horizon-s and derived-ids, from the "
+            "deduplication of the contract, can be changed: headrace lake upgrade."
         )
     _check_types(name, table, full)
     return committed(name, lambda: _widened(catalog.load_table(name), full))
@@ -260,8 +277,8 @@ def published_files(table: Table, snapshot: Snapshot | None = None) -> list[Publ
 
 def horizon_s(table: Table) -> int:
     """The deduplication horizon of a table, seconds; 0 for none (horizon.py)."""
-    said = table.properties.get(_HORIZON_PROPERTY, "0")
-    return _UNLIMITED_S if said == UNLIMITED else int(said)
+    said = table.properties.get(HORIZON_PROPERTY, "0")
+    return UNLIMITED_S if said == UNLIMITED else int(said)
 
 
 class Vacated(NamedTuple):
@@ -276,7 +293,7 @@ class Vacated(NamedTuple):
     @classmethod
     def of(cls, table: Table) -> Vacated:
         """Of a table."""
-        times, ranges = json.loads(table.properties.get(_VACATED_PROPERTY, "[0, []]"))
+        times, ranges = json.loads(table.properties.get(VACATED_PROPERTY, "[0, []]"))
         return cls(times, tuple((low, high) for low, high in ranges))
 
     def and_of(self, ranges: Iterable[tuple[int, int]]) -> Vacated:
@@ -289,17 +306,17 @@ class Vacated(NamedTuple):
 
     def properties(self) -> dict[str, str]:
         """As a property of the table."""
-        return {_VACATED_PROPERTY: json.dumps([self.times, self.ranges])}
+        return {VACATED_PROPERTY: json.dumps([self.times, self.ranges])}
 
 
 def derived_in_horizon(table: Table) -> bool:
     """Whether the horizon holds for keys that are derived from content."""
-    return table.properties.get(_DERIVED_PROPERTY) == "horizon"
+    return table.properties.get(DERIVED_PROPERTY) == "horizon"
 
 
 def format_of(table: Table) -> int:
     """The lake format that a table that is folded into has."""
-    return FORMAT if f"lake format {FORMAT}" in table.properties.get(_GRID_PROPERTY, "") else 1
+    return FORMAT if f"lake format {FORMAT}" in table.properties.get(GRID_PROPERTY, "") else 1
 
 
 def dropped_branch(branch: str | None) -> str:
@@ -310,6 +327,12 @@ def dropped_branch(branch: str | None) -> str:
 def settled_tag(branch: str | None) -> str:
     """The tag of the newest snapshot of a branch in which the horizon was applied to every row. branch: None for main."""
     return "settled" if branch is None else f"{branch}.settled"
+
+
+def dropped_rows(table: Table, branch: str | None) -> int:
+    """How many rows the horizon drops of a branch."""
+    dropped = table.metadata.snapshot_by_name(dropped_branch(branch))
+    return sum(file.rows for file in published_files(table, dropped)) if dropped else 0
 
 
 def known_files(table: Table, branch: str | None) -> list[PublishedFile]:

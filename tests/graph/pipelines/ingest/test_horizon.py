@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import fastavro
 import pyarrow as pa
@@ -17,38 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
-from contracts.spec.project import Project
-from lake.ledger.ledger import LedgerEntry, source_ledger
-from lake.location import Lake
-from tests.support.lake_state import scan
-
-CONTRACT = """
-apiVersion: v3.1.0
-kind: DataContract
-id: test:thing
-name: thing
-version: 1.0.0
-status: active
-customProperties:
-  - {{property: eventId, value: {{column: event_id}}}}
-  - {{property: windowTime, value: [at]}}
-  - {{property: receivedAt, value: received_at}}
-  - {{property: deduplication, value: {deduplication}}}
-schema:
-  - name: thing
-    logicalType: object
-    physicalType: table
-    properties:
-      - {{name: event_id, logicalType: string, required: true}}
-      - {{name: at, logicalType: timestamp, customProperties: [{{property: transport, value: true}}]}}
-      - {{name: received_at, logicalType: timestamp, customProperties: [{{property: transport, value: true}}]}}
-      - {{name: v, logicalType: string}}
-"""
-Record = dict[str, str]
-
-
-def at(day: int, time: str = "10:00:00", **more: str) -> Record:
-    return {"id": "a", "at": f"2026-10-{day:02d}T{time}Z", "v": "x"} | more
+from tests.support.copies import Record, at, conflicts, ingest, ledger, lines, project, published
 
 
 @dataclass(frozen=True)
@@ -60,7 +27,6 @@ class Case:
     duplicate: int = 0
     conflicts: int = 0
     deduplication: str = "{horizon: 7d}"
-    more: str = "missing_event_id: derive"
 
 
 def days(*days_of: int) -> list[tuple[str, str]]:
@@ -109,52 +75,10 @@ CASES = {
 }  # fmt: skip
 
 
-def project(path: Path, case: Case, format_: str = "jsonl", sources: Sequence[str] = ("src",)) -> None:
-    files = {
-        "headrace.yaml": "lake: lake\ndatasets: [datasets]\nsources: [sources]\n",
-        "datasets/thing.v1.yaml": CONTRACT.format(deduplication=case.deduplication),
-    }
-    for source in sources:
-        files[f"sources/{source}.yaml"] = (
-            f"source: {source}\ndataset: thing\nformat: {format_}\n"
-            "columns: {event_id: id, at: at, received_at: received_at, v: v}\noptional: [received_at]\n" + case.more + "\n"
-        )
-    for name, content in files.items():
-        (path / name).parent.mkdir(exist_ok=True)
-        (path / name).write_text(content)
-
-
-def ingest(path: Path, name: str, content: bytes, source: str = "src") -> dict[str, Any]:
-    """A run over one file; its document."""
-    file = path / "in" / name
-    file.parent.mkdir(exist_ok=True)
-    file.write_bytes(content)
-    told = CliRunner().invoke(
-        main, ["ingest", source, "--input", str(file), "--project", str(path), "--max-rejected", "1", "--json"]
-    )
-    assert told.exit_code == 0, told.output
-    document: dict[str, Any] = json.loads(told.stdout)
-    return document
-
-
-def lines(records: Sequence[Record]) -> bytes:
-    return b"".join(json.dumps({k: v for k, v in r.items() if k != "id" or v}).encode() + b"\n" for r in records)
-
-
-def published(path: Path) -> list[tuple[str, str]]:
-    rows = scan(Lake.at(str(path / "lake")), "validated.thing").to_pylist()
-    return sorted(("" if r["event_id"].startswith("fp-") else r["event_id"], f"{r['at']:%m-%d %H:%M}") for r in rows)
-
-
-def conflicts(path: Path) -> int:
-    letters = scan(Lake.at(str(path / "lake")), "ops.dead_letter").to_pylist()
-    return sum(letter["code"] == "conflicting_duplicate" for letter in letters)
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_copies(name: str, tmp_path: Path) -> None:
     case = CASES[name]
-    project(tmp_path, case)
+    project(tmp_path, case.deduplication)
     for number, records in enumerate(case.runs):
         ingest(tmp_path, f"{number}.jsonl", lines(records))
     assert published(tmp_path) == sorted(case.rows)
@@ -165,12 +89,6 @@ def test_copies(name: str, tmp_path: Path) -> None:
     totals, again = ledger(tmp_path), sum(map(len, case.runs))
     assert (totals.out, totals.duplicate) == (len(case.rows), case.duplicate + again)
     assert (totals.dead_letter, totals.balanced) == (case.conflicts, True)
-
-
-def ledger(path: Path) -> LedgerEntry:
-    """Of everything that was landed."""
-    spec, contract = Project.load(path).source("src")
-    return sum(source_ledger(Lake.at(str(path / "lake")), spec, f"validated.{contract.name}").values(), LedgerEntry())
 
 
 def as_csv(records: Sequence[Record]) -> bytes:
@@ -200,7 +118,7 @@ WRITERS = {"jsonl": lines, "csv": as_csv, "parquet": as_parquet, "avro": as_avro
 @pytest.mark.parametrize("format_", WRITERS)
 def test_exports_that_overlap_are_one_row_an_event_in_every_format(format_: str, tmp_path: Path) -> None:
     """Each day's export holds the three days before it, with the time of the export as the event's."""
-    project(tmp_path, Case([], []), format_)
+    project(tmp_path, format_=format_)
     for day in range(1, 6):
         records = [at(day, id=f"e{n}", v=f"v{n}") for n in range(max(day - 3, 0), day + 1)]
         ingest(tmp_path, f"{day}.{format_}", WRITERS[format_](records))
@@ -210,7 +128,7 @@ def test_exports_that_overlap_are_one_row_an_event_in_every_format(format_: str,
 
 
 def test_an_id_that_is_used_again_and_again_is_warned_of(tmp_path: Path) -> None:
-    project(tmp_path, Case([], []))
+    project(tmp_path)
     (tmp_path / "a.jsonl").write_bytes(lines([at(d) for d in (1, 7, 8, 9, 10)]))
     told = CliRunner().invoke(main, ["ingest", "src", "--input", str(tmp_path / "a.jsonl"), "--project", str(tmp_path)])
     assert told.exit_code == 0
@@ -218,7 +136,7 @@ def test_an_id_that_is_used_again_and_again_is_warned_of(tmp_path: Path) -> None
 
 
 def test_an_id_of_two_sources_is_one_event(tmp_path: Path) -> None:
-    project(tmp_path, Case([], []), sources=("src", "other"))
+    project(tmp_path, sources=("src", "other"))
     ingest(tmp_path, "a.jsonl", lines([at(2)]))
     found = ingest(tmp_path, "b.jsonl", lines([at(1), at(3)]), "other")
     assert published(tmp_path) == days(1)
@@ -227,7 +145,7 @@ def test_an_id_of_two_sources_is_one_event(tmp_path: Path) -> None:
 
 def test_one_id_in_thousands_of_minutes(tmp_path: Path) -> None:
     """snowplow/snowplow-rdb-loader#583: a robot that sends one id for ever must not stop the rest."""
-    project(tmp_path, Case([], []))
+    project(tmp_path)
     records = [at(1 + n // 1_000, f"{n % 1_000 // 60:02d}:{n % 60:02d}:00", v=f"v{n % 7}") for n in range(5_000)]
     found = ingest(tmp_path, "a.jsonl", lines([*records, *(at(5, id=f"e{n}") for n in range(100))]))
     assert found["datasets"]["thing"]["rows"] == 101
