@@ -31,8 +31,8 @@ class Copy:
     """One row of an id, or one dead letter.
 
     state: published, dropped, late, or the code of a dead letter. at: its window time. input: the file that it came from, where one
-    of the newest runs says so. dropped_for: the window time of the first copy in the horizon before it. same_content: whether a copy
-    in the horizon before it has the same content; None where nothing is before it.
+    of the newest runs says so. dropped_for: the window time of the first copy in the horizon before it. same_content: whether one
+    of those has the same content; None where nothing is before it.
     """
 
     dataset: str

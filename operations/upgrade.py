@@ -32,7 +32,7 @@ from lake.tables.iceberg import (
     format_of,
     layout_of,
     num_shards,
-    settled_tag,
+    settled_refs,
 )
 from lake.tables.publish import table_totals
 from lake.tables.sweep import sweep
@@ -172,8 +172,8 @@ def _begin(lake: Lake, name: str, wanted: Layout) -> None:
         return
     with table.transaction() as transaction:
         transaction.set_properties(wanted.horizon_properties() | Vacated.of(table).and_of(_EVERYTHING).properties())
-        if settled_tag(None) in table.metadata.refs:
-            ManageSnapshots(transaction).remove_tag(settled_tag(None)).commit()
+        for tag in table.metadata.refs.keys() & {*settled_refs(None)}:
+            ManageSnapshots(transaction).remove_tag(tag).commit()
 
 
 def _settle(lake: Lake, name: str, contract: Contract | None) -> None:
@@ -195,8 +195,8 @@ def _as_format_1(lake: Lake, name: str) -> None:
     with table.transaction() as transaction:
         transaction.set_properties({GRID_PROPERTY: str(Layout().grid_s)})
         transaction.remove_properties(*mine)
-        if settled_tag(None) in table.metadata.refs:
-            ManageSnapshots(transaction).remove_tag(settled_tag(None)).commit()
+        for tag in table.metadata.refs.keys() & {*settled_refs(None)}:
+            ManageSnapshots(transaction).remove_tag(tag).commit()
         if dropped_branch(None) in table.metadata.refs:
             ManageSnapshots(transaction).remove_branch(dropped_branch(None)).commit()
 

@@ -24,10 +24,10 @@ from contracts.compiler.schemas import PROVENANCE
 from contracts.units import DAY_S, HOUR_S, SECOND_US
 from lake.location import Lake
 from lake.tables.data_files import write_rows
-from lake.tables.iceberg import Layout, PublishedFile, ensure_table, known_files
+from lake.tables.iceberg import Layout, PublishedFile, ensure_table, known_files, settled_tag
 from lake.tables.key_filters import filter_file, write_filter
 from lake.tables.publish import fold_range, publish
-from lake.tables.sweep import settle, sweep
+from lake.tables.sweep import sweep
 
 _TABLE, _KEY, _SHARDS, _DAYS = "validated.event", "event_id", 4, 7
 _SCHEMA = pa.schema([pa.field(_KEY, pa.string()), *PROVENANCE])
@@ -124,9 +124,11 @@ def measure(work: Path, rows: int, minute: int, minutes: int) -> Measured:
     paths = list(_history(table, rows))
     table.add_files(paths, check_duplicate_files=False)
     sizes = [Path(filter_file(path)).stat().st_size for path in paths]
-    head = lake.load(_TABLE).current_snapshot()
+    table = lake.load(_TABLE)
+    head = table.current_snapshot()
     assert head is not None
-    settle(lake, _TABLE, head.snapshot_id)  # no two events of it have one id
+    with table.manage_snapshots() as manage:
+        manage.create_tag(head.snapshot_id, settled_tag(None))  # no two events of it have one id
     rng, done, folding = np.random.default_rng(7), [], 0.0
     for number in range(minutes):
         began = time.perf_counter()

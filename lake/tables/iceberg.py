@@ -329,6 +329,11 @@ def settled_tag(branch: str | None) -> str:
     return "settled" if branch is None else f"{branch}.settled"
 
 
+def settled_refs(branch: str | None) -> tuple[str, str]:
+    """The tags of the newest settled state of a branch: of its published rows, and of its dropped ones."""
+    return settled_tag(branch), dropped_branch(settled_tag(branch))
+
+
 def dropped_rows(table: Table, branch: str | None) -> int:
     """How many rows the horizon drops of a branch."""
     dropped = table.metadata.snapshot_by_name(dropped_branch(branch))

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
 
 from contracts.compiler.rows import derived_id
 from contracts.units import SECOND_US
@@ -31,14 +32,15 @@ from lake.tables.iceberg import (
     Vacated,
     committed,
     derived_in_horizon,
+    dropped_branch,
     horizon_s,
     known_files,
-    published_files,
     settled_tag,
 )
 from lake.tables.key_filters import KeyFilter, key_hashes, read_filter
 from lake.tables.letters import LETTER_COLUMNS, Letters, publish_letters
 from lake.tables.publish import publish_moves
+from lake.tables.swap import known_at
 
 _FILTER_BYTES = 256 << 20
 _NEVER = -(1 << 62)
@@ -99,21 +101,20 @@ def sweep(lake: Lake, name: str, *, key: str, run_id: str, letters: Letters | No
             continue
         known = known_files(table, lake.branch)
         if looked_at is None:
-            settled = table.metadata.snapshot_by_name(settled_tag(lake.branch))
-            looked_at = published_files(table, settled) if settled else []
+            looked_at = known_at(table, settled_tag(lake.branch))
         found = _look(table, known, looked_at, key, filters)
         if letters and (found.conflicts or found.withdrawn):
             tables = [pa.concat_tables(t, promote_options="default") if t else None for t in (found.conflicts, found.withdrawn)]
             publish_letters(lake, letters(*tables), run_id)
         moves = Moves(PairSet(found.pairs))
         if not moves:
-            settle(lake, name, head.snapshot_id)
+            _settle(lake, name, head, table.metadata.snapshot_by_name(dropped_branch(lake.branch)))
             return Swept(dropped, chained, head.snapshot_id)
         if not publish_moves(lake, name, moves, key=key, run_id=run_id, vacated=vacated.times):
             looked_at = None
             continue
         dropped, chained = dropped + len(moves.drop), chained + len(found.chained)
-        looked_at = [f for f in known if not f.dropped]
+        looked_at = known
 
 
 def restore(lake: Lake, name: str, ranges: Sequence[tuple[int, int]], *, key: str, run_id: str) -> bool:
@@ -167,16 +168,21 @@ def _looked_at(lake: Lake, name: str, ranges: Sequence[tuple[int, int]]) -> None
         transaction.set_properties(Vacated.of(table).without(ranges).properties())
 
 
-def settle(lake: Lake, name: str, snapshot_id: int) -> None:
-    """Let the tag ``settled`` name a snapshot, unless it names a later one."""
+def _settle(lake: Lake, name: str, published: Snapshot, dropped: Snapshot | None) -> None:
+    """Let the tag ``settled`` name this state, unless it names a later one."""
+    tag = settled_tag(lake.branch)
 
     def attempt() -> None:
         table = lake.load(name)
-        known, chosen = table.metadata.snapshot_by_name(settled_tag(lake.branch)), table.snapshot_by_id(snapshot_id)
-        if chosen is None or (known and (known.sequence_number or 0) >= (chosen.sequence_number or 0)):
+        known = table.metadata.snapshot_by_name(tag)
+        if table.snapshot_by_id(published.snapshot_id) is None:  # expired meanwhile
+            return
+        if known and (known.sequence_number or 0) >= (published.sequence_number or 0):
             return
         with table.manage_snapshots() as manage:
-            manage.create_tag(snapshot_id, settled_tag(lake.branch))
+            manage.create_tag(published.snapshot_id, tag)
+            if dropped and table.snapshot_by_id(dropped.snapshot_id):
+                manage.create_tag(dropped.snapshot_id, dropped_branch(tag))
 
     committed(name, attempt)
 
@@ -187,18 +193,18 @@ def _look(table: Table, known: Sequence[PublishedFile], looked_at: Sequence[Publ
     Args:
         table: the table.
         known: its files, published and dropped.
-        looked_at: published files of an earlier state, in which nothing was left to drop.
+        looked_at: those of an earlier state, in which nothing was left to drop.
         key: the key column.
         filters: of its files.
     """
     horizon_us = horizon_s(table) * SECOND_US
-    published = {f.path for f in known if not f.dropped}
-    seen = {f.path for f in looked_at}
-    gone = [f for f in looked_at if f.path not in published]
+    there, seen = {f.path for f in known}, {f.path for f in looked_at}
+    gone = [f for f in looked_at if f.path not in there]
     found = _Found()
-    for file in (f for f in known if horizon_us and f.path in published and f.path not in seen):
+    for file in (f for f in known if horizon_us and f.path not in seen):  # a replay brings back dropped pairs too
         rows = _pairs_in(file, key)
-        is_new = pa.array(~_among(rows, [_pairs_in(f, key) for f in gone if f.overlaps(*_place(file))], key))
+        before = [f for f in gone if f.overlaps(*_place(file)) and (file.dropped or not f.dropped)]  # published anew is new
+        is_new = pa.array(~_among(rows, [_pairs_in(f, key) for f in before], key))
         keys = rows.column(key).filter(is_new).unique()
         if not len(keys):
             continue

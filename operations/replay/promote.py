@@ -19,7 +19,7 @@ from lake.ledger.sidecars import append_outcomes
 from lake.location import Lake
 from lake.runs.clock import RunClock, new_run_id
 from lake.runs.replays import Replay, Step, add_event, replay_of
-from lake.tables.iceberg import DEAD_LETTERS, LEDGER, committed, dropped_branch, num_shards, published_files, settled_tag
+from lake.tables.iceberg import DEAD_LETTERS, LEDGER, committed, dropped_branch, num_shards, published_files, settled_refs
 from lake.tables.swap import files_at
 from operations.replay.outcomes import positions_of, replay_outcomes
 from operations.replay.publication import PROMOTE, ROLLBACK, Kind, Promotion, Publication, Reached
@@ -167,7 +167,7 @@ def _drop_refs(lake: Lake, name: str, replay: Replay) -> None:
         return
     tags = {replay.tag(word) for word in ("base", "emptied", "before", "promoted", "letters", "unrolled", "rolled_back")}
     named = {replay.branch, *tags}
-    mine = table.metadata.refs.keys() & {*named, *map(dropped_branch, named), settled_tag(replay.branch)}
+    mine = table.metadata.refs.keys() & {*named, *map(dropped_branch, named), *settled_refs(replay.branch)}
     if mine:
         branches = {replay.branch, dropped_branch(replay.branch)}
         with table.manage_snapshots() as manage:

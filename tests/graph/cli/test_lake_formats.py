@@ -120,7 +120,7 @@ def test_expiry_leaves_what_is_dropped_and_settled(path: Path) -> None:
     lake = Lake.at(str(path / "lake"))
     files = known_files(lake.load("validated.thing"), None)
     assert sum(f.rows for f in files if f.dropped) == 4
-    data = path / "lake/warehouse/validated.db/thing/data"
+    data = Path(files[0].path.removeprefix("file://")).parent
     assert {p.name for p in data.glob("*.parquet")} == {f.path.rsplit("/", 1)[-1] for f in files}
     assert {p.name.removesuffix(".keys") for p in data.glob("*.keys")} <= {p.name for p in data.glob("*.parquet")}
     document(path, "lake", "why", "a")
