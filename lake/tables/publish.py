@@ -20,9 +20,9 @@ from pyiceberg.table.refs import MAIN_BRANCH
 
 from contracts.errors import HeadraceError
 from lake.location import Lake
-from lake.tables.data_files import PROVENANCE_KEY, file_name, read_rows, with_schema, write_rows
+from lake.tables.data_files import PROVENANCE_KEY, file_name, newer_rows, provenance_keys, read_rows, with_schema, write_rows
 from lake.tables.fold import add_hashes, content_hash, fold_rows
-from lake.tables.horizon import NO_MOVES, Moves, PairSet
+from lake.tables.horizon import NO_MOVES, Ints, Moves, PairSet
 from lake.tables.iceberg import PublishedFile, committed, dropped_branch, known_files
 from lake.tables.ipc import decode_rows, encode_rows
 
@@ -37,7 +37,8 @@ class RangeFold:
     delta_rows, delta_hash: what the table's totals change by. positions: Arrow IPC of the positions that came in (source, raw file,
     position). losers, won: Arrow IPC of the rows that lost against another fingerprint, and of those that they lost against.
     emptied: none of the published rows is left, and path is None. dropped_path, dropped_read, dropped_emptied: the same of the rows
-    that the horizon drops (horizon.py).
+    that the horizon drops (horizon.py). beaten, displaced: Arrow IPC of the positions of rows that came in, or were known, and lost
+    to a row of another position. Once this is committed such a row is in no table.
     """
 
     from_us: int
@@ -54,6 +55,8 @@ class RangeFold:
     dropped_path: str | None = None
     dropped_read: tuple[str, ...] = ()
     dropped_emptied: bool = False
+    beaten: tuple[bytes, ...] | None = None  # None of versions before: see ``with_lost``
+    displaced: tuple[bytes, ...] = ()
 
     @property
     def changes_published(self) -> bool:
@@ -123,6 +126,7 @@ def fold_range(
     rows = folded.rows if not is_out.any() else folded.rows.filter(pa.array(~is_out))
     path, emptied = _written(table, rows, files[0], (from_us, to_us, shard))
     dropped_path, dropped_emptied = _written(table, folded.rows.filter(pa.array(is_out)), files[1], (from_us, to_us, shard))
+    beaten, displaced = (_places(aligned, at) for at in np.split(folded.beaten, [np.searchsorted(folded.beaten, len(incoming))]))
     return RangeFold(
         from_us=from_us,
         to_us=to_us,
@@ -138,7 +142,16 @@ def fold_range(
         dropped_path=dropped_path,
         dropped_read=tuple(f.path for f in files[1]),
         dropped_emptied=dropped_emptied,
+        beaten=beaten,
+        displaced=displaced,
     )
+
+
+def _places(tables: Sequence[pa.Table], at: Ints) -> tuple[bytes, ...]:
+    """Where the rows at these places, in the tables one after the other, come from; nothing for none."""
+    if not len(at):
+        return ()
+    return (encode_rows(pa.concat_tables([t.select(PROVENANCE_KEY) for t in tables]).take(pa.array(at))),)
 
 
 def _reach(known: Sequence[PublishedFile], from_us: int, to_us: int, shard: int) -> tuple[int, int]:
@@ -220,7 +233,9 @@ def rebase(
             positions = tuple(p for f in group for p in f.positions)
             losers = again.losers + tuple(x for f in group for x in f.losers)
             won = again.won + tuple(x for f in group for x in f.won)
-            rebased.append(replace(again, positions=positions, losers=losers, won=won))
+            beaten = tuple(x for f in (again, *group) for x in f.beaten or ())
+            displaced = again.displaced + tuple(x for f in group for x in f.displaced)
+            rebased.append(replace(again, positions=positions, losers=losers, won=won, beaten=beaten, displaced=displaced))
     return rebased
 
 
@@ -305,6 +320,22 @@ def _brought(fold: RangeFold) -> pa.Table:
     own = read_positions(fold)
     paths = [path for path in (fold.path, fold.dropped_path) if path is not None]
     return pa.concat_tables(_aligned([_at_positions(_read_pending(path), own) for path in paths]))
+
+
+def with_lost(fold: RangeFold) -> RangeFold:
+    """A fold that tells which rows lost in it; those of versions before do not, so it is worked out from the files.
+
+    Raises:
+        HeadraceError: a file is gone.
+    """
+    if fold.beaten is not None:
+        return fold
+    tables = {path: _read_pending(path) for path in {*fold.taken, *fold.given}}
+    there = {place for path in fold.given for place in provenance_keys(tables[path])}
+    came = read_positions(fold)
+    known = pa.concat_tables([came.slice(0, 0), *(tables[path].select(PROVENANCE_KEY).cast(came.schema) for path in fold.taken)])
+    beaten, displaced = (_places([rows], np.flatnonzero(newer_rows(rows, there))) for rows in (came, known))
+    return replace(fold, beaten=beaten, displaced=displaced)
 
 
 def _at_positions(rows: pa.Table, own: pa.Table) -> pa.Table:

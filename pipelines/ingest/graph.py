@@ -160,7 +160,7 @@ class IngestGraph:
     ) -> ConvergeIntoTable:
         return ConvergeIntoTable(
             self.lake, table, key, range_s or self.cut.window_s, outcome, self.run_id,
-            commit_every_s=self._commit_every_s, letters=letters, upkeep=self._upkeep,
+            commit_every_s=self._commit_every_s, letters=letters, upkeep=self._upkeep, dataset=self.contract.name,
         )  # fmt: skip
 
     def _windows(self) -> beam.WindowInto:
