@@ -156,6 +156,8 @@ def ledger_cells(entry: LedgerEntry) -> list[int]:
 def balance(entry: LedgerEntry) -> str:
     """Whether it adds up, in words."""
     verdict = "ledger adds up" if entry.balanced else f"{entry.pending:,} records have no outcome"
+    if entry.lost:
+        verdict = f"{entry.lost:,} accepted records are lost"
     return f"{verdict}, {entry.corrected:,} times corrected" if entry.corrected else verdict
 
 

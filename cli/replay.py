@@ -248,8 +248,8 @@ def _show_plan(plan: ReplayPlan) -> None:
 
 
 def _show_run(report: ReplayReport) -> None:
-    rows = [[source, *ledger_cells(entry), entry.outside, entry.pending] for source, entry in report.ledger.items()]
-    stdout.print(table(["source", *LEDGER_COLUMNS, "other windows", "pending"], rows))
+    rows = [[source, *ledger_cells(entry), entry.outside, entry.pending, entry.lost] for source, entry in report.ledger.items()]
+    stdout.print(table(["source", *LEDGER_COLUMNS, "other windows", "pending", "lost"], rows))
     for reason in report.reasons:
         stdout.print(reason, style="red")
     if report.paused:

@@ -10,8 +10,8 @@ from contracts.text import printable
 
 _MOST_WINDOWS = 30
 _WINDOW_COLUMNS = ("window", "live rows", "replay rows", "added", "removed", "changed", "since")
-_LEDGER = ("records_in", "out", "duplicate", "late", "filtered", "dead_letter", "outside", "pending")
-_ENTRY = ("in", "validated", "duplicate", "late", "filtered", "dead letter", "other windows", "pending")
+_LEDGER = ("records_in", "out", "duplicate", "late", "filtered", "dead_letter", "outside", "pending", "lost")
+_ENTRY = ("in", "validated", "duplicate", "late", "filtered", "dead letter", "other windows", "pending", "lost")
 
 
 def show_difference(document: Mapping[str, Any]) -> None:

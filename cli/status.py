@@ -28,7 +28,7 @@ from operations.deliveries import DeliveryState, deliveries
 from operations.streams import SUBMITTED, StreamState, as_submitted, stream_state, streaming
 from pipelines.deliver.options import PIPELINE
 
-_LOG_COLUMNS = ("log", "landed to", "frontier", *LEDGER_COLUMNS, "pending")
+_LOG_COLUMNS = ("log", "landed to", "frontier", *LEDGER_COLUMNS, "pending", "lost")
 
 
 _EPILOG = """\b
@@ -101,7 +101,10 @@ def _print_stream(run_id: str, stream: StreamState | str) -> None:
         stdout.print(f"run {run_id}: its logs cannot be shown: {stream}")
         return
     age = "no rows yet" if stream.newest_row_age_s is None else f"newest row {stream.newest_row_age_s:,.0f} s old"
-    cells = [(f"{s.topic}[{s.partition}]", s.landed_to, s.frontier, *ledger_cells(s.ledger), s.ledger.pending) for s in stream.logs]
+    cells = [
+        (f"{s.topic}[{s.partition}]", s.landed_to, s.frontier, *ledger_cells(s.ledger), s.ledger.pending, s.ledger.lost)
+        for s in stream.logs
+    ]
     stdout.print(table(_LOG_COLUMNS, cells, title=f"run {run_id}: logs of {stream.source}; {stream.table}: {age}"))
 
 

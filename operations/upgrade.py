@@ -6,15 +6,21 @@ its format last. A sweep of any job would finish what is left in between.
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.expressions import In
 from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract, Deduplication
 from contracts.spec.project import Project
+from lake.ledger.outcomes import Outcome
+from lake.ledger.upgrade import note_duplicates
 from lake.location import Lake
 from lake.runs.clock import RunClock, new_run_id
 from lake.runs.manifest import recent_runs
@@ -23,6 +29,7 @@ from lake.tables.iceberg import (
     FORMAT,
     GRID_PROPERTY,
     HORIZON_PROPERTY,
+    LEDGER,
     VACATED_PROPERTY,
     Layout,
     Vacated,
@@ -42,6 +49,7 @@ from transforms.letters import HorizonLetters
 
 _EVERYTHING = ((-(1 << 62), 1 << 62),)
 _RUNS_LOOKED_AT = 1_000
+NEW_OUTCOMES = (Outcome.DUPLICATE, Outcome.HELD, Outcome.EXPIRED, Outcome.ERASED)
 Report = Callable[[str], None]
 
 
@@ -101,6 +109,9 @@ def upgrade(lake: Lake, project: Project, report: Report) -> Iterator[tuple[Tabl
             contract = _wanted(project, step.table)
             _lay_out(lake, step.table, contract)
             _settle(lake, step.table, contract)
+            if contract and step.format < FORMAT:
+                for source in project.sources_of(contract.name):
+                    note_duplicates(lake, project.source(source)[0], step.table)
             committed(step.table, partial(_as_this_format, lake, step.table))
         yield step, _step(lake, step.table, _wanted(project, step.table))
 
@@ -113,6 +124,7 @@ def downgrade(lake: Lake, report: Report) -> Iterator[tuple[TableStep, TableStep
         ComponentDownError: no commit succeeded before the deadline; may be done again.
     """
     _refuse_if_running(lake)
+    committed(LEDGER, partial(_without_notes, lake))
     for name in _in_order(lake):
         before = replace(_step(lake, name, None), known=True)
         if before.format == FORMAT:
@@ -199,6 +211,13 @@ def _as_format_1(lake: Lake, name: str) -> None:
             ManageSnapshots(transaction).remove_tag(tag).commit()
         if dropped_branch(None) in table.metadata.refs:
             ManageSnapshots(transaction).remove_branch(dropped_branch(None)).commit()
+
+
+def _without_notes(lake: Lake) -> None:
+    """Format 1 knows no such outcomes."""
+    with contextlib.suppress(NoSuchTableError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "Delete operation did not match any records"
+        lake.load(LEDGER).delete(In("outcome", {str(outcome) for outcome in NEW_OUTCOMES}))
 
 
 def _refuse_if_running(lake: Lake) -> None:

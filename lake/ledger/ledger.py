@@ -1,54 +1,39 @@
 """The ledger: what became of every source position, from what was committed. Beam's counters count attempts; this does not.
 
-in = out + duplicate + late + filtered + dead_letter. ``in`` are the records that ``raw/`` holds, in files and in logs; the rest
-are sidecars that were written after the rows behind them (``PositionOutcomes``): accepted, filtered, dead_letter, late. Of the
-accepted, those whose row is published are ``out``, those with a dead letter ``conflicting_duplicate`` count there, the others are
-``duplicate``. Positions without an outcome are ``pending``: of bounded input nothing more can come, so they are lost; of a stream
-they wait for their window, above the ``frontier`` of their log.
+in = out + duplicate + late + filtered + dead_letter + held + expired + erased. ``in`` are the records that ``raw/`` holds, in files
+and in logs; the rest are sidecars that were written after the rows behind them (``PositionOutcomes``): accepted, filtered,
+dead_letter, late, held. What became of the accepted, ``proofs.py`` tells; without a proof they are ``lost``, and nothing adds up.
+Positions without an outcome are ``pending``: of bounded input nothing more can come, so they are lost; of a stream they wait for
+their window, above the ``frontier`` of their log.
 
 Everything is worked out batch by batch (``lake/raw/positions.py``), so memory does not grow with the length of a log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 from pyiceberg.exceptions import NoSuchTableError
-from pyiceberg.expressions import (
-    And,
-    BooleanExpression,
-    EqualTo,
-    GreaterThan,
-    GreaterThanOrEqual,
-    LessThan,
-    NotEqualTo,
-)
-from pyiceberg.table import Table
 
 from contracts.codes import Code
 from contracts.spec.source import SourceSpec
-from lake.ledger.outcomes import Outcome
-from lake.ledger.sidecars import NUMBERS, FileOutcomes, bounds_of, outcomes_of
+from lake.ledger.proofs import Judged, Verdict, judge
+from lake.ledger.sidecars import FileOutcomes, outcomes_of
 from lake.location import Lake
 from lake.raw.files import RawFile, raw_files
 from lake.raw.log_ids import LogId, offset_of
-from lake.raw.positions import Extent, Ints, Landed, Positions, extent_batches, landed_file, landed_log
+from lake.raw.positions import Extent, Landed, extent_batches, landed_file, landed_log
 from lake.raw.segments import logs_of
-from lake.tables.iceberg import DEAD_LETTERS, WITHDRAWN
+from lake.tables.iceberg import FORMAT, format_of
 
 
 @dataclass
 class LedgerEntry:
     """Counts of one source, file or log. ``codes`` splits ``dead_letter``. ``outside`` is of replays only: of other windows.
 
-    corrected: of ``out``, those with a time that was not believed.
+    corrected: of ``out``, those with a time that was not believed. lost: accepted, and no row or note says what became of them.
     """
 
     records_in: int = 0
@@ -57,6 +42,10 @@ class LedgerEntry:
     late: int = 0
     filtered: int = 0
     dead_letter: int = 0
+    held: int = 0
+    expired: int = 0
+    erased: int = 0
+    lost: int = 0
     pending: int = 0
     outside: int = 0
     corrected: int = 0
@@ -65,9 +54,24 @@ class LedgerEntry:
     @property
     def balanced(self) -> bool:
         """Whether every record is accounted for, once."""
-        return self.pending == 0 and self.records_in == (
-            self.out + self.duplicate + self.late + self.filtered + self.dead_letter + self.outside
-        )
+        accounted = self.out + self.duplicate + self.late + self.filtered + self.dead_letter
+        accounted += self.held + self.expired + self.erased + self.outside
+        return self.pending == 0 and self.lost == 0 and self.records_in == accounted
+
+    @property
+    def faults(self) -> list[str]:
+        """Why it is not balanced, one sentence each; it ends a bounded run with exit code 1."""
+        found = []
+        if self.lost:
+            found.append(
+                f"{self.lost} accepted records have neither a published nor a dropped row: their rows were lost, please report it "
+                "with the manifest"
+            )
+        if self.pending:
+            found.append(f"the ledger does not add up: {self.pending} of {self.records_in} records have no outcome; run it again")
+        if not found and not self.balanced:
+            found.append("the ledger does not add up: its figures do not give what came in, please report it with the manifest")
+        return found
 
     def __add__(self, other: LedgerEntry) -> LedgerEntry:
         """Entries of disjoint positions add up."""
@@ -146,9 +150,14 @@ def log_ledger(lake: Lake, spec: SourceSpec, table: str, log: LogId, start: int 
 
 def source_ledger(lake: Lake, spec: SourceSpec, table: str) -> dict[str, LedgerEntry]:
     """The ledger of everything that was landed of a source, by raw file and log."""
+    return ledger_of(lake, spec.name, table, landed_of(lake, spec))
+
+
+def landed_of(lake: Lake, spec: SourceSpec) -> list[Landed]:
+    """Everything that was landed of a source."""
     batched = spec.records is not None
     logs = [landed_log(lake, spec.name, log, batched=batched) for log in logs_of(lake, spec.name)]
-    return ledger_of(lake, spec.name, table, [*map(landed_file, raw_files(lake, spec.name)), *logs])
+    return [*map(landed_file, raw_files(lake, spec.name)), *logs]
 
 
 def ledger_of(
@@ -164,112 +173,42 @@ def ledger_of(
         before_epoch: what the ledger was before this promotion; None for what it is.
     """
     entries = {unit.raw_file: LedgerEntry() for unit in landed}
+    upgraded = _is_upgraded(lake, table)
     for extents in extent_batches(landed):
-        outcomes = outcomes_of(lake, source, extents, before_epoch)  # before the rows: what is accepted there is published here
-        published = _published(lake, source, table, extents, outcomes)
-        letters = _dead_letters(lake, source, extents)
-        for extent in extents:
-            name = extent.raw_file
-            states = outcomes.get(name, FileOutcomes()).states(extent.positions)
-            entries[name] += _entry(extent.positions, states, published.get(name, {}), letters.get(name, {}))
+        for judged in judge(lake, source, table, extents, before_epoch):
+            if not upgraded:
+                judged.prove(Verdict.DUPLICATE, judged.unproven)
+            entries[judged.raw_file] += _entry(judged)
     return entries
 
 
-def _entry(
-    positions: Positions, states: npt.NDArray[np.uint8], published: Mapping[bool, Ints], letters: Mapping[Code, Ints]
-) -> LedgerEntry:
-    """The ledger of some positions. published: of its rows, by whether their time was corrected. letters: dead letters, by code."""
-    counts = np.bincount(states, minlength=len(NUMBERS) + 1).tolist()
-    accepted = states == NUMBERS[Outcome.ACCEPTED]
-    is_corrected = _at(positions, published.get(True)) & accepted
-    is_out = (_at(positions, published.get(False)) & accepted) | is_corrected
-    is_conflict = _at(positions, letters.get(Code.CONFLICTING_DUPLICATE)) & accepted & ~is_out
-    rejected = states == NUMBERS[Outcome.DEAD_LETTER]
-    out, conflicts = int(is_out.sum()), int(is_conflict.sum())
-    codes = {str(c): int((_at(positions, p) & rejected).sum()) for c, p in letters.items() if c != Code.CONFLICTING_DUPLICATE}
-    codes[str(Code.CONFLICTING_DUPLICATE)] = conflicts
+def _is_upgraded(lake: Lake, table: str) -> bool:
+    """Whether jobs note what lost: those of format 1 did not, and an upgrade makes up for it (upgrade.py)."""
+    try:
+        return format_of(lake.load(table)) >= FORMAT
+    except NoSuchTableError:
+        return True
+
+
+def _entry(judged: Judged) -> LedgerEntry:
+    """The ledger of some positions."""
+    count = dict(zip(Verdict, np.bincount(judged.verdicts, minlength=len(Verdict)).tolist(), strict=True))
+    rejected = judged.verdicts == Verdict.DEAD_LETTER
+    codes = {str(c): int((judged.at(p) & rejected).sum()) for c, p in judged.letters.items() if c != Code.CONFLICTING_DUPLICATE}
+    codes[str(Code.CONFLICTING_DUPLICATE)] = count[Verdict.CONFLICT]
     return LedgerEntry(
-        records_in=len(positions),
-        out=out,
-        duplicate=counts[NUMBERS[Outcome.ACCEPTED]] - out - conflicts,
-        late=counts[NUMBERS[Outcome.LATE]],
-        filtered=counts[NUMBERS[Outcome.FILTERED]],
-        dead_letter=counts[NUMBERS[Outcome.DEAD_LETTER]] + conflicts,
-        pending=counts[0],
-        outside=counts[NUMBERS[Outcome.OUTSIDE]],
-        corrected=int(is_corrected.sum()),
+        records_in=len(judged.positions),
+        out=count[Verdict.OUT] + count[Verdict.CORRECTED],
+        duplicate=count[Verdict.DUPLICATE],
+        late=count[Verdict.LATE],
+        filtered=count[Verdict.FILTERED],
+        dead_letter=count[Verdict.DEAD_LETTER] + count[Verdict.CONFLICT],
+        held=count[Verdict.HELD],
+        expired=count[Verdict.EXPIRED],
+        erased=count[Verdict.ERASED],
+        lost=count[Verdict.LOST],
+        pending=count[Verdict.PENDING],
+        outside=count[Verdict.OUTSIDE],
+        corrected=count[Verdict.CORRECTED],
         codes={code: count for code, count in codes.items() if count},
     )
-
-
-def _at(positions: Positions, chosen: Ints | None) -> npt.NDArray[np.bool_]:
-    """By place, whether a position is among the chosen."""
-    mask = np.zeros(len(positions), dtype=bool)
-    if chosen is not None:
-        mask[positions.places(chosen)] = True
-    return mask
-
-
-def _published(
-    lake: Lake, source: str, table_name: str, extents: Sequence[Extent], outcomes: Mapping[str, FileOutcomes]
-) -> dict[str, dict[bool, Ints]]:
-    """Published positions per raw file and by ``_time_corrected``, from the data files whose range and positions can hold them."""
-    table = _load(lake, table_name)
-    low = min((o.window_from for o in outcomes.values() if o.window_from is not None), default=0)
-    high = max((o.window_to for o in outcomes.values() if o.window_to is not None), default=0)
-    if table is None or low >= high:
-        return {}
-    condition = And(_provenance(source, extents), And(LessThan("_from", high), GreaterThan("_to", low)))
-    return _positions_by(table, condition, "_time_corrected", extents)
-
-
-def _dead_letters(lake: Lake, source: str, extents: Sequence[Extent]) -> dict[str, dict[Code, Ints]]:
-    """Positions with a dead letter, per raw file and code."""
-    table = _load(lake, DEAD_LETTERS)
-    if table is None:
-        return {}
-    condition = And(_provenance(source, extents), NotEqualTo("code", WITHDRAWN))
-    found = _positions_by(table, condition, "code", extents)
-    return {name: {Code(code): positions for code, positions in codes.items()} for name, codes in found.items()}
-
-
-def _provenance(source: str, extents: Sequence[Extent]) -> BooleanExpression:
-    """Rows of these positions, and perhaps of others; what a data file's statistics can tell."""
-    low, high = bounds_of(extents)
-    condition = And(EqualTo("_source", source), And(GreaterThanOrEqual("_position", low), LessThan("_position", high)))
-    names = {extent.raw_file for extent in extents}
-    return And(condition, EqualTo("_raw_file", extents[0].raw_file)) if len(names) == 1 else condition
-
-
-def _positions_by(table: Table, condition: BooleanExpression, column: str, extents: Sequence[Extent]) -> dict[str, dict[Any, Ints]]:
-    """Positions of the rows that fit, per raw file and per value of a column."""
-    wanted = pa.array(sorted({extent.raw_file for extent in extents}))
-    names = ["_raw_file", "_position", column]
-    parts: dict[tuple[str, Any], list[Ints]] = {}
-    for batch in table.scan(row_filter=condition, selected_fields=tuple(names)).to_arrow_batch_reader():
-        files = pc.index_in(batch.column("_raw_file").cast(pa.string()), value_set=wanted).cast(pa.int64())
-        rows = pa.table([files, *(batch.column(n) for n in names[1:])], names=names).filter(files.is_valid())
-        for value in rows.column(column).unique().to_pylist():
-            own = rows.filter(pc.equal(rows.column(column), value))
-            for file, positions in _grouped(own.column("_raw_file").to_numpy(), own.column("_position").to_numpy()):
-                parts.setdefault((wanted[file].as_py(), value), []).append(positions)
-    found: dict[str, dict[Any, Ints]] = {}
-    for (name, value), pieces in parts.items():
-        found.setdefault(name, {})[value] = np.concatenate(pieces)
-    return found
-
-
-def _grouped(keys: Ints, values: Ints) -> Iterator[tuple[int, Ints]]:
-    """Values by key; keys are not negative."""
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    edges = [*np.flatnonzero(np.diff(ordered, prepend=-1)).tolist(), len(keys)]
-    for start, end in pairwise(edges):
-        yield int(ordered[start]), values[order[start:end]]
-
-
-def _load(lake: Lake, name: str) -> Table | None:
-    try:
-        return lake.load(name)
-    except NoSuchTableError:
-        return None

@@ -48,6 +48,8 @@ def ledger_rows(outcome: PositionOutcomes, run_id: str, epoch: int = 0) -> Itera
             "first": runs[0],
             "last": runs[-2] + runs[-1] - 1,
             "epoch": epoch,
+            "dataset": outcome.dataset,
+            "item": outcome.item,
         }
 
 
@@ -69,13 +71,18 @@ class FileOutcomes:
         states = np.zeros(len(positions), dtype=np.uint8)
         for epoch in sorted({epoch for epoch, _ in self.runs}):
             for outcome, number in reversed(NUMBERS.items()):  # the first in the list holds, so it is written last
-                if runs := self.runs.get((epoch, outcome)):
+                if (runs := self.runs.get((epoch, outcome))) and outcome is not Outcome.DUPLICATE:
                     states[positions.covered(np.concatenate(runs))] = number
         return states
 
+    def said(self, outcome: Outcome, positions: Positions) -> npt.NDArray[np.bool_]:
+        """By place, whether some row says this, be it what holds or not. Of any epoch: jobs that note what lost know of none."""
+        parts = [runs for (_, told), listed in self.runs.items() if told is outcome for runs in listed]
+        return positions.covered(np.concatenate(parts)) if parts else np.zeros(len(positions), dtype=bool)
+
     def all_runs(self) -> Ints:
         """Runs of every position that has an outcome, in any order."""
-        parts = [runs for listed in self.runs.values() for runs in listed]
+        parts = [runs for (_, outcome), listed in self.runs.items() if outcome is not Outcome.DUPLICATE for runs in listed]
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
 

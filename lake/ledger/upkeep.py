@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 from uuid import uuid4
 
 import numpy as np
@@ -16,11 +18,24 @@ from lake.ledger.sidecars import in_ledger_order, ledger_rows
 from lake.location import Lake
 from lake.raw.positions import Ints, merged_runs
 from lake.storage import read_parquet
+from lake.tables.data_files import with_schema
 from lake.tables.iceberg import LEDGER, LEDGER_SCHEMA, committed
 
 MERGE_AT = 16  # files of one size class
 _CLASSES = (256 << 10, 4 << 20)  # bytes; larger files stay as they are, so that memory and work per merge are bounded
 _TOTAL_BYTES = 64 << 20
+_PLAIN = pa.schema([f for f in LEDGER_SCHEMA if f.name != "runs"])
+
+
+class _Said(NamedTuple):
+    """What rows have in common that are merged."""
+
+    source: str
+    raw_file: str
+    outcome: str
+    epoch: int
+    dataset: str | None
+    item: int | None
 
 
 def merge_ledger(lake: Lake, run_id: str, *, at_least: int = MERGE_AT) -> tuple[int, int]:
@@ -69,21 +84,22 @@ def _read(files: Sequence[DataFile]) -> Iterator[pa.Table]:
 
 def merged_rows(tables: Iterator[pa.Table], run_id: str) -> pa.Table:
     """Rows of the ledger table as few rows that say the same."""
-    runs: dict[tuple[str, str, str, int], list[Ints]] = {}
-    windows: dict[tuple[str, str, str, int], list[int]] = {}
+    runs: dict[_Said, list[Ints]] = {}
+    windows: dict[_Said, list[int]] = {}
     for rows in tables:
-        epochs = [n or 0 for n in rows.column("epoch").to_pylist()] if "epoch" in rows.column_names else [0] * len(rows)
-        keys = zip(*(rows.column(name).to_pylist() for name in ("source", "raw_file", "outcome")), epochs, strict=True)
-        reaches = zip(*(rows.column(name).to_pylist() for name in ("window_from", "window_to")), strict=True)
-        for key, reach, own in zip(keys, reaches, rows.column("runs"), strict=True):
+        whole = with_schema(rows, _PLAIN)
+        said = itertools.starmap(_Said, zip(*(whole.column(name).to_pylist() for name in _Said._fields), strict=True))
+        reaches = zip(*(whole.column(name).to_pylist() for name in ("window_from", "window_to")), strict=True)
+        for each, reach, own in zip(said, reaches, rows.column("runs"), strict=True):
+            key = each._replace(epoch=each.epoch or 0)
             runs.setdefault(key, []).append(own.values.to_numpy())
             windows.setdefault(key, []).extend(us for us in reach if us is not None)
     merged: list[dict[str, object]] = []
-    for (source, raw_file, outcome, epoch), parts in runs.items():
-        reached = windows[source, raw_file, outcome, epoch]
+    for key, parts in runs.items():
+        reached = min(windows[key], default=None), max(windows[key], default=None)
         flat = tuple(merged_runs(np.concatenate(parts)).tolist())
-        said = PositionOutcomes(source, raw_file, outcome, flat, min(reached, default=None), max(reached, default=None))
-        merged += ledger_rows(said, run_id, epoch)
+        outcome = PositionOutcomes(key.source, key.raw_file, key.outcome, flat, *reached, key.dataset, key.item)
+        merged += ledger_rows(outcome, run_id, key.epoch)
     return in_ledger_order(pa.Table.from_pylist(merged, schema=LEDGER_SCHEMA))
 
 

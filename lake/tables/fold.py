@@ -32,11 +32,13 @@ class Folded:
     """What a fold gives.
 
     rows: the winners, sorted by (_window_time, key). losers: one row per losing fingerprint of a key and cell. won: what beat them.
+    beaten: places, in the tables one after the other, of all rows that lost to a row of another position; in order.
     """
 
     rows: pa.Table
     losers: pa.Table
     won: pa.Table
+    beaten: npt.NDArray[np.int64]
 
 
 def fold_rows(tables: Sequence[pa.Table], key: str) -> Folded:
@@ -54,16 +56,36 @@ def fold_rows(tables: Sequence[pa.Table], key: str) -> Folded:
         codes[repeated] = np.unique(np.column_stack((codes, cells))[repeated], axis=0, return_inverse=True)[1].ravel()
         repeated[repeated] = _repeated(codes[repeated])
     losers = won = rows.slice(0, 0)
+    beaten = np.empty(0, dtype=np.int64)
     if repeated.any():
         contested = np.flatnonzero(repeated)
         order, first_of_key, first_of_fingerprint = _rank(rows, codes, contested)
         lost = first_of_fingerprint & ~first_of_key
         losers = rows.take(contested[order][lost])
         keys = np.cumsum(first_of_key)
+        beaten = _beaten(rows, contested[order], first_of_key)
         won = rows.take(contested[order][first_of_key & np.isin(keys, keys[lost])])
         rows = rows.take(np.concatenate((np.flatnonzero(~repeated), contested[order][first_of_key])))
     rows = rows.take(pc.sort_indices(rows, [("_window_time", "ascending"), (key, "ascending")]))
-    return Folded(rows.combine_chunks(), losers.combine_chunks(), won.combine_chunks())
+    return Folded(rows.combine_chunks(), losers.combine_chunks(), won.combine_chunks(), beaten)
+
+
+def _beaten(rows: pa.Table, ordered: npt.NDArray[np.int64], first_of_key: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Which of the rows at these places lost to a row of another position; a winner read again has not.
+
+    Args:
+        rows: all rows.
+        ordered: places of contested ones, by key and winner rule.
+        first_of_key: which of them begin a key: the winners.
+    """
+    lost, won = ordered[~first_of_key], ordered[first_of_key][np.cumsum(first_of_key) - 1][~first_of_key]
+    positions = rows.column("_position").to_numpy()
+    same = positions[lost] == positions[won]
+    for name in ("_raw_file", "_source"):
+        at = np.flatnonzero(same)
+        column = rows.column(name)
+        same[at] = pc.equal(column.take(pa.array(lost[at])), column.take(pa.array(won[at]))).to_numpy()
+    return np.sort(lost[~same])
 
 
 def _repeated(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

@@ -88,6 +88,8 @@ LEDGER_SCHEMA = pa.schema(
         pa.field("first", pa.int64()),  # smallest and largest position of the runs; null in rows of versions before these columns
         pa.field("last", pa.int64()),
         pa.field("epoch", pa.int64()),  # 0 or null: said by a job; else by the promotion of a replay, which holds against earlier
+        pa.field("dataset", pa.string()),  # null in rows of versions before this column
+        pa.field("item", pa.int32()),  # which item of each record; null: the record as a whole
     ]
 )
 

@@ -22,7 +22,17 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from contracts.errors import HeadraceError
 from contracts.units import SECOND_US
 from lake.location import Lake
-from lake.tables.data_files import PROVENANCE_KEY, file_name, no_rows, read_columns, read_rows, with_schema, write_rows
+from lake.tables.data_files import (
+    PROVENANCE_KEY,
+    file_name,
+    newer_rows,
+    no_rows,
+    provenance_keys,
+    read_columns,
+    read_rows,
+    with_schema,
+    write_rows,
+)
 from lake.tables.fold import GRID_S, add_hashes, content_hash, fold_rows
 from lake.tables.horizon import NO_MOVES, Moves, PairSet
 from lake.tables.iceberg import PublishedFile, Vacated, committed, dropped_branch, known_files
@@ -42,7 +52,8 @@ class RangeFold:
     of such rows that it took in. dropped_emptied: none of these rows is left.
     delta_rows, delta_hash: what the table's totals change by. positions: Arrow IPC of the positions that came in (source, raw file,
     position, window time). losers, won: Arrow IPC of the rows that lost against another fingerprint, and of those that they lost
-    against.
+    against. beaten, displaced: Arrow IPC of the positions of rows that came in, or were known, and lost to one of another position:
+    once this is committed such a row is in no table.
     """
 
     from_us: int
@@ -61,6 +72,8 @@ class RangeFold:
     dropped: tuple[str, ...] = ()
     dropped_read: tuple[str, ...] = ()
     dropped_emptied: bool = False
+    beaten: tuple[bytes, ...] | None = None  # None of versions before: see ``with_lost``
+    displaced: tuple[bytes, ...] = ()
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -175,6 +188,7 @@ def fold_range(
     out_parts = [
         replace(part, first=first, last=last) for part, first, last in zip(parts, [0, *bounds], [*bounds, len(out)], strict=True)
     ]
+    beaten, displaced = (_places(aligned, at) for at in np.split(folded.beaten, [np.searchsorted(folded.beaten, len(incoming))]))
     return RangeFold(
         from_us=from_us,
         to_us=to_us,
@@ -192,7 +206,20 @@ def fold_range(
         dropped=tuple(_written(table, out, out_files, out_parts, shard)),
         dropped_read=tuple(file.path for file in out_files),
         dropped_emptied=bool(out_files) and not len(out),
+        beaten=beaten,
+        displaced=displaced,
     )
+
+
+def _places(tables: Sequence[pa.Table], at: Ints) -> tuple[bytes, ...]:
+    """Where the rows at these places, in the tables one after the other, come from; nothing for none."""
+    if not len(at):
+        return ()
+    return _encoded(pa.concat_tables([t.select([*PROVENANCE_KEY, "_window_time"]) for t in tables]), at)
+
+
+def _encoded(rows: pa.Table, at: Ints) -> tuple[bytes, ...]:
+    return (encode_rows(rows.take(pa.array(at))),) if len(at) else ()
 
 
 def _reach(known: Sequence[PublishedFile], from_us: int, to_us: int, shard: int) -> tuple[int, int]:
@@ -364,6 +391,8 @@ def _folded_again(
         positions=tuple(p for f in old for p in f.positions),
         losers=tuple(x for f in old for x in f.losers),
         won=tuple(x for f in old for x in f.won),
+        beaten=tuple(x for f in old for x in f.beaten or ()),
+        displaced=tuple(x for f in old for x in f.displaced),
     )
     if not found:  # all that they brought had lost against what was known
         yield carried.unchanged()
@@ -376,6 +405,8 @@ def _folded_again(
                 positions=carried.positions,
                 losers=again.losers + carried.losers,
                 won=again.won + carried.won,
+                beaten=(again.beaten or ()) + (carried.beaten or ()),
+                displaced=again.displaced + carried.displaced,
             )
         yield again
 
@@ -453,6 +484,27 @@ def _brought(fold: RangeFold) -> pa.Table:
     """
     rows = pa.concat_tables(_aligned([_read_pending(path) for path in (*fold.paths, *fold.dropped)]))
     own = read_positions(fold)
+    return _at_positions(rows, own)
+
+
+def with_lost(fold: RangeFold) -> RangeFold:
+    """A fold that tells which rows lost in it; those of versions before do not, so it is worked out from the files.
+
+    Raises:
+        HeadraceError: a file is gone.
+    """
+    if fold.beaten is not None:
+        return fold
+    tables = {path: _read_pending(path) for path in {*fold.taken, *fold.given}}
+    there = {place for path in fold.given for place in provenance_keys(tables[path])}
+    came = read_positions(fold).select(PROVENANCE_KEY)
+    known = pa.concat_tables([came.slice(0, 0), *(tables[path].select(PROVENANCE_KEY).cast(came.schema) for path in fold.taken)])
+    beaten, displaced = (_encoded(rows, np.flatnonzero(newer_rows(rows, there))) for rows in (came, known))
+    return replace(fold, beaten=beaten, displaced=displaced)
+
+
+def _at_positions(rows: pa.Table, own: pa.Table) -> pa.Table:
+    """Rows that have one of these positions."""
     files = pa.concat_arrays([t.column("_raw_file").cast(pa.string()).combine_chunks() for t in (rows, own)]).dictionary_encode()
     codes = files.indices.to_numpy(zero_copy_only=False)
     places, known = (t.column("_position").to_numpy() for t in (rows, own))
@@ -488,10 +540,11 @@ def _aligned(tables: Sequence[pa.Table]) -> list[pa.Table]:
 def read_positions(fold: RangeFold) -> pa.Table:
     """Source, raw file and position of every row that came into a fold, and as ``from`` and ``to`` its cell of time."""
     tables = [decode_rows(data) for data in fold.positions]
-    return pa.concat_tables([_with_cells(table, fold) for table in tables])
+    return pa.concat_tables([with_cells(table, fold) for table in tables])
 
 
-def _with_cells(positions: pa.Table, fold: RangeFold) -> pa.Table:
+def with_cells(positions: pa.Table, fold: RangeFold) -> pa.Table:
+    """Positions of a fold's rows, and as ``from`` and ``to`` the cell of time of each."""
     if "_window_time" in positions.column_names:
         cell_us = GRID_S * SECOND_US
         starts = window_times(positions) // cell_us * cell_us

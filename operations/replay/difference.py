@@ -158,6 +158,7 @@ def _why_added(entry: LedgerEntry) -> dict[str, int]:
         "was filtered": entry.filtered,
         "was never ingested": entry.pending,
         "was in another window": entry.out + entry.outside,
+        **_taken_away("was", entry),
         "lost against another row before": entry.duplicate + entry.codes.get(Code.CONFLICTING_DUPLICATE, 0),
         **_by_code("was rejected", entry),
     }
@@ -172,9 +173,15 @@ def _why_removed(entry: LedgerEntry) -> dict[str, int]:
         "belongs to another window now": entry.outside + entry.out,
         "lost against another row now": entry.duplicate + entry.codes.get(Code.CONFLICTING_DUPLICATE, 0),
         "late now": entry.late,
+        **_taken_away("now", entry),
         **_by_code("rejected now", entry),
     }
     return {reason: count for reason, count in found.items() if count}
+
+
+def _taken_away(when: str, entry: LedgerEntry) -> dict[str, int]:
+    found = {"held": entry.held, "expired": entry.expired, "erased": entry.erased, "neither published nor dropped": entry.lost}
+    return {f"was {what}" if when == "was" else f"{what} now": count for what, count in found.items()}
 
 
 def _by_code(told: str, entry: LedgerEntry) -> dict[str, int]:

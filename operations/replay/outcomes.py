@@ -17,9 +17,14 @@ from lake.runs.replays import Replay
 from lake.tables.iceberg import LEDGER
 from lake.tables.swap import Covered
 
+_ROWS = (Outcome.ACCEPTED, Outcome.DUPLICATE)  # said of positions whose rows came into the ranges
+
 
 def replay_outcomes(lake: Lake, replay: Replay) -> Iterator[PositionOutcomes]:
-    """What the replay says of positions: all that it accepted into its ranges, and what it refused and no other window holds."""
+    """What the replay says of positions.
+
+    All that it accepted into its ranges, with the notes of rows that lost there; and what it refused and no other window holds.
+    """
     onto = replace(lake, branch=replay.branch)
     names = ("source", "raw_file", "outcome", "runs", "window_from", "window_to")
     rows = onto.load(LEDGER).scan(selected_fields=names).to_arrow()
@@ -31,16 +36,16 @@ def replay_outcomes(lake: Lake, replay: Replay) -> Iterator[PositionOutcomes]:
         key = row["source"], row["raw_file"], row["outcome"]
         found.setdefault(key, []).append(np.array(row["runs"], dtype=np.int64))
         reach.setdefault(key, []).extend(us for us in (row["window_from"], row["window_to"]) if us is not None)
-    refused = {key[1] for key in found if key[2] != Outcome.ACCEPTED}
+    refused = {key[1] for key in found if key[2] not in _ROWS}
     elsewhere = _published_elsewhere(lake, replay, refused) if refused else {}
     for key, parts in found.items():
         source, raw_file, outcome = key
         runs = Positions.of(np.concatenate(parts)).runs
-        if outcome != Outcome.ACCEPTED and (other := elsewhere.get((source, raw_file))) is not None:
+        if outcome not in _ROWS and (other := elsewhere.get((source, raw_file))) is not None:
             runs = _without(runs, other)
         if len(runs):
             low, high = min(reach[key], default=None), max(reach[key], default=None)
-            yield PositionOutcomes(source, raw_file, outcome, tuple(runs.tolist()), low, high)
+            yield PositionOutcomes(source, raw_file, outcome, tuple(runs.tolist()), low, high, replay.dataset)
 
 
 def _without(runs: Ints, positions: Ints) -> Ints:

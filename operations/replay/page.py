@@ -12,8 +12,8 @@ _KINDS = ("added", "removed", "changed")
 _BARS = (*_KINDS, "since")
 _COLOURS = {"added": "green", "removed": "red", "changed": "amber", "since": "blue"}
 _OPEN_WINDOWS = 60  # more are folded away until asked for
-_LEDGER = ("records_in", "out", "duplicate", "late", "filtered", "dead_letter", "outside", "pending")
-_LEDGER_NAMES = ("in", "validated", "duplicate", "late", "filtered", "dead letter", "other windows", "pending")
+_LEDGER = ("records_in", "out", "duplicate", "late", "filtered", "dead_letter", "outside", "pending", "lost")
+_LEDGER_NAMES = ("in", "validated", "duplicate", "late", "filtered", "dead letter", "other windows", "pending", "lost")
 
 
 def write_page(document: Mapping[str, Any], path: Path) -> None:

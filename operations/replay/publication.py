@@ -10,11 +10,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from contracts.spec.suppressions import Suppressions
-from lake.ledger.outcomes import PositionOutcomes
+from lake.ledger.folds import LostNotes, outcomes_at
+from lake.ledger.outcomes import Outcome, PositionOutcomes
+from lake.ledger.sidecars import append_outcomes
 from lake.location import Lake
 from lake.runs.clock import RunClock
 from lake.runs.manifest import PromotionDetails, PublishedTable, RunManifest, write_manifest, write_started
 from lake.runs.replays import FOLDER, Replay, Step
+from lake.tables.data_files import PROVENANCE_KEY
 from lake.tables.iceberg import PublishedFile
 from lake.tables.publish import RangeFold, table_totals
 from lake.tables.swap import CommitLabels, Covered, Swap, known_at, swap_ranges
@@ -87,24 +90,36 @@ class Publication:
         return self.replay.promotion
 
     def swap_rows(self, properties: dict[str, str], covered: Covered | None = None) -> None:
-        """Swap the ranges of the dataset's table, and look what the horizon drops now. covered: see ``Swap``."""
+        """Swap the ranges of the dataset's table, and look what the horizon drops now. covered: see ``Swap``.
+
+        What has no row any more is noted before: rows that lose against those that came since, whichever side they are of, and
+        rows of suppressed ids. For the rest of what is replaced the replay speaks, and its outcomes hold.
+        """
         kind, replay = self.kind, self.replay
         table = self.lake.load(replay.table)
+        kept = _Kept(self.suppressions) if self.suppressions else None
+        notes = LostNotes(self.lake, replay.dataset, self.run_id, came=True)
+
+        def before(folds: Sequence[RangeFold]) -> None:
+            commit_letters(self.lake, folds, self.conflicts, self.run_id)
+            notes.write(folds)
+            if kept and kept.refused:
+                refused = pa.concat_tables(kept.refused, promote_options="permissive")
+                erased = list(outcomes_at(refused, Outcome.ERASED, replay.dataset))
+                append_outcomes(self.lake, erased, self.run_id)
+
         swap = Swap(
             replay.ranges,
             replacement=known_at(table, self._ref(kind.new), replay.ranges),
             base=known_at(table, self._ref(kind.base), replay.ranges),
             covered=covered or {},
-            keep=_keep(self.suppressions),
+            keep=kept,
         )
         labels = CommitLabels(self.run_id, properties, before=replay.tag(kind.before), after=replay.tag(kind.after))
-        swap_ranges(self.lake, replay.table, swap, labels, key=key_of(replay.table), before_commit=self._commit_letters)
+        swap_ranges(self.lake, replay.table, swap, labels, key=key_of(replay.table), before_commit=before)
         self.reached("rows")
         sweep(self.lake, replay.table, key=key_of(replay.table), run_id=self.run_id, letters=self.horizon_letters)
         self.reached("settled")
-
-    def _commit_letters(self, folds: Sequence[RangeFold]) -> None:
-        commit_letters(self.lake, folds, self.conflicts, self.run_id)
 
     def swap_letters(self, outcomes: Sequence[PositionOutcomes], letters: Sequence[PublishedFile]) -> None:
         """Swap the dead letters of these positions for those in the files."""
@@ -150,14 +165,18 @@ class Publication:
         return self.replay.tag(state) if state else self.replay.branch
 
 
-def _keep(suppressions: Suppressions) -> Callable[[pa.Table], npt.NDArray[np.bool_]] | None:
-    if not suppressions:
-        return None
+class _Kept:
+    """Which rows may be published: those of ids that are not suppressed. refused: where the others come from."""
 
-    def keep(rows: pa.Table) -> npt.NDArray[np.bool_]:
+    def __init__(self, suppressions: Suppressions) -> None:
+        self._suppressions = suppressions
+        self.refused: list[pa.Table] = []
+
+    def __call__(self, rows: pa.Table) -> npt.NDArray[np.bool_]:
+        """By row, whether it may."""
         chosen = np.ones(len(rows), dtype=bool)
-        columns = {name: rows.column(name).to_pylist() for name in suppressions.by_column if name in rows.column_names}
-        chosen[sorted(suppressions.matching(columns))] = False
+        columns = {name: rows.column(name).to_pylist() for name in self._suppressions.by_column if name in rows.column_names}
+        chosen[sorted(self._suppressions.matching(columns))] = False
+        if not chosen.all():
+            self.refused.append(rows.select(PROVENANCE_KEY).filter(pa.array(~chosen)))
         return chosen
-
-    return keep

@@ -21,7 +21,10 @@ _PUBLISHED = frozenset({Step.PROMOTED, Step.ROLLING_BACK, Step.ROLLED_BACK})
 
 @dataclass(frozen=True)
 class _AsOf(Lake):
-    """A lake with some tables as a branch or tag has them. refs: by table; the others are read as they are published."""
+    """A lake with some tables as a branch or tag has them. refs: by table; the others are read as they are published.
+
+    branch: whose dropped rows count; a tag has none of its own.
+    """
 
     refs: Mapping[str, str] = field(default_factory=dict)
 
@@ -91,5 +94,5 @@ def states_of(lake: Lake, replay: Replay, *, promoted: bool) -> tuple[State, Sta
 
 def _state(lake: Lake, table: Table, replay: Replay, ref: str, refs: Mapping[str, str], before_epoch: int | None = None) -> State:
     snapshot = table.metadata.snapshot_by_name(ref)
-    seen = _AsOf(lake.root, lake.catalog_url, refs=refs)
+    seen = _AsOf(lake.root, lake.catalog_url, refs.get(LEDGER), refs)
     return State(seen, ref, snapshot.snapshot_id if snapshot else None, tuple(files_at(table, ref, replay.ranges)), before_epoch)

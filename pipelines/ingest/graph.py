@@ -183,8 +183,8 @@ class IngestGraph:
         ranging: Ranging | None = None,
     ) -> ConvergeIntoTable:
         return ConvergeIntoTable(
-            self.lake, table, key, ranging or self.cut.ranging, outcome, self.run_id,
-            commit_every_s=self._commit_every_s, letters=letters, upkeep=self._upkeep, sweeps=sweeps,
+            self.lake, table, key, ranging or self.cut.ranging, outcome, self.run_id, commit_every_s=self._commit_every_s,
+            letters=letters, upkeep=self._upkeep, sweeps=sweeps, dataset=self.contract.name,
         )  # fmt: skip
 
     def _windows(self) -> beam.WindowInto:

@@ -106,9 +106,7 @@ def finish(
 
 
 def _ledger_reasons(entry: LedgerEntry, options: IngestOptions) -> list[str]:
-    reasons = []
-    if not entry.balanced:
-        reasons.append(f"the ledger does not add up: {entry.pending} of {entry.records_in} records have no outcome; run it again")
+    reasons = entry.faults
     if entry.records_in and entry.dead_letter / entry.records_in > options.max_rejected:
         share_rejected = entry.dead_letter / entry.records_in
         reasons.append(f"{share_rejected:.1%} of the records were rejected, more than --max-rejected {options.max_rejected:.0%}")

@@ -260,8 +260,4 @@ def landed_pieces(selection: Selection) -> list[Landed]:
 
 
 def _reasons(ledger: Mapping[str, LedgerEntry]) -> list[str]:
-    return [
-        f"source {source}: the ledger does not add up: {entry.pending} of {entry.records_in} records have no outcome; run it again"
-        for source, entry in ledger.items()
-        if not entry.balanced
-    ]
+    return [f"source {source}: {fault}" for source, entry in ledger.items() for fault in entry.faults]

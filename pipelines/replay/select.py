@@ -166,6 +166,8 @@ class _Index:
             for own, file, outcome, low, high in zip(
                 runs, files.to_pylist(), outcomes.to_pylist(), lows.to_pylist(), highs.to_pylist(), strict=True
             ):
+                if outcome == Outcome.DUPLICATE:  # of no position the only word
+                    continue
                 flat = own.values.to_numpy()
                 self._known.setdefault(file, []).append(flat)
                 if outcome in (Outcome.ACCEPTED, Outcome.LATE):

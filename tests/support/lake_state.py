@@ -23,6 +23,7 @@ Verdict = tuple[str, str | None]  # outcome and, of dead letters, the code
 CONFLICT = "conflicting_duplicate"
 # Which sidecar holds where attempts disagree, and what the ledger calls it.
 _SIDECARS = ("accepted", "filtered", "dead_letter", "late")
+_NOTE = "duplicate"  # says what became of an accepted one
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_CONTRACT = ("_from", "_to", "_shard")
 _OF_THE_RUN = ("run_id",)  # who found a dead letter; no property of the data
@@ -145,17 +146,25 @@ def verdicts(lake: Lake, tables: dict[str, str]) -> dict[Position, Verdict]:
                 sidecars.setdefault((entry["source"], entry["raw_file"], position), set()).add(entry["outcome"])
     where = ("_source", "_raw_file", "_position")
     published = {position for name in set(tables.values()) for position in _tuples(scan(lake, name, columns=where), where)}
+    proven = {position for position, told in sidecars.items() if _NOTE in told}
+    for name in set(tables.values()):
+        if ref := lake.catalog().load_table(name).metadata.snapshot_by_name("dropped"):
+            proven.update(_tuples(scan(lake, name, ref.snapshot_id, where), where))
     letters: dict[Position, set[str]] = {}
     for source, raw_file, ordinal, code in _tuples(scan(lake, "ops.dead_letter", columns=(*where, "code")), (*where, "code")):
         letters.setdefault((source, raw_file, ordinal), set()).add(code)
-    return {position: _verdict(told, position in published, letters.get(position, set())) for position, told in sidecars.items()}
+    return {
+        position: _verdict(told, position in published, letters.get(position, set()), position in proven)
+        for position, told in sidecars.items()
+        if told != {_NOTE}
+    }
 
 
 def _tuples(rows: pa.Table, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
     return list(zip(*(rows.column(name).to_pylist() for name in columns), strict=True))
 
 
-def _verdict(sidecars: set[str], published: bool, codes: set[str]) -> Verdict:
+def _verdict(sidecars: set[str], published: bool, codes: set[str], proven: bool) -> Verdict:
     outcome = next(name for name in _SIDECARS if name in sidecars)
     if outcome == "dead_letter":
         (code,) = codes - {CONFLICT}
@@ -164,4 +173,6 @@ def _verdict(sidecars: set[str], published: bool, codes: set[str]) -> Verdict:
         return outcome, None
     if published:
         return "out", None
-    return ("dead_letter", CONFLICT) if CONFLICT in codes else ("duplicate", None)
+    if CONFLICT in codes:
+        return "dead_letter", CONFLICT
+    return ("duplicate" if proven else "lost"), None

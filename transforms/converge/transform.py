@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 from apache_beam import coders
 from apache_beam.metrics import Metrics
@@ -14,12 +13,13 @@ from apache_beam.transforms.trigger import AccumulationMode, AfterProcessingTime
 from apache_beam.transforms.window import GlobalWindows
 from pyiceberg.table import Table
 
-from lake.ledger.outcomes import Outcome, PositionOutcomes, runs_of
+from lake.ledger.folds import LostNotes, committed_outcomes
+from lake.ledger.outcomes import Outcome, PositionOutcomes
 from lake.location import Lake
 from lake.tables.iceberg import PublishedFile, known_files
 from lake.tables.ipc import decode_rows
 from lake.tables.letters import publish_letters
-from lake.tables.publish import RangeFold, fold_ranges, publish, read_positions
+from lake.tables.publish import RangeFold, fold_ranges, publish, with_lost
 from lake.tables.ranges import Ranging
 from transforms.batch import RowBatch
 from transforms.converge.upkeep import SweepBeside, UpkeepPlan
@@ -32,7 +32,7 @@ class ConvergeIntoTable(beam.PTransform[Any, Any]):
     """Fold batches into an Iceberg table.
 
     Input: (shard, RowBatch), rows of any time; a batch's rows belong to its shard. Output: PositionOutcomes of the positions that
-        came in, once their rows are committed.
+        came in, once their rows are committed; of ACCEPTED ones that lost to another position also DUPLICATE.
     Windowing: the pipeline's, with its triggers; panes are discarding. It only decides when rows are folded: where they belong,
         they say themselves. Commits happen in the global window, one transaction per pane.
     Guarantees: the table holds the fold (``fold_rows``) of everything that ever came in, whatever the order, repetition or number
@@ -50,6 +50,7 @@ class ConvergeIntoTable(beam.PTransform[Any, Any]):
         sweeps: of the table, begun after commits; None for never.
         letters: makes dead letters (range, shard, rows) of rows that lost against another fingerprint and of those that beat them.
             They are committed before the rows, so that a crash between the two forgets nobody; None writes none.
+        dataset: which the rows are of; goes into the ledger.
     """
 
     def __init__(
@@ -65,11 +66,12 @@ class ConvergeIntoTable(beam.PTransform[Any, Any]):
         letters: Letters | None = None,
         upkeep: UpkeepPlan | None = None,
         sweeps: SweepBeside | None = None,
+        dataset: str | None = None,
     ) -> None:
         super().__init__()
         self._commits = timed_panes(commit_every_s)
         self._fold = _FoldFn(lake, table, key, ranging)
-        self._commit = _CommitFn(lake, table, key, outcome, run_id, letters, upkeep, sweeps)
+        self._commit = _CommitFn(lake, table, key, outcome, run_id, letters, upkeep, sweeps, dataset)
 
     def expand(self, pcoll: beam.PCollection[tuple[int, RowBatch]]) -> beam.PCollection[PositionOutcomes]:
         """See the class."""
@@ -132,18 +134,27 @@ class _CommitFn(beam.DoFn):
         letters: Letters | None,
         upkeep: UpkeepPlan | None,
         sweeps: SweepBeside | None,
+        dataset: str | None,
     ) -> None:
         self._lake, self._name, self._key, self._outcome, self._run_id = lake, table, key, outcome, run_id
-        self._letters, self._upkeep, self._sweeps = letters, upkeep, sweeps
+        self._letters, self._upkeep, self._sweeps, self._dataset = letters, upkeep, sweeps, dataset
 
     def process(self, element: tuple[int, Iterable[RangeFold]]) -> Iterator[PositionOutcomes]:
         folds = list(element[1])
         if not folds:
             return
-        letters = self._letters
-        before = (lambda folds: commit_letters(self._lake, folds, letters, self._run_id)) if letters else None
+        accepts = self._outcome is Outcome.ACCEPTED
+        folds = [with_lost(fold) for fold in folds] if accepts else folds
+        notes, letters = LostNotes(self._lake, self._dataset, self._run_id), self._letters
+
+        def before(folds: Sequence[RangeFold]) -> None:
+            if letters:
+                commit_letters(self._lake, folds, letters, self._run_id)
+            if accepts:
+                notes.write(folds)
+
         published = publish(self._lake, self._name, folds, key=self._key, run_id=self._run_id, before=before)
-        yield from committed_outcomes(published, self._outcome)
+        yield from committed_outcomes(published, self._outcome, self._dataset)
         if self._upkeep:
             self._upkeep.step(self._lake, self._name, max(fold.to_us for fold in published), self._run_id)
         if self._sweeps:
@@ -158,25 +169,3 @@ def commit_letters(lake: Lake, folds: Sequence[RangeFold], letters: Letters, run
     won = [decode_rows(data) for fold in folds for data in fold.won]
     found = letters(pa.concat_tables(losers, promote_options="default"), pa.concat_tables(won, promote_options="default"))
     publish_letters(lake, found, run_id)
-
-
-def committed_outcomes(folds: Sequence[RangeFold], outcome: Outcome) -> Iterator[PositionOutcomes]:
-    """The outcome of every position that came into these folds; one element per raw file."""
-    rows = pa.concat_tables(map(read_positions, folds)).combine_chunks()
-    files = rows.column("_raw_file").combine_chunks().dictionary_encode()
-    files = files.combine_chunks() if isinstance(files, pa.ChunkedArray) else files
-    codes = files.indices.to_numpy(zero_copy_only=False)
-    order = np.argsort(codes, kind="stable")
-    positions = rows.column("_position").to_numpy()[order]
-    sources, low, high = rows.column("_source"), rows.column("from").to_numpy()[order], rows.column("to").to_numpy()[order]
-    edges = np.searchsorted(codes[order], np.arange(len(files.dictionary) + 1))
-    for i, raw_file in enumerate(files.dictionary.to_pylist()):
-        part = slice(edges[i], edges[i + 1])
-        yield PositionOutcomes(
-            source=sources[int(order[edges[i]])].as_py(),
-            raw_file=raw_file,
-            outcome=outcome,
-            runs=runs_of(positions[part]),
-            window_from=int(low[part].min()),
-            window_to=int(high[part].max()),
-        )

@@ -13,7 +13,6 @@ from typing import Any
 
 import click
 import numpy as np
-import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
@@ -21,7 +20,8 @@ from cli.deadletter import deadletter
 from cli.lake import lake as lake_verbs
 from cli.status import status
 from contracts.spec.project import Project
-from lake.ledger.outcomes import Outcome, PositionOutcomes, runs_of
+from lake.ledger.folds import committed_outcomes
+from lake.ledger.outcomes import Outcome
 from lake.ledger.sidecars import append_outcomes
 from lake.location import Lake
 from lake.raw.log_ids import LogId
@@ -70,9 +70,8 @@ def made(path: Path, source: str, payloads: list[bytes]) -> Lake:
     ):
         table = lake.catalog().load_table(name)
         fold = fold_range(table, published_files(table), rows, key=key, from_us=start, to_us=start + DAY_US, shard=0)
-        publish(lake, name, [fold], key=key, run_id=RUN)
-        runs = runs_of(rows.column("_position").cast(pa.int64()).to_numpy())
-        append_outcomes(lake, [PositionOutcomes(source, str(LOG), outcome, runs, start, start + DAY_US)], RUN)
+        published = publish(lake, name, [fold], key=key, run_id=RUN)
+        append_outcomes(lake, list(committed_outcomes(published, outcome, contract.name)), RUN)
     write_started(lake, RUN, datetime(2026, 11, 2, 10, tzinfo=UTC), source)
     return lake
 
@@ -100,9 +99,19 @@ def test_status_of_a_run_without_an_end_shows_where_each_log_stands(web: Lake) -
     (log,) = run["stream"]["logs"]
     assert (log["topic"], log["partition"], log["landed_to"], log["frontier"]) == ("web-events", 2, 106, 105)
     ledger = {
-        name: log["ledger"][name] for name in ("records_in", "out", "duplicate", "late", "filtered", "dead_letter", "pending")
+        name: log["ledger"][name]
+        for name in ("records_in", "out", "duplicate", "late", "filtered", "dead_letter", "pending", "lost")
     }
-    assert ledger == {"records_in": 6, "out": 2, "duplicate": 1, "late": 0, "filtered": 0, "dead_letter": 2, "pending": 1}
+    assert ledger == {
+        "records_in": 6,
+        "out": 2,
+        "duplicate": 1,
+        "late": 0,
+        "filtered": 0,
+        "dead_letter": 2,
+        "pending": 1,
+        "lost": 0,
+    }
     assert log["ledger"]["codes"] == {"bad_timestamp": 1, "malformed": 1}
     newest = datetime(2026, 11, 2, 9, 59, tzinfo=UTC).timestamp()
     assert run["stream"]["newest_row_age_s"] == pytest.approx(time.time() - newest, abs=600)

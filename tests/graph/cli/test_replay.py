@@ -71,7 +71,7 @@ def test_from_plan_to_rollback_and_discard_in_words(shop: ReplayShop) -> None:
     assert "no replays" in shop.replay("list")
     ran = shop.replay("run", "mend", *RANGE, *APPROVED)
     assert [line.split() for line in ran.splitlines() if line.startswith("web ")] == [
-        ["web", "7", "5", "0", "0", "1", "1", "0", "0"]
+        ["web", "7", "5", "0", "0", "1", "1", "0", "0", "0"]
     ]
     assert "branch replay_mend is ready; headrace replay diff mend" in ran
     assert len(scan(shop.lake(), TABLE)) == 6, "nothing is published by a run"

@@ -48,18 +48,18 @@ def _commit(what: str) -> tuple[str, ...]:
     return tuple(f"{when} the commit of {what}" for when in ("before", "within", "after"))
 
 
-def _moments(begun: Step, ended: Step, conflicts: tuple[str, ...], letters: str) -> tuple[str, ...]:
-    """conflicts: what happens before the rows. letters: which commit of theirs comes after them."""
+def _moments(begun: Step, ended: Step, conflicts: tuple[str, ...], letters: str, ledger: str) -> tuple[str, ...]:
+    """conflicts: what happens before the rows. letters, ledger: which commit of theirs comes after them."""
     return (
         f"before the event {begun}", "recorded", *conflicts, *_commit(TABLE), "rows", *_commit(letters),
-        "letters", *_commit(LEDGER), "ledger", "after file 1 of the changes", "changes", f"before the event {ended}",
+        "letters", *_commit(ledger), "ledger", "after file 1 of the changes", "changes", f"before the event {ended}",
     )  # fmt: skip
 
 
-_BEFORE_ROWS = (*_commit(LETTERS), "letters kept", *_commit(f"{LETTERS}, 2"))
+_BEFORE_ROWS = (*_commit(LETTERS), "letters kept", *_commit(f"{LETTERS}, 2"), *_commit(LEDGER))
 MOMENTS = {
-    "promote": _moments(Step.PROMOTING, Step.PROMOTED, _BEFORE_ROWS, f"{LETTERS}, 3"),
-    "rollback": _moments(Step.ROLLING_BACK, Step.ROLLED_BACK, (), LETTERS),
+    "promote": _moments(Step.PROMOTING, Step.PROMOTED, _BEFORE_ROWS, f"{LETTERS}, 3", f"{LEDGER}, 2"),
+    "rollback": _moments(Step.ROLLING_BACK, Step.ROLLED_BACK, (), LETTERS, LEDGER),
 }
 ENDED = {"promote": Step.PROMOTED, "rollback": Step.ROLLED_BACK}
 CASES = [(verb, moment) for verb, moments in MOMENTS.items() for moment in moments]

@@ -177,23 +177,30 @@ def test_without_a_change_nothing_differs(shop: ContractShop, capsys: pytest.Cap
 def test_late_and_lost_rows_are_told_apart(shop: ContractShop) -> None:
     """The live ledger is made to say what a stream's would: some rows were late, some raw was never ingested."""
     (raw,) = raw_files(shop.lake(), "web")
-    shop.lake().load(TABLE).delete("event_id in ('m-1', 'm-2', 'm-3')")
+    shop.lake().load(TABLE).delete("event_id in ('m-1', 'm-2', 'm-3', 'm-4')")
     shop.lake().load(LEDGER).delete("outcome = 'accepted'")
     late = (DAY + 8 * HOUR_US, DAY + 9 * HOUR_US)
     outcomes = [
         PositionOutcomes("web", raw.raw_file, Outcome.ACCEPTED, (0, 1, 3, 7, 12, 6), *late),
         PositionOutcomes("web", raw.raw_file, Outcome.LATE, (1, 1), *late),
+        PositionOutcomes("web", raw.raw_file, Outcome.DUPLICATE, (3, 1), *late),
     ]
     append_outcomes(shop.lake(), outcomes, "r")
     shop.replay("late", 8, 9)
     document = shop.diff("late")
-    assert document["why"]["added"] == {"late row folded in": 1, "lost against another row before": 1, "was never ingested": 1}
+    assert document["why"]["added"] == {
+        "late row folded in": 1,
+        "lost against another row before": 1,
+        "was neither published nor dropped": 1,
+        "was never ingested": 1,
+    }
     assert {s["event_id"]: s["why"] for s in document["samples"]["added"]} == {
         "m-1": "late row folded in",
         "m-2": "was never ingested",
         "m-3": "lost against another row before",
+        "m-4": "was neither published nor dropped",
     }
-    assert told(document) == {"added": 3, "removed": 0, "changed": 0, "since": 0}
+    assert told(document) == {"added": 4, "removed": 0, "changed": 0, "since": 0}
 
 
 def test_another_winner_is_told_with_both_places_and_masked_values(shop: ContractShop) -> None:

@@ -101,10 +101,17 @@ def test_suppressed_ids_never_come_back(shop: Shop) -> None:
     (folder / "erased.yaml").write_text(yaml.safe_dump({"dataset": "customer_event", "column": "event_id", "sha256": [digest]}))
     rollback("mend", shop.project, shop.lake())
     assert shop.state()[0] == rows + 2, "three were filtered by the replay, one of them was erased since"
+    assert shop.ledger().balanced and (shop.ledger().erased, shop.ledger().filtered) == (1, 0)
     shop.write_spec(shop.spec)
     shop.run("again", 8, 12)
     assert shop.promote("again").added == 0
     assert shop.state()[0] == rows + 2
+    assert shop.ledger().balanced and (shop.ledger().erased, shop.ledger().filtered) == (0, 1)
+    (folder / "more.yaml").write_text(
+        yaml.safe_dump({"dataset": "customer_event", "column": "event_id", "sha256": [hashlib.sha256(b"m-45").hexdigest()]})
+    )
+    rollback("again", shop.project, shop.lake())
+    assert shop.ledger().balanced and shop.ledger().erased == 2, "of ids that were suppressed the rollback brings no row back"
 
 
 def test_a_paused_replay_goes_on_where_it_stopped(shop: Shop) -> None:

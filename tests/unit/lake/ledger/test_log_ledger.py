@@ -96,7 +96,8 @@ def model(positions: list[int], said: dict[int, set[Outcome]], published: set[in
     """The ledger as its definition says it, position by position."""
     entry = LedgerEntry(records_in=len(positions))
     for position in positions:
-        outcome = next((o for o in Outcome if o in said.get(position, ())), None)
+        told = said.get(position, set())
+        outcome = next((o for o in Outcome if o in told and o is not Outcome.DUPLICATE), None)
         code = letters.get(position)
         if outcome is None:
             entry.pending += 1
@@ -108,8 +109,15 @@ def model(positions: list[int], said: dict[int, set[Outcome]], published: set[in
             entry.outside += 1
         elif outcome is Outcome.ACCEPTED and position in published:
             entry.out += 1
+        elif Outcome.ERASED in told and outcome in (Outcome.ACCEPTED, Outcome.ERASED):
+            entry.erased += 1
+        elif Outcome.EXPIRED in told and outcome in (Outcome.ACCEPTED, Outcome.EXPIRED):
+            entry.expired += 1
+        elif outcome is Outcome.HELD:
+            entry.held += 1
         elif outcome is Outcome.ACCEPTED and code != Code.CONFLICTING_DUPLICATE:
-            entry.duplicate += 1
+            entry.duplicate += Outcome.DUPLICATE in told
+            entry.lost += Outcome.DUPLICATE not in told
         else:
             entry.dead_letter += 1
             if code is not None and code != WITHDRAWN and (outcome is Outcome.ACCEPTED) == (code == Code.CONFLICTING_DUPLICATE):
@@ -158,12 +166,13 @@ def test_ledger_and_frontier_of_random_logs_are_those_of_a_plain_dict(
         middle = offsets[len(offsets) // 2]
         below = [p for p, offset in zip(held, offsets, strict=True) if offset < middle]
         assert log_ledger(lake, spec(batched), NAME, log, end=middle) == model(below, said[log], published[log], letters[log])
-        missing = [offset for p, offset in zip(held, offsets, strict=True) if p not in said[log]]
+        missing = [offset for p, offset in zip(held, offsets, strict=True) if not said[log].get(p, set()) - {Outcome.DUPLICATE}]
         assert frontier(lake, spec(batched), log) == missing[0]
         above = [offset for offset in missing if offset >= middle]
         if above:
             assert frontier(lake, spec(batched), log, start=middle) == above[0]
-        assert log_ledger(lake, spec(batched), NAME, log, end=missing[0]).balanced
+        below_it = log_ledger(lake, spec(batched), NAME, log, end=missing[0])
+        assert below_it.pending == 0 and below_it.balanced == (below_it.lost == 0)
 
 
 def test_frontier_moves_over_gaps_and_stops_at_what_has_no_outcome(tmp_path: Path) -> None:
@@ -207,9 +216,10 @@ def test_source_has_files_and_logs_side_by_side(tmp_path: Path) -> None:
     append_outcomes(lake, [outcome], "run")
     put(lake, [row("file-1", 5, position=1) | {"_raw_file": file.raw_file}], 60)
     say(lake, LOG, Outcome.ACCEPTED, [0, 1, 2])
+    say(lake, LOG, Outcome.DUPLICATE, [0, 1])
     publish_rows(lake, LOG, [0, 2])
     assert source_ledger(lake, spec(), NAME) == {
-        file.raw_file: LedgerEntry(records_in=2, out=1, duplicate=1),
+        file.raw_file: LedgerEntry(records_in=2, out=1, lost=1),
         str(LOG): LedgerEntry(records_in=4, out=2, duplicate=1, pending=1),
     }
 
@@ -227,7 +237,7 @@ def test_scans_of_a_part_of_a_log_skip_files_by_position(tmp_path: Path, monkeyp
         return original(batch)
 
     monkeypatch.setattr(sidecars, "_sidecars", counting)
-    assert log_ledger(lake, spec(), NAME, LOG, start=375).duplicate == 25
-    assert sum(read) == 1
+    assert log_ledger(lake, spec(), NAME, LOG, start=375).lost == 25
+    assert sum(read) == 2, "once before the rows, and once after them for notes"
     scan = lake.catalog().load_table(LEDGER).scan(row_filter="first < 400 and last >= 375")
     assert len(list(scan.plan_files())) == 1, "statistics of the data files tell which to skip"

@@ -13,6 +13,7 @@ from contracts.errors import ConfigurationError, LayoutMismatchError
 from lake.location import Lake
 from lake.tables.data_files import read_columns, read_rows, with_schema
 from lake.tables.iceberg import Layout, ensure_table, published_files
+from lake.tables.ipc import decode_rows
 from lake.tables.publish import RangeFold, publish, read_positions
 from lake.upkeep import compact
 from tests.support.lake_state import claimed, content_hash, scan
@@ -65,6 +66,9 @@ def test_publishing_the_same_again_commits_nothing_and_gives_the_same_positions(
     assert [read_positions(f)["_position"].to_pylist() for f in again] == [
         read_positions(f)["_position"].to_pylist() for f in first
     ]
+    lost = [[place for data in f.beaten or () for place in decode_rows(data).to_pylist()] for f in (*first, *again)]
+    assert lost[: len(first)] == lost[len(first) :], "a winner that is read again has not lost"
+    assert not any(f.displaced for f in (*first, *again))
 
 
 def test_folds_that_were_committed_before_a_failure_are_not_committed_twice(tmp_path: Path) -> None:
