@@ -50,6 +50,7 @@ VACATED_PROPERTY = "headrace.vacated"
 HORIZON_PROPERTY, DERIVED_PROPERTY = "headrace.layout.horizon-s", "headrace.layout.derived-ids"
 UNLIMITED = "unlimited"
 UNLIMITED_S = 1 << 40
+_UNFINISHED = " not finished"
 RANGE_COLUMNS = pa.schema(
     [
         pa.field("_from", pa.int64(), nullable=False),
@@ -191,6 +192,10 @@ def ensure_table(lake: Lake, name: str, schema: pa.Schema, layout: Layout | None
             "name another database in headrace.yaml"
         )
     if wanted and format_of(table) < FORMAT:
+        if unfinished := unfinished_verb(table):
+            raise LayoutMismatchError(
+                f"lake {lake.root}: {unfinished} was not finished (table {name}). Give again: headrace lake {unfinished}"
+            )
         raise LayoutMismatchError(
             f"lake {lake.root}: was made by an earlier version (lake format 1), and this one writes format {FORMAT}. Stop its "
             "jobs, then: headrace lake upgrade --dry-run says what it will do, headrace lake upgrade does it."
@@ -319,6 +324,17 @@ def derived_in_horizon(table: Table) -> bool:
 def format_of(table: Table) -> int:
     """The lake format that a table that is folded into has."""
     return FORMAT if f"lake format {FORMAT}" in table.properties.get(GRID_PROPERTY, "") else 1
+
+
+def unfinished_grid(table: Table, verb: str) -> str:
+    """In place of the grid's text while a table goes to another format: neither version's jobs take it."""
+    return f"{layout_of(table).grid_s} ({verb}{_UNFINISHED})"
+
+
+def unfinished_verb(table: Table) -> str | None:
+    """What a table is in the midst of, upgrade or downgrade; None if in nothing."""
+    said = table.properties.get(GRID_PROPERTY, "")
+    return said.partition("(")[2].removesuffix(_UNFINISHED + ")") if _UNFINISHED in said else None
 
 
 def dropped_branch(branch: str | None) -> str:

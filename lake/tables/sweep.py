@@ -10,7 +10,7 @@ commit is refused where the table has moved on, and begun again.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -73,7 +73,15 @@ class _Found:
     withdrawn: list[pa.Table] = field(default_factory=list)
 
 
-def sweep(lake: Lake, name: str, *, key: str, run_id: str, letters: Letters | None = None) -> Swept:
+def sweep(
+    lake: Lake,
+    name: str,
+    *,
+    key: str,
+    run_id: str,
+    letters: Letters | None = None,
+    looking: Callable[[PublishedFile], None] | None = None,
+) -> Swept:
     """Sweep a table until one of its snapshots is settled.
 
     Args:
@@ -83,6 +91,7 @@ def sweep(lake: Lake, name: str, *, key: str, run_id: str, letters: Letters | No
         run_id: goes into the snapshots' properties.
         letters: makes the dead letters of dropped rows of another content than what they are copies of, and takes those back that
             are no such conflict after all. They are committed before the rows move. None writes none.
+        looking: is told each file before it is looked at, for those who show how far it is.
 
     Raises:
         ComponentDownError: no commit succeeded before the deadline.
@@ -102,7 +111,7 @@ def sweep(lake: Lake, name: str, *, key: str, run_id: str, letters: Letters | No
         known = known_files(table, lake.branch)
         if looked_at is None:
             looked_at = known_at(table, settled_tag(lake.branch))
-        found = _look(table, known, looked_at, key, filters)
+        found = _look(table, known, looked_at, key, filters, looking)
         if letters and (found.conflicts or found.withdrawn):
             tables = [pa.concat_tables(t, promote_options="default") if t else None for t in (found.conflicts, found.withdrawn)]
             publish_letters(lake, letters(*tables), run_id)
@@ -147,6 +156,7 @@ def restore(lake: Lake, name: str, ranges: Sequence[tuple[int, int]], *, key: st
         copies = _copies([file, *hits], pa.array([False] * file.rows), keys, key)
         cells = cells_of(copies.rows)
         alone = ~has_predecessor(codes_of(copies.rows.column(key)), cells, horizon_us // CELL_US)
+        alone |= ~copies.has_given(key) if not derived_in_horizon(table) else False
         back = np.flatnonzero(alone & (copies.of == 0) & _any_within(cells, spans))
         found += zip(copies.rows.column(key).take(pa.array(back)).to_pylist(), cells[back].tolist(), strict=True)
     moves, times = Moves(restore=PairSet(found)), Vacated.of(table).times
@@ -187,7 +197,14 @@ def _settle(lake: Lake, name: str, published: Snapshot, dropped: Snapshot | None
     committed(name, attempt)
 
 
-def _look(table: Table, known: Sequence[PublishedFile], looked_at: Sequence[PublishedFile], key: str, filters: _Filters) -> _Found:
+def _look(
+    table: Table,
+    known: Sequence[PublishedFile],
+    looked_at: Sequence[PublishedFile],
+    key: str,
+    filters: _Filters,
+    looking: Callable[[PublishedFile], None] | None,
+) -> _Found:
     """Look at the pairs that came into the table since others of its files were looked at, and at those near them.
 
     Args:
@@ -196,12 +213,15 @@ def _look(table: Table, known: Sequence[PublishedFile], looked_at: Sequence[Publ
         looked_at: those of an earlier state, in which nothing was left to drop.
         key: the key column.
         filters: of its files.
+        looking: is told each file that is looked at.
     """
     horizon_us = horizon_s(table) * SECOND_US
     there, seen = {f.path for f in known}, {f.path for f in looked_at}
     gone = [f for f in looked_at if f.path not in there]
     found = _Found()
     for file in (f for f in known if horizon_us and f.path not in seen):  # a replay brings back dropped pairs too
+        if looking:
+            looking(file)
         rows = _pairs_in(file, key)
         before = [f for f in gone if f.overlaps(*_place(file)) and (file.dropped or not f.dropped)]  # published anew is new
         is_new = pa.array(~_among(rows, [_pairs_in(f, key) for f in before], key))
@@ -233,9 +253,13 @@ class _Copies:
 
     def given(self, key: str) -> _Copies:
         """Those whose key was not derived from their content."""
-        pairs = zip(self.rows.column(key).to_pylist(), self.rows.column("_fingerprint").to_pylist(), strict=True)
-        mask = np.fromiter((text != derived_id(fingerprint) for text, fingerprint in pairs), bool, len(self.rows))
+        mask = self.has_given(key)
         return _Copies(self.rows.filter(pa.array(mask)), self.files, self.of[mask], self.new[mask])
+
+    def has_given(self, key: str) -> npt.NDArray[np.bool_]:
+        """Whether the key of each row was not derived from its content."""
+        pairs = zip(self.rows.column(key).to_pylist(), self.rows.column("_fingerprint").to_pylist(), strict=True)
+        return np.fromiter((text != derived_id(fingerprint) for text, fingerprint in pairs), bool, len(self.rows))
 
     def for_letters(self, places: Sequence[int], key: str) -> pa.Table:
         """Rows at these places with the columns that a dead letter takes."""
