@@ -20,6 +20,7 @@ from lake.tables.expire import expire_snapshots, orphans
 from lake.tables.iceberg import LEDGER, UNLIMITED_S
 from lake.upkeep import all_tables, compact, folded_tables, list_tables
 from operations.copies import Copy, copies_of
+from operations.deadletters import short_position
 from operations.upgrade import TableStep, downgrade, plan_upgrade, upgrade, work_of
 from runners.option_readers import duration, in_largest_unit
 
@@ -36,7 +37,7 @@ def lake() -> None:
 @json_option
 @plain_errors
 def files(verify: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
-    """Raw files per source, raw segments per log, and data files, rows and content hash per table."""
+    """Raw files per source, raw segments per log, and data files, rows, dropped rows and content hash per table."""
     opened, _ = open_lake(lake, project)
     tables = list(list_tables(opened, verify=verify))
     logs = log_files(opened)
@@ -57,8 +58,8 @@ def files(verify: bool, lake: str | None, project: Path | None, as_json: bool) -
                 for x in logs
             ]
             stdout.print(table(("raw", "log", "segments", "from", "to", "messages", "bytes"), cells))
-        rows = [(t.table, t.files, t.rows, t.size_bytes, t.content_hash or "", _verdict(t.verified)) for t in tables]
-        stdout.print(table(("table", "files", "rows", "bytes", "content_hash", ""), rows))
+        rows = [(t.table, t.files, t.rows, t.dropped, t.size_bytes, t.content_hash or "", _verdict(t.verified)) for t in tables]
+        stdout.print(table(("table", "files", "rows", "dropped", "bytes", "content_hash", ""), rows))
     if any(t.verified is False for t in tables):
         fail("a table's files do not give the content hash that its snapshot claims", 1)
 
@@ -240,7 +241,7 @@ def why(event_id: str, dataset: str | None, lake: str | None, project: Path | No
     elif found.copies:
         cells = []
         for c in found.copies:
-            place = f"{c.input or c.raw_file[:12]}:{c.position}"
+            place = f"{c.input}:{c.position}" if c.input else short_position(f"{c.raw_file}:{c.position}")
             cells.append((c.dataset, c.state, _moment(c.at), c.source, place, _reason(c)))
         stdout.print(table(("dataset", "state", "window time", "source", "position", "why"), cells))
         for name, seconds in found.horizon_s.items():
@@ -255,7 +256,8 @@ def _moment(at: datetime) -> str:
 
 
 def _reason(copy: Copy) -> str:
-    if copy.state != "dropped":
+    if copy.copy_of is None:
         return ""
     content = "same content" if copy.same_content else "other content"
-    return f"copy of {_moment(copy.dropped_for)}, {content}" if copy.dropped_for else ""
+    verb = "copy" if copy.state == "dropped" else "the next sweep drops it: copy"
+    return f"{verb} of {_moment(copy.copy_of)}, {content}"

@@ -94,9 +94,7 @@ def test_another_horizon_is_an_upgrade(path: Path) -> None:
 
 def test_why_tells_each_copy_and_for_which_it_was_dropped(path: Path) -> None:
     found = document(path, "lake", "why", "a")
-    told = [
-        (c["state"], c["at"][:10], c["dropped_for"] and c["dropped_for"][:10], c["input"], c["position"]) for c in found["copies"]
-    ]
+    told = [(c["state"], c["at"][:10], c["copy_of"] and c["copy_of"][:10], c["input"], c["position"]) for c in found["copies"]]
     assert told == [
         ("published", "2026-10-01", None, "a.jsonl", 0),
         ("dropped", "2026-10-03", "2026-10-01", "a.jsonl", 1),
