@@ -200,7 +200,7 @@ def _print_steps(steps: Sequence[tuple[TableStep, TableStep]], as_json: bool) ->
         cells = (after.table, _arrow(before.format, after.format), horizon, _arrow(before.rows, after.rows), after.dropped)
         rows.append((*cells, _arrow(before.content_hash, after.content_hash), "done" if before.needed else ""))
     stdout.print(table(("table", "format", "horizon", "rows", "dropped", "content_hash", ""), rows))
-    _print_unknown([after for _, after in steps])
+    _print_unknown([before for before, _ in steps])
 
 
 def _arrow(before: int | str, after: int | str) -> str:
