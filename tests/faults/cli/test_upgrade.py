@@ -1,4 +1,4 @@
-"""A job of the version before goes on with this one from its savepoint, and back: its packages were moved, its lake has a format."""
+"""A job of the version before goes on with this one from its savepoint, and back, by way of the lake's upgrade and downgrade."""
 
 from __future__ import annotations
 
