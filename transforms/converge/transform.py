@@ -128,6 +128,8 @@ def by_range(rows: pa.Table, window_us: int) -> Iterator[tuple[int, pa.Table]]:
 
 @beam.typehints.with_output_types(PositionOutcomes)
 class _CommitFn(beam.DoFn):
+    _dataset: str | None = None  # graphs of versions before have none
+
     def __init__(
         self,
         lake: Lake,
