@@ -352,6 +352,12 @@ def settled_refs(branch: str | None) -> tuple[str, str]:
     return settled_tag(branch), dropped_branch(settled_tag(branch))
 
 
+def settled_snapshot(table: Table) -> Snapshot | None:
+    """The newest snapshot of main in which the horizon was applied to every row; the current one of a table without a horizon."""
+    settled = table.metadata.snapshot_by_name(settled_tag(None)) if horizon_s(table) else None
+    return settled or table.current_snapshot()
+
+
 def dropped_rows(table: Table, branch: str | None) -> int:
     """How many rows the horizon drops of a branch."""
     dropped = table.metadata.snapshot_by_name(dropped_branch(branch))

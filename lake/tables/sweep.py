@@ -108,6 +108,8 @@ def sweep(
             if restore(lake, name, vacated.ranges, key=key, run_id=run_id):
                 committed(name, partial(_looked_at, lake, name, vacated.ranges))
             continue
+        if not horizon_s(table):
+            return Swept(dropped, chained, head.snapshot_id)
         known = known_files(table, lake.branch)
         if looked_at is None:
             looked_at = known_at(table, settled_tag(lake.branch))
@@ -219,7 +221,7 @@ def _look(
     there, seen = {f.path for f in known}, {f.path for f in looked_at}
     gone = [f for f in looked_at if f.path not in there]
     found = _Found()
-    for file in (f for f in known if horizon_us and f.path not in seen):  # a replay brings back dropped pairs too
+    for file in (f for f in known if f.path not in seen):  # a replay brings back dropped pairs too
         if looking:
             looking(file)
         rows = _pairs_in(file, key)

@@ -10,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 from pyiceberg.expressions import And, In
 
+from lake.ledger.folds import outcomes_at
 from lake.ledger.outcomes import Outcome, PositionOutcomes
 from lake.location import Lake
 from lake.raw.positions import Ints, Positions
 from lake.runs.replays import Replay
-from lake.tables.iceberg import LEDGER
-from lake.tables.swap import Covered
+from lake.tables.data_files import PROVENANCE_KEY, read_columns
+from lake.tables.iceberg import LEDGER, known_files
+from lake.tables.swap import Covered, overlaps
 
 _ROWS = (Outcome.ACCEPTED, Outcome.DUPLICATE)  # said of positions whose rows came into the ranges
 
@@ -23,11 +25,15 @@ _ROWS = (Outcome.ACCEPTED, Outcome.DUPLICATE)  # said of positions whose rows ca
 def replay_outcomes(lake: Lake, replay: Replay) -> Iterator[PositionOutcomes]:
     """What the replay says of positions.
 
-    All that it accepted into its ranges, with the notes of rows that lost there; and what it refused and no other window holds.
+    All that it accepted into its ranges, with notes of rows that lost there, or that the horizon drops there; and what it refused
+    and no other window holds.
     """
     onto = replace(lake, branch=replay.branch)
     names = ("source", "raw_file", "outcome", "runs", "window_from", "window_to")
     rows = onto.load(LEDGER).scan(selected_fields=names).to_arrow()
+    dropped = [f for f in known_files(onto.load(replay.table), onto.branch) if f.dropped and overlaps(f, replay.ranges)]
+    for file in dropped:
+        yield from outcomes_at(read_columns(file.path, PROVENANCE_KEY), Outcome.DUPLICATE, replay.dataset)
     found: dict[tuple[str, str, str], list[Ints]] = {}
     reach: dict[tuple[str, str, str], list[int]] = {}
     for row in rows.to_pylist():

@@ -124,6 +124,8 @@ class _FoldFn(beam.DoFn):
 
 @beam.typehints.with_output_types(PositionOutcomes)
 class _CommitFn(beam.DoFn):
+    _dataset: str | None = None  # graphs of versions before have none
+
     def __init__(
         self,
         lake: Lake,
