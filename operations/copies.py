@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.exceptions import NoSuchTableError
-from pyiceberg.expressions import And, EqualTo, NotEqualTo
+from pyiceberg.expressions import And, In, NotEqualTo
 
 from contracts.units import SECOND_US
 from lake.location import Lake
@@ -24,6 +24,7 @@ from lake.tables.key_filters import key_hashes, read_filter
 from lake.upkeep import folded_tables, key_of
 from transforms.cut import shards_of
 
+_LETTER_ID_CHARS = 256  # what a letter of a rejected record keeps of its id
 _COLUMNS = ("_window_time", "_source", "_raw_file", "_position", "_fingerprint")
 
 
@@ -122,7 +123,8 @@ def _letters(lake: Lake, event_id: str, dataset: str | None, inputs: _Inputs) ->
         table = lake.load(DEAD_LETTERS)
     except NoSuchTableError:
         return
-    condition = And(EqualTo("event_id", event_id), NotEqualTo("code", WITHDRAWN))
+    ids = {event_id, event_id[:_LETTER_ID_CHARS]}
+    condition = And(In("event_id", ids), NotEqualTo("code", WITHDRAWN))
     columns = ("code", "dataset", "_window_time", "_source", "_raw_file", "_position")
     for row in table.scan(row_filter=condition, selected_fields=columns).to_arrow().to_pylist():
         if dataset in (None, row["dataset"]):
