@@ -18,7 +18,7 @@ from tests.support.copies import at, ingest, lines, project
 TABLE, DAY_MS = "validated.thing", 86_400_000
 
 
-def test_of_copies_that_a_stream_has_not_swept_yet_one_row_is_delivered(tmp_path: Path) -> None:
+def test_of_copies_that_a_stream_has_not_swept_yet_one_row_is_delivered_and_what_is_new_is_too(tmp_path: Path) -> None:
     project(tmp_path)
     ingest(tmp_path, "a.jsonl", lines([at(1), at(1, id="b")]))
     lake, (_, contract) = Lake.at(str(tmp_path / "lake")), Project.load(tmp_path).source("src")
@@ -26,6 +26,8 @@ def test_of_copies_that_a_stream_has_not_swept_yet_one_row_is_delivered(tmp_path
     for file in published_files(table):  # as a stream publishes: two days later, before its next sweep
         rows = read_rows(file.path)
         later = (rows.column("_window_time").cast("int64").to_numpy() + 2 * DAY_MS * 1_000).astype("datetime64[us]")
+        ids = ["c" if event_id == "b" else event_id for event_id in rows.column("event_id").to_pylist()]
+        rows = rows.set_column(rows.column_names.index("event_id"), "event_id", [ids])
         index = rows.column_names.index("_window_time")
         rows = rows.set_column(index, "_window_time", [later]).cast(rows.schema)
         from_us, to_us = file.from_us + 2 * DAY_MS * 1_000, file.to_us + 2 * DAY_MS * 1_000
@@ -35,4 +37,4 @@ def test_of_copies_that_a_stream_has_not_swept_yet_one_row_is_delivered(tmp_path
     options: Any = SimpleNamespace(start=start, end=start + 9 * DAY_MS, rows=None)
     destination: Any = SimpleNamespace(name="cdp", limits=SimpleNamespace(in_flight=2))
     read = rows_of_table(options, lake, destination, contract, None, "deliver")
-    assert read.places == 2
+    assert read.places == 3, "a, b and c"
