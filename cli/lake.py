@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -13,18 +14,20 @@ from cli.console import fail, json_option, lake_option, open_lake, plain_errors,
 from cli.options import read_option
 from contracts.units import DURATION_UNITS
 from lake.ledger.logs import log_files
+from lake.location import Lake
 from lake.raw.files import raw_files
 from lake.tables.expire import expire_snapshots, orphans
 from lake.tables.iceberg import LEDGER, UNLIMITED_S
 from lake.upkeep import all_tables, compact, folded_tables, list_tables
 from operations.copies import Copy, copies_of
-from operations.upgrade import TableStep, downgrade, plan_upgrade, upgrade
+from operations.deadletters import short_position
+from operations.upgrade import TableStep, downgrade, plan_upgrade, upgrade, work_of
 from runners.option_readers import duration, in_largest_unit
 
 
 @click.group()
 def lake() -> None:
-    """Files and tables of a lake: list, compact, expire, clean."""
+    """Files and tables of a lake: list, compact, expire, clean, upgrade; what became of an event."""
 
 
 @lake.command("files", epilog="\b\nExample:\n  headrace lake files --verify")
@@ -34,7 +37,7 @@ def lake() -> None:
 @json_option
 @plain_errors
 def files(verify: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
-    """Raw files per source, raw segments per log, and data files, rows and content hash per table."""
+    """Raw files per source, raw segments per log, and data files, rows, dropped rows and content hash per table."""
     opened, _ = open_lake(lake, project)
     tables = list(list_tables(opened, verify=verify))
     logs = log_files(opened)
@@ -55,8 +58,8 @@ def files(verify: bool, lake: str | None, project: Path | None, as_json: bool) -
                 for x in logs
             ]
             stdout.print(table(("raw", "log", "segments", "from", "to", "messages", "bytes"), cells))
-        rows = [(t.table, t.files, t.rows, t.size_bytes, t.content_hash or "", _verdict(t.verified)) for t in tables]
-        stdout.print(table(("table", "files", "rows", "bytes", "content_hash", ""), rows))
+        rows = [(t.table, t.files, t.rows, t.dropped, t.size_bytes, t.content_hash or "", _verdict(t.verified)) for t in tables]
+        stdout.print(table(("table", "files", "rows", "dropped", "bytes", "content_hash", ""), rows))
     if any(t.verified is False for t in tables):
         fail("a table's files do not give the content hash that its snapshot claims", 1)
 
@@ -142,13 +145,14 @@ def clean(older_than: int, dry_run: bool, lake: str | None, project: Path | None
 def upgrade_lake(dry_run: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
     """Bring a lake of an earlier version to this one's format, and tables to the deduplication horizon of their contracts.
 
-    Stop its jobs first, and start them with this version afterwards. May be killed and given again. The way back is lake downgrade.
+    Stop its jobs first, and start them with this version afterwards. May be killed and given again. Content hashes stay where no id
+    has copies in different minutes. The way back is lake downgrade.
     """
     opened, found = open_lake(lake, project)
     if dry_run:
-        _print_steps([(step, step) for step in plan_upgrade(opened, found)], as_json, "would be done")
+        _print_plan(opened, plan_upgrade(opened, found), as_json)
     else:
-        _print_steps(list(upgrade(opened, found, _say)), as_json, "done")
+        _print_steps(list(upgrade(opened, found, _say)), as_json)
 
 
 @lake.command("downgrade", epilog="\b\nExample:\n  headrace lake downgrade")
@@ -162,25 +166,55 @@ def downgrade_lake(lake: str | None, project: Path | None, as_json: bool) -> Non
     Stop its jobs first. May be killed and given again.
     """
     opened, _ = open_lake(lake, project)
-    _print_steps(list(downgrade(opened, _say)), as_json, "done")
+    _print_steps(list(downgrade(opened, _say)), as_json)
 
 
 def _say(text: str) -> None:
     stderr.print(text, markup=False)
 
 
-def _print_steps(steps: list[tuple[TableStep, TableStep]], as_json: bool, word: str) -> None:
+def _print_plan(opened: Lake, steps: Sequence[TableStep], as_json: bool) -> None:
+    """What an upgrade would do, and about how long it takes."""
+    works = [work_of(opened, step) for step in steps]
+    if as_json:
+        pairs = zip(steps, works, strict=True)
+        print_json([{"before": asdict(s), "after": asdict(s), "needed": s.needed, "work": asdict(work)} for s, work in pairs])
+        return
+    rows = []
+    for step, work in zip(steps, works, strict=True):
+        horizon = _arrow(_horizon(step.horizon_s), _horizon(step.to_horizon_s))
+        cells = (step.table, _arrow(step.format, step.to_format), horizon, step.rows, step.dropped, work.files, work.size_bytes)
+        rows.append((*cells, f"{work.seconds:,.1f}" if step.needed else "", "would be done" if step.needed else ""))
+    stdout.print(table(("table", "format", "horizon", "rows", "dropped", "files", "bytes", "about seconds", ""), rows))
+    _print_unknown(steps)
+    if needed := [work.seconds for step, work in zip(steps, works, strict=True) if step.needed]:
+        stdout.print(f"about {sum(needed):,.0f} s in all; nothing was changed", markup=False)
+
+
+def _print_steps(steps: Sequence[tuple[TableStep, TableStep]], as_json: bool) -> None:
     if as_json:
         print_json([{"before": asdict(before), "after": asdict(after), "needed": before.needed} for before, after in steps])
         return
-    cells = []
+    rows = []
     for before, after in steps:
-        formats = f"{before.format} → {after.format}" if before.format != after.format else str(after.format)
-        told = word if before.needed or before != after else ""
-        cells.append((after.table, formats, _horizon(after.to_horizon_s), after.rows, after.dropped, after.content_hash, told))
-    stdout.print(table(("table", "format", "horizon", "rows", "dropped", "content_hash", ""), cells))
-    for after in (after for _, after in steps if not after.known):
-        stdout.print(f"{after.table}: no contract in this project; its horizon is the default", markup=False)
+        horizon = _arrow(_horizon(before.horizon_s), _horizon(after.horizon_s))
+        cells = (after.table, _arrow(before.format, after.format), horizon, _arrow(before.rows, after.rows), after.dropped)
+        rows.append((*cells, _arrow(before.content_hash, after.content_hash), "done" if before.needed else ""))
+    stdout.print(table(("table", "format", "horizon", "rows", "dropped", "content_hash", ""), rows))
+    _print_unknown([before for before, _ in steps])
+
+
+def _arrow(before: int | str, after: int | str) -> str:
+    texts = [f"{x:,}" if isinstance(x, int) else x for x in (before, after)]
+    return texts[0] if before == after else " → ".join(texts)
+
+
+def _print_unknown(steps: Sequence[TableStep]) -> None:
+    for step in steps:
+        if not step.known:
+            horizon = _horizon(step.to_horizon_s)
+            kept = "it keeps its horizon" if step.format == step.to_format else f"it gets the default horizon, {horizon}"
+            stdout.print(f"{step.table}: no contract of it in this project; {kept}", markup=False)
 
 
 def _horizon(seconds: int | None) -> str:
@@ -208,7 +242,7 @@ def why(event_id: str, dataset: str | None, lake: str | None, project: Path | No
     elif found.copies:
         cells = []
         for c in found.copies:
-            place = f"{c.input or c.raw_file[:12]}:{c.position}"
+            place = f"{c.input}:{c.position}" if c.input else short_position(f"{c.raw_file}:{c.position}")
             cells.append((c.dataset, c.state, _moment(c.at), c.source, place, _reason(c)))
         stdout.print(table(("dataset", "state", "window time", "source", "position", "why"), cells))
         for name, seconds in found.horizon_s.items():
@@ -223,7 +257,8 @@ def _moment(at: datetime) -> str:
 
 
 def _reason(copy: Copy) -> str:
-    if copy.state != "dropped":
+    if copy.copy_of is None:
         return ""
     content = "same content" if copy.same_content else "other content"
-    return f"copy of {_moment(copy.dropped_for)}, {content}" if copy.dropped_for else ""
+    verb = "copy" if copy.state == "dropped" else "the next sweep drops it: copy"
+    return f"{verb} of {_moment(copy.copy_of)}, {content}"

@@ -14,7 +14,7 @@ from lake.storage import read_parquet
 from lake.tables.data_files import no_rows
 from lake.tables.expire import Expired, expire_snapshots
 from lake.tables.fold import add_hashes, content_hash
-from lake.tables.iceberg import DEAD_LETTERS, LEDGER, PublishedFile, known_files
+from lake.tables.iceberg import DEAD_LETTERS, LEDGER, PublishedFile, dropped_rows, known_files
 from lake.tables.publish import RangeFold, fold_range, publish, table_totals
 
 MAX_COMPACTED_ROWS = 2_000_000
@@ -25,13 +25,17 @@ EXPIRE_AT = 20  # snapshots; an expiry is a commit itself
 
 @dataclass(frozen=True)
 class TableFiles:
-    """What a table's current snapshot holds. verified: whether its files give the hash it claims; None if not asked."""
+    """What a table's current snapshot holds. dropped: rows beside it that the deduplication horizon keeps out.
+
+    verified: whether its files give the hash it claims; None if not asked.
+    """
 
     table: str
     files: int
     rows: int
     size_bytes: int
     content_hash: str | None
+    dropped: int = 0
     verified: bool | None = None
 
 
@@ -79,6 +83,7 @@ def list_tables(lake: Lake, *, verify: bool = False) -> Iterator[TableFiles]:
             rows=sum(t.file.record_count for t in tasks),
             size_bytes=sum(t.file.file_size_in_bytes for t in tasks),
             content_hash=f"{digest:032x}" if folded else None,
+            dropped=dropped_rows(table, None),
             verified=checked,
         )
 

@@ -15,24 +15,26 @@ from pyiceberg.expressions import And, EqualTo, NotEqualTo
 
 from contracts.units import SECOND_US
 from lake.location import Lake
-from lake.runs.manifest import recent_runs
+from lake.raw.files import find_raw_file
+from lake.raw.log_ids import is_log
 from lake.tables.data_files import read_columns
 from lake.tables.horizon import CELL_US
-from lake.tables.iceberg import DEAD_LETTERS, WITHDRAWN, PublishedFile, horizon_s, known_files
+from lake.tables.iceberg import DEAD_LETTERS, WITHDRAWN, PublishedFile, horizon_s, known_files, num_shards
 from lake.tables.key_filters import key_hashes, read_filter
 from lake.upkeep import folded_tables, key_of
+from transforms.cut import shards_of
 
 _COLUMNS = ("_window_time", "_source", "_raw_file", "_position", "_fingerprint")
-_RUNS_LOOKED_AT = 500
 
 
 @dataclass(frozen=True)
 class Copy:
     """One row of an id, or one dead letter.
 
-    state: published, dropped, late, or the code of a dead letter. at: its window time. input: the file that it came from, where one
-    of the newest runs says so. dropped_for: the window time of the first copy in the horizon before it. same_content: whether one
-    of those has the same content; None where nothing is before it.
+    state: published, dropped, late, or the code of a dead letter. at: its window time. input: the name of the file that it came
+    from; None of a log. copy_of: the window time of the first copy in the horizon before it, for which it is dropped, or will be by
+    the next sweep; None of one that stays published. same_content: whether a copy in the horizon before has the same content; None
+    where there is none.
     """
 
     dataset: str
@@ -42,7 +44,7 @@ class Copy:
     raw_file: str
     position: int
     input: str | None = None
-    dropped_for: datetime | None = None
+    copy_of: datetime | None = None
     same_content: bool | None = None
 
 
@@ -64,7 +66,7 @@ def copies_of(lake: Lake, event_id: str, dataset: str | None = None) -> Copies:
         event_id: as the tables have it.
         dataset: only this one; None for all.
     """
-    inputs = _inputs(lake)
+    inputs = _Inputs(lake)
     tables = [name for name in folded_tables(lake) if name != DEAD_LETTERS and dataset in (None, name.split(".")[1])]
     found: list[Copy] = []
     horizons: dict[str, int] = {}
@@ -76,11 +78,13 @@ def copies_of(lake: Lake, event_id: str, dataset: str | None = None) -> Copies:
     return Copies(event_id, (*tables, DEAD_LETTERS), horizons, tuple(sorted(found, key=lambda c: (c.dataset, c.at, c.state))))
 
 
-def _in_table(lake: Lake, name: str, event_id: str, inputs: dict[str, str]) -> Iterator[Copy]:
+def _in_table(lake: Lake, name: str, event_id: str, inputs: _Inputs) -> Iterator[Copy]:
     table, key = lake.load(name), key_of(name)
     namespace, dataset = name.split(".")
     horizon_us = horizon_s(table) * SECOND_US
-    rows = [(file.dropped, row) for file in known_files(table, lake.branch) for row in _rows(file, key, event_id, bool(horizon_us))]
+    (shard,) = shards_of([event_id], num_shards(table))
+    files = [file for file in known_files(table, lake.branch) if file.shard == shard]
+    rows = [(file.dropped, row) for file in files for row in _rows(file, key, event_id, bool(horizon_us))]
     for dropped, row in rows:
         cell = _cell(row)
         before = [other for _, other in rows if cell - horizon_us // CELL_US <= _cell(other) < cell]
@@ -91,8 +95,8 @@ def _in_table(lake: Lake, name: str, event_id: str, inputs: dict[str, str]) -> I
             row["_source"],
             row["_raw_file"],
             row["_position"],
-            inputs.get(row["_raw_file"]),
-            min(other["_window_time"] for other in before) if dropped and before else None,
+            inputs.name_of(row["_source"], row["_raw_file"]),
+            min(other["_window_time"] for other in before) if before else None,
             any(other["_fingerprint"] == row["_fingerprint"] for other in before) if before else None,
         )
 
@@ -113,7 +117,7 @@ def _rows(file: PublishedFile, key: str, event_id: str, filtered: bool) -> list[
     return listed
 
 
-def _letters(lake: Lake, event_id: str, dataset: str | None, inputs: dict[str, str]) -> Iterator[Copy]:
+def _letters(lake: Lake, event_id: str, dataset: str | None, inputs: _Inputs) -> Iterator[Copy]:
     try:
         table = lake.load(DEAD_LETTERS)
     except NoSuchTableError:
@@ -122,16 +126,20 @@ def _letters(lake: Lake, event_id: str, dataset: str | None, inputs: dict[str, s
     columns = ("code", "dataset", "_window_time", "_source", "_raw_file", "_position")
     for row in table.scan(row_filter=condition, selected_fields=columns).to_arrow().to_pylist():
         if dataset in (None, row["dataset"]):
-            raw_file = row["_raw_file"]
-            where = row["_source"], raw_file, row["_position"], inputs.get(raw_file)
+            where = row["_source"], row["_raw_file"], row["_position"], inputs.name_of(row["_source"], row["_raw_file"])
             yield Copy(row["dataset"], row["code"], row["_window_time"], *where)
 
 
-def _inputs(lake: Lake) -> dict[str, str]:
-    """Names of input files by raw file, of the newest runs."""
-    found: dict[str, str] = {}
-    for run in recent_runs(lake, _RUNS_LOOKED_AT):
-        for entry in run.manifest.get("inputs", ()):
-            if raw_file := entry.get("raw_file"):
-                found.setdefault(raw_file, entry["uri"].rsplit("/", 1)[-1])
-    return found
+class _Inputs:
+    """Names of input files by source and raw file, as the raw index has them."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._known: dict[tuple[str, str], str | None] = {}
+
+    def name_of(self, source: str, raw_file: str) -> str | None:
+        """None of a log, and of a file whose index is gone."""
+        if (source, raw_file) not in self._known:
+            found = None if is_log(raw_file) else find_raw_file(self._lake, source, raw_file)
+            self._known[source, raw_file] = found.name if found else None
+        return self._known[source, raw_file]

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from contracts.codes import Code, Violation
@@ -18,6 +20,8 @@ from lake.tables.iceberg import DEAD_LETTER_SCHEMA, WITHDRAWN, violations_column
 from lake.tables.letters import LETTER_COLUMNS
 from lake.tables.publish import window_times
 from transforms.cut import Cut, cut_shards
+
+_HORIZON = "horizon"  # in ids of letters of rows that lost against one of another cell
 
 
 def dead_letter_rows(letters: list[dict[str, Any]], violations: list[list[Violation]], run_id: str) -> pa.Table:
@@ -106,22 +110,35 @@ def horizon_letters(conflicts: pa.Table | None, withdrawn: pa.Table | None, cont
         for letter in [] if rows is None else rows.select([contract.event_id, *LETTER_COLUMNS]).to_pylist():
             if code == WITHDRAWN:
                 letter["_row_hash"] = xxhash.xxh3_128_digest(letter["_row_hash"])  # another row, see conflict_letters
-            letters.append(_conflict(letter, contract, code, "horizon") | {"_rank": b"\0" if code == WITHDRAWN else b"\1"})
+            letters.append(_conflict(letter, contract, code, _HORIZON) | {"_rank": b"\0" if code == WITHDRAWN else b"\1"})
     reason = Violation("$", "fingerprint", "the same content as a row with this event_id within the deduplication horizon")
     return dead_letter_rows(letters, [[reason]] * len(letters), run_id)
 
 
+def of_horizon(letters: pa.Table, dataset: str | None) -> npt.NDArray[np.bool_]:
+    """Which dead letters are those of ``horizon_letters``, withdrawn ones too. dataset: only of this one; None for all."""
+    columns = ("dead_letter_id", "code", "dataset", "event_id", "_fingerprint", "_window_time")
+    found = np.zeros(len(letters), dtype=bool)
+    codes = pa.array([Code.CONFLICTING_DUPLICATE, WITHDRAWN], pa.string())
+    for place in np.flatnonzero(pc.is_in(letters.column("code").cast(pa.string()), value_set=codes).to_numpy()).tolist():
+        letter = {name: letters.column(name)[place].as_py() for name in columns}
+        found[place] = dataset in (None, letter["dataset"]) and letter["dead_letter_id"] == _conflict_id(letter, _HORIZON)
+    return found
+
+
+def _conflict_id(letter: dict[str, Any], *more: str) -> str:
+    cell = str(datetime_to_us(letter["_window_time"]) // (GRID_S * SECOND_US))
+    return dead_letter_id_of(letter["event_id"], cell, letter["_fingerprint"].hex(), letter["dataset"], *more)
+
+
 def _conflict(letter: dict[str, Any], contract: Contract, code: str, *more: str) -> dict[str, Any]:
     """A dead letter of a row. more: what its id is made of beside event_id, cell, fingerprint and dataset."""
-    event_id = letter.pop(contract.event_id)
-    cell = str(datetime_to_us(letter["_window_time"]) // (GRID_S * SECOND_US))
+    letter = letter | {"event_id": letter.pop(contract.event_id), "dataset": contract.name}
     return letter | {
-        "dead_letter_id": dead_letter_id_of(event_id, cell, letter["_fingerprint"].hex(), contract.name, *more),
+        "dead_letter_id": _conflict_id(letter, *more),
         "code": code,
         "stage": "converge",
-        "dataset": contract.name,
         "contract_version": contract.version,
-        "event_id": event_id,
         "raw": None,  # read from raw/ by position when it is asked for
     }
 

@@ -10,7 +10,7 @@ commit is refused where the table has moved on, and begun again.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -36,6 +36,7 @@ from lake.tables.iceberg import (
     horizon_s,
     known_files,
     settled_tag,
+    without_properties,
 )
 from lake.tables.key_filters import KeyFilter, key_hashes, read_filter
 from lake.tables.letters import LETTER_COLUMNS, Letters, publish_letters
@@ -73,7 +74,15 @@ class _Found:
     withdrawn: list[pa.Table] = field(default_factory=list)
 
 
-def sweep(lake: Lake, name: str, *, key: str, run_id: str, letters: Letters | None = None) -> Swept:
+def sweep(
+    lake: Lake,
+    name: str,
+    *,
+    key: str,
+    run_id: str,
+    letters: Letters | None = None,
+    looking: Callable[[PublishedFile], None] | None = None,
+) -> Swept:
     """Sweep a table until one of its snapshots is settled.
 
     Args:
@@ -83,6 +92,7 @@ def sweep(lake: Lake, name: str, *, key: str, run_id: str, letters: Letters | No
         run_id: goes into the snapshots' properties.
         letters: makes the dead letters of dropped rows of another content than what they are copies of, and takes those back that
             are no such conflict after all. They are committed before the rows move. None writes none.
+        looking: is told each file before it is looked at, for those who show how far it is.
 
     Raises:
         ComponentDownError: no commit succeeded before the deadline.
@@ -96,15 +106,15 @@ def sweep(lake: Lake, name: str, *, key: str, run_id: str, letters: Letters | No
             return Swept(dropped, chained, None)
         vacated = Vacated.of(table) if lake.branch is None else Vacated()
         if vacated.ranges:
-            if restore(lake, name, vacated.ranges, key=key, run_id=run_id):
-                committed(name, partial(_looked_at, lake, name, vacated.ranges))
+            if restore(lake, name, vacated.all_ranges(), key=key, run_id=run_id):
+                committed(name, partial(_looked_at, lake, name, vacated))
             continue
         if not horizon_s(table):
             return Swept(dropped, chained, head.snapshot_id)
         known = known_files(table, lake.branch)
         if looked_at is None:
             looked_at = known_at(table, settled_tag(lake.branch))
-        found = _look(table, known, looked_at, key, filters)
+        found = _look(table, known, looked_at, key, filters, looking)
         if letters and (found.conflicts or found.withdrawn):
             tables = [pa.concat_tables(t, promote_options="default") if t else None for t in (found.conflicts, found.withdrawn)]
             publish_letters(lake, letters(*tables), run_id)
@@ -112,7 +122,7 @@ def sweep(lake: Lake, name: str, *, key: str, run_id: str, letters: Letters | No
         if not moves:
             _settle(lake, name, head, table.metadata.snapshot_by_name(dropped_branch(lake.branch)))
             return Swept(dropped, chained, head.snapshot_id)
-        if not publish_moves(lake, name, moves, key=key, run_id=run_id, vacated=vacated.times):
+        if not publish_moves(lake, name, moves, key=key, run_id=run_id, vacated=vacated.last):
             looked_at = None
             continue
         dropped, chained = dropped + len(moves.drop), chained + len(found.chained)
@@ -149,10 +159,11 @@ def restore(lake: Lake, name: str, ranges: Sequence[tuple[int, int]], *, key: st
         copies = _copies([file, *hits], pa.array([False] * file.rows), keys, key)
         cells = cells_of(copies.rows)
         alone = ~has_predecessor(codes_of(copies.rows.column(key)), cells, horizon_us // CELL_US)
+        alone |= ~copies.has_given(key) if not derived_in_horizon(table) else False
         back = np.flatnonzero(alone & (copies.of == 0) & _any_within(cells, spans))
         found += zip(copies.rows.column(key).take(pa.array(back)).to_pylist(), cells[back].tolist(), strict=True)
-    moves, times = Moves(restore=PairSet(found)), Vacated.of(table).times
-    return not found or publish_moves(lake, name, moves, key=key, run_id=run_id, vacated=times)
+    moves, last = Moves(restore=PairSet(found)), Vacated.of(table).last
+    return not found or publish_moves(lake, name, moves, key=key, run_id=run_id, vacated=last)
 
 
 def _any_within(cells: Ints, spans: Sequence[tuple[int, int]]) -> npt.NDArray[np.bool_]:
@@ -163,11 +174,9 @@ def _any_within(cells: Ints, spans: Sequence[tuple[int, int]]) -> npt.NDArray[np
     return found
 
 
-def _looked_at(lake: Lake, name: str, ranges: Sequence[tuple[int, int]]) -> None:
-    """Take these ranges from those that are to be looked at; others may have come meanwhile."""
-    table = lake.load(name)
-    with table.transaction() as transaction:
-        transaction.set_properties(Vacated.of(table).without(ranges).properties())
+def _looked_at(lake: Lake, name: str, vacated: Vacated) -> None:
+    """These times were looked at; others may have come meanwhile."""
+    without_properties(lake.load(name), vacated.ranges)
 
 
 def _settle(lake: Lake, name: str, published: Snapshot, dropped: Snapshot | None) -> None:
@@ -189,7 +198,14 @@ def _settle(lake: Lake, name: str, published: Snapshot, dropped: Snapshot | None
     committed(name, attempt)
 
 
-def _look(table: Table, known: Sequence[PublishedFile], looked_at: Sequence[PublishedFile], key: str, filters: _Filters) -> _Found:
+def _look(
+    table: Table,
+    known: Sequence[PublishedFile],
+    looked_at: Sequence[PublishedFile],
+    key: str,
+    filters: _Filters,
+    looking: Callable[[PublishedFile], None] | None,
+) -> _Found:
     """Look at the pairs that came into the table since others of its files were looked at, and at those near them.
 
     Args:
@@ -198,12 +214,15 @@ def _look(table: Table, known: Sequence[PublishedFile], looked_at: Sequence[Publ
         looked_at: those of an earlier state, in which nothing was left to drop.
         key: the key column.
         filters: of its files.
+        looking: is told each file that is looked at.
     """
     horizon_us = horizon_s(table) * SECOND_US
     there, seen = {f.path for f in known}, {f.path for f in looked_at}
     gone = [f for f in looked_at if f.path not in there]
     found = _Found()
     for file in (f for f in known if f.path not in seen):  # a replay brings back dropped pairs too
+        if looking:
+            looking(file)
         rows = _pairs_in(file, key)
         before = [f for f in gone if f.overlaps(*_place(file)) and (file.dropped or not f.dropped)]  # published anew is new
         is_new = pa.array(~_among(rows, [_pairs_in(f, key) for f in before], key))
@@ -235,9 +254,13 @@ class _Copies:
 
     def given(self, key: str) -> _Copies:
         """Those whose key was not derived from their content."""
-        pairs = zip(self.rows.column(key).to_pylist(), self.rows.column("_fingerprint").to_pylist(), strict=True)
-        mask = np.fromiter((text != derived_id(fingerprint) for text, fingerprint in pairs), bool, len(self.rows))
+        mask = self.has_given(key)
         return _Copies(self.rows.filter(pa.array(mask)), self.files, self.of[mask], self.new[mask])
+
+    def has_given(self, key: str) -> npt.NDArray[np.bool_]:
+        """Whether the key of each row was not derived from its content."""
+        pairs = zip(self.rows.column(key).to_pylist(), self.rows.column("_fingerprint").to_pylist(), strict=True)
+        return np.fromiter((text != derived_id(fingerprint) for text, fingerprint in pairs), bool, len(self.rows))
 
     def for_letters(self, places: Sequence[int], key: str) -> pa.Table:
         """Rows at these places with the columns that a dead letter takes."""

@@ -1,4 +1,4 @@
-"""A job of the version before goes on with this one from its savepoint, and back: the packages were moved under it."""
+"""A job of the version before goes on with this one from its savepoint, and back, by way of the lake's upgrade and downgrade."""
 
 from __future__ import annotations
 
@@ -77,6 +77,10 @@ def test_a_job_goes_on_with_the_next_version_and_back(version_before: Version, s
     with broker.topic(4) as topic:
         savepoint: tuple[str, ...] = ()
         for version in (version_before, now, version_before, now):
+            if savepoint:
+                steps = json.loads(now("lake", "upgrade" if version is now else "downgrade", "--lake", str(lake), "--json"))
+                assert all(step["needed"] for step in steps)
+                assert [step["before"]["content_hash"] for step in steps] == [step["after"]["content_hash"] for step in steps]
             moment = datetime.now(UTC)
             number = range(sent, sent + 40)
             broker.send(topic, [Record(track(f"m-{n}", moment), int(moment.timestamp() * 1000), n % 4) for n in number])

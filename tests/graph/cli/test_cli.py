@@ -15,7 +15,17 @@ import pytest
 ROOT = Path(__file__).parents[3]
 PROJECT = ROOT / "examples" / "webshop"
 VERBS = ("", "ingest", "deadletter", "deadletter list", "deadletter show", "deadletter stats", "lake", "lake files", "lake compact")
-VERBS += ("lake clean", "lake expire", "status", "contract", "contract check", "contract export")
+VERBS += (
+    "lake clean",
+    "lake expire",
+    "lake upgrade",
+    "lake downgrade",
+    "lake why",
+    "status",
+    "contract",
+    "contract check",
+    "contract export",
+)
 _EVENT = '{"messageId":"m-%d","type":"page","anonymousId":"a-1","originalTimestamp":"%s","receivedAt":"2026-11-02T10:00:01Z"}'
 GOOD = _EVENT % (1, "2026-11-02T10:00:00Z")
 BAD = _EVENT % (2, "secret-value")
