@@ -40,7 +40,6 @@ from lake.tables.iceberg import (
     VACATED_PROPERTY,
     Layout,
     PublishedFile,
-    Vacated,
     committed,
     dropped_branch,
     dropped_rows,
@@ -51,6 +50,7 @@ from lake.tables.iceberg import (
     settled_refs,
     unfinished_grid,
     unfinished_verb,
+    vacating,
 )
 from lake.tables.key_filters import KeyFilter, key_hashes
 from lake.tables.letters import remove_letters
@@ -288,7 +288,7 @@ def _begin(lake: Lake, name: str, wanted: Layout) -> None:
     if HORIZON_PROPERTY in table.properties and (known.horizon_s, known.derived) == (wanted.horizon_s, wanted.derived):
         return
     with table.transaction() as transaction:
-        transaction.set_properties(wanted.horizon_properties() | Vacated.of(table).and_of(_EVERYTHING).properties())
+        transaction.set_properties(wanted.horizon_properties() | vacating(_EVERYTHING))
         _remove_settled(transaction, table)
 
 
@@ -304,7 +304,7 @@ def _as_this_format(lake: Lake, name: str) -> None:
 
 def _as_format_1(lake: Lake, name: str) -> None:
     table = lake.load(name)
-    mine = {HORIZON_PROPERTY, DERIVED_PROPERTY, VACATED_PROPERTY} & table.properties.keys()
+    mine = [key for key in table.properties if key.startswith((HORIZON_PROPERTY, DERIVED_PROPERTY, VACATED_PROPERTY))]
     with table.transaction() as transaction:
         transaction.set_properties({GRID_PROPERTY: str(Layout().grid_s)})
         transaction.remove_properties(*mine)

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, TypeVar
+from uuid import uuid4
 
 import pyarrow as pa
 from pyiceberg.conversions import from_bytes
@@ -291,29 +292,45 @@ def horizon_s(table: Table) -> int:
 class Vacated(NamedTuple):
     """Ranges of main, microseconds, out of which pairs may have gone, since a replay or a rollback took their place.
 
-    times: how often that happened. ranges: those for which a sweep has to look yet which rows are dropped for nothing now.
+    last: which time it was last; only a swap writes it, in its own commit. ranges: by time, those for which a sweep has to look yet
+    which rows are dropped for nothing now. Each time is a property of its own, since properties are set without a look at others.
     """
 
-    times: int = 0
-    ranges: tuple[tuple[int, int], ...] = ()
+    last: str = ""
+    ranges: Mapping[str, tuple[tuple[int, int], ...]] = {}
 
     @classmethod
     def of(cls, table: Table) -> Vacated:
         """Of a table."""
-        times, ranges = json.loads(table.properties.get(VACATED_PROPERTY, "[0, []]"))
-        return cls(times, tuple((low, high) for low, high in ranges))
+        ranges = {
+            key: tuple((low, high) for low, high in json.loads(value))
+            for key, value in table.properties.items()
+            if key.startswith(f"{VACATED_PROPERTY}.")
+        }
+        return cls(table.properties.get(VACATED_PROPERTY, ""), ranges)
 
-    def and_of(self, ranges: Iterable[tuple[int, int]]) -> Vacated:
-        """Once more."""
-        return Vacated(self.times + 1, tuple(sorted({*self.ranges, *ranges})))
+    def all_ranges(self) -> list[tuple[int, int]]:
+        """Of all times."""
+        return sorted({span for ranges in self.ranges.values() for span in ranges})
 
-    def without(self, ranges: Iterable[tuple[int, int]]) -> Vacated:
-        """Once these were looked at."""
-        return Vacated(self.times, tuple(sorted({*self.ranges} - {*ranges})))
 
-    def properties(self) -> dict[str, str]:
-        """As a property of the table."""
-        return {VACATED_PROPERTY: json.dumps([self.times, self.ranges])}
+def vacating(ranges: Iterable[tuple[int, int]]) -> dict[str, str]:
+    """The properties that say so of one more time."""
+    time_of = uuid4().hex
+    return {VACATED_PROPERTY: time_of, f"{VACATED_PROPERTY}.{time_of}": json.dumps(sorted(ranges))}
+
+
+def without_properties(table: Table, keys: Iterable[str]) -> None:
+    """Remove properties.
+
+    Raises:
+        CommitFailedException: somebody else has removed one of them meanwhile, or the table moved on.
+    """
+    try:
+        with table.transaction() as transaction:
+            transaction.remove_properties(*(key for key in keys if key in table.properties))
+    except KeyError:
+        raise CommitFailedException("a property was removed by another process") from None
 
 
 def derived_in_horizon(table: Table) -> bool:

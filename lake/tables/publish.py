@@ -303,7 +303,7 @@ def publish(
     return committed(name, commit)
 
 
-def publish_moves(lake: Lake, name: str, moves: Moves, *, key: str, run_id: str, vacated: int) -> bool:
+def publish_moves(lake: Lake, name: str, moves: Moves, *, key: str, run_id: str, vacated: str) -> bool:
     """Move pairs between published and dropped rows, in one transaction.
 
     Does nothing where a replay has taken pairs away since the moves were worked out: they may be wrong now.
@@ -314,7 +314,7 @@ def publish_moves(lake: Lake, name: str, moves: Moves, *, key: str, run_id: str,
         moves: which; pairs that are there already stay there.
         key: its key column.
         run_id: goes into the snapshot's properties.
-        vacated: ``Vacated.times`` of the state that they were worked out on; of a branch no matter.
+        vacated: ``Vacated.last`` of the state that they were worked out on; of a branch no matter.
 
     Returns:
         Whether they are there now.
@@ -326,7 +326,7 @@ def publish_moves(lake: Lake, name: str, moves: Moves, *, key: str, run_id: str,
 
     def commit() -> bool:
         table = lake.load(name)
-        if lake.branch is None and Vacated.of(table).times != vacated:
+        if lake.branch is None and Vacated.of(table).last != vacated:
             return False
         known = known_files(table, lake.branch)
         folds = list(_moved(table, known, moves, key, made))

@@ -28,12 +28,12 @@ from lake.tables.fold import add_hashes, content_hash
 from lake.tables.horizon import NO_MOVES, Moves, PairSet
 from lake.tables.iceberg import (
     PublishedFile,
-    Vacated,
     committed,
     dropped_branch,
     horizon_s,
     known_files,
     published_files,
+    vacating,
 )
 from lake.tables.publish import HASH_PROPERTY, ROWS_PROPERTY, RUN_PROPERTY, RangeFold, any_of, fold_range, rebase, table_totals
 
@@ -279,7 +279,7 @@ def replace_files(
             added = {RUN_PROPERTY: labels.run_id}
             transaction.add_files(list(dropped), snapshot_properties=added, branch=beside, check_duplicate_files=False)
         if vacated:
-            transaction.set_properties(Vacated.of(table).and_of(vacated).properties())
+            transaction.set_properties(vacating(vacated))
         transaction.delete(predicate, snapshot_properties={RUN_PROPERTY: labels.run_id}, branch=branch)
         transaction.add_files(list(new), snapshot_properties=properties, branch=branch, check_duplicate_files=False)
         snapshot = transaction.table_metadata.snapshot_by_name(branch)

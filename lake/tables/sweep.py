@@ -36,6 +36,7 @@ from lake.tables.iceberg import (
     horizon_s,
     known_files,
     settled_tag,
+    without_properties,
 )
 from lake.tables.key_filters import KeyFilter, key_hashes, read_filter
 from lake.tables.letters import LETTER_COLUMNS, Letters, publish_letters
@@ -105,8 +106,8 @@ def sweep(
             return Swept(dropped, chained, None)
         vacated = Vacated.of(table) if lake.branch is None else Vacated()
         if vacated.ranges:
-            if restore(lake, name, vacated.ranges, key=key, run_id=run_id):
-                committed(name, partial(_looked_at, lake, name, vacated.ranges))
+            if restore(lake, name, vacated.all_ranges(), key=key, run_id=run_id):
+                committed(name, partial(_looked_at, lake, name, vacated))
             continue
         if not horizon_s(table):
             return Swept(dropped, chained, head.snapshot_id)
@@ -121,7 +122,7 @@ def sweep(
         if not moves:
             _settle(lake, name, head, table.metadata.snapshot_by_name(dropped_branch(lake.branch)))
             return Swept(dropped, chained, head.snapshot_id)
-        if not publish_moves(lake, name, moves, key=key, run_id=run_id, vacated=vacated.times):
+        if not publish_moves(lake, name, moves, key=key, run_id=run_id, vacated=vacated.last):
             looked_at = None
             continue
         dropped, chained = dropped + len(moves.drop), chained + len(found.chained)
@@ -161,8 +162,8 @@ def restore(lake: Lake, name: str, ranges: Sequence[tuple[int, int]], *, key: st
         alone |= ~copies.has_given(key) if not derived_in_horizon(table) else False
         back = np.flatnonzero(alone & (copies.of == 0) & _any_within(cells, spans))
         found += zip(copies.rows.column(key).take(pa.array(back)).to_pylist(), cells[back].tolist(), strict=True)
-    moves, times = Moves(restore=PairSet(found)), Vacated.of(table).times
-    return not found or publish_moves(lake, name, moves, key=key, run_id=run_id, vacated=times)
+    moves, last = Moves(restore=PairSet(found)), Vacated.of(table).last
+    return not found or publish_moves(lake, name, moves, key=key, run_id=run_id, vacated=last)
 
 
 def _any_within(cells: Ints, spans: Sequence[tuple[int, int]]) -> npt.NDArray[np.bool_]:
@@ -173,11 +174,9 @@ def _any_within(cells: Ints, spans: Sequence[tuple[int, int]]) -> npt.NDArray[np
     return found
 
 
-def _looked_at(lake: Lake, name: str, ranges: Sequence[tuple[int, int]]) -> None:
-    """Take these ranges from those that are to be looked at; others may have come meanwhile."""
-    table = lake.load(name)
-    with table.transaction() as transaction:
-        transaction.set_properties(Vacated.of(table).without(ranges).properties())
+def _looked_at(lake: Lake, name: str, vacated: Vacated) -> None:
+    """These times were looked at; others may have come meanwhile."""
+    without_properties(lake.load(name), vacated.ranges)
 
 
 def _settle(lake: Lake, name: str, published: Snapshot, dropped: Snapshot | None) -> None:

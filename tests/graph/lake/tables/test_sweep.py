@@ -6,12 +6,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from lake.location import Lake
 from lake.raw.positions import Positions
+from lake.tables import sweep as sweeping
 from lake.tables.data_files import read_rows
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA, DEAD_LETTERS, Layout, ensure_table, known_files, published_files
 from lake.tables.letters import PlacedLetters
@@ -225,3 +227,54 @@ class Replayed:
         labels = CommitLabels("promote", before=f"{self.name}_{before}", after=f"{self.name}_{after}")
         for _ in range(2):  # done again, it changes nothing
             swap_ranges(self.lake, NAME, swap, labels, key="event_id")
+
+
+@pytest.fixture
+def dropped_for_two(tmp_path: Path) -> Lake:
+    """A row of e at minute 60 is dropped for one at minute 1, and one of f at minute 180 for one at minute 120."""
+    lake = make(tmp_path / "lake", horizon_s=36_000)
+    put(lake, [row("e", 60), row("e", 3_600, position=1), row("f", 7_200, position=2), row("f", 10_800, position=3)], 900)
+    sweep(lake, NAME, key="event_id", run_id="sweep")
+    return lake
+
+
+def take(lake: Lake, low: int, high: int, name: str, *, keep: bool = False) -> None:
+    """Swap a range of minutes for nothing, or for itself."""
+    ranges = [(low * 60_000_000, high * 60_000_000)]
+    there = known_at(lake.load(NAME), "main", ranges)
+    swap_ranges(lake, NAME, Swap(ranges, there if keep else [], there), CommitLabels(name, after=name), key="event_id")
+
+
+def test_the_same_range_taken_again_while_a_sweep_looks_at_it_is_looked_at_again(
+    dropped_for_two: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, restore, taken = dropped_for_two, sweeping.restore, list[bool]()
+    take(lake, 0, 30, "one", keep=True)
+
+    def late(*given: Any, **named: Any) -> bool:
+        done = restore(*given, **named)
+        if not taken:
+            taken.append(True)
+            take(lake, 0, 30, "two")
+        return done
+
+    monkeypatch.setattr(sweeping, "restore", late)
+    sweep(lake, NAME, key="event_id", run_id="sweep")
+    assert [r[:2] for r in held(lake, dropped=False)] == [("e", 60), ("f", 120)]
+
+
+def test_another_range_taken_while_a_sweep_notes_that_it_has_looked_is_looked_at_too(
+    dropped_for_two: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, without, taken = dropped_for_two, sweeping.without_properties, list[bool]()
+    take(lake, 0, 30, "one")
+
+    def late(*given: Any) -> None:
+        if not taken:
+            taken.append(True)
+            take(lake, 120, 150, "two")
+        without(*given)
+
+    monkeypatch.setattr(sweeping, "without_properties", late)
+    sweep(lake, NAME, key="event_id", run_id="sweep")
+    assert [r[:2] for r in held(lake, dropped=False)] == [("e", 60), ("f", 180)]
