@@ -60,6 +60,8 @@ def files(verify: bool, lake: str | None, project: Path | None, as_json: bool) -
             stdout.print(table(("raw", "log", "segments", "from", "to", "messages", "bytes"), cells))
         rows = [(t.table, t.files, t.rows, t.dropped, t.size_bytes, t.content_hash or "", _verdict(t.verified)) for t in tables]
         stdout.print(table(("table", "files", "rows", "dropped", "bytes", "content_hash", ""), rows))
+        for behind in (t for t in tables if t.settled_age_s):
+            stdout.print(f"{behind.table}: settled but for the last {behind.settled_age_s:,.0f} s")
     if any(t.verified is False for t in tables):
         fail("a table's files do not give the content hash that its snapshot claims", 1)
 

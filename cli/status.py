@@ -36,14 +36,14 @@ Examples:
   headrace status --lake lake --limit 5
   headrace status --lake lake --check || page-somebody
 
---check is for probes: exit code 1 when a queue is older than its destination's limits.queue_age_s, or a worker of a delivery has
-given no sign for 30 s.
+--check is for probes: exit code 1 when a queue is older than its destination's limits.queue_age_s, a worker of a delivery has
+given no sign for 30 s, or rows of a stream have waited five minutes to be settled.
 """
 
 
 @click.command(epilog=_EPILOG)
 @click.option("--limit", default=10, show_default=True, metavar="N", type=click.IntRange(1, 10_000), help="How many runs.")
-@click.option("--check", is_flag=True, help="Exit 1 when a delivery is late or a worker of one is silent.")
+@click.option("--check", is_flag=True, help="Exit 1 when a delivery or a stream is late, or a worker silent.")
 @lake_option
 @project_option
 @json_option
@@ -61,7 +61,8 @@ def status(limit: int, check: bool, lake: str | None, project: Path | None, as_j
         print_json([asdict(run) | _more(run.run_id, streams, found) for run in runs])
     else:
         _show(runs, streams, list(found.values()))
-    if check and any(state.problems for state in found.values()):
+    late = [state for state in (*found.values(), *streams.values()) if not isinstance(state, str) and state.problems]
+    if check and late:
         sys.exit(1)
 
 
@@ -101,11 +102,15 @@ def _print_stream(run_id: str, stream: StreamState | str) -> None:
         stdout.print(f"run {run_id}: its logs cannot be shown: {stream}")
         return
     age = "no rows yet" if stream.newest_row_age_s is None else f"newest row {stream.newest_row_age_s:,.0f} s old"
+    if stream.settled_age_s is not None:
+        age += "; settled" if not stream.settled_age_s else f"; settled but for the last {stream.settled_age_s:,.0f} s"
     cells = [
         (f"{s.topic}[{s.partition}]", s.landed_to, s.frontier, *ledger_cells(s.ledger), s.ledger.pending, s.ledger.lost)
         for s in stream.logs
     ]
     stdout.print(table(_LOG_COLUMNS, cells, title=f"run {run_id}: logs of {stream.source}; {stream.table}: {age}"))
+    for problem in stream.problems:
+        stdout.print(f"LATE: {problem}", style="red", markup=False)
 
 
 def _row(run: RunSummary, *, advise: bool) -> list[Any]:

@@ -14,8 +14,10 @@ from lake.location import Lake
 from lake.raw.segments import logs_of
 from lake.runs.manifest import RunSummary
 from lake.runs.submission import read_submission
+from lake.tables.iceberg import settled_age_s
 from pipelines.deliver.options import PIPELINE
 
+SETTLED_LIMIT_S = 300  # a sweep begins every minute
 SUBMITTED = "submitted"  # to a cluster, which knows more: headrace job status
 
 
@@ -23,7 +25,9 @@ SUBMITTED = "submitted"  # to a cluster, which knows more: headrace job status
 class StreamState:
     """Where a run stands that reads logs and goes on.
 
-    newest_row_age_s: now less the latest ``_window_time`` of its source that is not to come.
+    newest_row_age_s: now less the latest ``_window_time`` of its source that is not to come. settled_age_s: for how long the newest
+    settled snapshot of the table has not been the current one; 0 where it is, None of a table without a horizon. problems: what is
+    wrong, a sentence each.
     """
 
     run_id: str
@@ -31,6 +35,8 @@ class StreamState:
     table: str
     logs: list[LogState]
     newest_row_age_s: float | None
+    settled_age_s: float | None = None
+    problems: tuple[str, ...] = ()
 
 
 def as_submitted(lake: Lake, run: RunSummary) -> RunSummary:
@@ -60,4 +66,16 @@ def stream_state(lake: Lake, project: Project, run: RunSummary) -> StreamState |
     now_s = time.time()
     newest = newest_window_time(lake, run.source, name, int(now_s * SECOND_US))
     age = None if newest is None else round(now_s - newest / SECOND_US, 3)
-    return StreamState(run.run_id, run.source, name, log_states(lake, spec, name), age)
+    settled = settled_age_s(lake.catalog().load_table(name), now_s)
+    settled = None if settled is None else round(settled, 3)
+    return StreamState(run.run_id, run.source, name, log_states(lake, spec, name), age, settled, _problems(run, name, settled))
+
+
+def _problems(run: RunSummary, table: str, settled: float | None) -> tuple[str, ...]:
+    """A run that has ended settles nothing, so only of one that works."""
+    if run.state not in ("running", SUBMITTED) or settled is None or settled <= SETTLED_LIMIT_S:
+        return ()
+    return (
+        f"{run.source}: run {run.run_id}: rows of {table} have waited {settled:,.0f} s to be settled, longer than "
+        f"{SETTLED_LIMIT_S} s: deliveries, reconcile and replays do not see them; the job's log says why its sweeps fail",
+    )

@@ -18,6 +18,7 @@ from lake.location import Lake
 from lake.runs.clock import RunClock
 from lake.runs.process import ProcessIdentity
 from lake.storage import storage_of
+from lake.tables.iceberg import settled_snapshot
 from lake.tables.publish import table_totals
 
 MANIFEST, STARTED = "manifest.json", "started.json"
@@ -173,10 +174,10 @@ class RunSummary:
 
 
 def published_table(lake: Lake, name: str) -> PublishedTable:
-    """A table as it is now."""
+    """The settled snapshot of a table; a bounded run has swept before it asks."""
     table = lake.load(name)
-    rows, digest = table_totals(table)
-    snapshot = table.current_snapshot()
+    snapshot = settled_snapshot(table)
+    rows, digest = table_totals(table, snapshot)
     return PublishedTable(name, rows, f"{digest:032x}", snapshot.snapshot_id if snapshot else None)
 
 

@@ -370,9 +370,35 @@ def settled_refs(branch: str | None) -> tuple[str, str]:
 
 
 def settled_snapshot(table: Table) -> Snapshot | None:
-    """The newest snapshot of main in which the horizon was applied to every row; the current one of a table without a horizon."""
+    """The newest snapshot of main in which the horizon was applied to every row: what consumers read.
+
+    The current one of a table without a horizon, and of one that was never swept.
+    """
     settled = table.metadata.snapshot_by_name(settled_tag(None)) if horizon_s(table) else None
     return settled or table.current_snapshot()
+
+
+def settled_age_s(table: Table, now_s: float) -> float | None:
+    """For how long the settled snapshot of main has not been the current one: how long the oldest unsettled commit has waited.
+
+    Args:
+        table: with main as its current snapshot.
+        now_s: seconds since 1970; the clock's.
+
+    Returns:
+        Seconds; 0 where the current snapshot is settled; None of a table without a horizon or without a snapshot.
+    """
+    head = table.current_snapshot()
+    if head is None or not horizon_s(table):
+        return None
+    settled = table.metadata.snapshot_by_name(settled_tag(None))
+    if settled == head:
+        return 0.0
+    by_id = {snapshot.snapshot_id: snapshot for snapshot in table.snapshots()}
+    oldest = head
+    while (parent := by_id.get(oldest.parent_snapshot_id or -1)) and parent != settled:
+        oldest = parent
+    return max(now_s - oldest.timestamp_ms / 1_000, 0.0)
 
 
 def dropped_rows(table: Table, branch: str | None) -> int:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThan, LessThan, Or
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.refs import MAIN_BRANCH
+from pyiceberg.table.snapshots import Snapshot
 
 from contracts.errors import HeadraceError
 from contracts.units import SECOND_US
@@ -470,9 +471,9 @@ def any_of(terms: Sequence[BooleanExpression]) -> BooleanExpression:
     return left[0]
 
 
-def table_totals(table: Table) -> tuple[int, int]:
-    """Rows and content hash of the current snapshot, as its properties carry them on from commit to commit."""
-    snapshot = table.current_snapshot()
+def table_totals(table: Table, snapshot: Snapshot | None = None) -> tuple[int, int]:
+    """Rows and content hash of a snapshot, or of the current one, as its properties carry them on from commit to commit."""
+    snapshot = snapshot or table.current_snapshot()
     summary = snapshot.summary.additional_properties if snapshot and snapshot.summary else {}
     return int(summary.get(ROWS_PROPERTY, 0)), int(summary.get(HASH_PROPERTY, "0"), 16)
 

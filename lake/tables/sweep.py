@@ -40,7 +40,7 @@ from lake.tables.iceberg import (
 )
 from lake.tables.key_filters import KeyFilter, key_hashes, read_filter
 from lake.tables.letters import LETTER_COLUMNS, Letters, publish_letters
-from lake.tables.publish import publish_moves
+from lake.tables.publish import RUN_PROPERTY, publish_moves
 from lake.tables.swap import known_at
 
 _FILTER_BYTES = 256 << 20
@@ -196,6 +196,24 @@ def _settle(lake: Lake, name: str, published: Snapshot, dropped: Snapshot | None
                 manage.create_tag(dropped.snapshot_id, dropped_branch(tag))
 
     committed(name, attempt)
+
+
+def stay_settled(lake: Lake, name: str, run_id: str) -> None:
+    """After commits of a run that moved files but no rows: what they left is settled if what they found was.
+
+    Args:
+        lake: where; its branch.
+        name: the table.
+        run_id: of these commits, and of no others.
+    """
+    table = lake.load(name)
+    head, settled = table.current_snapshot(), table.metadata.snapshot_by_name(settled_tag(lake.branch))
+    by_id = {snapshot.snapshot_id: snapshot for snapshot in table.snapshots()}
+    at = head
+    while settled and at and at != settled and at.summary and at.summary.additional_properties.get(RUN_PROPERTY) == run_id:
+        at = by_id.get(at.parent_snapshot_id or -1)
+    if head and settled and at == settled != head:
+        _settle(lake, name, head, table.metadata.snapshot_by_name(dropped_branch(lake.branch)))
 
 
 def _look(

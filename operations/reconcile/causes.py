@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from contracts.encode.events import FILTERED, SUPPRESSED
 from operations.reconcile import classes
-from operations.reconcile.classes import DIFFERENT, EXTRA, MISSING, PENDING, REFUSED, WITHHELD
+from operations.reconcile.classes import DIFFERENT, EXTRA, MISSING, OTHER_COPY, PENDING, REFUSED, WITHHELD
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,10 @@ def _withheld(reason: str) -> str:
 
 _DELETE = "delete it at the destination by id (--json --reveal lists ids; --samples says how many)"
 _FIXED: dict[tuple[str, str], tuple[str, str | None]] = {
+    (OTHER_COPY, classes.WITHIN_HORIZON): (
+        "the destination has the id, with another copy of the event, which the deduplication horizon drops here",
+        None,
+    ),
     (PENDING, classes.NOT_YET): ("no answer yet, and younger than {settle}", "headrace status shows the queue and its age"),
     (PENDING, classes.AFTER_EXPORT): ("delivered after the export was made", "reconcile again with a newer export"),
     (MISSING, classes.SENT): (

@@ -63,7 +63,8 @@ class Comparison:
         self.there, self.differs = (np.zeros(len(index), dtype=bool) for _ in range(2))
         self.counts: Counter[str] = Counter()
         self._goes = index.reasons == GOES
-        self._contents: list[tuple[int, bytes]] = []  # of events that differ: first row, a digest that it may have been sent with
+        self._contents: list[tuple[int, int, bytes]] = []  # of events that differ: first row, number, digest it may be sent with
+        self._differing: list[str] = []  # ids of these events, by their number
         self._unmatched: list[tuple[pa.Array, Digests, Ints]] = []
         self._types: list[str | None] = []
 
@@ -94,9 +95,9 @@ class Comparison:
             content = events[i].event
             if rows and content is not None:
                 self.counts["compared"] += 1
-                self._look(int(at[i]), rows, _decode(content))
+                self._look(int(at[i]), rows, events[i].event_id, _decode(content))
 
-    def _look(self, at: int, rows: Sequence[int], event: dict[str, Any]) -> None:
+    def _look(self, at: int, rows: Sequence[int], event_id: str, event: dict[str, Any]) -> None:
         """An event with fields in another order, with fields of the destination's own, or with another content."""
         index = self._index
         for row in rows:
@@ -106,12 +107,18 @@ class Comparison:
         self.differs[at] = True
         own = self._fields.intersection(event)
         sets = {own, *(fields for fields in index.field_sets if fields <= own)}
-        self._contents += [(at, content) for content in sorted({_restricted(event, fields) for fields in sets})]
+        number = len(self._differing)
+        self._contents += [(at, number, content) for content in sorted({_restricted(event, fields) for fields in sets})]
+        self._differing.append(event_id)
 
-    def contents(self) -> tuple[Ints, Digests]:
-        """What events that differ may have been sent as: first row and digest, several of some."""
-        rows, found = zip(*self._contents, strict=True) if self._contents else ((), ())
-        return np.array(rows, dtype=np.int64), np.array(found, dtype="S16")
+    def contents(self) -> tuple[Ints, Ints, Digests]:
+        """What events that differ may have been sent as: first row, the event's number and digest, several of some."""
+        rows, numbers, found = zip(*self._contents, strict=True) if self._contents else ((), (), ())
+        return np.array(rows, dtype=np.int64), np.array(numbers, dtype=np.int64), np.array(found, dtype="S16")
+
+    def differing(self) -> pa.Array:
+        """Their ids, by the event's number."""
+        return pa.array(self._differing, pa.string())
 
     def _keep(self, events: Sequence[Exported], hashes: Digests) -> None:
         times = [NO_TIME if (us := event.own_time_us()) is None else us for event in events]

@@ -13,7 +13,7 @@ from contracts.spec.destination import Destination
 from contracts.spec.model import Contract
 from contracts.units import MINUTE_US, us_text, utc_text
 from operations.reconcile.causes import Commands
-from operations.reconcile.classes import ALARMS, CLASSES, DELIVERED, DIFFERENT, EXTRA, WITHHELD
+from operations.reconcile.classes import ALARMS, CLASSES, DELIVERED, DIFFERENT, EXTRA, OTHER_COPY, WITHHELD
 from operations.reconcile.compare import NO_TIME
 from operations.reconcile.judge import Group, Judgement
 from operations.reconcile.rows import RangeRows, RowIndex
@@ -137,4 +137,4 @@ def header(destination: Destination, start_us: int, end_us: int, index: RowIndex
 
 
 def _there(judgement: Judgement) -> int:
-    return sum(group.count for group in judgement.groups if group.kind in (DELIVERED, DIFFERENT, EXTRA))
+    return sum(group.count for group in judgement.groups if group.kind in (DELIVERED, OTHER_COPY, DIFFERENT, EXTRA))

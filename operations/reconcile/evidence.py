@@ -18,7 +18,7 @@ from contracts.spec.model import Contract
 from lake.location import Lake
 from lake.receipts.receipts import DELIVERED, REFUSED, WITHHELD, all_receipts
 from lake.tables.data_files import read_columns
-from lake.tables.iceberg import DEAD_LETTERS, WITHDRAWN, PublishedFile, published_files
+from lake.tables.iceberg import DEAD_LETTERS, WITHDRAWN, PublishedFile, horizon_s, known_files, published_files, settled_snapshot
 from operations.reconcile.rows import Bools, Ints, RangeRows, RowIndex
 from transforms.deliver.table import Digests, digests
 
@@ -127,6 +127,31 @@ def in_other_ranges(lake: Lake, table: str, rows: RangeRows, index: RowIndex, ke
     files = [file for file in published_files(lake.load(table)) if file.path not in read]
     files.sort(key=lambda file: max(file.from_us - rows.end_us, rows.start_us - file.to_us))
     return _within(files, key, ids)
+
+
+def dropped_in_range(lake: Lake, table: str, rows: RangeRows, key: str, ids: pa.Array) -> Bools:
+    """Which ids have a row in the range that the horizon drops."""
+    found = np.zeros(len(ids), dtype=bool)
+    for file in known_files(lake.load(table), lake.branch):
+        if file.dropped and file.from_us < rows.end_us and file.to_us > rows.start_us:
+            there = rows.read(file, (key,)).column(key).cast(pa.string()).combine_chunks()
+            found |= np.asarray(pc.is_in(ids, value_set=there).to_numpy(zero_copy_only=False))
+    return found
+
+
+def contents_of_copies(lake: Lake, table: str, rows: RangeRows, key: str, ids: pa.Array) -> npt.NDArray[np.bytes_]:
+    """What other copies of these ids are sent as, ``pairs_of``: rows that the horizon drops, or that no sweep has looked at yet."""
+    loaded = lake.load(table)
+    found = [pairs_of(digests([]), digests([]))]
+    if not len(ids) or not horizon_s(loaded):
+        return found[0]
+    settled = {file.path for file in published_files(loaded, settled_snapshot(loaded))}
+    for file in known_files(loaded, lake.branch):
+        if file.dropped or file.path not in settled:
+            there = read_columns(file.path, (key,)).column(key).cast(pa.string())
+            if pc.any(pc.is_in(there, value_set=ids)).as_py():
+                found.append(pairs_of(*rows.contents(file, key, ids)))
+    return np.unique(np.concatenate(found))
 
 
 def in_late(lake: Lake, contract: Contract, ids: pa.Array) -> Bools:

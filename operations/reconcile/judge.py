@@ -23,6 +23,7 @@ from operations.reconcile.classes import (
     NEVER_SENT,
     NOT_VALIDATED,
     NOT_YET,
+    OTHER_COPY,
     PENDING,
     REFUSED,
     REJECTED,
@@ -31,9 +32,19 @@ from operations.reconcile.classes import (
     UNKNOWN_ID,
     WITHHELD,
     WITHHELD_BEFORE,
+    WITHIN_HORIZON,
 )
 from operations.reconcile.compare import Comparison, Unmatched
-from operations.reconcile.evidence import Receipts, ReceiptsQuestion, in_late, in_other_ranges, pairs_of, rejected
+from operations.reconcile.evidence import (
+    Receipts,
+    ReceiptsQuestion,
+    contents_of_copies,
+    dropped_in_range,
+    in_late,
+    in_other_ranges,
+    pairs_of,
+    rejected,
+)
 from operations.reconcile.rows import GOES, Bools, Ints, RangeRows, RowIndex
 from transforms.deliver.table import Digests
 
@@ -94,7 +105,10 @@ def _once(groups: Sequence[Ints]) -> int | None:
 
 @dataclass(frozen=True)
 class Judge:
-    """What is asked. young_us: delivered since then, an id may be ahead of its row. as_of_us: when the export was made."""
+    """What is asked.
+
+    young_us: delivered since then, an id may be ahead of its row. as_of_us: when the export was made. horizon_us: the table's.
+    """
 
     lake: Lake
     table: str
@@ -102,39 +116,59 @@ class Judge:
     destination: str
     as_of_us: int
     young_us: int
+    horizon_us: int
 
     def judge(self, rows: RangeRows, index: RowIndex, comparison: Comparison) -> Judgement:
         """Put every id into its class."""
         firsts = index.firsts
         goes = np.logical_or.reduceat(index.reasons == GOES, firsts) if len(firsts) else np.zeros(0, dtype=bool)
         there, differs = comparison.there[firsts], comparison.differs[firsts]
-        unmatched, elsewhere = self._belonging(rows, index, comparison.unmatched())
+        unmatched, copies, elsewhere = self._belonging(rows, index, comparison.unmatched())
         receipts = self._receipts(rows, index, comparison, firsts[(goes != there) | differs], unmatched)
-        without_row, ahead = self._without_row(receipts, unmatched)
+        without_row, ahead = self._without_row(receipts, unmatched, ~copies)
+        is_copy = self._are_copies(rows, index, comparison)[firsts]
         groups = [
             Group(DELIVERED, "", firsts[goes & there & ~differs]),
             *self._not_there(index, receipts, firsts[goes & ~there]),
-            *self._different(index, comparison, receipts, firsts[goes & there & differs]),
+            self._other_copies(index, receipts, firsts[goes & there & differs & is_copy], unmatched, np.flatnonzero(copies)),
+            *self._different(index, comparison, receipts, firsts[goes & there & differs & ~is_copy]),
             *self._withheld(index, firsts[~goes & ~there]),
             *self._left_anyway(index, receipts, firsts[~goes & there]),
             *without_row,
         ]
         return Judgement([g for g in groups if g.count], unmatched, len(firsts), elsewhere, ahead)
 
-    def _belonging(self, rows: RangeRows, index: RowIndex, unmatched: Unmatched) -> tuple[Unmatched, int]:
-        """Unmatched ids without a row in another range, and how many have one."""
+    def _belonging(self, rows: RangeRows, index: RowIndex, unmatched: Unmatched) -> tuple[Unmatched, Bools, int]:
+        """Unmatched ids that belong here, which of them are published in another range and dropped here, and how many do not."""
         if not len(unmatched):
-            return unmatched, 0
-        away = in_other_ranges(self.lake, self.table, rows, index, self.contract.event_id, unmatched.ids)
-        return unmatched.where(~away), int(away.sum())
+            return unmatched, np.zeros(0, dtype=bool), 0
+        key = self.contract.event_id
+        away = in_other_ranges(self.lake, self.table, rows, index, key, unmatched.ids)
+        copies = away & dropped_in_range(self.lake, self.table, rows, key, unmatched.ids)
+        here = ~away | copies
+        return unmatched.where(here), copies[here], int((~here).sum())
+
+    def _are_copies(self, rows: RangeRows, index: RowIndex, comparison: Comparison) -> Bools:
+        """By row; of an id's first row whether every event of it that differs is another copy of the id."""
+        at, numbers, contents = comparison.contents()
+        ids = comparison.differing()
+        copies = contents_of_copies(self.lake, self.table, rows, self.contract.event_id, ids.unique())
+        is_copy = np.zeros(len(ids), dtype=bool)
+        is_copy[numbers[np.isin(pairs_of(index.ids[at], contents), copies)]] = True
+        found = np.zeros(len(index), dtype=bool)
+        found[at] = True
+        found[at[~is_copy[numbers]]] = False
+        return found
 
     def _receipts(self, rows: RangeRows, index: RowIndex, comparison: Comparison, asked: Ints, unmatched: Unmatched) -> Receipts:
         """Receipts of ids that are not simply there, and of what they were sent as.
 
-        Those of a row have its window time, or nearly. Of an event that no row explains they may have any.
+        Those of a row have its window time, or nearly, or that of a copy within the horizon. Of an event that no row explains they
+        may have any.
         """
+        near_us = max(_NEAR_US, self.horizon_us)
         own, _ = index.with_rows(asked)
-        at, contents = comparison.contents()
+        at, _, contents = comparison.contents()
         contested = pairs_of(index.ids[at], contents)
         question = ReceiptsQuestion(
             lake=self.lake,
@@ -145,7 +179,7 @@ class Judge:
             recent_us=self.young_us,
         )
         found = Receipts(question.ids)
-        question.ask(found, (rows.start_us - _NEAR_US, rows.end_us + _NEAR_US))
+        question.ask(found, (rows.start_us - near_us, rows.end_us + near_us))
         unexplained = np.setdiff1d(index.ids[at], index.ids[at[np.isin(contested, found.sent)]])
         unknown = unmatched.hashes[~found.delivered[found.places(unmatched.hashes)]]
         question.ask(found, None, np.concatenate([unexplained, unknown]))
@@ -172,8 +206,12 @@ class Judge:
             Group(MISSING, NEVER_SENT, at[rest & ~young & ~withheld], sent=0),
         ]
 
+    def _other_copies(self, index: RowIndex, receipts: Receipts, at: Ints, unmatched: Unmatched, places: Ints) -> Group:
+        sent = _delivered(receipts, index.ids[at]) + _delivered(receipts, unmatched.hashes[places])
+        return Group(OTHER_COPY, WITHIN_HORIZON, at, places, sent)
+
     def _different(self, index: RowIndex, comparison: Comparison, receipts: Receipts, at: Ints) -> list[Group]:
-        rows, contents = comparison.contents()
+        rows, _, contents = comparison.contents()
         sent = np.unique(rows[np.isin(pairs_of(index.ids[rows], contents), receipts.sent)])
         first_seen = np.isin(at, sent)
         return [
@@ -196,8 +234,8 @@ class Judge:
             if len(own := at[reasons == n])
         ]
 
-    def _without_row(self, receipts: Receipts, unmatched: Unmatched) -> tuple[list[Group], int]:
-        """Groups of unmatched ids, and how many are just ahead of their rows."""
+    def _without_row(self, receipts: Receipts, unmatched: Unmatched, asked: Bools) -> tuple[list[Group], int]:
+        """Groups of unmatched ids, of those that are asked for, and how many are just ahead of their rows."""
         if not len(unmatched):
             return [], 0
         places = receipts.places(unmatched.hashes)
@@ -220,7 +258,8 @@ class Judge:
                 if was_sent
                 else UNKNOWN_ID
             )
-            of_cause.setdefault(cause, []).append(i)
+            if asked[i]:
+                of_cause.setdefault(cause, []).append(i)
         ahead = of_cause.pop(_AHEAD, [])
         found = {cause: np.array(own, dtype=np.int64) for cause, own in of_cause.items()}
         return [Group(EXTRA, cause, unmatched=own, sent=int(sent[own].sum())) for cause, own in found.items()], len(ahead)

@@ -9,7 +9,10 @@ from typing import Any
 from operations.html import bar_of, page_of, table_of, text_of, tiles_of, write_html
 from operations.reconcile.classes import ALARMS, CLASSES
 
-_COLOURS = {"delivered": "green", "pending": "blue", "refused": "amber", "missing": "red", "extra": "red", "different": "red"}
+_COLOURS = {
+    "delivered": "green", "other_copy": "green", "pending": "blue", "refused": "amber",
+    "missing": "red", "extra": "red", "different": "red",
+}  # fmt: skip
 _BARS = ("missing", "extra", "different", "refused", "pending")
 _OPEN_WINDOWS = 60  # more are folded away until asked for
 

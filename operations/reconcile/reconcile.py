@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.table import Table
 
 from contracts.encode.events import EventEncoder
 from contracts.errors import ConfigurationError
@@ -16,7 +17,7 @@ from contracts.units import DURATION_UNITS, SECOND_US, us_text
 from lake.location import Lake
 from lake.privacy import hidden_ids, note_revealed
 from lake.runs.progress import Progress, Report
-from lake.tables.iceberg import published_files
+from lake.tables.iceberg import horizon_s, published_files, settled_snapshot
 from operations.reconcile.causes import Commands
 from operations.reconcile.compare import Comparison
 from operations.reconcile.document import Samples, alarms_of, causes_of, classes_of, header, windows_of
@@ -56,14 +57,15 @@ def reconcile(options: ReconcileOptions, project: Project, lake: Lake, report: R
     young_us = as_of_us - round(settle_s * SECOND_US)
 
     table = f"validated.{contract.name}"
-    index = _index(lake, table, rows, young_us, report)
+    loaded = _load(lake, table)
+    index = _index(loaded, table, rows, young_us, report)
     export: Export = given or UrlExport(destination, fields, _spans(destination, contract, rows, index, options.margin))
     sent = frozenset(path.steps[0] for path in destination.paths)
     comparison = Comparison(index, sent, rows.start_us, rows.end_us, contents=not options.ids_only)
     for page in export.pages():
         comparison.add([event for event in page if event.event_id != destination.probe_id])
         report(Progress("compare", comparison.counts["events"], 0, f"{comparison.counts['events']:,} events of the export"))
-    judge = Judge(lake, table, contract, destination.name, export.as_of_us, young_us)
+    judge = Judge(lake, table, contract, destination.name, export.as_of_us, young_us, horizon_s(loaded) * SECOND_US)
     judgement = judge.judge(rows, index, comparison)
 
     hidden = None if options.reveal else hidden_ids(lake)
@@ -112,12 +114,20 @@ def _verdict(judgement: Judgement, alarms: list[str]) -> dict[str, Any]:
     }
 
 
-def _index(lake: Lake, table: str, rows: RangeRows, young_us: int, report: Report) -> RowIndex:
+def _load(lake: Lake, table: str) -> Table:
     try:
-        loaded = lake.load(table)
+        return lake.load(table)
     except NoSuchTableError:
         raise ConfigurationError(f"lake {lake.root}: there is no table {table}; headrace ingest makes it") from None
-    files = [file for file in published_files(loaded) if file.from_us < rows.end_us and file.to_us > rows.start_us]
+
+
+def _index(loaded: Table, table: str, rows: RangeRows, young_us: int, report: Report) -> RowIndex:
+    """The rows of the settled snapshot."""
+    files = [
+        file
+        for file in published_files(loaded, settled_snapshot(loaded))
+        if file.from_us < rows.end_us and file.to_us > rows.start_us
+    ]
     return rows.index(files, young_us, lambda done, total: report(Progress("compare", done, total, f"{done:,} rows of {table}")))
 
 

@@ -129,6 +129,24 @@ class RangeRows:
         low, high = (pa.scalar(us, TIMESTAMP) for us in (self.start_us, self.end_us))
         return rows.filter(pc.and_(pc.greater_equal(time, low), pc.less(time, high)))
 
+    def contents(self, file: PublishedFile, key: str, ids: pa.Array) -> tuple[Digests, Digests]:
+        """Of the rows of these ids in a whole file that may leave: hashes of the ids, and digests of the events, see ``RowIndex``.
+
+        Args:
+            file: any of the table's.
+            key: its key column.
+            ids: values of the key.
+        """
+        columns = [*dict.fromkeys((*self._encoder.columns, key))]
+        rows = with_schema(read_columns(file.path, columns), pa.schema([self._schema.field(name) for name in columns]))
+        found = self._encoder.of_table(rows.filter(pc.is_in(rows.column(key).cast(pa.string()), value_set=ids)))
+        goes = [i for i, why in enumerate(self._encoder.reasons(found)) if not why]
+        going = {name: [values[i] for i in goes] for name, values in found.items()}
+        events = self._encoder.events(going)
+        if self._exact:
+            events = [_given_back(event) for event in events]
+        return digests(self._encoder.event_ids(going)), np.array(list(map(event_digest, events)), dtype="S16")
+
     def index(self, files: Sequence[PublishedFile], young_us: int, progress: Callable[[int, int], None]) -> RowIndex:
         """Read all.
 

@@ -20,11 +20,12 @@ import xxhash
 
 from contracts.compiler.schemas import TIMESTAMP
 from contracts.encode.events import EventEncoder
+from contracts.units import SECOND_US
 from lake.location import Lake
 from lake.receipts.lanes import LaneId
 from lake.receipts.receipts import BEFORE, DELIVERED, REFUSED, all_receipts
 from lake.tables.data_files import read_columns, with_schema
-from lake.tables.iceberg import PublishedFile, published_files
+from lake.tables.iceberg import PublishedFile, horizon_s, published_files
 from transforms.deliver.http.wire import Outgoing
 from transforms.deliver.items import Item, items_of
 from transforms.deliver.source import Read
@@ -127,7 +128,7 @@ class TableReader:
         table = source.lake.load(source.table)
         files = published_files(table, table.snapshot_by_id(source.snapshot_id))
         self._spans = spans([f for f in files if f.from_us < source.end_us and f.to_us > source.start_us])
-        self._passed, self._has = _settled_before(source)
+        self._passed, self._has = _settled_before(source, horizon_s(table) * SECOND_US)
         self._delivered: Outgoing | None = None
         self._span: _Span | None = None
 
@@ -241,16 +242,19 @@ def digests(ids: Sequence[str]) -> Digests:
 _Known = Callable[[Sequence[str]], Sequence[bool]]
 
 
-def _settled_before(source: TableLanes) -> tuple[_Known, _Known]:
-    """Whether ids are to be passed over, and whether the destination has them, by the receipts of other runs."""
+def _settled_before(source: TableLanes, horizon_us: int) -> tuple[_Known, _Known]:
+    """Whether ids are to be passed over, and whether the destination has them, by the receipts of other runs.
+
+    A copy of a row may have been delivered whose pair the horizon has dropped since. So receipts count by their ids, and as far as
+    the horizon reaches beyond the range.
+    """
     if source.which == "all":
         return _none, _none
     delivered: list[Digests] = [digests([])]
     refused: list[Digests] = [digests([])]
-    low, high = (pa.scalar(us, TIMESTAMP) for us in (source.start_us, source.end_us))
-    for lane, rows, _ in all_receipts(
-        source.lake, source.destination, ["event_id", "window_time", "outcome"], (source.start_us, source.end_us)
-    ):
+    reach = source.start_us - horizon_us, source.end_us + horizon_us
+    low, high = (pa.scalar(us, TIMESTAMP) for us in reach)
+    for lane, rows, _ in all_receipts(source.lake, source.destination, ["event_id", "window_time", "outcome"], reach):
         if lane.version == source.run_id:
             continue
         time = rows.column("window_time")
