@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import random
@@ -207,6 +208,18 @@ def test_rows_that_have_a_final_answer_of_another_run_are_passed_over(tmp_path: 
     assert sent("unsettled") == everything - {"m-10", "m-11", "m-12", "m-13"}
     assert sent("refused") == {"m-12"}
     assert sent("all") == everything
+
+
+def test_a_row_is_passed_over_where_a_copy_of_its_id_within_the_horizon_has_a_receipt(table: Table) -> None:
+    """Receipts count by the id. The copy was dropped since, or its row lies in another range; beyond the horizon it is another."""
+    near, far = table.source(1, destination="copies", start_us=DAY, end_us=DAY + 10 * HOUR_US), 7 * 24 * HOUR_US
+    one, other, third = sorted(table.rows(DAY, DAY + 10 * HOUR_US).keys() - {"m-3"})[:3]
+    times = {one: DAY + 24 * HOUR_US, other: DAY - far, third: DAY + 10 * HOUR_US + far}
+    receipts = [Receipt(at, name, us, DELIVERED, None, 200, None, None, at) for at, (name, us) in enumerate(times.items())]
+    LaneReceipts(table.lake, "copies", LaneId(TABLE, "run-0", 0)).write(0, len(receipts), receipts, Counter())
+    found = drained(table, dataclasses.replace(near, which="unsettled"), 1, random.Random(6))
+    passed = {item.event_id for items in found.values() for item in items if item.reason == BEFORE}
+    assert passed == {one, other}
 
 
 @pytest.mark.parametrize(("which", "found"), [("unsettled", True), ("refused", True), ("all", False)])
