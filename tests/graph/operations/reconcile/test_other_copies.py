@@ -63,7 +63,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 def compared(shop: Shop, there: Sequence[tuple[str, Mapping[str, Any]]], first: int, last: int) -> dict[str, Any]:
     """The document of the hours [first, last), with these events at the destination."""
     export = shop.folder / "export.jsonl"
-    export.write_text("".join(json.dumps({"messageId": name, "event": event}) + "\n" for name, event in there))
+    events = [{"messageId": name, "event": {**event, "messageId": name}} for name, event in there]
+    export.write_text("".join(json.dumps(event) + "\n" for event in events))
     start_ms = DAY // 1_000
     options = ReconcileOptions(
         destination="cdp", start=start_ms + first * HOUR_MS, end=start_ms + last * HOUR_MS, settle=60, export=(str(export),)
