@@ -46,7 +46,6 @@ from lake.tables.iceberg import (
     format_of,
     known_files,
     layout_of,
-    num_shards,
     settled_refs,
     unfinished_grid,
     unfinished_verb,
@@ -57,8 +56,8 @@ from lake.tables.letters import remove_letters
 from lake.tables.publish import table_totals
 from lake.tables.sweep import sweep
 from lake.upkeep import folded_tables, key_of
-from transforms.cut import Cut
-from transforms.letters import HorizonLetters, of_horizon
+from transforms.converge.settle import settle
+from transforms.letters import of_horizon
 
 _EVERYTHING = ((-(1 << 62), 1 << 62),)
 _RUNS_LOOKED_AT = 1_000
@@ -149,8 +148,11 @@ def _upgrade_table(lake: Lake, project: Project, step: TableStep, report: Report
         remove_letters(lake, partial(of_horizon, dataset=contract.name), run_id)
     committed(name, partial(_begin, lake, name, Layout(horizon_s=step.to_horizon_s, derived=step.to_derived)))
     if _is_swept(name):
-        letters = HorizonLetters(contract, Cut(num_shards=num_shards(lake.load(name))), run_id) if contract else None
-        sweep(lake, name, key=key_of(name), run_id=run_id, letters=letters, looking=_Looking(report, step))
+        looking = _Looking(report, step)
+        if contract:
+            settle(lake, contract, run_id, looking=looking)
+        else:
+            sweep(lake, name, key=key_of(name), run_id=run_id, looking=looking)
     if contract and step.format < FORMAT:
         for source in project.sources_of(contract.name):
             report(f"{name}: duplicates of {source}")

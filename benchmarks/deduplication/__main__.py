@@ -1,7 +1,7 @@
 """``python -m benchmarks.deduplication``: seven days of events, then minutes of new ones with copies, and a sweep of each.
 
 The history is written as data files of an hour and a shard, as a table has it after compaction, without the graph: what is measured
-is the sweep. Each new minute holds copies of events of any time in the history. A sweep must drop exactly these.
+is the sweep. Each new minute holds copies of events of the history's last hours. A sweep must drop exactly these.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _history(table: object, rows: int) -> Iterator[str]:
             yield path
 
 
-def measure(work: Path, rows: int, minute: int, minutes: int) -> Measured:
+def measure(work: Path, rows: int, minute: int, minutes: int, copied_hours: int) -> Measured:
     """Write the history, then minutes of new events, and sweep after each.
 
     Args:
@@ -114,6 +114,7 @@ def measure(work: Path, rows: int, minute: int, minutes: int) -> Measured:
         rows: of the history.
         minute: rows of a new minute.
         minutes: how many.
+        copied_hours: the last hours of the history, of which there are copies.
 
     Raises:
         WrongError: a sweep dropped something else than the copies.
@@ -132,7 +133,7 @@ def measure(work: Path, rows: int, minute: int, minutes: int) -> Measured:
     rng, done, folding = np.random.default_rng(7), [], 0.0
     for number in range(minutes):
         began = time.perf_counter()
-        copies = _publish_minute(lake, rng, rows, minute, number)
+        copies = _publish_minute(lake, rng, rows, minute, number, copied_hours)
         folding += time.perf_counter() - began
         began, cpu = time.perf_counter(), time.process_time()
         found = sweep(lake, _TABLE, key=_KEY, run_id="sweep")
@@ -143,12 +144,12 @@ def measure(work: Path, rows: int, minute: int, minutes: int) -> Measured:
     return Measured(rows, len(paths), 8 * sum(sizes) / rows, folding, done, peak)
 
 
-def _publish_minute(lake: Lake, rng: np.random.Generator, rows: int, minute: int, number: int) -> int:
+def _publish_minute(lake: Lake, rng: np.random.Generator, rows: int, minute: int, number: int, copied_hours: int) -> int:
     """Publish a minute behind the history; how many of its rows are copies of events in it."""
     from_us = (_BEGAN_S + _DAYS * DAY_S + number * 60) * SECOND_US
-    copies = np.unique(
-        rng.integers(rows // 24, rows // (_DAYS * 24) // _SHARDS * _SHARDS * _DAYS * 24, int(minute * _COPIES)).astype(np.uint64)
-    )
+    per_hour = rows // (_DAYS * 24) // _SHARDS * _SHARDS
+    first = max(rows // 24, per_hour * (_DAYS * 24 - copied_hours))  # the first hours leave the horizon
+    copies = np.unique(rng.integers(first, per_hour * _DAYS * 24, int(minute * _COPIES)).astype(np.uint64))
     fresh = np.arange(minute - len(copies), dtype=np.uint64) + np.uint64(10 * rows + number * minute)
     table = lake.load(_TABLE)
     known: list[PublishedFile] = known_files(table, None)
@@ -176,13 +177,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=10_000_000, help="of the history (default: %(default)s)")
     parser.add_argument("--minute", type=int, default=300_000, help="rows of a new minute (default: %(default)s, 5,000 a second)")
     parser.add_argument("--minutes", type=int, default=3, help="how many of them (default: %(default)s)")
+    parser.add_argument(
+        "--copied-hours", type=int, default=_DAYS * 24, help="of which there are copies, the last (default: all %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="one document")
     given = parser.parse_args(argv)
     work = CACHE / "deduplication"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
-        found = measure(work, given.rows, given.minute, given.minutes)
+        found = measure(work, given.rows, given.minute, given.minutes, given.copied_hours)
     except WrongError as error:
         print(f"benchmarks.deduplication: {error}", file=sys.stderr)
         return 1

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import xxhash
 from pyiceberg.expressions import And, EqualTo, NotEqualTo
 
-from lake.ledger.outcomes import positions_of
+from lake.ledger.outcomes import Outcome, positions_of
 from lake.location import Lake
 from lake.tables.fold import content_hash
 from lake.tables.iceberg import DEAD_LETTERS, LEDGER, WITHDRAWN
@@ -68,7 +68,8 @@ def result_of_lake(root: Path) -> Result:
     found = letters.scan(
         row_filter=And(EqualTo("_source", SOURCE), NotEqualTo("code", WITHDRAWN)), selected_fields=wanted
     ).to_arrow()
-    outcomes = lake.catalog().load_table(LEDGER).scan(selected_fields=("raw_file", "outcome", "runs")).to_arrow()
+    decided = NotEqualTo("outcome", Outcome.DUPLICATE)  # a note on an accepted position
+    outcomes = lake.catalog().load_table(LEDGER).scan(decided, ("raw_file", "outcome", "runs")).to_arrow()
     return _result(rows, found, outcomes)
 
 

@@ -14,17 +14,15 @@ from lake.location import Lake
 from lake.raw.log_ids import LogId
 from lake.receipts.lanes import LaneId
 from lake.receipts.receipts import lane_folder, list_receipts
-from lake.tables.iceberg import horizon_s, num_shards, published_files, settled_snapshot
-from lake.tables.sweep import sweep
+from lake.tables.iceberg import horizon_s, published_files, settled_snapshot
 from pipelines.deliver.options import PIPELINE, DeliverOptions
 from pipelines.readers import salts_of
 from runners.flink.submit import FlinkJob
-from transforms.cut import Cut
+from transforms.converge.settle import settle
 from transforms.deliver.source import Lanes
 from transforms.deliver.table import TableLanes, shared_out
 from transforms.deliver.topic import TopicLanes
 from transforms.kafka.connection import KafkaCluster
-from transforms.letters import HorizonLetters
 from transforms.read.topics import connected, kafka_source, plan_partitions
 
 
@@ -74,8 +72,7 @@ def rows_of_table(
     except NoSuchTableError:
         raise ConfigurationError(f"lake {lake.root}: there is no table {name}; headrace ingest makes it") from None
     if horizon_s(table):  # of an id that came twice since, one row is delivered
-        letters = HorizonLetters(contract, Cut(num_shards=num_shards(table)), run_id)
-        sweep(lake, name, key=contract.event_id, run_id=run_id, letters=letters)
+        settle(lake, contract, run_id)
         table = lake.catalog().load_table(name)
     snapshot = settled_snapshot(table)
     start_us, end_us = options.start * 1_000, options.end * 1_000

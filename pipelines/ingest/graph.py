@@ -35,15 +35,16 @@ from lake.tables.iceberg import (
     ensure_table,
 )
 from lake.tables.ranges import Ranging
-from lake.tables.sweep import Swept, sweep
+from lake.tables.sweep import Swept
 from pipelines.ingest.sources import RawSource
 from transforms.account import CommitLedger
+from transforms.converge.settle import settle
 from transforms.converge.transform import ConvergeIntoTable, timed_panes
 from transforms.converge.upkeep import SweepBeside, UpkeepPlan
 from transforms.cut import Cut
 from transforms.decode.decode import DecodeRecords
 from transforms.immediate import PublishRows, RowsTopic
-from transforms.letters import ConflictLetters, HorizonLetters
+from transforms.letters import ConflictLetters
 
 _BEAM_LATENESS_MARGIN_S = 60  # so that Beam can only drop what was already routed as late
 
@@ -111,7 +112,7 @@ class IngestGraph:
         Raises:
             ComponentDownError: no commit succeeded before the deadline; may be done again.
         """
-        return sweep(self.lake, self.table, key=self.contract.event_id, run_id=self.run_id, letters=self._horizon_letters)
+        return settle(self.lake, self.contract, self.run_id, self.cut)
 
     def build(self, source: RawSource, pipeline: beam.Pipeline) -> None:
         """Add the graph to a pipeline."""
@@ -162,15 +163,11 @@ class IngestGraph:
         return UpkeepPlan(closed_after_s=self.cut.allowed_lateness_s + 2 * self.cut.window_s, keep_s=self.panes.keep_snapshots_s)
 
     @property
-    def _horizon_letters(self) -> HorizonLetters:
-        return HorizonLetters(self.contract, self.cut, self.run_id)
-
-    @property
     def _sweeps(self) -> SweepBeside | None:
         """While input never ends, the horizon is applied beside it; else at the end of the run."""
         if self.panes is None or self.contract.deduplication.horizon_s == 0:
             return None
-        return SweepBeside(self.lake, self.table, self.contract.event_id, self.run_id, self._horizon_letters)
+        return SweepBeside(self.lake, self.contract, self.run_id, self.cut)
 
     def _converge(
         self,

@@ -37,6 +37,7 @@ from runners.direct import run_bounded
 from runners.flink.rest import FlinkRest
 from runners.flink.submit import submit, wait
 from runners.jobs.submit import flink_job
+from transforms.converge.settle import settle
 from transforms.cut import Cut
 from transforms.immediate import RowsTopic
 from transforms.kafka.connection import KafkaAddress, KafkaCluster, KafkaConnection
@@ -102,7 +103,7 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
     clock = RunClock()
     run_id = new_run_id(f"replay-{name}", clock)
     write_started(lake, run_id, clock.started, f"replay {name}")
-    start_branch(lake, replay, run_id)
+    start_branch(lake, replay, contract, run_id)
     onto = replace(lake, branch=replay.branch)
     everything = replay.spec["options"].get("raw") == "all"
     selections = [select_raw(lake, spec, replay.ranges, everything=everything) for spec in specs]
@@ -164,9 +165,11 @@ def _rebuild(graph: IngestGraph, selection: Selection, options: ReplayOptions, p
     return _in_slices(graph, left, options, report)
 
 
-def start_branch(lake: Lake, replay: Replay, run_id: str) -> None:
-    """The branch as it begins: the live table without the ranges that are rebuilt. Does nothing where it was started."""
+def start_branch(lake: Lake, replay: Replay, contract: Contract, run_id: str) -> None:
+    """The branch as it begins: the live table, settled, without the ranges that are rebuilt. Does nothing where it was started."""
     base = replay.tag("base")
+    if base not in lake.load(replay.table).metadata.refs:  # so that copies which a job left to its sweep are no changes
+        settle(lake, contract, run_id)
 
     def start() -> None:
         table = lake.load(replay.table)

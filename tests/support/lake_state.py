@@ -17,9 +17,11 @@ from pyiceberg.exceptions import NoSuchTableError
 from lake.ledger.ledger import LedgerEntry, compute_ledger
 from lake.location import Lake
 from lake.raw.files import raw_files
+from tests.support.horizon_model import settled
 
 Position = tuple[str, str, int]  # source, raw file, ordinal
 Verdict = tuple[str, str | None]  # outcome and, of dead letters, the code
+WEEK = 7 * 24 * 60  # the deduplication horizon of contracts that say none, minutes
 CONFLICT = "conflicting_duplicate"
 # Which sidecar holds where attempts disagree, and what the ledger calls it.
 _SIDECARS = ("accepted", "filtered", "dead_letter", "late")
@@ -87,6 +89,25 @@ def difference(actual: LakeState, expected: LakeState) -> str:
 def scan(lake: Lake, name: str, snapshot_id: int | None = None, columns: tuple[str, ...] = ("*",)) -> pa.Table:
     """Rows of a table's snapshot (the current one by default), as any Iceberg reader gets them."""
     return lake.catalog().load_table(name).scan(snapshot_id=snapshot_id, selected_fields=columns).to_arrow()
+
+
+def merged_with_late(lake: Lake, name: str, late: str, horizon: int) -> pa.Table:
+    """Rows that a table would have if nothing had come late, by the model: of its published and dropped rows and the late ones.
+
+    Args:
+        lake: where.
+        name: the table.
+        late: the table of its late rows.
+        horizon: the deduplication horizon, minutes; for ids that were not derived from their content.
+    """
+    dropped = lake.catalog().load_table(name).metadata.snapshot_by_name("dropped")
+    parts = [scan(lake, name), scan(lake, late), *([scan(lake, name, dropped.snapshot_id)] if dropped else [])]
+    rows = pa.concat_tables(parts, promote_options="permissive")
+    numbered = rows.append_column("_at", pa.array(range(len(rows)))).to_pylist()
+    accepted = [{**row, "_window_time": (row["_window_time"] - _EPOCH) // timedelta(microseconds=1)} for row in numbered]
+    derived = [row for row in accepted if row["event_id"] == f"fp-{row['_fingerprint'].hex()}"]
+    given = [row for row in accepted if row not in derived]
+    return rows.take([row["_at"] for row in (*settled(given, horizon)[0], *settled(derived, 0)[0])])
 
 
 def table_rows(lake: Lake, name: str) -> list[dict[str, Any]]:

@@ -91,8 +91,10 @@ class Plot(Shop):
 
     received_s = OLD_US / 1e6
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, deduplication: str | None = None) -> None:
         super().__init__(folder, "destinations: [destinations]")
+        if deduplication:
+            self.write_contract(deduplication)
         (folder / "destinations").mkdir()
         self.ingest(lines())
         self._add_late()

@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from cli.main import main
-from contracts.spec.project import Project
+from contracts.spec.project import BUILT_IN_DATASETS, Project
 from lake.ledger.ledger import LedgerEntry, source_ledger
 from lake.location import Lake
 from lake.tables.publish import table_totals
@@ -23,6 +23,7 @@ from pipelines.replay.run import ReplayReport, run_replay
 from tests.support.runs import ingest
 
 WEBSHOP = Path(__file__).parents[2] / "examples" / "webshop"
+CONTRACT = BUILT_IN_DATASETS / "customer_event.v1.yaml"
 WEB: dict[str, Any] = yaml.safe_load((WEBSHOP / "sources" / "web.yaml").read_text())
 ANY_AGE = "replay: {maxAge: 36500d}"  # times are of 2026
 HOUR_US = 3_600_000_000
@@ -45,12 +46,21 @@ class Shop:
     def __init__(self, folder: Path, config: str = ANY_AGE, spec: dict[str, Any] = WEB) -> None:
         self.folder, self.spec = folder, spec
         (folder / "sources").mkdir(parents=True)
-        (folder / "headrace.yaml").write_text(f"lake: lake\nsources: [sources]\n{config}\n")
+        (folder / "headrace.yaml").write_text(f"lake: lake\ndatasets: [datasets]\nsources: [sources]\n{config}\n")
         self.write_spec(spec)
 
     def write_spec(self, spec: dict[str, Any]) -> None:
         """Change the source."""
         (self.folder / "sources" / "web.yaml").write_text(yaml.safe_dump(spec))
+
+    def write_contract(self, deduplication: str) -> None:
+        """The built-in contract, with another deduplication."""
+        (self.folder / "datasets").mkdir()
+        text = CONTRACT.read_text()
+        mended = text.replace(
+            "customProperties:\n", f"customProperties:\n  - {{property: deduplication, value: {deduplication}}}\n", 1
+        )
+        (self.folder / "datasets" / CONTRACT.name).write_text(mended)
 
     @property
     def project(self) -> Project:

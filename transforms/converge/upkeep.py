@@ -8,11 +8,12 @@ import time
 from dataclasses import dataclass, field
 
 from contracts.errors import HeadraceError
+from contracts.spec.model import Contract
 from contracts.units import SECOND_US
 from lake.location import Lake
-from lake.tables.letters import Letters
-from lake.tables.sweep import sweep
 from lake.upkeep import maintain
+from transforms.converge.settle import settle
+from transforms.cut import Cut
 
 _EVERY_S, _SWEEP_EVERY_S = 20.0, 60.0
 _log = logging.getLogger(__name__)
@@ -56,8 +57,8 @@ class SweepBeside:
     The thread dies with its process. What fails is tried again later: a table stays unsettled meanwhile, and loses nothing.
     """
 
-    def __init__(self, lake: Lake, table: str, key: str, run_id: str, letters: Letters | None) -> None:
-        self._lake, self._table, self._key, self._run_id, self._letters = lake, table, key, run_id, letters
+    def __init__(self, lake: Lake, contract: Contract, run_id: str, cut: Cut) -> None:
+        self._lake, self._contract, self._run_id, self._cut = lake, contract, run_id, cut
         self._running: threading.Thread | None = None
         self._began = 0.0
 
@@ -67,13 +68,12 @@ class SweepBeside:
         if (self._running and self._running.is_alive()) or now - self._began < _SWEEP_EVERY_S:
             return
         self._began = now
-        self._running = threading.Thread(target=self._sweep, name=f"sweep {self._table}", daemon=True)
+        self._running = threading.Thread(target=self._sweep, name=f"sweep {self._contract.name}", daemon=True)
         self._running.start()
 
     def _sweep(self) -> None:
         try:
-            sweep(self._lake, self._table, key=self._key, run_id=self._run_id, letters=self._letters)
+            settle(self._lake, self._contract, self._run_id, self._cut)
         except Exception as error:  # a thread has nobody above it
-            _log.warning(
-                "sweep of %s put off: %s", self._table, error if isinstance(error, HeadraceError) else type(error).__name__
-            )
+            told = error if isinstance(error, HeadraceError) else type(error).__name__
+            _log.warning("sweep of %s put off: %s", self._contract.name, told)

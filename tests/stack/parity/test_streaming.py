@@ -17,14 +17,13 @@ from devstack.stack import Stack
 from examples.webshop import generate as webshop
 from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
-from lake.tables.fold import fold_rows
 from pipelines.ingest.files import ingest_files
 from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport
 from pipelines.ingest.topics import ingest_topics
 from tests.support import stream_population as population
 from tests.support.kafka import Broker, Record
-from tests.support.lake_state import claimed, content_hash, scan
+from tests.support.lake_state import WEEK, claimed, content_hash, merged_with_late, scan
 from tests.support.stream_population import START, Sent, track, write_lines
 
 PROJECT = Project.load(Path(webshop.__file__).parent)
@@ -143,7 +142,7 @@ def test_a_topic_on_flink(
 
 @pytest.mark.parametrize("runner", ["direct", "flink"])
 def test_what_came_too_late_is_what_the_stream_lacks(runner: str, stack: Stack, job_server: str, tmp_path: Path) -> None:
-    """rows(batch) = fold(rows(stream) ∪ rows(late)): stragglers of three kinds come after their windows were over."""
+    """rows(batch) = horizon(fold(rows ∪ dropped ∪ late)): stragglers of three kinds come after their windows were over."""
     sent = population.web(2)
     new = [one for one in population.web(3, ids=20) if b"m-0" not in one.value]  # others, without an id
     again = sent[::5]  # duplicates and conflicts of what was published
@@ -165,8 +164,9 @@ def test_what_came_too_late_is_what_the_stream_lacks(runner: str, stack: Stack, 
             broker.send(topic, [Record(one.value, one.time_ms, number % PARTITIONS) for number, one in enumerate(part)])
         stream = from_topic(given)
     lake = Lake.at(str(tmp_path / "lake"))
-    published, late = scan(lake, TABLE), scan(lake, LATE_TABLE)
+    late = scan(lake, LATE_TABLE)
     assert len(late) > 10 and stream.ledger.late >= len(late)
     assert stream.ledger.records_in == batch.ledger.records_in
     assert stream.ledger.filtered == batch.ledger.filtered
-    assert content_hash(fold_rows([published, late], "event_id").rows) == content(tmp_path / "files") != content(tmp_path / "lake")
+    merged = merged_with_late(lake, TABLE, LATE_TABLE, WEEK)
+    assert content_hash(merged) == content(tmp_path / "files") != content(tmp_path / "lake")

@@ -18,8 +18,8 @@ def plot(tmp_path_factory: pytest.TempPathFactory) -> Plot:
 
 @pytest.fixture(scope="session")
 def growing_plot(tmp_path_factory: pytest.TempPathFactory) -> Plot:
-    """For tests that add rows."""
-    return Plot(tmp_path_factory.mktemp("plot") / "project")
+    """For tests that add rows, also several of one id."""
+    return Plot(tmp_path_factory.mktemp("plot") / "project", "{horizon: none}")
 
 
 @pytest.fixture(scope="session")
