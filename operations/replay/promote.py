@@ -165,7 +165,8 @@ def _drop_refs(lake: Lake, name: str, replay: Replay) -> None:
         table = lake.load(name)
     except NoSuchTableError:
         return
-    tags = {replay.tag(word) for word in ("base", "emptied", "before", "promoted", "letters", "unrolled", "rolled_back")}
+    states = {state for kind in (PROMOTE, ROLLBACK) for state in (kind.before, kind.after, kind.settled)}
+    tags = {replay.tag(word) for word in ("base", "emptied", "letters", *states)}
     named = {replay.branch, *tags}
     mine = table.metadata.refs.keys() & {*named, *map(dropped_branch, named), *settled_refs(replay.branch)}
     if mine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +19,12 @@ from lake.runs.clock import RunClock
 from lake.runs.manifest import PromotionDetails, PublishedTable, RunManifest, write_manifest, write_started
 from lake.runs.replays import FOLDER, Replay, Step
 from lake.tables.data_files import PROVENANCE_KEY
-from lake.tables.iceberg import PublishedFile
+from lake.tables.iceberg import PublishedFile, committed, dropped_branch, settled_refs
 from lake.tables.publish import RangeFold, table_totals
 from lake.tables.swap import CommitLabels, Covered, Swap, known_at, swap_ranges
 from lake.tables.sweep import sweep
 from lake.upkeep import key_of
-from operations.replay.changes import letters_of_lost_rows, write_changes
+from operations.replay.changes import States, letters_of_lost_rows, write_changes
 from operations.replay.letters import replace_letters
 from operations.replay.outcomes import positions_of
 from transforms.converge.transform import commit_letters
@@ -63,6 +64,11 @@ class Kind:
     before: str
     after: str
     changes: str
+
+    @property
+    def settled(self) -> str:
+        """The live table after that, once the horizon was applied to it again."""
+        return f"{self.after}_settled"
 
 
 PROMOTE = Kind("promote", Step.PROMOTING, Step.PROMOTED, "", "base", "before", "promoted", "")
@@ -119,6 +125,7 @@ class Publication:
         swap_ranges(self.lake, replay.table, swap, labels, key=key_of(replay.table), before_commit=before)
         self.reached("rows")
         sweep(self.lake, replay.table, key=key_of(replay.table), run_id=self.run_id, letters=self.horizon_letters)
+        committed(replay.table, partial(_tag_settled, self.lake, replay, kind.settled))
         self.reached("settled")
 
     def swap_letters(self, outcomes: Sequence[PositionOutcomes], letters: Sequence[PublishedFile]) -> None:
@@ -151,18 +158,29 @@ class Publication:
 
     def _promotion(self) -> Promotion:
         replay = self.replay
-        tags = replay.tag(self.kind.before), replay.tag(self.kind.after)
+        states = States(*map(replay.tag, (self.kind.before, self.kind.after, self.kind.settled)))
         folder = f"{self.number:08d}-{replay.name}{self.kind.changes}"
         table = self.lake.load(replay.table)
-        counts = write_changes(self.lake, replay, table, tags, folder)
+        counts = write_changes(self.lake, replay, table, states, folder)
         rows, digest = table_totals(table)
-        head = table.metadata.snapshot_by_name(tags[1])
+        head = table.metadata.snapshot_by_name(states.after)
         return Promotion(
             replay.name, replay.dataset, head.snapshot_id if head else None, rows, f"{digest:032x}", f"{FOLDER}/{folder}", **counts
         )
 
     def _ref(self, state: str) -> str:
         return self.replay.tag(state) if state else self.replay.branch
+
+
+def _tag_settled(lake: Lake, replay: Replay, word: str) -> None:
+    """Tag the settled state of the live table; does nothing where that was done."""
+    table, tag = lake.load(replay.table), replay.tag(word)
+    snapshots = [table.metadata.snapshot_by_name(ref) for ref in settled_refs(None)]
+    if tag not in table.metadata.refs and snapshots[0]:
+        with table.manage_snapshots() as manage:
+            for snapshot, name in zip(snapshots, (tag, dropped_branch(tag)), strict=True):
+                if snapshot:
+                    manage.create_tag(snapshot.snapshot_id, name)
 
 
 class _Kept:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import pytest
+from pyiceberg.table import Table
 
 from lake.location import Lake
 from lake.raw.positions import Positions
 from lake.tables import sweep as sweeping
 from lake.tables.data_files import read_rows
+from lake.tables.expire import expire_snapshots
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA, DEAD_LETTERS, Layout, ensure_table, known_files, published_files
 from lake.tables.letters import PlacedLetters
 from lake.tables.publish import RangeFold, fold_ranges, publish
@@ -69,6 +74,28 @@ class Letters:
         assert told == conflicts(accepted, horizon)
 
 
+class Killed(BaseException):
+    """A process that goes no further."""
+
+
+@contextmanager
+def dying(rng: Random) -> Iterator[None]:
+    """A process that is killed within the block: right before or right after one of its next commits, if it comes that far."""
+    left, after, original = rng.randrange(4), rng.random() < 0.5, Table._do_commit
+
+    def commit(*given: Any, **named: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0 and not after:
+            raise Killed
+        original(*given, **named)
+        if left < 0:
+            raise Killed
+
+    with suppress(Killed), patch.object(Table, "_do_commit", commit):
+        yield
+
+
 def some_rows(rng: Random, count: int, at: int, *, contested: bool) -> Rows:
     """Few keys, times over some hours, so that pairs and chains come again. contested: rows of a pair differ in content."""
     rows = []
@@ -121,7 +148,7 @@ def run_schedule(path: Path, seed: int) -> None:
     waiting: list[tuple[Rows, list[RangeFold]]] = []
     dropped: set[tuple[str, int]] = set()
     for step in range(16):
-        action = rng.choice(("fold", "fold", "publish", "publish", "again", "sweep", "compact"))
+        action = rng.choice(("fold", "fold", "publish", "publish", "again", "sweep", "dying sweep", "compact", "expire"))
         if action == "fold":
             new = some_rows(rng, rng.randrange(1, 12), step * 100, contested=contested)
             length_s = rng.choice((None, 60, 900, 3_600, 86_400))
@@ -136,8 +163,13 @@ def run_schedule(path: Path, seed: int) -> None:
             assert_settled(lake, accepted, horizon)
             if not contested:  # content that lost within its own cell is not looked at
                 letters.assert_are(accepted, horizon)
+        elif action == "dying sweep" and accepted:
+            with dying(rng):
+                sweep(lake, NAME, key="event_id", run_id="killed", letters=letters)
         elif action == "compact":
             compact(lake, NAME, to_s=rng.choice((3_600, 86_400)), run_id="compact")
+        elif action == "expire" and not waiting:  # folds name files; housekeeping keeps them for longer than a fold may wait
+            expire_snapshots(lake, NAME, keep_s=0)
         before, dropped = dropped, {pair[:2] for pair in held(lake, dropped=True)}
         assert before <= dropped, "a dropped pair came back"
         assert dropped.isdisjoint(pair[:2] for pair in held(lake, dropped=False)), "a pair is published and dropped"
@@ -159,7 +191,7 @@ def run_replays(path: Path, seed: int) -> None:
     accepted: Rows = []
     promoted: list[Replayed] = []
     for step in range(12):
-        action = rng.choice(("put", "put", "sweep", "replay", "replay", "rollback", "compact"))
+        action = rng.choice(("put", "put", "sweep", "dying sweep", "replay", "replay", "rollback", "compact", "expire"))
         if action == "put":
             new = some_rows(rng, rng.randrange(1, 14), step * 100, contested=True)
             put(lake, new, rng.choice((60, 3_600, 86_400)))
@@ -183,8 +215,13 @@ def run_replays(path: Path, seed: int) -> None:
             replayed = promoted.pop()
             replayed.roll_back()
             accepted += replayed.refused
+        elif action == "dying sweep" and accepted:
+            with dying(rng):
+                sweep(lake, NAME, key="event_id", run_id="killed")
         elif action == "compact":
             compact(lake, NAME, to_s=3_600, run_id="compact")
+        elif action == "expire":
+            expire_snapshots(lake, NAME, keep_s=0)
     if accepted:
         sweep(lake, NAME, key="event_id", run_id="sweep")
         assert_settled(lake, accepted, horizon)
