@@ -42,7 +42,6 @@ class Lane:
         self._covered = deque((a, b) for a, b in self.receipts.covered() if b > self.next)
         self.read_to = self.next
         self._pass_covered()
-        self.read_to = self.next
 
     def add(self, items: Iterable[Item], read_to: int, ended: bool) -> None:
         """Rows that were read, up to a place; those with a receipt are passed over."""
@@ -107,6 +106,7 @@ class Lane:
         while self._covered and self._covered[0][0] <= until:
             self.next = max(self.next, self._covered.popleft()[1])
             until = max(until, self.next)
+        self.read_to = max(self.read_to, self.next)  # rows in between are forgotten to have receipts; nobody is to read them
 
     def fills(self, limits: BatchLimits) -> bool:
         """Whether there is more than one request takes."""

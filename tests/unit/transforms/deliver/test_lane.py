@@ -180,6 +180,19 @@ def test_what_has_a_receipt_is_passed_over_and_keeps_it(lake: Lake) -> None:
     assert counted(lake) == {DELIVERED: 15} and again.next == 15
 
 
+def test_a_reading_that_ends_among_rows_with_receipts_goes_on_behind_them(lake: Lake) -> None:
+    first = lane_of(lake)
+    first.add([], 1, ended=False)  # no row at the first place, so no receipt of it
+    first.add([item(i) for i in range(1, 7)], 7, ended=False)
+    send(first, Sink())
+    again, sink = lane_of(lake), Sink()
+    again.add([item(i) for i in range(1, 5)], 5, ended=False)
+    assert (again.next, again.read_to) == (7, 7)
+    again.add([item(7)], 8, ended=True)
+    send(again, sink)
+    assert sink.sent == ["m7"] and again.next == 8
+
+
 @pytest.fixture(scope="module")
 def common(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     return created(tmp_path_factory.mktemp("lanes"))
