@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pytest
@@ -121,7 +123,7 @@ def run_schedule(path: Path, seed: int) -> None:
     waiting: list[tuple[Rows, list[RangeFold]]] = []
     dropped: set[tuple[str, int]] = set()
     for step in range(16):
-        action = rng.choice(("fold", "fold", "publish", "publish", "again", "sweep", "compact"))
+        action = rng.choice(("fold", "fold", "publish", "publish", "again", "sweep", "killed sweep", "compact"))
         if action == "fold":
             new = some_rows(rng, rng.randrange(1, 12), step * 100, contested=contested)
             length_s = rng.choice((None, 60, 900, 3_600, 86_400))
@@ -136,6 +138,8 @@ def run_schedule(path: Path, seed: int) -> None:
             assert_settled(lake, accepted, horizon)
             if not contested:  # content that lost within its own cell is not looked at
                 letters.assert_are(accepted, horizon)
+        elif action == "killed sweep":
+            killed_sweep(lake, letters, rng.choice(("publish_moves", "_settle")))
         elif action == "compact":
             compact(lake, NAME, to_s=rng.choice((3_600, 86_400)), run_id="compact")
         before, dropped = dropped, {pair[:2] for pair in held(lake, dropped=True)}
@@ -149,6 +153,12 @@ def run_schedule(path: Path, seed: int) -> None:
         assert_settled(lake, accepted, horizon)
         if not contested:
             letters.assert_are(accepted, horizon)
+
+
+def killed_sweep(lake: Lake, letters: Letters, step: str) -> None:
+    """Sweep until this step, at which the process dies."""
+    with mock.patch.object(sweeping, step, side_effect=KeyboardInterrupt), suppress(KeyboardInterrupt):
+        sweep(lake, NAME, key="event_id", run_id="sweep", letters=letters)
 
 
 def run_replays(path: Path, seed: int) -> None:
@@ -227,6 +237,21 @@ class Replayed:
         labels = CommitLabels("promote", before=f"{self.name}_{before}", after=f"{self.name}_{after}")
         for _ in range(2):  # done again, it changes nothing
             swap_ranges(self.lake, NAME, swap, labels, key="event_id")
+
+
+@pytest.mark.parametrize("step", ["publish_moves", "_settle"])
+def test_a_letter_of_a_sweep_that_died_is_taken_back_when_a_copy_of_the_same_content_came_since(tmp_path: Path, step: str) -> None:
+    lake, letters = make(tmp_path / "lake", horizon_s=36_000), Letters()
+    ensure_table(lake, DEAD_LETTERS, DEAD_LETTER_SCHEMA, Layout())
+    accepted = [row("e", 60), row("e", 3_600, content="y", position=1)]
+    put(lake, accepted, 900)
+    killed_sweep(lake, letters, step)
+    letters.assert_are(accepted, 600)
+    accepted.append(row("e", 1_800, content="y", position=2))
+    put(lake, accepted[2:], 900)
+    sweep(lake, NAME, key="event_id", run_id="sweep", letters=letters)
+    assert_settled(lake, accepted, 600)
+    letters.assert_are(accepted, 600)
 
 
 @pytest.fixture
