@@ -214,6 +214,45 @@ def test_killed_and_done_again_it_gives_what_an_undisturbed_one_gives(verb: str,
         VERBS[verb](NAME, shop.project, shop.lake(), lambda _: None)
 
 
+def _copies(minute: int, **fields: Any) -> list[str]:
+    """Events of three hours: the mended source accepts what it takes for no event of any kind, the former one its copies alone."""
+    times = [f"2026-11-02T{hour:02d}:{minute}:00Z" for hour in range(3)]
+    return [_event(hour, {"messageId": f"{hour}-comes", "originalTimestamp": time, **fields}) for hour, time in enumerate(times)]
+
+
+@pytest.fixture(scope="module")
+def dropping(tmp_path_factory: pytest.TempPathFactory) -> tuple[Mended, State]:
+    """A lake before a promotion that publishes what rows of a live job are copies of, and the state after it."""
+    shop = Mended(tmp_path_factory.mktemp("dropping"))
+    stays = _event(0, {"messageId": "stays"})
+    files = [*_copies(10, type="nothing", kind="page"), stays], _copies(20, properties={"n": 2})
+    shop.ingest(files[0], num_shards=1)
+    shop.write_spec(MENDED)
+    shop.replay(NAME, 0, 3)
+    shop.write_spec(WEB)
+    shop.ingest(files[1], num_shards=1)
+    shop.write_spec(MENDED)
+    shop.save("before")
+    return shop, _fresh(tmp_path_factory.mktemp("fresh") / "shop", MENDED, *files)
+
+
+_MOVE = f"{TABLE}, 3"  # behind the swap, and the note that the ranges were looked at; the fourth moves the tags
+_DROPPING = tuple(m for what in (f"{TABLE}, 2", f"{LETTERS}, 2", _MOVE, f"{TABLE}, 4") for m in commit_moments(what))
+_AT_ONCE = {f"after the commit of {LETTERS}, 2", f"within the commit of {_MOVE}", f"after the commit of {_MOVE}"}
+
+
+@pytest.mark.parametrize("moment", [m if m in _AT_ONCE else pytest.param(m, marks=pytest.mark.long) for m in _DROPPING])
+def test_killed_while_it_drops_copies_and_done_again_it_gives_what_a_fresh_lake_holds(
+    moment: str, dropping: tuple[Mended, State]
+) -> None:
+    shop, after = dropping
+    shop.put_back("before")
+    assert_killed(_killed, shop, "promote", moment)
+    promote(NAME, shop.project, shop.lake())
+    assert shop.found() == after
+    assert {letter["code"] for letter in after.letters} == {"conflicting_duplicate"} and len(after.rows) == 4
+
+
 @pytest.mark.parametrize("moment", ["within the commit of validated.customer_event", "letters"])
 @pytest.mark.parametrize("verb", VERBS)
 def test_readers_see_one_state_or_the_other(verb: str, moment: str, prepared: Prepared) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -271,6 +272,16 @@ def test_every_moment_is_covered_and_has_something_to_do(ingest: Ingest) -> None
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_in_its_sweep_and_run_again_it_gives_what_the_model_says(moment: str, ingest: Ingest) -> None:
     kill_and_run_again(ingest, moment)
+
+
+def test_what_the_first_run_of_a_lake_left_is_not_said_to_be_settled(ingest: Ingest) -> None:
+    shutil.rmtree(ingest.lake.root)
+    arguments = ingest.command("before", "first", "second")
+    assert_killed(_killed, arguments, f"before the commit of {TABLE}")
+    assert "settled" not in ingest.lake.load(TABLE).metadata.refs and not ingest.says_settled()
+    assert exit_code(headrace, arguments) == 0
+    ingest.assert_as_the_model_says("before", "first", "second")
+    ingest.assert_upkeep_leaves_no_orphan()
 
 
 @pytest.mark.parametrize(
