@@ -31,11 +31,14 @@ def main(arguments: list[str] | None = None) -> int:
         with TemporaryDirectory(prefix="headrace-bench-") as folder, private_stack(Path(folder) / "stack", _say) as stack:
 
             def run(name: str, rate: int, seconds: float) -> Figures:
-                figures = measure(stack, name, rate, seconds, Path(folder), _say)
+                figures = measure(stack, name, rate, seconds, Path(folder), _say, options.copies)
                 _say(f"{name}, {rate:,}/s: {'; '.join(figures.not_held) or 'held'}; {figures.limit}")
                 return figures
 
-            for name in JOBS[options.job]:
+            for name in (OURS,) if options.copies else JOBS[options.job]:
+                if options.copies:
+                    runs += [run(name, rate, options.hold) for rate in options.rates or _OUR_RATES[:1]]
+                    continue
                 if options.quick:
                     runs.append(run(name, _QUICK_RATE, _QUICK_S))
                     continue
@@ -90,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--hold", type=_seconds, default=300.0, metavar="SECONDS", help=told)
     told = "rate of the run for the latency of the immediate branch, 0 for none (default: %(default)s)"
     parser.add_argument("--latency-rate", type=int, default=5_000, metavar="N", help=told)
+    told = "share of copies of events of other minutes: one run of headrace per rate, no search, and what its sweeps did"
+    parser.add_argument("--copies", type=_share, default=0.0, metavar="SHARE", help=told)
     told = f"one run per job at {_QUICK_RATE} messages a second for {_QUICK_S:.0f} s: shows that everything works, measures nothing"
     parser.add_argument("--quick", action="store_true", help=told)
     parser.add_argument("--output", type=Path, default=OUTPUT, metavar="FILE", help="where the figures go, as JSON")
@@ -101,6 +106,14 @@ def _seconds(text: str) -> float:
     if seconds < _QUICK_S:
         raise argparse.ArgumentTypeError(f"{_QUICK_S:.0f} s is the shortest run that can be looked at often enough")
     return seconds
+
+
+def _share(text: str) -> float:
+    """0.01 or 1%."""
+    share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    if not 0 <= share < 0.5:
+        raise argparse.ArgumentTypeError("expected a share below a half, such as 1%")
+    return share
 
 
 def _rates(text: str) -> list[int]:

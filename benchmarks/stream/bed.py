@@ -159,6 +159,10 @@ class Sent:
         """The lines of events whose rows belong into the table."""
         return self.lines.filter(pc.is_in(self.lines["kind"], pa.array(EVENT_KINDS)))
 
+    def ids(self, kind: str) -> pa.ChunkedArray:
+        """The ids of messages of a kind."""
+        return self.lines.filter(pc.equal(self.lines["kind"], kind))["id"]
+
     @property
     def due(self) -> pa.Table:
         """When each event was to be sent, those aside whose own time is another."""

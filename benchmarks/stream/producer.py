@@ -8,7 +8,8 @@ time, whether the broker took it at once or after a pause. So latencies measured
 IDS gets a line per message that all in-sync replicas have acknowledged, in the order of the acknowledgements: id, kind, time in
 milliseconds, partition, offset; separated by tabs. The client is idempotent: each line is one message in the topic, and where the
 command exits with 0 there are no others. Kinds: ``event``; ``disordered``, whose time lies up to --disorder-s before the schedule;
-``duplicate``, the bytes of an earlier event once more, sent at its time; ``invalid``, which no contract accepts.
+``duplicate``, the bytes of an earlier event once more, sent at its time; ``copy``, an event of one to five minutes ago sent anew,
+with its id and the times of now, so that the two lie in different minutes, and none twice; ``invalid``, which no contract accepts.
 Ends after --seconds, or on SIGTERM or SIGINT: then too everything that was sent is acknowledged first.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
@@ -38,7 +40,31 @@ _FLUSH_S = 300.0
 _REPEATED_FROM = 20_000  # a duplicate repeats one of the last so many events
 _PREFIX = b"ajs-"
 _ID_LENGTH = len(_PREFIX) + 32
-EVENT, DISORDERED, DUPLICATE, INVALID = "event", "disordered", "duplicate", "invalid"
+_COPIED_AGE_S = 61.0, 300.0  # of an event when it is copied; longer than a minute, so that the two never lie in the same one
+EVENT, DISORDERED, DUPLICATE, COPY, INVALID = "event", "disordered", "duplicate", "copy", "invalid"
+
+
+class Originals:
+    """Which messages are events that have no copy yet, by their numbers; and which of them is copied next."""
+
+    def __init__(self, rate: float, random: Random) -> None:
+        self._youngest, self._oldest = (math.ceil(rate * age_s) for age_s in _COPIED_AGE_S)
+        self._random = random
+        self._free = bytearray()
+
+    def add(self, *, is_event: bool) -> None:
+        """The next message."""
+        self._free.append(is_event)
+
+    def take(self) -> int | None:
+        """One of those that are old enough; None where there is none. It is not taken again."""
+        end = len(self._free) - self._youngest + 1
+        first = max(0, len(self._free) - self._oldest)
+        number = self._free.find(1, first + int(self._random.random() * (end - first)), end) if end > 0 else -1
+        if number < 0:
+            return None
+        self._free[number] = 0
+        return number
 
 
 class Load:
@@ -48,10 +74,11 @@ class Load:
         self._options = options
         self._templates = templates(_TEMPLATES)
         self._random = Random(options.seed)
+        self._originals = Originals(options.rate, self._random) if options.copies else None
         self._prefix = f"{os.getpid()}-{time.time_ns()}-".encode()
         self._recent: deque[tuple[bytes, bytes]] = deque(maxlen=_REPEATED_FROM)
         self._lines: list[str] = []
-        self._told = {kind: partial(self._delivered, kind) for kind in (EVENT, DISORDERED, DUPLICATE, INVALID)}
+        self._told = {kind: partial(self._delivered, kind) for kind in (EVENT, DISORDERED, DUPLICATE, COPY, INVALID)}
         self._failures: Counter[str] = Counter()
         self.sent = self.acknowledged = 0
         self.late_ms_max = 0.0
@@ -97,7 +124,7 @@ class Load:
         options, random = self._options, self._random
         dice = random.random()
         due_ms = int(due * 1_000)
-        kind = EVENT
+        kind, origin = EVENT, number
         if dice < options.duplicates and self._recent:
             kind = DUPLICATE
             key, payload = self._recent[int(random.random() * len(self._recent))]
@@ -105,12 +132,16 @@ class Load:
             if dice < options.duplicates + options.disordered:
                 kind = DISORDERED
                 due_ms -= int(random.random() * options.disorder_s * 1_000)
-            key, render = self._templates[number % _TEMPLATES]
-            payload = render(_PREFIX + xxhash.xxh3_128_hexdigest(self._prefix + b"%d" % number).encode(), iso(due_ms))
+            elif self._originals and dice < options.duplicates + options.disordered + options.copies:
+                kind, origin = self._copied(number)
+            key, render = self._templates[origin % _TEMPLATES]
+            payload = render(_PREFIX + xxhash.xxh3_128_hexdigest(self._prefix + b"%d" % origin).encode(), iso(due_ms))
             if dice > 1 - options.invalid:
                 kind, payload = INVALID, payload[:-40]  # not JSON any more; the id is still there
-            elif options.duplicates:
+            elif options.duplicates and kind != COPY:
                 self._recent.append((key, payload))
+        if self._originals:
+            self._originals.add(is_event=kind in (EVENT, DISORDERED))
         while True:
             try:
                 self._producer.produce(options.topic, payload, key, timestamp=due_ms, on_delivery=self._told[kind])
@@ -119,6 +150,11 @@ class Load:
                 self._producer.poll(0.1)
         self.sent += 1
         self.late_ms_max = max(self.late_ms_max, (time.time() - due) * 1_000)
+
+    def _copied(self, number: int) -> tuple[str, int]:
+        """What the message with this number is, and the number of the event that it holds."""
+        origin = self._originals.take() if self._originals else None
+        return (EVENT, number) if origin is None else (COPY, origin)
 
     def _delivered(self, kind: str, error: KafkaError | None, message: Message) -> None:
         if error is not None:
@@ -176,6 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--duplicates", type=_share, default=0.0, metavar="SHARE", help="of messages that repeat an earlier one")
     parser.add_argument("--disordered", type=_share, default=0.0, metavar="SHARE", help="of events that come after their time")
     parser.add_argument("--disorder-s", type=float, default=3.0, metavar="SECONDS", help="how long after it (default: %(default)s)")
+    parser.add_argument("--copies", type=_share, default=0.0, metavar="SHARE", help="of messages that copy an event of minutes ago")
     parser.add_argument("--invalid", type=_share, default=0.0, metavar="SHARE", help="of messages that are broken JSON")
     parser.add_argument("--seed", type=int, default=7, help="of the shares (default: %(default)s)")
     options = parser.parse_args(arguments)

@@ -70,6 +70,8 @@ def _notes(run: Figures) -> list[str]:
     if run.tables:
         told = (f"{name} {t['commits_per_hour']:.0f} commits, {t['files_per_hour']:.0f} files" for name, t in run.tables.items())
         notes.append(f"an hour: {'; '.join(told)}")
+    if run.sweeps:
+        notes += run.sweeps.lines()
     notes.append(run.limit)
     return notes
 

@@ -33,6 +33,7 @@ from benchmarks.stream.figures import (
 from benchmarks.stream.ours import TABLE, OurJob, Written
 from benchmarks.stream.processes import CpuMeter, command_line
 from benchmarks.stream.row_job import RowJob
+from benchmarks.stream.sweeps import SweepFigures
 from devstack.stack import Stack
 from runners.flink.rest import FlinkRest
 
@@ -42,6 +43,7 @@ _FIRST = 50, 4.0  # messages a second, seconds
 _START_S = 120.0
 _LOOK_S = 1.0
 _SETTLE_S = 300.0
+_QUIET_S = 75.0  # a sweep is due every minute
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _numbers = itertools.count(1)
 
@@ -81,7 +83,7 @@ class Figures:
 
     not_held: why the rate was not held; empty where it was. lag: messages, at the end of the load. lag_growth: a second.
     latency_ms, freshness_s: percentiles. checkpoint_bytes: per event, as uploaded. written_per_row: rows written to the published
-    table per row in it. tables: commits and files an hour.
+    table per row in it. tables: commits and files an hour. sweeps: only of runs with copies.
     """
 
     job: str
@@ -102,6 +104,7 @@ class Figures:
     cpu: CpuUse
     limit: str
     settled_s: float
+    sweeps: SweepFigures | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All of it."""
@@ -126,7 +129,7 @@ class _Checkpoints:
         self.sizes |= {c["id"]: c.get("checkpointed_size", c["state_size"]) for c in history if c["status"] == "COMPLETED"}
 
 
-def measure(stack: Stack, name: str, rate: int, seconds: float, work: Path, say: Say) -> Figures:
+def measure(stack: Stack, name: str, rate: int, seconds: float, work: Path, say: Say, copies: float = 0.0) -> Figures:
     """Load one job with one rate and read everything back.
 
     Args:
@@ -136,6 +139,7 @@ def measure(stack: Stack, name: str, rate: int, seconds: float, work: Path, say:
         seconds: how long; the first fifth is warm-up.
         work: where files of the run may lie; they are removed.
         say: is told what happens.
+        copies: share of messages that copy an event of another minute; not for the row job, which knows none.
 
     Raises:
         RunFailedError: what was published is not what was sent, or a process failed.
@@ -150,7 +154,7 @@ def measure(stack: Stack, name: str, rate: int, seconds: float, work: Path, say:
     say(f"{name}: starting, {rate:,} messages a second for {seconds:.0f} s")
     job_id, rest = job.start(), FlinkRest(stack.flink_rest)
     try:
-        return _loaded(stack, name, job, rate, seconds, folder, topic, f"{rest.url}/jobs/{job_id}/checkpoints", say)
+        return _loaded(stack, name, job, rate, seconds, folder, topic, f"{rest.url}/jobs/{job_id}/checkpoints", say, copies)
     except RunFailedError as error:
         failure = rest.last_failure(job_id)
         raise RunFailedError(f"{name}, {rate:,}/s: {error}" + (f"; the job failed: {failure.cause}" if failure else "")) from None
@@ -161,11 +165,21 @@ def measure(stack: Stack, name: str, rate: int, seconds: float, work: Path, say:
 
 
 def _loaded(
-    stack: Stack, name: str, job: Contestant, rate: int, seconds: float, folder: Path, topic: str, checkpoints_url: str, say: Say
+    stack: Stack,
+    name: str,
+    job: Contestant,
+    rate: int,
+    seconds: float,
+    folder: Path,
+    topic: str,
+    checkpoints_url: str,
+    say: Say,
+    copies: float,
 ) -> Figures:
     ids, arrived = folder / "sent.tsv", folder / "arrivals.tsv"
     bootstrap = ("--bootstrap", stack.kafka_bootstrap)
     progress: list[Progress] = []
+    swept, ages_s = job if copies and isinstance(job, OurJob) else None, list[float]()
     checkpoints = _Checkpoints(checkpoints_url)
     with ExitStack() as children:
         consumer = None
@@ -176,7 +190,8 @@ def _loaded(
             if consumer.first_line() != "ready":
                 consumer.end()
         first = _warm_up(job, topic, bootstrap, folder / "first.tsv")
-        arguments = ("--topic", topic, "--rate", str(rate), "--seconds", str(seconds), "--ids", str(ids), *SHARES)
+        shares = (*SHARES, "--copies", str(copies))
+        arguments = ("--topic", topic, "--rate", str(rate), "--seconds", str(seconds), "--ids", str(ids), *shares)
         producer = children.enter_context(Child("benchmarks.stream.producer", *bootstrap, *arguments))
         ours = {producer.pid: "producer"} | ({consumer.pid: "consumer"} if consumer else {})
         meter = CpuMeter(lambda: _processes(stack) | ours)
@@ -188,13 +203,18 @@ def _loaded(
                 sending_since = began
             if sending_since is not None and began > sending_since + WARM_UP * seconds:
                 meter.look()
+                if swept:
+                    ages_s.append(swept.settled_age_s())
             checkpoints.look()
             time.sleep(max(0.0, _LOOK_S - (time.time() - began)))
         said = json.loads(producer.end())
         sent = Sent.read(ids)
         everything = Sent.of(first, sent)
         say(f"{name}: {len(everything.lines):,} messages sent; waiting until all of them are accounted for")
-        settled_s = _settle(job, everything)
+        ended, settled_s = time.monotonic(), _settle(job, everything)
+        left = 0
+        if swept:
+            left, everything = _sweep_up(swept, everything, topic, bootstrap, folder / "last.tsv", say)
         checkpoints.look()
         if consumer:
             consumer.end(ask=True)
@@ -204,7 +224,7 @@ def _loaded(
     points = lags(load, progress)
     latency = percentiles(_latencies_ms(sent, arrived, load)) if job.immediate else None
     written, published = job.written(), job.published()
-    hours = (load.seconds + settled_s) / 3_600
+    hours = (load.seconds + time.monotonic() - ended) / 3_600
     measured_windows = [w for w in windows if w.window_end_s >= load.measured_from_s]
     size = sum(checkpoints.sizes.values())
     return Figures(
@@ -229,6 +249,7 @@ def _loaded(
         cpu=meter.use,
         limit=judgement(meter.use),
         settled_s=round(settled_s, 1),
+        sweeps=swept.sweeps(left, ages_s) if swept else None,
     )
 
 
@@ -263,6 +284,31 @@ def _settle(job: Contestant, sent: Sent) -> float:
             raise RunFailedError(f"not all messages are accounted for {_SETTLE_S:.0f} s after the last was sent")
         time.sleep(_LOOK_S)
     return time.monotonic() - began
+
+
+def _sweep_up(job: OurJob, sent: Sent, topic: str, bootstrap: Sequence[str], ids: Path, say: Say) -> tuple[int, Sent]:
+    """Wait until the sweeps have dropped all copies: a while without a message, then with a few, since sweeps come behind commits.
+
+    Returns:
+        Copies that were left when a few more messages had to be sent, and all that was sent.
+    """
+    until = time.monotonic() + _QUIET_S
+    while (left := job.left(sent)) and time.monotonic() < until:
+        time.sleep(_LOOK_S)
+    if not left:
+        return 0, sent
+    say(f"{left:,} copies are still published; sending a few more messages, so that there are commits")
+    until = time.monotonic() + _SETTLE_S
+    rate, _ = _FIRST
+    with Child("benchmarks.stream.producer", *bootstrap, "--topic", topic, "--rate", str(rate), "--ids", str(ids)) as producer:
+        while job.left(sent) and producer.runs:
+            if time.monotonic() > until:
+                raise RunFailedError(f"{job.left(sent):,} copies are still published after {_SETTLE_S:.0f} s of further messages")
+            time.sleep(_LOOK_S)
+        producer.end(ask=True)
+    everything = Sent.of(sent, Sent.read(ids))
+    _settle(job, everything)
+    return left, everything
 
 
 def _latencies_ms(sent: Sent, arrived: Path, load: Load) -> list[float]:

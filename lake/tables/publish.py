@@ -425,6 +425,8 @@ def _overlapping(folds: Sequence[RangeFold]) -> list[tuple[list[RangeFold], int,
 
 
 def _commit(table: Table, folds: Sequence[RangeFold], run_id: str, branch: str | None) -> None:
+    if branch is not None and not table.metadata.snapshots:
+        _begin_main(table, run_id)
     with warnings.catch_warnings(), table.transaction() as transaction:
         warnings.simplefilter("ignore")  # "Delete operation did not match any records" is how a new range begins
         dropped = [f for f in folds if f.changes_dropped]
@@ -439,6 +441,13 @@ def _commit(table: Table, folds: Sequence[RangeFold], run_id: str, branch: str |
         }
         paths = [path for fold in published for path in fold.paths]
         _replace(transaction, published, paths, totals, branch or MAIN_BRANCH)
+
+
+def _begin_main(table: Table, run_id: str) -> None:
+    """A snapshot of no rows: Iceberg takes no other branch before main has one."""
+    totals = {RUN_PROPERTY: run_id, ROWS_PROPERTY: "0", HASH_PROPERTY: f"{0:032x}"}
+    with table.transaction() as transaction:
+        transaction.add_files([], snapshot_properties=totals, check_duplicate_files=False)
 
 
 def _replace(

@@ -65,7 +65,7 @@ class _Found:
     """What a look at new pairs found.
 
     pairs: to be dropped. chained: see Swept. conflicts: dropped rows of another content than every row of their key in the horizon
-    before them. withdrawn: dropped rows for which one of the same content came since.
+    before them. withdrawn: dropped rows of the same content as one of these, where a letter may have been written before that came.
     """
 
     pairs: list[Pair] = field(default_factory=list)
@@ -316,13 +316,13 @@ def _judge(copies: _Copies, key: str, horizon: int, found: _Found) -> None:
     seen = _LastSeen()
     for place in np.lexsort((cells, codes)).tolist():
         code, cell, new = int(codes[place]), int(cells[place]), bool(copies.new[place])
-        same, after_new, after_same_new, after_kept = (last >= cell - horizon for last in seen.before(code, contents[place]))
+        same, other, after_new, after_same_new, after_kept = (last >= cell - horizon for last in seen.before(code, contents[place]))
         if out[place] and published[place] and not after_kept:
             found.chained.add((keys[place], cell))
         if out[place] and not same and (new or after_new):
             conflicts.append(place)
-        elif out[place] and after_same_new and not published[place]:
-            withdrawn.append(place)
+        elif out[place] and ((after_same_new and not published[place]) or (same and other and (new or after_same_new))):
+            withdrawn.append(place)  # the second: a sweep may have written a letter before the same content came, and died
         seen.add(code, contents[place], cell, new=new, kept=not out[place])
     for places, tables in ((conflicts, found.conflicts), (withdrawn, found.withdrawn)):
         if places:
@@ -330,7 +330,7 @@ def _judge(copies: _Copies, key: str, horizon: int, found: _Found) -> None:
 
 
 class _LastSeen:
-    """The last cells of one key: of each content, of any new pair, of new pairs of a content, of any pair that is not dropped.
+    """The last cells of one key: of each content and of others, of any new pair, of new pairs of a content, of any that is kept.
 
     Keys come one after the other, and cells of a key in order.
     """
@@ -341,17 +341,21 @@ class _LastSeen:
     def _begin(self, key: int) -> None:
         self._key, self._new, self._kept = key, _NEVER, _NEVER
         self._same, self._same_new = dict[bytes, int](), dict[bytes, int]()
+        self._content, self._last, self._unlike_last = b"", _NEVER, _NEVER
 
-    def before(self, key: int, content: bytes) -> tuple[int, int, int, int]:
-        """The last cell of this content, of a new pair, of a new pair of this content, and of one that is not dropped."""
+    def before(self, key: int, content: bytes) -> tuple[int, int, int, int, int]:
+        """The last cell of this content, of another, of a new pair, of a new pair of this content, of one that is not dropped."""
         if key != self._key:
             self._begin(key)
-        return self._same.get(content, _NEVER), self._new, self._same_new.get(content, _NEVER), self._kept
+        other = self._last if content != self._content else self._unlike_last
+        return self._same.get(content, _NEVER), other, self._new, self._same_new.get(content, _NEVER), self._kept
 
     def add(self, key: int, content: bytes, cell: int, *, new: bool, kept: bool) -> None:
         """A pair."""
         assert key == self._key
-        self._same[content] = cell
+        if content != self._content:
+            self._content, self._unlike_last = content, self._last
+        self._same[content] = self._last = cell
         if new:
             self._new = self._same_new[content] = cell
         if kept:

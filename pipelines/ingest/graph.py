@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import apache_beam as beam
 from apache_beam.transforms.trigger import AccumulationMode, AfterProcessingTime, AfterWatermark, DefaultTrigger
@@ -167,7 +168,7 @@ class IngestGraph:
         """While input never ends, the horizon is applied beside it; else at the end of the run."""
         if self.panes is None or self.contract.deduplication.horizon_s == 0:
             return None
-        return SweepBeside(self.lake, self.contract, self.run_id, self.cut)
+        return SweepBeside(self.table, partial(settle, self.lake, self.contract, self.run_id, self.cut))
 
     def _converge(
         self,

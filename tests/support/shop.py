@@ -46,7 +46,7 @@ class Shop:
     def __init__(self, folder: Path, config: str = ANY_AGE, spec: dict[str, Any] = WEB) -> None:
         self.folder, self.spec = folder, spec
         (folder / "sources").mkdir(parents=True)
-        (folder / "headrace.yaml").write_text(f"lake: lake\ndatasets: [datasets]\nsources: [sources]\n{config}\n")
+        (folder / "headrace.yaml").write_text(f"lake: lake\nsources: [sources]\n{config}\n")
         self.write_spec(spec)
 
     def write_spec(self, spec: dict[str, Any]) -> None:
@@ -56,6 +56,8 @@ class Shop:
     def write_contract(self, deduplication: str) -> None:
         """The built-in contract, with another deduplication."""
         (self.folder / "datasets").mkdir()
+        with (self.folder / "headrace.yaml").open("a") as file:
+            file.write("datasets: [datasets]\n")
         text = CONTRACT.read_text()
         mended = text.replace(
             "customProperties:\n", f"customProperties:\n  - {{property: deduplication, value: {deduplication}}}\n", 1

@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from contracts.errors import HeadraceError
-from contracts.spec.model import Contract
 from contracts.units import SECOND_US
 from lake.location import Lake
+from lake.tables.sweep import Swept
 from lake.upkeep import maintain
-from transforms.converge.settle import settle
-from transforms.cut import Cut
 
 _EVERY_S, _SWEEP_EVERY_S = 20.0, 60.0
 _log = logging.getLogger(__name__)
@@ -54,26 +53,53 @@ class UpkeepPlan:
 class SweepBeside:
     """Sweeps of a table in a thread of their own, one at a time, so that commits need not wait for them (see sweep.py).
 
-    The thread dies with its process. What fails is tried again later: a table stays unsettled meanwhile, and loses nothing.
+    Each commit is followed by a sweep, also where no other commit follows: a minute after the last sweep began, or later where
+    sweeps take long, so that they keep no more than half of a core busy. What fails is tried again: a table stays unsettled
+    meanwhile, and loses nothing. The thread dies with its process.
+
+    Args:
+        table: its name.
+        sweep: does it.
     """
 
-    def __init__(self, lake: Lake, contract: Contract, run_id: str, cut: Cut) -> None:
-        self._lake, self._contract, self._run_id, self._cut = lake, contract, run_id, cut
-        self._running: threading.Thread | None = None
-        self._began = 0.0
+    def __init__(self, table: str, sweep: Callable[[], Swept]) -> None:
+        self._table, self._sweep = table, sweep
+        self._lock: threading.Lock | None = None  # made where it is used: a worker gets a copy of this
+        self._is_wanted = self._is_running = False
+        self._next = 0.0
 
     def step(self) -> None:
-        """Begin a sweep, if the last one has ended and was begun long enough ago."""
-        now = time.monotonic()
-        if (self._running and self._running.is_alive()) or now - self._began < _SWEEP_EVERY_S:
-            return
-        self._began = now
-        self._running = threading.Thread(target=self._sweep, name=f"sweep {self._contract.name}", daemon=True)
-        self._running.start()
+        """There may be something to sweep."""
+        self._lock = self._lock or threading.Lock()
+        with self._lock:
+            self._is_wanted = True
+            begins, self._is_running = not self._is_running, True
+        if begins:
+            threading.Thread(target=self._run, args=(self._lock,), name=f"sweep {self._table}", daemon=True).start()
 
-    def _sweep(self) -> None:
+    def _run(self, lock: threading.Lock) -> None:
+        """Sweep until nothing is wanted any more."""
+        while True:
+            time.sleep(max(0.0, self._next - time.monotonic()))
+            with lock:
+                self._is_wanted = False
+            began = time.monotonic()
+            is_done = self._try()
+            self._next = began + max(_SWEEP_EVERY_S, 2 * (time.monotonic() - began))
+            with lock:
+                if is_done and not self._is_wanted:
+                    self._is_running = False
+                    return
+
+    def _try(self) -> bool:
+        """Sweep; whether that is to be left at that."""
+        wall, cpu = time.monotonic(), time.thread_time()
         try:
-            settle(self._lake, self._contract, self._run_id, self._cut)
+            swept = self._sweep()
         except Exception as error:  # a thread has nobody above it
-            told = error if isinstance(error, HeadraceError) else type(error).__name__
-            _log.warning("sweep of %s put off: %s", self._contract.name, told)
+            is_known = isinstance(error, HeadraceError)
+            _log.warning("sweep of %s put off: %s", self._table, error if is_known else type(error).__name__)
+            return not is_known  # a defect is no reason to go on for ever
+        spent = time.monotonic() - wall, time.thread_time() - cpu
+        _log.info("sweep of %s: %d rows dropped in %.1f s, of CPU %.2f s", self._table, swept.dropped, *spent)
+        return True

@@ -6,19 +6,22 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from benchmarks.ingest import report as ingest_report
 from benchmarks.stream import __main__ as command
-from benchmarks.stream import hot_path
+from benchmarks.stream import hot_path, ours
 from benchmarks.stream.bed import Child, RunFailedError, Sent, free_ports, require_once
 from benchmarks.stream.figures import (
     CpuUse,
@@ -36,7 +39,14 @@ from benchmarks.stream.figures import (
 from benchmarks.stream.processes import CpuMeter
 from benchmarks.stream.report import document_of, lines_of
 from benchmarks.stream.run import OURS, OURS_WITHOUT, ROW, Figures
-from devstack.layout import Ports
+from benchmarks.stream.sweeps import Commits, Sweep, SweepFigures, commits_of_sweeps, swept
+from devstack.layout import Layout, Ports
+from devstack.stack import Stack
+from lake.raw.log_ids import LogId
+from lake.tables.sweep import Swept, sweep
+from lake.upkeep import compact
+from tests.support.small_tables import NAME, make, put, row
+from transforms.converge.upkeep import SweepBeside
 
 START_S = 1_795_400_000.0
 LOAD = Load(rate=1_000, start_s=START_S, seconds=300, late_ms_max=12.0)
@@ -303,7 +313,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, float]]:
     """What is measured; rates up to 2,000 are held."""
     calls: list[tuple[str, int, float]] = []
 
-    def measure(_stack: Any, name: str, rate: int, seconds: float, _work: Path, _say: Any) -> Figures:
+    def measure(_stack: Any, name: str, rate: int, seconds: float, _work: Path, _say: Any, copies: float) -> Figures:
+        assert copies == 0
         calls.append((name, rate, seconds))
         return figures(job=name, rate=rate, seconds=seconds, not_held=[] if rate <= 2_000 else ["lag grew"])
 
@@ -341,7 +352,9 @@ def test_rates_are_tried_held_and_latency_is_measured_at_its_own_rate(
     assert "**2,000 messages/s**" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("wrong", [("--hold", "5"), ("--probe", "0"), ("--rates", "100,0"), ("--job", "theirs")])
+@pytest.mark.parametrize(
+    "wrong", [("--hold", "5"), ("--probe", "0"), ("--rates", "100,0"), ("--job", "theirs"), ("--copies", "60%")]
+)
 def test_what_cannot_be_measured_is_refused_before_anything_starts(
     wrong: tuple[str, str], asked: list[tuple[str, int, float]]
 ) -> None:
@@ -361,6 +374,73 @@ def test_a_run_that_is_not_exact_ends_with_1_and_no_figure(
     told = capsys.readouterr()
     assert (told.out, told.err) == ("", "error: of 3 events 1 are missing\n")
     assert not (tmp_path / "figures.json").exists()
+
+
+def test_copies_are_one_run_of_our_job_for_each_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[Any]) -> None:
+    calls: list[Any] = []
+
+    def measure(_stack: Any, name: str, rate: int, seconds: float, *rest: Any) -> Figures:
+        calls.append((name, rate, seconds, rest[-1]))
+        return figures(sweeps=SWEEPS)
+
+    monkeypatch.setattr(command, "measure", measure)
+    document = run("--copies", "1%", "--rates", "2000,5000", "--hold", "600", output=tmp_path / "figures.json")
+    assert calls == [(OURS, 2_000, 600.0, 0.01), (OURS, 5_000, 600.0, 0.01)]
+    assert document["runs"][0]["sweeps"]["commits"] == {"commits": 2, "on_main": 4, "on_dropped": 3}
+
+
+def test_what_is_accounted_for_stays_so_where_nothing_more_was_landed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ours, "frontier", lambda _lake, _spec, _log, start: 3 if start < 3 else None)
+    job = ours.OurJob(Stack(Layout.default()), tmp_path, "t", None, {LogId("t", "i", 0): 0})
+    first = Sent(SENT.lines.filter(pc.equal(SENT.lines["partition"], 0)))
+    assert job.settled(first) and job.settled(first) and job.settled(first)
+
+
+# --- sweeps
+
+SWEEPS = SweepFigures(
+    published=960, dropped=10, folded=20, refused=10, left=3, sweeps=[Sweep(4, 1.0, 0.5), Sweep(6, 3.0, 1.5)], put_off=[],
+    commits=Commits(2, 4, 3), settled_age_s=[10.0, 20.0, 60.0],
+)  # fmt: skip
+
+
+def test_what_sweeps_did_is_told_in_lines() -> None:
+    assert SWEEPS.lines() == [
+        "960 published + 10 dropped + 20 folded + 10 refused, as many as were sent",
+        "2 sweeps, 0 put off; 2 commits, with 4 snapshots of main and 3 of dropped",
+        "CPU of the sweeps' threads 2.0 s, of one sweep 1.0 s (median), 1.5 s (most); it took 2.0 s (median), 3.0 s (most)",
+        "oldest unsettled commit 20.0 s (median), 60.0 s (most)",
+        "3 copies were left published after the last message until others came",
+    ]
+
+
+def test_sweeps_of_a_job_are_read_from_its_log_and_its_table(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lake = make(tmp_path / "lake", horizon_s=86_400)
+
+    def sweep_now(what: Callable[[], Swept] = partial(sweep, lake, NAME, key="event_id", run_id="run")) -> None:  # noqa: B008
+        SweepBeside(NAME, what).step()
+        for thread in threading.enumerate():
+            if thread.name == f"sweep {NAME}":
+                thread.join()
+
+    with caplog.at_level("INFO"):
+        put(lake, [row("a", 0), row("b", 0, position=1)], 60)
+        sweep_now()
+        put(lake, [row("a", 600, position=2), row("c", 600, position=3)], 60)
+        sweep_now()
+        put(lake, [row("b", 1_200, position=4), row("d", 1_200, position=5)], 60)
+        compact(lake, NAME, to_s=900, run_id="other")
+        sweep_now()
+        sweep_now(lambda: {}["gone"])
+    done, put_off = swept(caplog.messages, NAME)
+    assert [sweep.dropped for sweep in done] == [0, 1, 1] and all(0 < sweep.cpu_s <= sweep.wall_s + 1 for sweep in done)
+    assert put_off == ["KeyError"]
+    assert swept(caplog.messages, "validated.other") == ([], [])
+    table = lake.load(NAME)
+    main, dropped = (ours._lineage(table, branch) for branch in ("main", "dropped"))
+    found = commits_of_sweeps(main, dropped)
+    assert found.commits == 2
+    assert 2 <= found.on_main <= 4 and 2 <= found.on_dropped <= 4
 
 
 # --- processes

@@ -7,15 +7,8 @@ A prepared lake is put back in its place before each case, so that the paths in 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import shutil
-import signal
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +17,12 @@ import pytest
 
 from contracts.errors import ConfigurationError
 from lake.ledger.ledger import LedgerEntry
-from lake.location import Lake
 from lake.runs.replays import Step, replay_of, replays
 from operations.replay.promote import promote, rollback
 from pipelines.replay import run as run_module
+from tests.support.kills import DEADLINE_S, PROCESSES, assert_killed, kill_at, put_back, reading, save
 from tests.support.lake_state import claimed, content_hash, scan, table_rows
+from tests.support.moments import commit_moments
 from tests.support.replay_points import VERBS, run_told
 from tests.support.shop import TABLE, WEB, Shop
 
@@ -41,22 +35,20 @@ MENDED = {
     "filter": [{"path": "context.traffic", "in": ["preview"]}],
 }
 EARLIER, RECEIVED, AFTERWARDS = ("2026-11-04T00:00:00Z", "2026-11-04T01:00:00Z", "2026-11-04T02:00:00Z")
-DEADLINE_S = 60.0
-
-
-def _commit(what: str) -> tuple[str, ...]:
-    return tuple(f"{when} the commit of {what}" for when in ("before", "within", "after"))
 
 
 def _moments(begun: Step, ended: Step, conflicts: tuple[str, ...], letters: str, ledger: str) -> tuple[str, ...]:
     """conflicts: what happens before the rows. letters, ledger: which commit of theirs comes after them."""
     return (
-        f"before the event {begun}", "recorded", *conflicts, *_commit(TABLE), "rows", *_commit(letters),
-        "letters", *_commit(ledger), "ledger", "after file 1 of the changes", "changes", f"before the event {ended}",
+        f"before the event {begun}", "recorded", *conflicts, *commit_moments(TABLE), "rows", *_SWEPT, "settled",
+        *commit_moments(letters), "letters", *commit_moments(ledger), "ledger",
+        "after file 1 of the changes", "changes", f"before the event {ended}",
     )  # fmt: skip
 
 
-_BEFORE_ROWS = (*_commit(LETTERS), "letters kept", *_commit(f"{LETTERS}, 2"), *_commit(LEDGER))
+# The ranges were looked at for what is dropped for nothing now, and the tags of what is settled moved on.
+_SWEPT = (*commit_moments(f"{TABLE}, 2"), *commit_moments(f"{TABLE}, 3"))
+_BEFORE_ROWS = (*commit_moments(LETTERS), "letters kept", *commit_moments(f"{LETTERS}, 2"), *commit_moments(LEDGER))
 MOMENTS = {
     "promote": _moments(Step.PROMOTING, Step.PROMOTED, _BEFORE_ROWS, f"{LETTERS}, 3", f"{LEDGER}, 2"),
     "rollback": _moments(Step.ROLLING_BACK, Step.ROLLED_BACK, (), LETTERS, LEDGER),
@@ -129,14 +121,17 @@ class Mended(Shop):
         """How often a step is on record."""
         return [event.step for event in replay_of(self.lake(), name).events].count(step)
 
+    def content_hash(self) -> str:
+        """Of the rows that readers get."""
+        return content_hash(scan(self.lake(), TABLE))
+
     def save(self, name: str) -> None:
         """Copy the lake."""
-        shutil.copytree(self.lake().root, self.folder / name)
+        save(self.lake(), self.folder / name)
 
     def put_back(self, name: str) -> None:
         """Put a copy in the lake's place."""
-        shutil.rmtree(self.lake().root)
-        shutil.copytree(self.folder / name, self.lake().root)
+        put_back(self.lake(), self.folder / name)
 
 
 @dataclass(frozen=True)
@@ -199,72 +194,17 @@ def test_every_moment_is_covered(verb: str, prepared: Prepared) -> None:
     assert tuple(told) == MOMENTS[verb]
 
 
-def _kill_at(moment: str) -> Any:
-    def at(told: str) -> None:
-        if told == moment:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return at
-
-
 def _killed(shop: Mended, verb: str, moment: str) -> None:
-    run_told(verb, NAME, shop.project, shop.lake(), _kill_at(moment))
-
-
-def _kill(shop: Mended, verb: str, moment: str) -> None:
-    process = _PROCESSES.Process(target=_killed, args=(shop, verb, moment))
-    process.start()
-    process.join(DEADLINE_S)
-    assert process.exitcode == -signal.SIGKILL
-
-
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tests.support.replay_points", "pipelines.replay.run"])
-
-
-class _Reader(threading.Thread):
-    """Reads the table again and again: rows and hash from its files."""
-
-    def __init__(self, lake: Lake) -> None:
-        super().__init__(daemon=True)
-        self._lake, self._over = lake, threading.Event()
-        self.seen: list[str] = []
-        self.failures: list[BaseException] = []
-
-    def run(self) -> None:
-        try:
-            while not self._over.is_set():
-                self.seen.append(content_hash(scan(self._lake, TABLE)))
-        except BaseException as error:
-            self.failures.append(error)
-
-    def finish(self) -> list[str]:
-        self._over.set()
-        self.join(DEADLINE_S)
-        assert not self.failures, self.failures
-        return self.seen
-
-
-@contextmanager
-def _reading(lake: Lake, allowed: set[str]) -> Iterator[None]:
-    """While the block runs, a reader sees nothing but these states, in one order: never back again."""
-    reader = _Reader(lake)
-    reader.start()
-    try:
-        yield
-    finally:
-        seen = reader.finish()
-    assert seen and set(seen) <= allowed
-    assert sum(a != b for a, b in pairwise(seen)) <= 1
+    run_told(verb, NAME, shop.project, shop.lake(), kill_at(moment))
 
 
 @pytest.mark.parametrize(("verb", "moment"), CASES)
 def test_killed_and_done_again_it_gives_what_an_undisturbed_one_gives(verb: str, moment: str, prepared: Prepared) -> None:
     shop, before, after = prepared.shop, prepared.before[verb], prepared.after[verb]
     shop.put_back(f"before-{verb}")
-    _kill(shop, verb, moment)
+    assert_killed(_killed, shop, verb, moment)
     swapped = MOMENTS[verb].index(moment) >= MOMENTS[verb].index(f"after the commit of {TABLE}")
-    assert content_hash(scan(shop.lake(), TABLE)) == (after if swapped else before).content_hash
+    assert shop.content_hash() == (after if swapped else before).content_hash
     assert shop.times(ENDED[verb]) == 0
     VERBS[verb](NAME, shop.project, shop.lake(), lambda _: None)
     assert shop.found() == after
@@ -274,16 +214,55 @@ def test_killed_and_done_again_it_gives_what_an_undisturbed_one_gives(verb: str,
         VERBS[verb](NAME, shop.project, shop.lake(), lambda _: None)
 
 
+def _copies(minute: int, **fields: Any) -> list[str]:
+    """Events of three hours: the mended source accepts what it takes for no event of any kind, the former one its copies alone."""
+    times = [f"2026-11-02T{hour:02d}:{minute}:00Z" for hour in range(3)]
+    return [_event(hour, {"messageId": f"{hour}-comes", "originalTimestamp": time, **fields}) for hour, time in enumerate(times)]
+
+
+@pytest.fixture(scope="module")
+def dropping(tmp_path_factory: pytest.TempPathFactory) -> tuple[Mended, State]:
+    """A lake before a promotion that publishes what rows of a live job are copies of, and the state after it."""
+    shop = Mended(tmp_path_factory.mktemp("dropping"))
+    stays = _event(0, {"messageId": "stays"})
+    files = [*_copies(10, type="nothing", kind="page"), stays], _copies(20, properties={"n": 2})
+    shop.ingest(files[0], num_shards=1)
+    shop.write_spec(MENDED)
+    shop.replay(NAME, 0, 3)
+    shop.write_spec(WEB)
+    shop.ingest(files[1], num_shards=1)
+    shop.write_spec(MENDED)
+    shop.save("before")
+    return shop, _fresh(tmp_path_factory.mktemp("fresh") / "shop", MENDED, *files)
+
+
+_MOVE = f"{TABLE}, 3"  # behind the swap, and the note that the ranges were looked at; the fourth moves the tags
+_DROPPING = tuple(m for what in (f"{TABLE}, 2", f"{LETTERS}, 2", _MOVE, f"{TABLE}, 4") for m in commit_moments(what))
+_AT_ONCE = {f"after the commit of {LETTERS}, 2", f"within the commit of {_MOVE}", f"after the commit of {_MOVE}"}
+
+
+@pytest.mark.parametrize("moment", [m if m in _AT_ONCE else pytest.param(m, marks=pytest.mark.long) for m in _DROPPING])
+def test_killed_while_it_drops_copies_and_done_again_it_gives_what_a_fresh_lake_holds(
+    moment: str, dropping: tuple[Mended, State]
+) -> None:
+    shop, after = dropping
+    shop.put_back("before")
+    assert_killed(_killed, shop, "promote", moment)
+    promote(NAME, shop.project, shop.lake())
+    assert shop.found() == after
+    assert {letter["code"] for letter in after.letters} == {"conflicting_duplicate"} and len(after.rows) == 4
+
+
 @pytest.mark.parametrize("moment", ["within the commit of validated.customer_event", "letters"])
 @pytest.mark.parametrize("verb", VERBS)
 def test_readers_see_one_state_or_the_other(verb: str, moment: str, prepared: Prepared) -> None:
     """All the while: before it is killed, after, and when it is done again."""
     shop, before, after = prepared.shop, prepared.before[verb], prepared.after[verb]
     shop.put_back(f"before-{verb}")
-    with _reading(shop.lake(), {before.content_hash, after.content_hash}):
-        _kill(shop, verb, moment)
+    with reading(shop.content_hash, {before.content_hash, after.content_hash}):
+        assert_killed(_killed, shop, verb, moment)
         VERBS[verb](NAME, shop.project, shop.lake(), lambda _: None)
-    assert content_hash(scan(shop.lake(), TABLE)) == after.content_hash
+    assert shop.content_hash() == after.content_hash
 
 
 @pytest.mark.long
@@ -360,10 +339,10 @@ def _begin(shop: Mended, name: str, first: int, last: int, ready: Any, outcomes:
 def test_of_two_overlapping_replays_that_begin_at_once_one_is_refused(prepared: Prepared) -> None:
     shop = prepared.shop
     shop.put_back("before-rollback")
-    with multiprocessing.get_context("forkserver").Manager() as manager:
+    with PROCESSES.Manager() as manager:
         ready, outcomes = manager.Barrier(2), manager.Queue()
         spans = {"left": (0, 20), "right": (10, HOURS)}
-        both = [_PROCESSES.Process(target=_begin, args=(shop, n, *span, ready, outcomes)) for n, span in spans.items()]
+        both = [PROCESSES.Process(target=_begin, args=(shop, n, *span, ready, outcomes)) for n, span in spans.items()]
         for process in both:
             process.start()
         told = dict(outcomes.get(timeout=DEADLINE_S) for _ in both)
@@ -392,11 +371,11 @@ def test_two_that_promote_the_same_at_once(prepared: Prepared) -> None:
     shop, before, after = prepared.shop, prepared.before["promote"], prepared.after["promote"]
     shop.put_back("before-promote")
     with (
-        multiprocessing.get_context("forkserver").Manager() as manager,
-        _reading(shop.lake(), {before.content_hash, after.content_hash}),
+        PROCESSES.Manager() as manager,
+        reading(shop.content_hash, {before.content_hash, after.content_hash}),
     ):
         ready, outcomes = manager.Barrier(2), manager.Queue()
-        both = [_PROCESSES.Process(target=_promote_at_once, args=(shop, ready, outcomes)) for _ in range(2)]
+        both = [PROCESSES.Process(target=_promote_at_once, args=(shop, ready, outcomes)) for _ in range(2)]
         for process in both:
             process.start()
         told = [outcomes.get(timeout=DEADLINE_S) for _ in both]

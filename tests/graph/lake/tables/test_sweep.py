@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
-from unittest.mock import patch
+from unittest import mock
 
 import pyarrow as pa
 import pytest
@@ -92,7 +92,7 @@ def dying(rng: Random) -> Iterator[None]:
         if left < 0:
             raise Killed
 
-    with suppress(Killed), patch.object(Table, "_do_commit", commit):
+    with suppress(Killed), mock.patch.object(Table, "_do_commit", commit):
         yield
 
 
@@ -148,7 +148,7 @@ def run_schedule(path: Path, seed: int) -> None:
     waiting: list[tuple[Rows, list[RangeFold]]] = []
     dropped: set[tuple[str, int]] = set()
     for step in range(16):
-        action = rng.choice(("fold", "fold", "publish", "publish", "again", "sweep", "dying sweep", "compact", "expire"))
+        action = rng.choice(("fold", "fold", "publish", "publish", "again", "sweep", "killed sweep", "compact", "expire"))
         if action == "fold":
             new = some_rows(rng, rng.randrange(1, 12), step * 100, contested=contested)
             length_s = rng.choice((None, 60, 900, 3_600, 86_400))
@@ -163,7 +163,7 @@ def run_schedule(path: Path, seed: int) -> None:
             assert_settled(lake, accepted, horizon)
             if not contested:  # content that lost within its own cell is not looked at
                 letters.assert_are(accepted, horizon)
-        elif action == "dying sweep" and accepted:
+        elif action == "killed sweep" and accepted:
             with dying(rng):
                 sweep(lake, NAME, key="event_id", run_id="killed", letters=letters)
         elif action == "compact":
@@ -183,6 +183,12 @@ def run_schedule(path: Path, seed: int) -> None:
             letters.assert_are(accepted, horizon)
 
 
+def killed_sweep(lake: Lake, letters: Letters, step: str) -> None:
+    """Sweep until this step, at which the process dies."""
+    with mock.patch.object(sweeping, step, side_effect=KeyboardInterrupt), suppress(KeyboardInterrupt):
+        sweep(lake, NAME, key="event_id", run_id="sweep", letters=letters)
+
+
 def run_replays(path: Path, seed: int) -> None:
     """Replays that refuse some of the rows, promoted and rolled back, killed in between, beside a job and sweeps."""
     rng = Random(seed)
@@ -191,7 +197,7 @@ def run_replays(path: Path, seed: int) -> None:
     accepted: Rows = []
     promoted: list[Replayed] = []
     for step in range(12):
-        action = rng.choice(("put", "put", "sweep", "dying sweep", "replay", "replay", "rollback", "compact", "expire"))
+        action = rng.choice(("put", "put", "sweep", "killed sweep", "replay", "replay", "rollback", "compact", "expire"))
         if action == "put":
             new = some_rows(rng, rng.randrange(1, 14), step * 100, contested=True)
             put(lake, new, rng.choice((60, 3_600, 86_400)))
@@ -215,7 +221,7 @@ def run_replays(path: Path, seed: int) -> None:
             replayed = promoted.pop()
             replayed.roll_back()
             accepted += replayed.refused
-        elif action == "dying sweep" and accepted:
+        elif action == "killed sweep" and accepted:
             with dying(rng):
                 sweep(lake, NAME, key="event_id", run_id="killed")
         elif action == "compact":
@@ -264,6 +270,21 @@ class Replayed:
         labels = CommitLabels("promote", before=f"{self.name}_{before}", after=f"{self.name}_{after}")
         for _ in range(2):  # done again, it changes nothing
             swap_ranges(self.lake, NAME, swap, labels, key="event_id")
+
+
+@pytest.mark.parametrize("step", ["publish_moves", "_settle"])
+def test_a_letter_of_a_sweep_that_died_is_taken_back_when_a_copy_of_the_same_content_came_since(tmp_path: Path, step: str) -> None:
+    lake, letters = make(tmp_path / "lake", horizon_s=36_000), Letters()
+    ensure_table(lake, DEAD_LETTERS, DEAD_LETTER_SCHEMA, Layout())
+    accepted = [row("e", 60), row("e", 3_600, content="y", position=1)]
+    put(lake, accepted, 900)
+    killed_sweep(lake, letters, step)
+    letters.assert_are(accepted, 600)
+    accepted.append(row("e", 1_800, content="y", position=2))
+    put(lake, accepted[2:], 900)
+    sweep(lake, NAME, key="event_id", run_id="sweep", letters=letters)
+    assert_settled(lake, accepted, 600)
+    letters.assert_are(accepted, 600)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from lake.upkeep import list_tables
 from operations.replay.promote import discard, promote, rollback
 from pipelines.replay.plan import make_plan
 from pipelines.replay.run import resume_replay, run_replay
-from tests.support.shop import DAY, HOUR_US, LINES, TABLE, Shop, event, strict
+from tests.support.shop import DAY, HOUR_US, LINES, TABLE, WEB, Shop, event, strict
 
 
 @pytest.fixture
@@ -63,6 +63,34 @@ def test_what_is_promoted_is_what_a_fresh_lake_would_hold_and_a_rollback_undoes_
     assert shop.state() == before
     assert shop.ledger() == ledger
     assert all(t.verified is not False for t in list_tables(shop.lake(), verify=True))
+
+
+def test_records_that_were_all_refused_come_and_go_again(tmp_path: Path) -> None:
+    """Nothing was ever published: on a branch the table gets rows before it has any."""
+    lines, shop = [event(n, 8) for n in range(5)], Shop(tmp_path)
+    shop.write_spec({**shop.spec, "columns": {**shop.spec["columns"], "event_type": "messageId"}})
+    shop.ingest(lines)
+    before, ledger = shop.state(), shop.ledger()
+    assert before[0] == 0 and ledger.dead_letter == len(lines)
+    shop.write_spec(WEB)
+    shop.ingest(lines, "fresh")
+    shop.run("mend", 8, 9)
+    assert shop.state() == before
+    assert shop.promote("mend").added == len(lines)
+    assert shop.state() == shop.state("fresh")
+    rollback("mend", shop.project, shop.lake())
+    assert (shop.state(), shop.ledger()) == (before, ledger)
+    assert all(t.verified is not False for t in list_tables(shop.lake(), verify=True))
+
+
+def test_records_that_are_all_refused_now_become_the_first_dead_letters(tmp_path: Path) -> None:
+    lines, shop = [event(n, 8) for n in range(5)], Shop(tmp_path)
+    shop.ingest(lines)
+    assert shop.ledger().dead_letter == 0
+    shop.write_spec({**shop.spec, "columns": {**shop.spec["columns"], "event_type": "messageId"}})
+    shop.run("break", 8, 9)
+    assert shop.promote("break").removed == len(lines)
+    assert shop.ledger().dead_letter == len(lines) and shop.state()[0] == 0
 
 
 def test_only_the_range_changes(shop: Shop) -> None:
