@@ -46,8 +46,8 @@ def _moments(begun: Step, ended: Step, conflicts: tuple[str, ...], letters: str,
     )  # fmt: skip
 
 
-# The ranges were looked at for what is dropped for nothing now, and the tags of what is settled moved on.
-_SWEPT = (*commit_moments(f"{TABLE}, 2"), *commit_moments(f"{TABLE}, 3"))
+# The ranges were looked at for what is dropped for nothing now, the tags of what is settled moved on, and this state got its own.
+_SWEPT = (*commit_moments(f"{TABLE}, 2"), *commit_moments(f"{TABLE}, 3"), *commit_moments(f"{TABLE}, 4"))
 _BEFORE_ROWS = (*commit_moments(LETTERS), "letters kept", *commit_moments(f"{LETTERS}, 2"), *commit_moments(LEDGER))
 MOMENTS = {
     "promote": _moments(Step.PROMOTING, Step.PROMOTED, _BEFORE_ROWS, f"{LETTERS}, 3", f"{LEDGER}, 2"),

@@ -155,7 +155,9 @@ def test_what_fits_a_listener_is_answered(listeners: tuple[Path, list[int]], tmp
 
 def test_an_advertised_address_that_nobody_answers_at_is_told(listeners: tuple[Path, list[int]]) -> None:
     _, ports = listeners
-    KafkaCluster(KafkaConnection(f"127.0.0.1:{ports[PLAIN]}")).ensure_topic("t", 1)
+    there = KafkaCluster(KafkaConnection(f"127.0.0.1:{ports[PLAIN]}"))
+    there.ensure_topic("t", 1)
+    there.offsets([("t", 0)], "latest")  # its partition has a leader
     away = KafkaCluster(KafkaConnection(f"127.0.0.1:{ports[AWAY]}"), deadline_s=3)
     with pytest.raises(ComponentDownError) as caught:
         away.offsets([("t", 0)], "latest")
