@@ -258,10 +258,11 @@ class KafkaCluster:
         """Why there is no answer, when it was waited for long enough."""
         told = nobody_at(self._connection.bootstrap)
         if told is None:
-            with contextlib.suppress(KafkaException):
-                named = self._admin.list_topics(timeout=_CALL_S).brokers.values()
-                if away := unreachable([(str(broker.host), broker.port) for broker in named]):
-                    return away
+            for _ in range(3):  # a client of its own each: one that has learned the other addresses may not go back to this one
+                with contextlib.suppress(KafkaException):
+                    named = KafkaCluster(self._connection)._admin.list_topics(timeout=_CALL_S).brokers.values()
+                    if away := unreachable([(str(broker.host), broker.port) for broker in named]):
+                        return away
         return f"no answer ({told or failure.name()}). Is it running, and the address right?"
 
 
