@@ -54,7 +54,7 @@ class SweepBeside:
     """Sweeps of a table in a thread of their own, one at a time, so that commits need not wait for them (see sweep.py).
 
     Each commit is followed by a sweep, also where no other commit follows: a minute after the last sweep began, or later where
-    sweeps take long, so that they keep no more than half of a core busy. What fails is tried again: a table stays unsettled
+    sweeps take long, so that they run at most half of the time. What fails is tried again: a table stays unsettled
     meanwhile, and loses nothing. The thread dies with its process.
 
     Args:
