@@ -58,6 +58,16 @@ def test_a_sweep_follows_the_last_commit_though_no_other_follows() -> None:
     assert len(sweeps.began) == 2
 
 
+def test_a_commit_during_a_sweep_is_followed_by_another() -> None:
+    sweeps = Sweeps(takes_s=EVERY_S / 2)
+    beside = SweepBeside("during", sweeps)
+    beside.step()
+    wait_for(lambda: sweeps.at_once == 1, "the first sweep")
+    beside.step()
+    wait_for(is_idle("during"), "the thread to end")
+    assert len(sweeps.began) == 2
+
+
 def test_many_commits_get_one_sweep_at_a_time_and_no_more_than_half_of_a_core() -> None:
     sweeps = Sweeps(takes_s=EVERY_S)
     beside = SweepBeside("many", sweeps)
