@@ -6,11 +6,14 @@ Beam's price per element (coding, bundles, state, gRPC) is paid once per hundred
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Never
 
 import pyarrow as pa
 from apache_beam import coders
 
-from lake.tables.ipc import decode_rows, encode_rows
+from lake.tables.ipc import ZSTD_MAGIC, decode_rows, encode_rows
+
+_ANY = coders.FastPrimitivesCoder()
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +25,14 @@ class RowBatch:
 
     rows: pa.Table
 
+    def __reduce__(self) -> Never:
+        """No pickle: a table's many small buffers cost a hundred times what one compressed stream costs.
+
+        Raises:
+            TypeError: always. A PCollection of batches lacks its element type, so that Beam found no better coder.
+        """
+        raise TypeError("a RowBatch is never pickled: declare the element type of its PCollection, as in with_output_types")
+
 
 class RowBatchCoder(coders.Coder):
     """See ``encode_rows``."""
@@ -31,8 +42,11 @@ class RowBatchCoder(coders.Coder):
         return encode_rows(value.rows)
 
     def decode(self, encoded: bytes) -> RowBatch:
-        """From bytes."""
-        return RowBatch(decode_rows(encoded))
+        """From bytes; also from those that savepoints of the version before hold of dead letters and late rows."""
+        if encoded.startswith(ZSTD_MAGIC):
+            return RowBatch(decode_rows(encoded))
+        batch: RowBatch = _ANY.decode(encoded)
+        return batch
 
     def is_deterministic(self) -> bool:
         """True: needed where a batch crosses a checkpoint."""

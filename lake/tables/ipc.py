@@ -10,6 +10,7 @@ import threading
 import pyarrow as pa
 import zstandard
 
+ZSTD_MAGIC = zstandard.FRAME_HEADER  # how the bytes begin
 _LEVEL = 1
 _local = threading.local()  # the library's objects are for one thread at a time, and dear to make
 

@@ -74,7 +74,11 @@ class DecodeRecords(beam.PTransform):
         return Decoded(out.rows, out[_REJECTED], out[_LATE], out[_FILTERED], out[_IN_ORDER])
 
 
-@beam.typehints.with_output_types(tuple[int, RowBatch])
+# Any: the coder that shards had before these outputs were typed, so that the state in a savepoint is found again
+@beam.typehints.with_output_types(
+    tuple[int, RowBatch],
+    **{_REJECTED: tuple[Any, RowBatch], _LATE: tuple[Any, RowBatch], _FILTERED: PositionOutcomes, _IN_ORDER: RowBatch},
+)
 class _DecodeFn(beam.DoFn):
     _clock: Callable[[], float] = staticmethod(time.time)  # of the class: jobs of the version before bring none
 
@@ -127,11 +131,11 @@ class _DecodeFn(beam.DoFn):
         held, self._held = self._held, _Held()
         cut, event_id = self._cut, self._contract.event_id
         if held.on_time:
-            for stamped in cut_batches(pa.concat_tables(held.on_time), event_id, cut, np.concatenate(held.times_us)):
+            for stamped in cut_batches(_joined(held.on_time), event_id, cut, np.concatenate(held.times_us)):
                 yield WindowedValue(stamped.value, stamped.timestamp, _GLOBAL)
         for tag, tables, key in ((_LATE, held.late, event_id), (_REJECTED, held.dead_letters, "dead_letter_id")):
             if tables:
-                for batch in cut_shards(pa.concat_tables(tables), key, cut):
+                for batch in cut_shards(_joined(tables), key, cut):
                     yield beam.pvalue.TaggedOutput(tag, WindowedValue(batch, held.timestamp, _GLOBAL))
         for (kind, raw_file), positions in held.aside.items():
             runs = runs_of(np.concatenate(positions))
@@ -165,6 +169,11 @@ class _Held:
         """Hold positions that end here, by raw file."""
         for raw_file, own in positions.items():
             self.aside.setdefault((outcome, raw_file), []).append(own)
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    """In one piece: rows that are picked from many chunks stay in many."""
+    return pa.concat_tables(tables).combine_chunks()
 
 
 def _positions_of(rows: pa.Table) -> dict[str, Ints]:
