@@ -22,8 +22,17 @@ from lake.ledger.ledger import LedgerEntry, frontier, log_ledger
 from lake.location import Lake
 from lake.raw.log_ids import LogId
 from lake.raw.segments import landed_up_to
-from lake.tables.iceberg import DEAD_LETTERS, LEDGER, dropped_branch, dropped_rows, files_of, manifests_of, settled_age_s
-from lake.tables.publish import ROWS_PROPERTY, table_totals
+from lake.tables.iceberg import (
+    DEAD_LETTERS,
+    LEDGER,
+    ROWS_PROPERTY,
+    dropped_branch,
+    dropped_rows,
+    files_of,
+    manifests_of,
+    settled_age_s,
+)
+from lake.tables.publish import table_totals
 from transforms.kafka.connection import KafkaCluster, KafkaConnection
 
 PROJECT = Path(__file__).parents[2] / "examples/webshop"

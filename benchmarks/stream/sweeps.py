@@ -9,7 +9,7 @@ from statistics import median
 
 from pyiceberg.table.snapshots import Operation, Snapshot
 
-from lake.tables.publish import ROWS_PROPERTY
+from lake.tables.iceberg import ROWS_PROPERTY
 
 _DONE = re.compile(r"sweep of (\S+): (\d+) rows dropped in ([\d.]+) s, of CPU ([\d.]+) s")
 _PUT_OFF = re.compile(r"sweep of (\S+) put off: (.*)")

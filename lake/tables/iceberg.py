@@ -45,9 +45,15 @@ UPKEEP_PROPERTIES = {
     "commit.manifest-merge.enabled": "true",
     "commit.manifest.min-count-to-merge": "20",
 }
+# Of tables in ranges: bounds only of columns that follow the order of files. Those of ids would let a reader skip nothing.
+METRICS_PROPERTIES = {
+    "write.metadata.metrics.default": "none",
+    **{f"write.metadata.metrics.column.{name}": "full" for name in ("_from", "_to", "_shard", "_window_time", "_received_at")},
+}
 FORMAT = 2  # of a lake's tables: 1 had no horizon
 GRID_PROPERTY, _SHARDS_PROPERTY = "headrace.layout.grid-s", "headrace.layout.num-shards"
 VACATED_PROPERTY = "headrace.vacated"
+ROWS_PROPERTY, HASH_PROPERTY, RUN_PROPERTY = "headrace.rows", "headrace.content-hash", "headrace.run-id"  # of a snapshot
 HORIZON_PROPERTY, DERIVED_PROPERTY = "headrace.layout.horizon-s", "headrace.layout.derived-ids"
 UNLIMITED = "unlimited"
 UNLIMITED_S = 1 << 40
@@ -148,7 +154,8 @@ def num_shards(table: Table) -> int:
 class PublishedFile:
     """A data file that a snapshot of the table holds: rows of [from_us, to_us) and one shard.
 
-    dropped: whether its rows are not published, but kept since the horizon drops them; see horizon.py.
+    size_bytes: 0 of files that no manifest holds yet. dropped: whether its rows are not published, but kept since the horizon drops
+    them; see horizon.py.
     """
 
     from_us: int
@@ -157,6 +164,7 @@ class PublishedFile:
     path: str
     rows: int
     dropped: bool = False
+    size_bytes: int = 0
 
     def overlaps(self, from_us: int, to_us: int, shard: int) -> bool:
         """Whether it holds rows of this range and shard."""
@@ -182,7 +190,7 @@ def ensure_table(lake: Lake, name: str, schema: pa.Schema, layout: Layout | None
     try:
         table = catalog.load_table(name)
     except NoSuchTableError:
-        properties = {"format-version": "2", **UPKEEP_PROPERTIES, **wanted}
+        properties = {"format-version": "2", **UPKEEP_PROPERTIES, **(METRICS_PROPERTIES if layout else {}), **wanted}
         try:
             return catalog.create_table(name, schema=full, properties=properties)
         except TableAlreadyExistsError:  # another run was faster
@@ -437,7 +445,7 @@ def _read_manifest(table: Table, manifest: ManifestFile) -> Iterator[PublishedFi
     for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
         file = entry.data_file
         from_us, to_us, shard = [int(from_bytes(kind, file.lower_bounds[id_])) for id_, kind in columns] or [0, 0, 0]
-        yield PublishedFile(from_us, to_us, shard, file.file_path, file.record_count)
+        yield PublishedFile(from_us, to_us, shard, file.file_path, file.record_count, size_bytes=file.file_size_in_bytes)
 
 
 class _ReadOnce(Generic[T]):

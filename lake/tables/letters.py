@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pyiceberg.exceptions import NoSuchTableError
-from pyiceberg.expressions import And, EqualTo
 from pyiceberg.table.refs import MAIN_BRANCH
 
 from lake.location import Lake
 from lake.tables.data_files import read_rows, write_rows
 from lake.tables.iceberg import DEAD_LETTERS, committed, published_files
-from lake.tables.publish import RangeFold, any_of, fold_ranges, publish
+from lake.tables.publish import RangeFold, fold_ranges, publish
 from lake.tables.ranges import Ints, Span
 from lake.tables.swap import CommitLabels, replace_files
 
@@ -60,8 +59,7 @@ def remove_letters(lake: Lake, chosen: Chosen, run_id: str) -> None:
                 if not going.all():
                     new.append(write_rows(table, rows.filter(pa.array(~going)), file.from_us, file.to_us, file.shard))
         if gone:
-            own = [And(EqualTo("_shard", f.shard), And(EqualTo("_from", f.from_us), EqualTo("_to", f.to_us))) for f in gone]
-            replace_files(table, gone, new, any_of(own), CommitLabels(run_id), MAIN_BRANCH)
+            replace_files(table, gone, new, CommitLabels(run_id), MAIN_BRANCH)
 
     with contextlib.suppress(NoSuchTableError):
         committed(DEAD_LETTERS, attempt)

@@ -8,15 +8,13 @@ properties are exact.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThan, LessThan, Or
-from pyiceberg.table import Table, Transaction
+from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Snapshot
 
@@ -34,13 +32,21 @@ from lake.tables.data_files import (
     with_schema,
     write_rows,
 )
+from lake.tables.exchange import exchange_files
 from lake.tables.fold import GRID_S, add_hashes, content_hash, fold_rows
 from lake.tables.horizon import NO_MOVES, Moves, PairSet
-from lake.tables.iceberg import PublishedFile, Vacated, committed, dropped_branch, known_files
+from lake.tables.iceberg import (
+    HASH_PROPERTY,
+    ROWS_PROPERTY,
+    RUN_PROPERTY,
+    PublishedFile,
+    Vacated,
+    committed,
+    dropped_branch,
+    known_files,
+)
 from lake.tables.ipc import decode_rows, encode_rows
 from lake.tables.ranges import Cutting, Ints, Span, cuttings, joint_ranges, tiles
-
-ROWS_PROPERTY, HASH_PROPERTY, RUN_PROPERTY = "headrace.rows", "headrace.content-hash", "headrace.run-id"
 
 
 @dataclass(frozen=True)
@@ -427,11 +433,12 @@ def _overlapping(folds: Sequence[RangeFold]) -> list[tuple[list[RangeFold], int,
 def _commit(table: Table, folds: Sequence[RangeFold], run_id: str, branch: str | None) -> None:
     if branch is not None and not table.metadata.snapshots:
         _begin_main(table, run_id)
-    with warnings.catch_warnings(), table.transaction() as transaction:
-        warnings.simplefilter("ignore")  # "Delete operation did not match any records" is how a new range begins
+    known = {file.path: file for file in known_files(table, branch)}
+    with table.transaction() as transaction:
         dropped = [f for f in folds if f.changes_dropped]
+        gone = [known[path] for fold in dropped for path in fold.dropped_read]
         paths = [path for fold in dropped for path in fold.dropped]
-        _replace(transaction, [f for f in dropped if f.dropped_read], paths, {RUN_PROPERTY: run_id}, dropped_branch(branch))
+        exchange_files(table, transaction, gone, paths, {RUN_PROPERTY: run_id}, dropped_branch(branch))
         published = [f for f in folds if f.changes_published]
         rows, digest = table_totals(table)
         totals = {
@@ -439,8 +446,9 @@ def _commit(table: Table, folds: Sequence[RangeFold], run_id: str, branch: str |
             ROWS_PROPERTY: str(rows + sum(f.delta_rows for f in published)),
             HASH_PROPERTY: f"{add_hashes(digest, *(f.delta_hash for f in published)):032x}",
         }
+        gone = [known[path] for fold in published for path in fold.read]
         paths = [path for fold in published for path in fold.paths]
-        _replace(transaction, published, paths, totals, branch or MAIN_BRANCH)
+        exchange_files(table, transaction, gone, paths, totals, branch or MAIN_BRANCH)
 
 
 def _begin_main(table: Table, run_id: str) -> None:
@@ -448,36 +456,6 @@ def _begin_main(table: Table, run_id: str) -> None:
     totals = {RUN_PROPERTY: run_id, ROWS_PROPERTY: "0", HASH_PROPERTY: f"{0:032x}"}
     with table.transaction() as transaction:
         transaction.add_files([], snapshot_properties=totals, check_duplicate_files=False)
-
-
-def _replace(
-    transaction: Transaction, gone: Sequence[RangeFold], paths: Sequence[str], properties: dict[str, str], branch: str
-) -> None:
-    """Every file of these ranges by others.
-
-    Where files come the snapshot in between is nobody's current one; it has no totals, so that nobody takes it for a whole state.
-    """
-    if gone:
-        own = {RUN_PROPERTY: properties[RUN_PROPERTY]} if paths else properties
-        transaction.delete(_predicate(gone), snapshot_properties=own, branch=branch)
-    if paths:
-        transaction.add_files(list(paths), snapshot_properties=properties, branch=branch, check_duplicate_files=False)
-
-
-def _predicate(folds: Sequence[RangeFold]) -> BooleanExpression:
-    """Every row of the folds' ranges."""
-    terms: list[BooleanExpression] = [
-        And(EqualTo("_shard", f.shard), And(LessThan("_from", f.to_us), GreaterThan("_to", f.from_us))) for f in folds
-    ]
-    return any_of(terms)
-
-
-def any_of(terms: Sequence[BooleanExpression]) -> BooleanExpression:
-    """At least one of these; balanced, so that a thousand ranges do not nest a thousand deep."""
-    left = list(terms)
-    while len(left) > 1:
-        left = [Or(*left[i : i + 2]) if len(left[i : i + 2]) > 1 else left[i] for i in range(0, len(left), 2)]
-    return left[0]
 
 
 def table_totals(table: Table, snapshot: Snapshot | None = None) -> tuple[int, int]:

@@ -7,7 +7,6 @@ the ranges stay as they are; a data file that reaches over a bound is cut there.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.expressions import And, BooleanExpression, GreaterThan, LessThan
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update.snapshot import ManageSnapshots
@@ -24,9 +22,13 @@ from pyiceberg.table.update.snapshot import ManageSnapshots
 from lake.location import Lake
 from lake.raw.positions import Positions
 from lake.tables.data_files import PROVENANCE_KEY, newer_rows, provenance_keys, read_columns, read_rows, write_rows
+from lake.tables.exchange import exchange_files
 from lake.tables.fold import add_hashes, content_hash
 from lake.tables.horizon import NO_MOVES, Moves, PairSet
 from lake.tables.iceberg import (
+    HASH_PROPERTY,
+    ROWS_PROPERTY,
+    RUN_PROPERTY,
     PublishedFile,
     committed,
     dropped_branch,
@@ -35,7 +37,7 @@ from lake.tables.iceberg import (
     published_files,
     vacating,
 )
-from lake.tables.publish import HASH_PROPERTY, ROWS_PROPERTY, RUN_PROPERTY, RangeFold, any_of, fold_range, rebase, table_totals
+from lake.tables.publish import RangeFold, fold_range, rebase, table_totals
 
 Range = tuple[int, int]
 Covered = Mapping[tuple[str, str], Positions]  # by source and raw file or log
@@ -114,8 +116,7 @@ def swap_ranges(
             snapshot = table.current_snapshot()
             return snapshot.snapshot_id if snapshot else None
         vacated = swap.ranges if lake.branch is None and horizon_s(table) else ()
-        predicate = ranges_predicate(swap.ranges)
-        return replace_files(table, gone, new, predicate, labels, lake.branch or MAIN_BRANCH, dropped=dropped, vacated=vacated)
+        return replace_files(table, gone, new, labels, lake.branch or MAIN_BRANCH, dropped=dropped, vacated=vacated)
 
     return committed(name, attempt)
 
@@ -236,7 +237,6 @@ def replace_files(
     table: Table,
     gone: Sequence[PublishedFile],
     new: Sequence[str],
-    predicate: BooleanExpression,
     labels: CommitLabels,
     branch: str,
     *,
@@ -247,8 +247,7 @@ def replace_files(
 
     Args:
         table: as the branch has it.
-        gone: what goes, published and dropped; these and no others fit the
-        predicate: on range columns.
+        gone: what goes, published and dropped.
         new: what comes.
         labels: what the commit is known by. Dropped rows get tags of their own beside them.
         branch: which is changed.
@@ -269,19 +268,13 @@ def replace_files(
     }
     head = table.current_snapshot()
     beside = dropped_branch(None if branch == MAIN_BRANCH else branch)
-    with _refused_if_stale(), warnings.catch_warnings(), table.transaction() as transaction:
-        warnings.simplefilter("ignore")
+    with _refused_if_stale(), table.transaction() as transaction:
         if labels.before and head and labels.before not in table.metadata.refs:
             _tag(transaction, head.snapshot_id, labels.before, beside)
-        if any(file.dropped for file in gone):
-            transaction.delete(predicate, snapshot_properties={RUN_PROPERTY: labels.run_id}, branch=beside)
-        if dropped:
-            added = {RUN_PROPERTY: labels.run_id}
-            transaction.add_files(list(dropped), snapshot_properties=added, branch=beside, check_duplicate_files=False)
+        exchange_files(table, transaction, [f for f in gone if f.dropped], dropped, {RUN_PROPERTY: labels.run_id}, beside)
         if vacated:
             transaction.set_properties(vacating(vacated))
-        transaction.delete(predicate, snapshot_properties={RUN_PROPERTY: labels.run_id}, branch=branch)
-        transaction.add_files(list(new), snapshot_properties=properties, branch=branch, check_duplicate_files=False)
+        exchange_files(table, transaction, [f for f in gone if not f.dropped], new, properties, branch)
         snapshot = transaction.table_metadata.snapshot_by_name(branch)
         assert snapshot is not None
         if labels.after:
@@ -315,9 +308,3 @@ def files_totals(paths: Sequence[str]) -> tuple[int, int]:
         own = read_columns(path, ("_row_hash",))
         rows, digest = rows + len(own), add_hashes(digest, content_hash(own))
     return rows, digest
-
-
-def ranges_predicate(ranges: Sequence[Range]) -> BooleanExpression:
-    """Every file that may hold rows of the ranges."""
-    terms: list[BooleanExpression] = [And(LessThan("_from", high), GreaterThan("_to", low)) for low, high in ranges]
-    return any_of(terms)

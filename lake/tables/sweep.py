@@ -28,6 +28,7 @@ from lake.tables.data_files import read_columns
 from lake.tables.fold import codes_of
 from lake.tables.horizon import CELL_US, Ints, Moves, Pair, PairSet, cells_of, has_predecessor
 from lake.tables.iceberg import (
+    RUN_PROPERTY,
     PublishedFile,
     Vacated,
     committed,
@@ -40,7 +41,7 @@ from lake.tables.iceberg import (
 )
 from lake.tables.key_filters import KeyFilter, key_hashes, read_filter
 from lake.tables.letters import LETTER_COLUMNS, Letters, publish_letters
-from lake.tables.publish import RUN_PROPERTY, publish_moves
+from lake.tables.publish import publish_moves
 from lake.tables.swap import known_at
 
 _FILTER_BYTES = 256 << 20

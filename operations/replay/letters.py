@@ -7,14 +7,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThan, LessThan
 from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
 
 from lake.location import Lake
 from lake.tables.data_files import read_columns, read_rows, write_rows
 from lake.tables.iceberg import DEAD_LETTERS, PublishedFile, committed, published_files
-from lake.tables.publish import RangeFold, any_of, fold_range, rebase
+from lake.tables.publish import RangeFold, fold_range, rebase
 from lake.tables.swap import CommitLabels, Covered, at_positions, replace_files
 
 KEY = "dead_letter_id"
@@ -58,7 +57,7 @@ def replace_letters(
         gone += [file for file in there if file.path in taken - written]
         new = [*(written - taken), *(path for fold in folds for path in fold.paths)]
         if gone or new:
-            replace_files(table, gone, new, _exactly(gone, folds), labels, lake.branch or MAIN_BRANCH)
+            replace_files(table, gone, new, labels, lake.branch or MAIN_BRANCH)
 
     committed(DEAD_LETTERS, attempt)
 
@@ -80,14 +79,3 @@ def _covered(rows: pa.Table, dataset: str, covered: Covered) -> npt.NDArray[np.b
     """Which rows are of this dataset and of these positions."""
     own = np.array([name == dataset for name in rows.column("dataset").to_pylist()], dtype=bool)
     return own & at_positions(rows, covered)
-
-
-def _exactly(files: Sequence[PublishedFile], folds: Sequence[RangeFold]) -> BooleanExpression:
-    """These files, and what a rival adds where rows come. Ranges of a shard are disjoint; a fold has taken in what it met."""
-    terms: list[BooleanExpression] = [
-        And(EqualTo("_shard", f.shard), And(EqualTo("_from", f.from_us), EqualTo("_to", f.to_us))) for f in files
-    ]
-    terms += [
-        And(EqualTo("_shard", f.shard), And(LessThan("_from", f.to_us), GreaterThan("_to", f.from_us))) for f in folds if f.path
-    ]
-    return any_of(terms)
