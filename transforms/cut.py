@@ -25,7 +25,8 @@ class Cut:
 
     window_s: length of the event-time windows, and of the tables' ranges. by_density: these are chosen by the rows of a window.
     allowed_lateness_s: see late.py. ranges: None takes rows of any time; else only those whose ``_window_time`` lies in one of
-    these [from, to), sorted and disjoint, microseconds.
+    these [from, to), sorted and disjoint, microseconds. batch_bytes: of the columns of one batch, about; None for any number. Where
+    panes are bounded by how many batches they hold, it bounds their bytes.
     """
 
     window_s: int = 3_600
@@ -33,6 +34,7 @@ class Cut:
     allowed_lateness_s: int = 600
     ranges: tuple[tuple[int, int], ...] | None = None
     by_density: bool = False
+    batch_bytes: int | None = None
 
     @property
     def ranging(self) -> Ranging:
@@ -54,7 +56,7 @@ class Cut:
 
 
 def cut_batches(rows: pa.Table, key: str, cut: Cut, times_us: npt.NDArray[np.int64] | None = None) -> Iterator[TimestampedValue]:
-    """Rows as (shard, RowBatch), one per window and shard, stamped with the last moment of the window.
+    """Rows as (shard, RowBatch), as few as there can be per window and shard, stamped with the last moment of the window.
 
     Args:
         rows: of a folded table.
@@ -75,7 +77,8 @@ def cut_batches(rows: pa.Table, key: str, cut: Cut, times_us: npt.NDArray[np.int
     for start, end in pairwise(edges):
         window, shard = divmod(int(ordered[start]), cut.num_shards)
         last_moment = Timestamp(micros=(window + 1) * window_us - 1_000)  # runners keep milliseconds
-        yield TimestampedValue((shard, RowBatch(rows.slice(start, end - start))), last_moment)
+        for batch in _batches(rows.slice(start, end - start), cut.batch_bytes):
+            yield TimestampedValue((shard, batch), last_moment)
 
 
 def cut_shards(rows: pa.Table, key: str, cut: Cut) -> Iterator[tuple[int, RowBatch]]:
@@ -84,7 +87,16 @@ def cut_shards(rows: pa.Table, key: str, cut: Cut) -> Iterator[tuple[int, RowBat
         return
     shards = shards_of(rows.column(key).to_pylist(), cut.num_shards)
     for shard in np.unique(shards).tolist():
-        yield shard, RowBatch(rows.filter(pa.array(shards == shard)))
+        for batch in _batches(rows.filter(pa.array(shards == shard)), cut.batch_bytes):
+            yield shard, batch
+
+
+def _batches(rows: pa.Table, most_bytes: int | None) -> Iterator[RowBatch]:
+    """Equal parts of about so many bytes at most."""
+    count = 1 if most_bytes is None else min(-(-rows.nbytes // most_bytes), len(rows))
+    for n in range(count):
+        start, end = len(rows) * n // count, len(rows) * (n + 1) // count
+        yield RowBatch(rows.slice(start, end - start))
 
 
 def shards_of(keys: Sequence[str], num_shards: int) -> np.ndarray[Any, np.dtype[np.int64]]:

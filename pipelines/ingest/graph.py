@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import apache_beam as beam
-from apache_beam.transforms.trigger import AccumulationMode, AfterProcessingTime, AfterWatermark, DefaultTrigger
+from apache_beam.transforms.trigger import AccumulationMode, AfterProcessingTime, AfterWatermark, DefaultTrigger, TriggerFn
 from apache_beam.transforms.window import FixedWindows
 
 from contracts.compiler.schemas import row_schema
@@ -40,7 +40,7 @@ from lake.tables.sweep import Swept
 from pipelines.ingest.sources import RawSource
 from transforms.account import CommitLedger
 from transforms.converge.settle import settle
-from transforms.converge.transform import ConvergeIntoTable, timed_panes
+from transforms.converge.transform import ConvergeIntoTable, bounded, timed_panes
 from transforms.converge.upkeep import SweepBeside, UpkeepPlan
 from transforms.cut import Cut
 from transforms.decode.decode import DecodeRecords
@@ -56,12 +56,15 @@ class Panes:
 
     early_s: between panes of a window that is still open; None for none. late_s: until what came late for a window, dead letters
     and late rows are folded. commit_s: between commits of a table. keep_snapshots_s: how far back a table can be read as it was.
+    most_batches: of a pane of rows; it fires earlier where it has so many. With ``Cut.batch_bytes`` that bounds what a runner holds
+    of a window at once, however full the window is; a window of moderate size has fewer.
     """
 
     early_s: int | None = None
     late_s: int = 30
     commit_s: int = 10
     keep_snapshots_s: int = 3_600
+    most_batches: int = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,14 +191,18 @@ class IngestGraph:
     def _windows(self) -> beam.WindowInto:
         """A row's own window, folded when the watermark passes its end."""
         panes = self.panes
-        early = AfterProcessingTime(panes.early_s) if panes and panes.early_s else None
+        trigger: TriggerFn = DefaultTrigger()
+        if panes:
+            early = AfterProcessingTime(panes.early_s) if panes.early_s else None
+            late, most = AfterProcessingTime(panes.late_s), panes.most_batches
+            trigger = AfterWatermark(early=bounded(early, most), late=bounded(late, most))
         return beam.WindowInto(
             FixedWindows(self.cut.window_s),
-            trigger=AfterWatermark(early=early, late=AfterProcessingTime(panes.late_s)) if panes else DefaultTrigger(),
+            trigger=trigger,
             accumulation_mode=AccumulationMode.DISCARDING,
             allowed_lateness=self.cut.allowed_lateness_s + _BEAM_LATENESS_MARGIN_S,
         )
 
     def _panes(self) -> beam.WindowInto:
         """Rows of any time, folded every few seconds: whatever the watermark is, none is dropped."""
-        return timed_panes(self.panes.late_s if self.panes else None)
+        return timed_panes(self.panes.late_s, self.panes.most_batches) if self.panes else timed_panes(None)

@@ -9,7 +9,7 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam import coders
 from apache_beam.metrics import Metrics
-from apache_beam.transforms.trigger import AccumulationMode, AfterProcessingTime, Repeatedly
+from apache_beam.transforms.trigger import AccumulationMode, AfterAny, AfterCount, AfterProcessingTime, Repeatedly, TriggerFn
 from apache_beam.transforms.window import GlobalWindows
 from pyiceberg.table import Table
 
@@ -85,13 +85,27 @@ class ConvergeIntoTable(beam.PTransform[Any, Any]):
         )
 
 
-def timed_panes(every_s: int | None) -> beam.WindowInto:
-    """The global window: fired at the end of bounded input, or every so many seconds of processing time."""
+def timed_panes(every_s: int | None, most: int | None = None) -> beam.WindowInto:
+    """The global window: fired at the end of bounded input, or every so many seconds of processing time.
+
+    Args:
+        every_s: None for bounded input.
+        most: elements of a pane; it fires earlier where it has so many. None for any number.
+    """
     if every_s is None:
         return beam.WindowInto(GlobalWindows())
     return beam.WindowInto(
-        GlobalWindows(), trigger=Repeatedly(AfterProcessingTime(every_s)), accumulation_mode=AccumulationMode.DISCARDING
+        GlobalWindows(),
+        trigger=Repeatedly(bounded(AfterProcessingTime(every_s), most)),
+        accumulation_mode=AccumulationMode.DISCARDING,
     )
+
+
+def bounded(trigger: TriggerFn | None, most: int | None) -> TriggerFn | None:
+    """A trigger that also fires once a pane has so many elements: a runner holds a pane that fires in memory, as a whole."""
+    if most is None:
+        return trigger
+    return AfterAny(trigger, AfterCount(most)) if trigger else AfterCount(most)
 
 
 @beam.typehints.with_output_types(tuple[int, RangeFold])
