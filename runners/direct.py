@@ -19,6 +19,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.prism_runner import PrismRunner
 
 from contracts.errors import HeadraceError
+from runners.allocator import tune_allocator
 from runners.loopback import keep_grpc_on_loopback
 
 Build = Callable[[beam.Pipeline], None]
@@ -41,6 +42,7 @@ def run_bounded(build: Build, *, workers: int = 1, extra: Sequence[str] = ()) ->
         "--direct_running_mode=" + ("in_memory" if workers == 1 else "multi_processing"),
     ]
     quiet_beam()
+    tune_allocator()
     keep_grpc_on_loopback()
     with _plainly(), beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([*arguments, *extra])) as pipeline:
         build(pipeline)
@@ -60,6 +62,7 @@ def run_unbounded(build: Build, *, prism: str, extra: Sequence[str] = ()) -> Non
     """
     arguments = ["--streaming", "--environment_type=LOOPBACK", f"--prism_location={prism}"]
     quiet_beam()
+    tune_allocator()
     keep_grpc_on_loopback()
     threading.excepthook = _without_broken_streams
     with _plainly():

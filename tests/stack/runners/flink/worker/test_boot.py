@@ -20,7 +20,8 @@ import pytest
 from apache_beam.portability.api import beam_fn_api_pb2_grpc, beam_provision_api_pb2, beam_provision_api_pb2_grpc
 
 from lake.runs.process import ProcessIdentity
-from runners.flink.worker.launcher import MALLOC, write_launcher
+from runners.allocator import ENVIRONMENT
+from runners.flink.worker.launcher import write_launcher
 from tests.support.processes import ROOT
 from tests.support.stack import wait_for
 
@@ -92,7 +93,7 @@ def test_a_worker_asks_the_runner_and_connects_within_seconds(tmp_path: Path, ru
         process.kill()
     assert runner.asked_by == runner.connected == ["w-1"]
     assert took_s < 30  # about 2 s on an idle machine
-    assert {name: environ[name] for name in MALLOC} == {name: str(value) for name, value in MALLOC.items()}
+    assert {name: environ[name] for name in ENVIRONMENT} == ENVIRONMENT
     assert "worker w-1: provisioned after" in (tmp_path / "workers.log").read_text()
 
 
