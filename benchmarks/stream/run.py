@@ -194,7 +194,7 @@ def _loaded(
         arguments = ("--topic", topic, "--rate", str(rate), "--seconds", str(seconds), "--ids", str(ids), *shares)
         producer = children.enter_context(Child("benchmarks.stream.producer", *bootstrap, *arguments))
         ours = {producer.pid: "producer"} | ({consumer.pid: "consumer"} if consumer else {})
-        meter = CpuMeter(lambda: _processes(stack) | ours)
+        meter = CpuMeter(lambda: processes_of(stack) | ours)
         sending_since = None
         while producer.runs:
             began = time.time()
@@ -268,8 +268,8 @@ def _warm_up(job: Contestant, topic: str, bootstrap: Sequence[str], ids: Path) -
     return sent
 
 
-def _processes(stack: Stack) -> dict[int, str]:
-    """The cluster's processes and their names; each Python worker by a number."""
+def processes_of(stack: Stack) -> dict[int, str]:
+    """The processes of the cluster, with names; each Python worker by a number."""
     named = {"kafka": "broker", "jobmanager": "JobManager", "taskmanager": "TaskManager"}
     found = {pid: name for component, name in named.items() if (pid := stack.pid(component)) is not None}
     workers = [pid for pid in stack.worker_pids() if "boot.py" in command_line(pid)]
