@@ -19,7 +19,7 @@ import xxhash
 from apache_beam.metrics import Metrics
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from contracts.compiler.rows import canonical_rows
+from contracts.compiler.schemas import ROW_JSON
 from contracts.errors import ComponentDownError
 from contracts.spec.model import Contract
 from transforms.batch import RowBatch
@@ -41,7 +41,7 @@ class RowsTopic:
 class PublishRows(beam.PTransform[Any, Any]):
     """Publish rows to a topic.
 
-    Input: RowBatch in the order of their source. Output: number of rows published, per batch.
+    Input: RowBatch with ROW_JSON in the order of their source. Output: number of rows published, per batch.
     Windowing: none needed.
     Guarantees: when a bundle ends every row of it is acknowledged by all in-sync replicas; rows of one key keep their order. A row
         may come again after a failure, with the same ``event_id`` header. A row that is larger than the broker takes is counted
@@ -94,7 +94,6 @@ class _PublishFn(beam.DoFn):
         self._too_large = Metrics.counter(f"immediate/{contract.name}", "rows_too_large")
 
     def setup(self) -> None:
-        self._encode = canonical_rows(self._contract)
         self._recent = RecentIds()
         self._producer = Producer(
             {
@@ -124,7 +123,7 @@ class _PublishFn(beam.DoFn):
         keys = _keys(rows, contract)
         times = rows.column("_window_time").cast("int64").to_pylist()
         common = [("dataset", contract.name), ("version", contract.version)]
-        for event_id, key, time_us, value in zip(ids, keys, times, self._encode(rows), strict=True):
+        for event_id, key, time_us, value in zip(ids, keys, times, rows.column(ROW_JSON.name).to_pylist(), strict=True):
             self._produce(_Outgoing(value, key, [("event_id", event_id), *common, ("window_time", str(time_us))]))
         self._producer.poll(0)
         self._published.inc(len(ids))

@@ -28,7 +28,7 @@ from confluent_kafka import Message
 from benchmarks.stream.payloads import iso, templates
 from contracts.compiler.checker import RecordChecker
 from contracts.compiler.rows import RowFinisher
-from contracts.compiler.schemas import row_schema, to_arrow
+from contracts.compiler.schemas import ROW_JSON, row_schema, to_arrow
 from contracts.spec.project import Project
 from lake.location import Lake
 from lake.raw.log_ids import LogId
@@ -56,7 +56,7 @@ _PARTS: Mapping[str, str] = {
     "check": "dicts to columns, every rule of the contract",
     "finish": "computed columns, fingerprint, row hash, rank",
     "arrow": "columns to an Arrow table",
-    "immediate": "rows to canonical JSON and into the producer's queue",
+    "immediate": "rows with their JSON into the producer's queue",
     "cut": "the bundle's tables to one batch per window and shard",
     "encode": "batches to bytes for the shuffle to the fold",
     "decode": "and back",
@@ -139,15 +139,16 @@ class HotPath:
         self._columns = [self._finisher.finish(checked.columns, batch.times_us.tolist()) for checked, batch in pairs]
 
     def _arrow(self) -> None:
-        self._tables = []
+        self._tables, self._outgoing = [], []
         for columns, batch in zip(self._columns, self._batches, strict=True):
             columns["_source"], columns["_raw_file"] = [self._spec.name] * len(batch.logs), batch.logs
             columns["_position"] = batch.offsets.tolist()
             arrays = [to_arrow(field.type, columns[field.name]) for field in self._schema]
             self._tables.append(pa.Table.from_arrays(arrays, schema=self._schema))
+            self._outgoing.append(self._tables[-1].append_column(ROW_JSON, pa.array(columns.row_json, ROW_JSON.type)))
 
     def _immediate(self) -> None:
-        for table in self._tables:
+        for table in self._outgoing:
             list(self._publish.process(RowBatch(table)))
 
     def _cut(self) -> None:

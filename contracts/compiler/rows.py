@@ -29,7 +29,12 @@ _NULL_RANK = b"\1"
 
 
 class FinishedColumns(dict[str, Values]):
-    """Contract columns plus the provenance columns that rows carry (see ``provenance`` in schemas.py)."""
+    """Contract columns plus the provenance columns that rows carry (see ``provenance`` in schemas.py).
+
+    row_json: the canonical JSON of each row, once it is finished.
+    """
+
+    row_json: list[bytes]
 
 
 class RowFinisher:
@@ -75,11 +80,12 @@ class RowFinisher:
         received = [b if a is None else a for a, b in zip(clocks, stand_ins, strict=True)]
         if contract.received_at:
             columns[contract.received_at] = [b if a is None else a for a, b in zip(said, received, strict=True)]
-        fingerprints = [xxhash.xxh3_128_digest(row) for row in self._stable_json(columns)]
+        fingerprints = list(map(xxhash.xxh3_128_digest, self._stable_json(columns)))
         self._identify(columns, fingerprints)
         columns["_received_at"] = received
         columns["_fingerprint"] = fingerprints
-        columns["_row_hash"] = [xxhash.xxh3_128_digest(row) for row in self._row_json(columns)]
+        columns.row_json = self._row_json(columns)
+        columns["_row_hash"] = list(map(xxhash.xxh3_128_digest, columns.row_json))
         columns["_rank"] = self._ranks(columns, len(fingerprints))
         return columns
 

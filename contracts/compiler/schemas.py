@@ -30,6 +30,9 @@ PROVENANCE = pa.schema(
 )
 
 
+ROW_JSON = pa.field("_row_json", pa.binary(), nullable=False)  # canonical JSON of rows that go out at once; in no table
+
+
 def arrow_type(column: Column) -> pa.DataType:
     """The Arrow type of a column's values."""
     if column.type is ColumnType.DECIMAL:

@@ -15,6 +15,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MAX_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
+from contracts.compiler.schemas import ROW_JSON
 from contracts.spec.model import Contract
 from contracts.spec.source import SourceSpec
 from contracts.spec.suppressions import Suppressions
@@ -34,9 +35,10 @@ _GLOBAL = (GlobalWindow(),)
 class Decoded(NamedTuple):
     """What came of raw records. Batches are keyed by shard.
 
-    rows: accepted rows, one batch per window (late.py) and shard, stamped with the end of the window. rejected: dead letters; late:
-    rows too late for their window; both one batch per shard with rows of any time, stamped as their input was, so that no watermark
-    takes them for late. filtered: positions that a filter took out. in_order: accepted rows before they were cut, if asked for.
+    rows: accepted rows, in batches per window (late.py) and shard, stamped with the end of the window. rejected: dead letters.
+    late: rows too late for their window. Both in batches per shard with rows of any time, stamped as their input was, so that no
+    watermark takes them for late. filtered: positions that a filter took out. in_order: accepted rows before they were cut, with
+    ROW_JSON, if asked for.
     """
 
     rows: beam.PCollection[tuple[int, RowBatch]]
@@ -91,7 +93,7 @@ class _DecodeFn(beam.DoFn):
         self._counters = {name: Metrics.counter(f"decode/{spec.name}", name) for name in names}
 
     def setup(self) -> None:
-        self._decoder = RecordDecoder(self._contract, self._spec, self._run_id, self._suppressions)
+        self._decoder = RecordDecoder(self._contract, self._spec, self._run_id, self._suppressions, keep_json=self._in_order)
 
     def start_bundle(self) -> None:
         self._held = _Held()
@@ -111,8 +113,10 @@ class _DecodeFn(beam.DoFn):
         )
         for counter, count in zip(self._counters.values(), counts, strict=True):
             counter.inc(count)
-        if self._in_order and len(decoded.rows):
-            yield beam.pvalue.TaggedOutput(_IN_ORDER, RowBatch(decoded.rows))
+        if self._in_order:
+            if len(decoded.rows):
+                yield beam.pvalue.TaggedOutput(_IN_ORDER, RowBatch(decoded.rows))
+            decoded.rows, late = (rows.drop_columns(ROW_JSON.name) for rows in (decoded.rows, late))
         times_us = fold_times_us(decoded.window_times_us, decoded.watermarks_us, int(self._clock() * SECOND_US))
         self._held.add(decoded, times_us, late, timestamp)
         if self._held.rows >= _HELD_ROWS:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from contracts.codes import Violation
 from contracts.compiler.checker import Checked, RecordChecker
 from contracts.compiler.rows import RowFinisher
-from contracts.compiler.schemas import row_schema, to_arrow
+from contracts.compiler.schemas import ROW_JSON, row_schema, to_arrow
 from contracts.spec.model import Contract
 from contracts.spec.source import SourceSpec
 from contracts.spec.suppressions import NOTHING, Suppressions
@@ -33,8 +33,8 @@ Ints = npt.NDArray[np.int64]
 class DecodedRecords:
     """What came of some records.
 
-    rows: accepted rows (row_schema); watermarks_us: W of each. dead_letters: DEAD_LETTER_SCHEMA. filtered: positions by raw file or
-    log.
+    rows: accepted rows (row_schema, and ROW_JSON where it is kept); watermarks_us: W of each. dead_letters: DEAD_LETTER_SCHEMA.
+    filtered: positions by raw file or log.
     """
 
     records: int
@@ -65,12 +65,23 @@ def positions_by_file(raw_files: Sequence[str], positions: Ints) -> dict[str, In
 class RecordDecoder:
     """Decodes and checks the records of one source. Deterministic."""
 
-    def __init__(self, contract: Contract, spec: SourceSpec, run_id: str, suppressions: Suppressions = NOTHING) -> None:
+    def __init__(
+        self,
+        contract: Contract,
+        spec: SourceSpec,
+        run_id: str,
+        suppressions: Suppressions = NOTHING,
+        *,
+        keep_json: bool = False,
+    ) -> None:
+        """keep_json: rows bring their canonical JSON along, which is made for their hash anyway."""
         spec = replace(spec, whole=contract.unknown_policy != "drop")
         self._contract, self._spec, self._run_id, self._suppressions = contract, spec, run_id, suppressions
         self._checker = RecordChecker(contract, spec)
         self._finisher = RowFinisher(contract, spec.clock)
-        self._schema = row_schema(contract)
+        self._schema, self._keeps_json = row_schema(contract), keep_json
+        if keep_json:
+            self._schema = self._schema.append(ROW_JSON)
 
     def decode(self, raw: RawBatch) -> DecodedRecords:
         """Decode and check raw records, wherever they come from."""
@@ -138,6 +149,8 @@ class RecordDecoder:
         columns["_source"] = [self._spec.name] * len(accepted)
         columns["_raw_file"] = list(raw_files)
         columns["_position"] = block.positions[accepted].tolist()
+        if self._keeps_json:
+            columns[ROW_JSON.name] = columns.row_json
         return pa.Table.from_arrays([to_arrow(f.type, columns[f.name]) for f in self._schema], schema=self._schema)
 
     def _dead_letters(self, rejected: Mapping[int, list[Violation]], block: RawBlock) -> pa.Table:

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xxhash
 from confluent_kafka import KafkaError, KafkaException
 
+from contracts.compiler.rows import canonical_rows
 from contracts.errors import ComponentDownError
 from contracts.spec.project import Project
 from examples.webshop import generate as webshop
@@ -63,7 +65,7 @@ def rows(*events: bytes) -> RowBatch:
     """Checked rows of these events, in their order."""
     numbers = np.arange(len(events))
     batch = MessageBatch(["kafka:t:id:0"] * len(events), numbers, numbers, numbers, list(events))
-    found = RecordDecoder(CONTRACT, SPEC, "run").decode(batch).rows
+    found = RecordDecoder(CONTRACT, SPEC, "run", keep_json=True).decode(batch).rows
     assert len(found) == len(events)
     return RowBatch(found)
 
@@ -99,6 +101,13 @@ def test_a_row_belongs_to_its_user_else_to_its_visitor() -> None:
     assert immediate._keys(batch.rows, CONTRACT) == ["u-1", "a-2", "u-1"]
     nobody = batch.rows.set_column(batch.rows.schema.get_field_index("user_id"), "user_id", [[None] * 3])
     assert immediate._keys(nobody, CONTRACT) == ["m-1", "a-2", "a-3"]
+
+
+def test_what_goes_out_is_the_canonical_row_that_its_hash_is_of(publisher: immediate._PublishFn) -> None:
+    batch = rows(event(1, properties={"b": 1.50, "a": "ü\t"}), event(2, messageId=None))
+    sent = [value for value, _, _ in bundle(publisher, batch).sent]
+    assert sent == canonical_rows(CONTRACT)(batch.rows)
+    assert [xxhash.xxh3_128_digest(value) for value in sent] == batch.rows.column("_row_hash").to_pylist()
 
 
 def test_repeats_are_suppressed_within_and_between_bundles(publisher: immediate._PublishFn) -> None:
