@@ -35,7 +35,7 @@ from runners.jobs.submit import flink_job
 from transforms.cut import Cut
 
 _NEARLY_ALL = 0.9
-SLICE_BYTES = 512 << 20
+SLICE_BYTES = 512 << 20  # per worker process: each starts anew with every slice
 
 
 class HandedOver(Exception):
@@ -142,7 +142,7 @@ def _run_on_dataflow(graph: IngestGraph, chunks: Sequence[RawChunk], options: In
 def _run_slices(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions, report: Report) -> None:
     workers = options.workers or 1
     total, done = sum(chunk.size_bytes for chunk in chunks), 0
-    slices = list(plan_slices(chunks, options.slice_bytes or SLICE_BYTES))
+    slices = list(plan_slices(chunks, options.slice_bytes or workers * SLICE_BYTES))
     for number, part in enumerate(slices, 1):
         report(Progress("ingest", done, total, f"slice {number} of {len(slices)}"))
         source = Files(part, reshuffle=workers > 1)

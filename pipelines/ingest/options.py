@@ -51,7 +51,7 @@ class IngestOptions(CheckpointOptions, TopicOptions):
     )
     slice_bytes: int | None = option(
         "Direct runner: decompressed input that one graph run takes; bounds memory.",
-        size, metavar="SIZE", default=None, shown_default="512M", group="Files",
+        size, metavar="SIZE", default=None, shown_default="512M × workers", group="Files",
     )  # fmt: skip
     topic_pattern: str | None = option(
         "All topics whose whole name matches, later ones too; then the input is kafka://HOST:PORT.",
