@@ -44,7 +44,7 @@ def test_a_bomb_takes_no_more_memory_than_the_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "encoding"), [(b"no", "gzip"), (b"x", "br"), (b"x", "zstd"), (gzip.compress(b"ends")[:-3], "gzip")]
+    ("content", "encoding"), [(b"no", "gzip"), (b"x", "br"), (b"x", "zstd"), (gzip.compress(b"ends", mtime=0)[:-3], "gzip")]
 )
 def test_what_is_damaged_or_was_not_asked_for_is_an_error(content: bytes, encoding: str) -> None:
     with pytest.raises(httpx.DecodingError):
