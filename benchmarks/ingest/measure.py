@@ -30,7 +30,7 @@ class RunFailedError(Exception):
     """A contestant did not end well."""
 
 
-def run_measured(arguments: Sequence[str], cores: Sequence[int], log: Path) -> Measured:
+def run_measured(arguments: Sequence[str], cores: Sequence[int], log: Path, python: Path = Path(sys.executable)) -> Measured:
     """Run ``python ARGUMENTS`` on these cores.
 
     Raises:
@@ -38,7 +38,7 @@ def run_measured(arguments: Sequence[str], cores: Sequence[int], log: Path) -> M
     """
     with log.open("wb") as out:
         started = time.perf_counter()
-        process = subprocess.Popen([sys.executable, *arguments], stdout=out, stderr=out, cwd=ROOT)
+        process = subprocess.Popen([python, *arguments], stdout=out, stderr=out, cwd=ROOT)
         os.sched_setaffinity(process.pid, cores)
         watcher = _Watcher(process.pid)
         watcher.start()

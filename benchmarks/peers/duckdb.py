@@ -72,8 +72,9 @@ STABLE = tuple(name for name in COLUMNS if name not in ("event_id", "sent_at", "
 MACROS = """
 create macro as_time(v, t) as case
   when t = 'VARCHAR' and v like '____-__-__T__:__:__%Z' then try_cast(v as timestamp)
-  when t = 'VARCHAR' and regexp_full_match(v, '\\d{4}-\\d\\d-\\d\\d[Tt ]\\d\\d:\\d\\d(:\\d\\d([.,]\\d{1,12})?)? ?(Z|z|UTC|[+-]\\d\\d(:?\\d\\d)?)')
-    then try_cast(v as timestamp)
+  when t = 'VARCHAR' and regexp_full_match(
+    v, '\\d{4}-\\d\\d-\\d\\d[Tt ]\\d\\d:\\d\\d(:\\d\\d([.,]\\d{1,12})?)? ?(Z|z|UTC|[+-]\\d\\d(:?\\d\\d)?)'
+  ) then try_cast(v as timestamp)
   when t in ('UBIGINT', 'BIGINT') and length(v) = 10 then make_timestamp(v::bigint * 1000000)
   when t in ('UBIGINT', 'BIGINT') and length(v) = 13 then make_timestamp(v::bigint * 1000)
   when t in ('UBIGINT', 'BIGINT') and length(v) = 16 then make_timestamp(v::bigint) end
@@ -134,7 +135,9 @@ def run(sample: Path, output: Path, threads: int) -> None:
     """)
     connection.execute(f"""
     create temp table checked as
-    with extracted as (select line, filename, json_extract_string(line, {paths}) as v, json_type(line, {paths}) as k from lines where code is null),
+    with extracted as (
+        select line, filename, json_extract_string(line, {paths}) as v, json_type(line, {paths}) as k from lines where code is null
+    ),
     named as (select line, filename, {values}, {kinds} from extracted),
     timed as (select *, {", ".join(f"as_time({name}, t_{name}) as at_{name}" for name in TIMES)},
         coalesce(event, name) as event_name from named where traffic is null or traffic not in ('synthetic', 'bot')),
@@ -150,6 +153,7 @@ def run(sample: Path, output: Path, threads: int) -> None:
         union all select 'invalid_encoding', csv_line from reject_errors where error_type = 'INVALID ENCODING'
     ) to '{output}/dead_letters/part.parquet' (format parquet, compression zstd)
     """)
+    content = ", ".join(f"{name}::varchar" for name in STABLE)
     connection.execute(f"""
     copy (
         with estimated as (
@@ -165,14 +169,14 @@ def run(sample: Path, output: Path, threads: int) -> None:
                 campaign_source, campaign_medium, campaign_term, campaign_content, device_id, library, library_version, context,
                 properties, traits, integrations,
                 case when not list_has_all({list(KNOWN)}, json_keys(line)) then
-                    (select json_group_object(key, json_extract(line, '$."' || key || '"')) from unnest(json_keys(line)) as keys(key)
-                    where key not in {KNOWN}) end as unknown_fields,
+                    (select json_group_object(key, json_extract(line, '$."' || key || '"'))
+                    from unnest(json_keys(line)) as keys(key) where key not in {KNOWN}) end as unknown_fields,
                 case when original is null then received when original between low and high or at_received_at is null then original
                     else coalesce(bounded, received) end as window_time
             from estimated_within
         ), identified as (
-            select *, coalesce(given_id, 'fp-' || md5(concat_ws(chr(1), {", ".join(f"{name}::varchar" for name in STABLE)}))) as event_id,
-                hash({", ".join(name for name in STABLE)}) as fingerprint from rows
+            select *, coalesce(given_id, 'fp-' || md5(concat_ws(chr(1), {content}))) as event_id,
+                hash({", ".join(STABLE)}) as fingerprint from rows
         )
         select {", ".join(COLUMNS)}, date_trunc('hour', window_time) as hour, hash(event_id) % 4 as shard from identified
         qualify row_number() over (partition by event_id order by received_at, fingerprint) = 1

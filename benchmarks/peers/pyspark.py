@@ -166,9 +166,7 @@ def rows(good: DataFrame) -> DataFrame:
         (received + F.expr("interval 1 hour")).alias("high"),
     )
     believed = F.col("original_timestamp").between(F.col("low"), F.col("high"))
-    bounded = F.when(
-        F.col("estimate").between(F.col("low"), F.col("high")) & (F.col("has_clock") | believed), F.col("estimate")
-    )
+    bounded = F.when(F.col("estimate").between(F.col("low"), F.col("high")) & (F.col("has_clock") | believed), F.col("estimate"))
     window_time = (
         F.when(F.col("original_timestamp").isNull(), F.col("received_at"))
         .when(believed | ~F.col("has_clock"), F.col("original_timestamp"))
