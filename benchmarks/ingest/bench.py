@@ -31,8 +31,8 @@ class Series:
     """The rounds of one contestant on one sample.
 
     starts: runs on a tiny sample, one per round, of a contestant that is measured on a part only: its start, which a million events
-        pay once. differs: in what its output is not the job's; nothing where it is the same. refused: why it did not take the sample;
-        then it ran on the part of it that any reader of JSON takes. missing: why there is no figure at all.
+        pay once. differs: in what its output is not the job's; nothing where it is the same. refused: why it did not take the
+        sample; then it ran on the part of it that any reader of JSON takes. missing: why there is no figure at all.
     """
 
     events: int

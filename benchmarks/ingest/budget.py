@@ -2,8 +2,8 @@
 
     python -m benchmarks.ingest.budget SAMPLE LAKE FIGURES
 
-A look costs little and moves nothing, unlike wrapping or profiling every call: the shares are those of a plain run. CPU time since the
-last look goes to the threads that do not wait, in equal parts, and of each to the innermost package that is a stage.
+A look costs little and moves nothing, unlike wrapping or profiling every call: the shares are those of a plain run. CPU time since
+the last look goes to the threads that do not wait, in equal parts, and of each to the innermost package that is a stage.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A peer's output beside the job's: ids, every contract column by id, rejects with their reasons. Forms are evened out, values not.
 
-JSON text is compared as values (a peer keeps the text or the order of keys as it likes), times to the microsecond. Ids that were derived
-from content are named by their content, since each tool has a hash of its own. Losers of a conflict are no rejects for a peer: only
-the job and the loop write letters for them.
+JSON text is compared as values (a peer keeps the text or the order of keys as it likes), times to the microsecond. Ids that were
+derived from content are named by their content, since each tool has a hash of its own. Losers of a conflict are no rejects for a
+peer: only the job and the loop write letters for them.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ Letters = Counter[tuple[str, int]]
 class Content:
     """What an output says, as hashes.
 
-    keys: one per row, sorted. columns: hashes of a column's values, in the order of keys; columns that the output has. letters: rejects
-    by code and hash of the line; None where it has no reasons.
+    keys: one per row, sorted. columns: hashes of a column's values, in the order of keys; columns that the output has. letters:
+    rejects by code and hash of the line; None where it has no reasons.
     """
 
     keys: Hashes

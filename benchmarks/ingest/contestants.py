@@ -24,8 +24,8 @@ _BATCH_ROWS = 50_000
 class Contestant:
     """One way to do the work.
 
-    arguments: for ``python``, from sample and output folder. partial: measured on the first events only. does_less: than the job, in
-    words. packages: whose versions are told. python: the interpreter.
+    arguments: for ``python``, from sample and output folder. partial: measured on the first events only. does_less: than the job,
+    in words. packages: whose versions are told. python: the interpreter.
     """
 
     name: str

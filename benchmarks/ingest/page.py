@@ -28,7 +28,7 @@ def _parts(document: Document, history: Sequence[Document]) -> Iterator[str]:
     told = f"{text_of(machine_line(document['machine']))}; {document['date']}; <code>{text_of(document['command'])}</code>"
     yield f'<p class="soft">{told}</p>'
     yield (
-        "<p>Medians over the rounds, in which the contestants take turns; the dark line is the spread from the least to the most. "
+        "<p>Medians over the rounds, in which the contestants take turns; the line is the spread of the rounds. "
         '<span class="green">Green</span>: the same output as the job. <span class="amber">Amber</span>: other output or another input, '
         "as told below the bars, so its time is of other work.</p>"
     )

@@ -112,7 +112,8 @@ def _add_growth(told: list[Document], name: str, small: Document, large: Documen
     one, two = small["contestants"].get(name), large["contestants"].get(name)
     if one and two and one["runs"] and two["runs"]:
         ratio = round(two["cpu_per_million_s"] / one["cpu_per_million_s"], 3)
-        title = f"CPU time per event of {BY_NAME[name].title}, {large['events']:,} events, of that at {small['events']:,}, start included"
+        sizes = f"{large['events']:,} events, of that at {small['events']:,}"
+        title = f"CPU time per event of {BY_NAME[name].title}, {sizes}, start included"
         told.append({"title": title, "ratio": ratio, "aim": 1 + FLAT_WITHIN, "reached": ratio <= 1 + FLAT_WITHIN})
 
 

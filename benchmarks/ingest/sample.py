@@ -1,4 +1,4 @@
-"""The sample: web events of the demo's generator as plain JSON lines; in the order of arrival, shuffled over the day, or half invalid."""
+"""The sample: web events of the demo's generator as plain JSON lines; in order of arrival, shuffled over the day, or half invalid."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def make_sample(events: int, seed: int, order: str = "arrival") -> Sample:
     Args:
         events: how many.
         seed: of everything that is random.
-        order: a key of ORDERS. Shuffled: the same lines in random order over the same files, so that every file reaches every hour of
-            the day. Half invalid: the same lines, but half of them with one of the generator's defects, each about as often.
+        order: a key of ORDERS. Shuffled: the same lines in random order over the same files, so that every file reaches every hour
+            of the day. Half invalid: the same lines, but half of them with one of the generator's defects, each about as often.
     """
     folder = CACHE / f"{events}-{seed}-{order}"
     if not folder.is_dir():

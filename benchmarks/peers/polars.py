@@ -2,7 +2,8 @@
 
     python -m benchmarks.peers.polars SAMPLE OUTPUT [--threads 2]
 
-``scan_ndjson`` ends at the first line that is no JSON, with ``ignore_errors`` too: so it can have only the readable part of a sample.
+``scan_ndjson`` ends at the first line that is no JSON, with ``ignore_errors`` too: so it can have
+only the readable part of a sample.
 It knows no map, so consent is a struct of the categories that there are; and nothing of fields that the schema does not name.
 """
 
