@@ -84,7 +84,7 @@ class Contest:
         return statistics.median(a / b for a, b in pairs)
 
 
-class _Rounds:
+class Rounds:
     """One sample, its parts, and what the job puts out for each of them."""
 
     def __init__(self, sample: Sample, row_events: int, work: Path, say: Say) -> None:
@@ -96,12 +96,20 @@ class _Rounds:
         self._contents: dict[Path, Content] = {}
 
     def sample_for(self, contestant: Contestant) -> Sample:
+        """On what a contestant runs."""
         return self.part if contestant.partial else self.sample
 
-    def measure(self, contestant: Contestant, series: Series) -> None:
-        """One more run of a contestant."""
+    def measure(self, contestant: Contestant, series: Series, *, compare: bool = True) -> None:
+        """One more run of a contestant. compare: its output, too.
+
+        Raises:
+            OutcomesDifferError: the output of job, loop or row job is not that of the others.
+            RunFailedError: one of the three failed.
+        """
         sample = self.sample_for(contestant)
-        if isinstance(contestant, Own):
+        if not compare:
+            self._measure(contestant, series, sample, lambda _: None)
+        elif isinstance(contestant, Own):
             if sample.folder not in self.results and contestant != JOB:
                 self._job_on(sample)
             result = self._measure(contestant, series, sample, contestant.result)
@@ -178,7 +186,7 @@ def run_contest(sample: Sample, contestants: Sequence[Contestant], rounds: int, 
         OutcomesDifferError: job, loop and row job put out something else; that of peers is told.
         RunFailedError: one of the three failed.
     """
-    on = _Rounds(sample, row_events, work, say)
+    on = Rounds(sample, row_events, work, say)
     series = {c.name: Series(on.sample_for(c).events) for c in contestants}
     for contestant in contestants:
         if isinstance(contestant, Peer) and not contestant.is_installed():

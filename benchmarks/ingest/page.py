@@ -29,8 +29,8 @@ def _parts(document: Document, history: Sequence[Document]) -> Iterator[str]:
     yield f'<p class="soft">{told}</p>'
     yield (
         "<p>Medians over the rounds, in which the contestants take turns; the line is the spread of the rounds. "
-        '<span class="green">Green</span>: the same output as the job. <span class="amber">Amber</span>: other output or another input, '
-        "as told below the bars, so its time is of other work.</p>"
+        '<span class="green">Green</span>: the same output as the job. <span class="amber">Amber</span>: other output or '
+        "another input, as told below the bars, so its time is of other work.</p>"
     )
     for entry in document["samples"].values():
         yield f"<h2>{entry['events']:,} events, {text_of(ORDERS[entry['order']])}</h2>"

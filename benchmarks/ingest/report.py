@@ -65,7 +65,7 @@ def document_of(contests: Mapping[str, Contest], command: str, seed: int, rounds
 
 def machine() -> dict[str, Any]:
     """What it ran on."""
-    model = platform.processor() or platform.machine()
+    model = platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text("utf-8").splitlines() if line.startswith("model name")]

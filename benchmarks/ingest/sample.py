@@ -1,4 +1,4 @@
-"""The sample: web events of the demo's generator as plain JSON lines; in order of arrival, shuffled over the day, or half invalid."""
+"""The sample: web events of the demo's generator as plain JSON lines; in order of arrival, shuffled, or half invalid."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ORDERS = {
     "half_invalid": "half of them invalid",
 }
 _BOM = b"\xef\xbb\xbf"
-_BEYOND_64_BITS = re.compile(rb"[0-9]{19}")
+_BEYOND_64_BITS = re.compile(rb"[:,\[] *-?[0-9]{19}")
 # What makes any event invalid, and what only an event of type track.
 _DEFECTS = tuple(d for d in EVENT_DEFECTS if d.expected == DEAD_LETTER and "web" in d.sources and not d.count)
 _OF_TRACK_ONLY = {"track_without_event"} | {
