@@ -261,7 +261,7 @@ def across_lines(told: Sequence[Document]) -> list[str]:
 def version_lines(document: Document) -> list[str]:
     """Each contestant: what it is made of and what it does less."""
     lines = []
-    for name, packages in document["versions"].items():
+    for name, packages in document.get("versions", {}).items():
         contestant = BY_NAME[name]
         made_of = ", ".join(f"{package} {number}" for package, number in packages.items())
         parts = [part for part in (made_of, contestant.does_less and f"does less: {contestant.does_less}") if part]
@@ -285,7 +285,7 @@ def write_readme(figures: Path) -> None:
         "rounds": document["rounds"],
         "machine": machine_line(document["machine"]),
         "versions": "\n".join(f"- {line}" for line in version_lines(document)),
-        "across": "\n".join(f"- {line}" for line in across_lines(document["across"])),
+        "across": "\n".join(f"- {line}" for line in across_lines(document.get("across", ()))),
         "tables": "\n".join(tables).rstrip(),
     }
     text = (Path(__file__).parent / "readme.template.md").read_text("utf-8")
