@@ -71,7 +71,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=7, help="of the sample")
     parser.add_argument("--rounds", type=int, default=3, help="figures are medians over these")
     parser.add_argument(
-        "--row-events", type=int, default=50_000, help="on so many of the events row job and dlt run; they are linear"
+        "--row-events", type=int, default=50_000, help="on so many of the events the row job and dlt with its defaults run"
     )
     names = [contestant.name for contestant in CONTESTANTS]
     parser.add_argument("--contestants", type=_contestants, default=names, help=f"of {', '.join(names)}; the job takes part always")

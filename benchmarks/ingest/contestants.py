@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -129,9 +129,12 @@ PYSPARK = Peer(
     packages=("pyspark",),
 )  # fmt: skip
 DLT = Peer(
-    name="dlt", title="dlt into DuckDB", cores=2, arguments=_peer("dlt"), python=PEERS_PYTHON, partial=True,
+    name="dlt", title="dlt into DuckDB", cores=2, arguments=_peer("dlt"), python=PEERS_PYTHON,
     content=content_of_duckdb, does_less=f"{_SQL}; one table without order", packages=("dlt", "duckdb"),
 )  # fmt: skip
+DLT_AS_IT_COMES = replace(
+    DLT, name="dlt_as_it_comes", title="dlt with its defaults", arguments=_peer("dlt", "--as-it-comes"), partial=True
+)
 OWN = (JOB, LOOP, ROW_JOB, JOB_2, LOOP_2)
-PEERS = (DUCKDB, POLARS, PYSPARK, DLT)
+PEERS = (DUCKDB, POLARS, PYSPARK, DLT, DLT_AS_IT_COMES)
 CONTESTANTS: tuple[Contestant, ...] = (*OWN, *PEERS)

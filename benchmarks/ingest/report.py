@@ -15,6 +15,7 @@ from benchmarks.ingest.bench import Contest, Series, cpu_s, wall_s
 from benchmarks.ingest.contestants import (
     CONTESTANTS,
     DLT,
+    DLT_AS_IT_COMES,
     DUCKDB,
     JOB,
     JOB_2,
@@ -35,6 +36,7 @@ _OTHERS = "\n## stream:"
 RATIOS: tuple[tuple[str, str, float, tuple[Contestant, ...], Contestant], ...] = (
     ("pyspark_to_job_2", "PySpark / the job, two cores", 3.0, (PYSPARK,), JOB_2),
     ("dlt_to_job_2", "dlt / the job, two cores", 12.0, (DLT,), JOB_2),
+    ("dlt_as_it_comes_to_job_2", "dlt with its defaults / the job, two cores", 12.0, (DLT_AS_IT_COMES,), JOB_2),
     ("row_job_to_job", "the row job / the job, one core", 12.0, (ROW_JOB,), JOB),
     ("columnar_to_job_2", "the faster of DuckDB and polars / the job, two cores", 0.3, (DUCKDB, POLARS), JOB_2),
     ("loop_to_job", "the loop / the job, one core", 0.8, (LOOP,), JOB),

@@ -1,8 +1,9 @@
 """The work of ``headrace ingest web`` as a dlt user writes it: a generator that checks each event, merged into DuckDB by its id.
 
-    python -m benchmarks.peers.dlt SAMPLE OUTPUT [--threads 2]
+    python -m benchmarks.peers.dlt SAMPLE OUTPUT [--threads 2] [--as-it-comes]
 
-Parquet between the steps and several workers, as its page on performance tells. Nesting is told by counting brackets.
+Parquet between the steps and several workers, as its page on performance tells; as it comes, dlt loads text of INSERT statements
+and normalises in one process. Nesting is told by counting brackets.
 """
 
 from __future__ import annotations
@@ -183,16 +184,19 @@ def batches(sample: Path) -> Iterator[tuple[str, list[Row]]]:
         yield "dead_letters", rejects
 
 
-def run(sample: Path, output: Path, threads: int) -> None:
+def run(sample: Path, output: Path, threads: int, *, as_it_comes: bool = False) -> None:
     """All of it."""
-    os.environ |= {
-        "RUNTIME__DLTHUB_TELEMETRY": "false",
-        "RUNTIME__LOG_LEVEL": "ERROR",
-        "NORMALIZE__WORKERS": str(threads),
-        "NORMALIZE__START_METHOD": "spawn",
-        "DATA_WRITER__FILE_MAX_ITEMS": "50000",
-        "NORMALIZE__DATA_WRITER__DISABLE_COMPRESSION": "true",
-    }
+    os.environ |= {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR"}
+    os.environ |= (
+        {}
+        if as_it_comes
+        else {
+            "NORMALIZE__WORKERS": str(threads),
+            "NORMALIZE__START_METHOD": "spawn",
+            "DATA_WRITER__FILE_MAX_ITEMS": "50000",
+            "NORMALIZE__DATA_WRITER__DISABLE_COMPRESSION": "true",
+        }
+    )
     import dlt  # noqa: PLC0415 - after its settings
 
     @dlt.resource(name="web", max_table_nesting=0)
@@ -216,7 +220,7 @@ def run(sample: Path, output: Path, threads: int) -> None:
         dataset_name="shop",
         pipelines_dir=str(output / "pipelines"),
     )
-    pipeline.run(web(), loader_file_format="parquet")
+    pipeline.run(web(), loader_file_format=None if as_it_comes else "parquet")
 
 
 def main() -> None:
@@ -225,8 +229,9 @@ def main() -> None:
     parser.add_argument("sample", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--as-it-comes", action="store_true")
     options = parser.parse_args()
-    run(options.sample, options.output, options.threads)
+    run(options.sample, options.output, options.threads, as_it_comes=options.as_it_comes)
 
 
 if __name__ == "__main__":
