@@ -99,6 +99,11 @@ class Rounds:
         """On what a contestant runs."""
         return self.part if contestant.partial else self.sample
 
+    def series_of(self, contestant: Contestant) -> Series:
+        """Its rounds, none yet."""
+        absent = isinstance(contestant, Peer) and not contestant.is_installed()
+        return Series(self.sample_for(contestant).events, missing="not installed: make peers" if absent else "")
+
     def measure(self, contestant: Contestant, series: Series, *, compare: bool = True) -> None:
         """One more run of a contestant. compare: its output, too.
 
@@ -187,10 +192,7 @@ def run_contest(sample: Sample, contestants: Sequence[Contestant], rounds: int, 
         RunFailedError: one of the three failed.
     """
     on = Rounds(sample, row_events, work, say)
-    series = {c.name: Series(on.sample_for(c).events) for c in contestants}
-    for contestant in contestants:
-        if isinstance(contestant, Peer) and not contestant.is_installed():
-            series[contestant.name].missing = "not installed: make peers"
+    series = {contestant.name: on.series_of(contestant) for contestant in contestants}
     with _bench_on_another_core():
         for number in range(1, rounds + 1):
             for contestant in contestants:

@@ -9,9 +9,10 @@ from itertools import pairwise
 
 from operations.html import text_of
 
-COLOURS = ("blue", "green", "amber", "red")
-_LABELS, _BARS, _ROW = 280, 460, 22
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 760, 260, 60, 30, 12
+_COLOURS = ("var(--blue)", "var(--green)", "var(--amber)", "var(--red)", "#8a63d2", "#0f9aa8", "#c2588c", "var(--soft)")
+_LABELS, _BARS, _NUMBERS, _ROW = 220, 460, 300, 22
+_WIDTH, _LEGEND, _HEIGHT, _LEFT, _BOTTOM, _TOP = 980, 380, 260, 60, 30, 12
+_NAME_WIDTH = 125.0  # of a name under the x axis
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def bars_of(bars: Sequence[Bar], unit: str) -> str:
             drawn.append(_line(_LABELS + low, y + 11, _LABELS + high, y + 11, 2))
         told = f"{_number(bar.value)} {unit}{' · ' + bar.note if bar.note else ''}"
         drawn.append(_text(_LABELS + max(high, length) + 6, y + 15, told))
-    return _svg(_LABELS + _BARS + 260, max(len(bars), 1) * _ROW + 6, drawn)
+    return _svg(_LABELS + _BARS + _NUMBERS, max(len(bars), 1) * _ROW + 6, drawn)
 
 
 def lines_of(series: Mapping[str, Sequence[tuple[float, float]]], x_title: str, y_title: str, names: Sequence[str] = ()) -> str:
@@ -60,24 +61,29 @@ def lines_of(series: Mapping[str, Sequence[tuple[float, float]]], x_title: str, 
     most = max(y for _, y in points) * 1.1 or 1.0
 
     def at(x: float, y: float) -> tuple[float, float]:
-        right = _WIDTH - _LEFT - 200
+        right = _WIDTH - _LEFT - _LEGEND
         return _LEFT + right * (scaled(x) - low) / span, _TOP + (_HEIGHT - _TOP - _BOTTOM) * (1 - y / most)
 
     bottom = _HEIGHT - _BOTTOM
-    drawn = [_line(_LEFT, bottom, _WIDTH - 200, bottom, 1), _line(_LEFT, _TOP, _LEFT, bottom, 1)]
+    drawn = [_line(_LEFT, bottom, _WIDTH - _LEGEND, bottom, 1), _line(_LEFT, _TOP, _LEFT, bottom, 1)]
     for share in (0.0, 0.5, 1.0):
         drawn.append(_text(_LEFT - 6, at(points[0][0], most * share)[1] + 4, _number(most * share), "end"))
+    named_to = 0.0
     for x in sorted({x for x, _ in points}):
-        drawn.append(_text(at(x, 0)[0], bottom + 16, names[int(x)] if names else f"{x:,.0f}", "middle"))
+        if at(x, 0)[0] >= named_to:  # the names between are left out
+            drawn.append(_text(at(x, 0)[0], bottom + 16, names[int(x)] if names else f"{x:,.0f}", "middle"))
+            named_to = at(x, 0)[0] + _NAME_WIDTH
     for number, (name, line) in enumerate(series.items()):
-        colour = f"var(--{COLOURS[number % len(COLOURS)]})"
+        colour = _COLOURS[number % len(_COLOURS)]
         places = [at(x, y) for x, y in line]
         drawn += [_line(*a, *b, 2, colour) for a, b in pairwise(places)]
         drawn += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" style="fill: {colour}"></circle>' for x, y in places]
-        drawn.append(f'<rect x="{_WIDTH - 185}" y="{_TOP + number * 18}" width="10" height="10" style="fill: {colour}"></rect>')
-        drawn.append(_text(_WIDTH - 170, _TOP + number * 18 + 9, name))
+        drawn.append(
+            f'<rect x="{_WIDTH - _LEGEND + 15}" y="{_TOP + number * 18}" width="10" height="10" style="fill: {colour}"></rect>'
+        )
+        drawn.append(_text(_WIDTH - _LEGEND + 30, _TOP + number * 18 + 9, name))
     drawn.append(_text(_LEFT + 6, _TOP + 4, y_title))
-    drawn.append(_text(_WIDTH - 200, bottom - 6, x_title, "end"))
+    drawn.append(_text(_WIDTH - _LEGEND, bottom - 6, x_title, "end"))
     return _svg(_WIDTH, _HEIGHT, drawn)
 
 

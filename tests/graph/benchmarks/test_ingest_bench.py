@@ -11,9 +11,9 @@ import pytest
 from benchmarks.ingest import __main__ as bench_command
 from benchmarks.ingest import quick, report
 from benchmarks.ingest import sample as samples
-from benchmarks.ingest.bench import Rounds, Series, cpu_s, run_contest, wall_s
+from benchmarks.ingest.bench import Rounds, Series, cpu_s, wall_s
 from benchmarks.ingest.compare import COLUMNS, Content
-from benchmarks.ingest.contestants import JOB, OWN, Peer
+from benchmarks.ingest.contestants import OWN, Peer
 from benchmarks.ingest.measure import Measured, RunFailedError, run_measured
 from benchmarks.ingest.outcome import OutcomesDifferError, Result, require_equal
 from benchmarks.ingest.sample import Sample
@@ -46,7 +46,7 @@ def test_all_contestants_put_out_the_same_and_only_then_figures_are_told(
         "it takes NaN, and the first of two keys"
     )
     assert set(entry["contestants"]["duckdb"]["differs"]) == {
-        "2 of 2,901 rows missing",
+        "2 of 2,913 rows missing",
         "2 rows too many",
         "rejects: 2 fewer malformed",
         "rejects: 2 more not_in_enum",
@@ -209,12 +209,11 @@ def test_a_peer_that_fails_altogether_has_no_figures_and_is_not_tried_again(roun
     assert (series.output, series.missing, series.runs) == ("none", "ValueError: out of luck", [])
 
 
-def test_a_peer_that_is_not_installed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samples, "CACHE", tmp_path)
+def test_a_peer_that_is_not_installed_has_no_figures_and_is_told(rounds: Rounds, tmp_path: Path) -> None:
     peer = replace(a_peer("pass"), python=tmp_path / "no" / "python")
-    contest = run_contest(samples.make_sample(3_000, 7), [JOB, peer], 1, 3_000, tmp_path, lambda _: None)
-    assert contest.series["peer"].missing == "not installed: make peers"
-    assert contest.series["job"].output == "same"
+    series = rounds.series_of(peer)
+    rounds.measure(peer, series)
+    assert (series.output, series.missing, series.runs) == ("none", "not installed: make peers", [])
 
 
 @pytest.mark.load
