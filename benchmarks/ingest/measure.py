@@ -8,12 +8,14 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parents[2]
+MEMORY_SHARE = 0.7  # of the machine's: who takes more is ended, before the system ends something else
 _SAMPLE_EVERY_S = 0.1
 
 
@@ -34,18 +36,22 @@ def run_measured(arguments: Sequence[str], cores: Sequence[int], log: Path, pyth
     """Run ``python ARGUMENTS`` on these cores.
 
     Raises:
-        RunFailedError: it did not exit with 0; says what it wrote last.
+        RunFailedError: it did not exit with 0, and what it wrote last; or it took more memory than MEMORY_SHARE.
     """
     with log.open("wb") as out:
         started = time.perf_counter()
         process = subprocess.Popen([python, *arguments], stdout=out, stderr=out, cwd=ROOT)
         os.sched_setaffinity(process.pid, cores)
-        watcher = _Watcher(process.pid)
+        limit_bytes = int(MEMORY_SHARE * psutil.virtual_memory().total)
+        watcher = _Watcher(process.pid, limit_bytes)
         watcher.start()
         _pid, status, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     watcher.finish()
+    if watcher.peak_bytes > limit_bytes:
+        told = f"MemoryError: more than {limit_bytes / 2**30:.1f} GiB"
+        raise RunFailedError(f"python {' '.join(arguments)} was ended:\n{told}")
     if process.returncode:
         tail = "\n".join(log.read_text("utf-8", "replace").splitlines()[-15:])
         raise RunFailedError(f"python {' '.join(arguments)} ended with {process.returncode}:\n{tail}")
@@ -55,11 +61,11 @@ def run_measured(arguments: Sequence[str], cores: Sequence[int], log: Path, pyth
 
 
 class _Watcher(threading.Thread):
-    """Looks at a process and its descendants some times a second."""
+    """Looks at a process and its descendants some times a second, and ends them where they take too much memory."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, limit_bytes: int) -> None:
         super().__init__(daemon=True)
-        self._pid, self._done = pid, threading.Event()
+        self._pid, self._limit_bytes, self._done = pid, limit_bytes, threading.Event()
         self._cpu_s: dict[int, float] = {}
         self.peak_bytes = 0
 
@@ -77,7 +83,8 @@ class _Watcher(threading.Thread):
         while not self._done.wait(_SAMPLE_EVERY_S):
             resident = 0
             try:
-                for process in (root, *root.children(recursive=True)):
+                processes = (root, *root.children(recursive=True))
+                for process in processes:
                     with process.oneshot():
                         resident += process.memory_info().rss
                         times = process.cpu_times()
@@ -85,6 +92,11 @@ class _Watcher(threading.Thread):
             except psutil.Error:
                 continue  # one of them ended between two looks
             self.peak_bytes = max(self.peak_bytes, resident)
+            if resident > self._limit_bytes:
+                for process in reversed(processes):
+                    with suppress(psutil.NoSuchProcess):
+                        process.kill()
+                return
 
     def finish(self) -> None:
         """End it."""

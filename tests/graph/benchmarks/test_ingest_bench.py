@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from benchmarks.ingest import __main__ as bench_command
-from benchmarks.ingest import quick, report
+from benchmarks.ingest import measure, quick, report
 from benchmarks.ingest import sample as samples
 from benchmarks.ingest.bench import Rounds, Series, cpu_s, wall_s
 from benchmarks.ingest.compare import COLUMNS, Content
@@ -100,6 +102,27 @@ def test_time_and_memory_of_children_count_too(tmp_path: Path) -> None:
 def test_a_contestant_that_fails_is_told_with_its_last_words(tmp_path: Path) -> None:
     with pytest.raises(RunFailedError, match=r"(?s)ended with 3.*out of luck"):
         run_measured(["-c", "import sys; print('out of luck'); sys.exit(3)"], [0], tmp_path / "log")
+
+
+def test_a_contestant_that_takes_the_memory_of_the_machine_is_ended_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "MEMORY_SHARE", (150 << 20) / psutil.virtual_memory().total)
+    pid = tmp_path / "pid"
+    child = f"import os, pathlib; pathlib.Path({str(pid)!r}).write_text(str(os.getpid())); b = bytearray(200 << 20); input()"
+    parent = f"import sys, subprocess; subprocess.Popen([sys.executable, '-c', {child!r}], stdin=subprocess.PIPE).wait()"
+    with pytest.raises(RunFailedError, match=r"MemoryError: more than 0\.1 GiB"):
+        run_measured(["-c", parent], [0], tmp_path / "log")
+    deadline = time.monotonic() + 30.0
+    while _lives(int(pid.read_text())):
+        assert time.monotonic() < deadline
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_part_is_scaled_to_a_million_without_its_start() -> None:
