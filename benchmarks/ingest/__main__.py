@@ -16,7 +16,7 @@ from benchmarks.ingest.contestants import CONTESTANTS, JOB
 from benchmarks.ingest.measure import RunFailedError
 from benchmarks.ingest.outcome import OutcomesDifferError
 from benchmarks.ingest.page import write_page
-from benchmarks.ingest.report import across_lines, document_of, sample_lines, version_lines, write_readme
+from benchmarks.ingest.report import across_lines, busy_line, document_of, sample_lines, version_lines, write_readme
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,9 +52,11 @@ def main(arguments: list[str] | None = None) -> int:
     if options.record:
         history.record(document)
     text = "\n".join([line for entry in document["samples"].values() for line in (*sample_lines(entry), "")])
-    text += "\n".join(f"- {line}" for line in (*across_lines(document["across"]), *version_lines(document))) + "\n"
+    told = (*across_lines(document["across"]), *version_lines(document), busy_line(document))
+    text += "\n".join(f"- {line}" for line in told) + "\n"
     options.json.with_suffix(".txt").write_text(text, "utf-8")
-    write_page(document, history.entries(), options.json.with_suffix(".html"))
+    earlier = history.entries()
+    write_page(document, earlier if options.record else [*earlier, history.entry_of(document)], options.json.with_suffix(".html"))
     print(text)
     return 0
 

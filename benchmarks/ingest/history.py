@@ -13,16 +13,21 @@ _FIGURES = ("per_million_s", "cpu_per_million_s", "peak_mib")
 
 def record(document: dict[str, Any]) -> None:
     """Add the figures of a run."""
-    entry = {
+    with HISTORY.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry_of(document)) + "\n")
+
+
+def entry_of(document: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of a run."""
+    return {
         "date": document["date"],
         "commit": _commit(),
         "machine": document["machine"],
         "command": document["command"],
         "rounds": document["rounds"],
+        "others_share": document["others_share"],
         "samples": {key: _short(sample) for key, sample in document["samples"].items()},
     }
-    with HISTORY.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
 
 
 def entries() -> list[dict[str, Any]]:

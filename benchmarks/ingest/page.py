@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.ingest.charts import Bar, bars_of, lines_of
 from benchmarks.ingest.contestants import JOB, JOB_2, LOOP
-from benchmarks.ingest.report import BY_NAME, RATIOS, across_lines, machine_line, sample_lines, version_lines
+from benchmarks.ingest.report import BY_NAME, RATIOS, across_lines, busy_line, machine_line, sample_lines, version_lines
 from benchmarks.ingest.sample import ORDERS
 from operations.html import page_of, table_of, text_of, write_html
 
@@ -26,7 +26,7 @@ def write_page(document: Document, history: Sequence[Document], path: Path) -> N
 
 def _parts(document: Document, history: Sequence[Document]) -> Iterator[str]:
     told = f"{text_of(machine_line(document['machine']))}; {document['date']}; <code>{text_of(document['command'])}</code>"
-    yield f'<p class="soft">{told}</p>'
+    yield f'<p class="soft">{told}</p><p class="soft">{text_of(busy_line(document))}</p>'
     yield (
         "<p>Medians over the rounds, in which the contestants take turns; the line is the spread of the rounds. "
         '<span class="green">Green</span>: the same output as the job. <span class="amber">Amber</span>: other output or '

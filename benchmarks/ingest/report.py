@@ -45,6 +45,7 @@ RATIOS: tuple[tuple[str, str, float, tuple[Contestant, ...], Contestant], ...] =
 )
 ORDER_AIMS = {"shuffled": 0.8, "half_invalid": 0.7}  # of the speed in order of arrival
 FLAT_WITHIN = 0.1
+BUSY = 0.05  # share of the cores that others use
 BY_NAME = {contestant.name: contestant for contestant in CONTESTANTS}
 Document = dict[str, Any]
 
@@ -59,10 +60,25 @@ def document_of(contests: Mapping[str, Contest], command: str, seed: int, rounds
         "seed": seed,
         "rounds": rounds,
         "machine": machine(),
+        "others_share": _others_share(contests.values()),
         "versions": {name: versions(BY_NAME[name]) for name in BY_NAME if name in measured},
         "samples": samples,
         "across": across(samples),
     }
+
+
+def _others_share(contests: Iterable[Contest]) -> float:
+    """Of all cores, while contestants ran: what everything else on the machine used."""
+    runs = [run for contest in contests for series in contest.series.values() for run in series.runs]
+    had_s = sum(run.wall_s for run in runs) * len(os.sched_getaffinity(0))
+    return round(sum(run.others_cpu_s for run in runs) / had_s, 3) if had_s else 0.0
+
+
+def busy_line(document: Document) -> str:
+    """Whether the figures are of a machine that had nothing else to do."""
+    share = document.get("others_share", 0.0)
+    warning = "; wall times and what follows from them are of a busy machine: see ratios by CPU time" if share > BUSY else ""
+    return f"Meanwhile everything else on the machine used {share:.0%} of its cores{warning}."
 
 
 def machine() -> dict[str, Any]:
@@ -161,6 +177,7 @@ def _series_entry(series: Series) -> Document:
         "events_per_s": round(1_000_000 / statistics.median(per_million)),
         "wall_s_of_rounds": [round(run.wall_s, 2) for run in series.runs],
         "cpu_s_of_rounds": [round(run.cpu_s, 2) for run in series.runs],
+        "others_share": _median(run.others_cpu_s / (run.wall_s * len(os.sched_getaffinity(0))) for run in series.runs),
         "wall_s_of_starts": [round(run.wall_s, 2) for run in series.starts],
     }
 
@@ -286,6 +303,7 @@ def write_readme(figures: Path) -> None:
         "seed": document["seed"],
         "rounds": document["rounds"],
         "machine": machine_line(document["machine"]),
+        "busy": busy_line(document),
         "versions": "\n".join(f"- {line}" for line in version_lines(document)),
         "across": "\n".join(f"- {line}" for line in across_lines(document.get("across", ()))),
         "tables": "\n".join(tables).rstrip(),
