@@ -24,8 +24,8 @@ _YOUNG_S = 0.2  # a process that has just been made may be a copy of its parent,
 class Measured:
     """What a run took.
 
-    wall_s: from start to exit. cpu_s: user and system time, children included. peak_bytes: largest sum of resident sizes. others_cpu_s:
-    what everything else on the machine used meanwhile.
+    wall_s: from start to exit. cpu_s: user and system time, children included. peak_bytes: largest sum of resident sizes.
+    others_cpu_s: what everything else on the machine used meanwhile.
     """
 
     wall_s: float

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.ingest import history
 from benchmarks.ingest.bench import Contest, Series
+from benchmarks.ingest.budget import IMPORTS, stage_of
 from benchmarks.ingest.charts import Bar, bars_of, lines_of
 from benchmarks.ingest.measure import Measured
 from benchmarks.ingest.outcome import Result
@@ -96,6 +97,21 @@ def test_the_page_needs_nothing_else_and_tells_what_differs(tmp_path: Path, monk
         ElementTree.fromstring(picture)
     assert page.count("<circle") >= 4, "points over time"
     assert "fold" in page
+
+
+@pytest.mark.parametrize(
+    ("modules", "stage"),
+    [
+        (["lake.tables.fold", "transforms.converge.transform", "apache_beam.runners.common"], "fold"),
+        (["msgspec.json", "lake.formats.jsonl", "transforms.decode.decode"], "read: lines, JSON to values"),
+        (["apache_beam.coders.coders", "transforms.decode.decode"], "Beam: graph, shuffle, coding"),
+        (["pyiceberg.table", IMPORTS, "lake.tables.iceberg"], IMPORTS),
+        (["threading", "apache_beam.runners.worker.sdk_worker"], None),
+        (["lakes", "__main__"], "the rest"),
+    ],
+)
+def test_a_stack_counts_for_the_innermost_stage_and_a_thread_that_waits_for_none(modules: list[str], stage: str | None) -> None:
+    assert stage_of(modules) == stage
 
 
 def test_charts_without_anything_to_draw_are_sound() -> None:
