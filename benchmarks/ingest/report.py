@@ -272,10 +272,12 @@ def ratio_lines(entry: Document) -> list[str]:
 
 def across_lines(told: Sequence[Document]) -> list[str]:
     """What several samples say together."""
-    return [
-        f"{item['title']}: **{item['ratio']:.2f}** (aim {item['aim']:g}{'' if item['reached'] else ', not reached'})"
-        for item in told
-    ]
+    lines = []
+    for item in told:
+        by_cpu = f"; by CPU time {item['by_cpu']:.2f}" if "by_cpu" in item else ""
+        missed = "" if item["reached"] else ", not reached"
+        lines.append(f"{item['title']}: **{item['ratio']:.2f}** (aim {item['aim']:g}{missed}{by_cpu})")
+    return lines
 
 
 def version_lines(document: Document) -> list[str]:
