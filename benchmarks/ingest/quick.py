@@ -151,10 +151,8 @@ def _measure(on: Rounds, rounds: int, taken: dict[str, list[float]]) -> None:
 
 def _tell(found: Mapping[str, Ratio], taken: Mapping[str, list[float]]) -> None:
     for name, ratio in found.items():
-        rounds = len(taken[JOB.name])
-        print(
-            f"{name}: {ratio.ratio:.2f} (CPU time, median of {rounds} rounds; {ratio.of_least:.2f} of the least; noise {ratio.noise:.0%})"
-        )
+        told = f"median of {len(taken[JOB.name])} rounds; {ratio.of_least:.2f} of the least; noise {ratio.noise:.0%}"
+        print(f"{name}: {ratio.ratio:.2f} (CPU time, {told})")
     seconds = (f"{name} {min(values):.1f}–{max(values):.1f} s" for name, values in taken.items())
     print("; ".join(seconds), flush=True)
 
