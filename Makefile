@@ -7,7 +7,10 @@ DEV_STAMP := $(VENV)/.installed-dev
 # Only what is locked, and only if its hash is the locked one; nothing is built.
 PIP_LOCKED = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all:
 
-.PHONY: demo demo-stream test test-long lint bench bench-stream doctor install dev lock clean
+PEERS := .cache/peers-venv
+PEERS_STAMP := $(PEERS)/.installed
+
+.PHONY: demo demo-stream test test-long lint bench bench-quick bench-stream peers doctor install dev lock clean
 
 demo: install            ## environment, sample of the webshop, the main job on it
 	@$(BIN)/python -m examples.webshop.demo
@@ -28,8 +31,13 @@ lint: dev                ## ruff, mypy strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: dev               ## benchmarks/ingest: the job, the row job, the bare loop, in one run
-	$(BIN)/python -m benchmarks.ingest
+bench: dev peers         ## benchmarks/ingest: the job beside bare loop, row job, DuckDB, polars, PySpark and dlt in one run; hours. BENCH=--rounds\ 1 makes it shorter
+	$(BIN)/python -m benchmarks.ingest --events 1000000,5000000 $(BENCH)
+
+bench-quick: dev         ## CPU time of the job beside bare loop and DuckDB against recorded ratios; two minutes. RECORD=--record records them
+	$(BIN)/python -m benchmarks.ingest.quick $(RECORD)
+
+peers: $(PEERS_STAMP)    ## what make bench compares with, in an environment of its own: 1.5 GB
 
 bench-stream: dev        ## benchmarks/stream: the streaming job and the row job on Kafka and Flink under load; two hours
 	@$(BIN)/python -m tests.support.doctor --check
@@ -56,6 +64,15 @@ $(DEV_STAMP): requirements/dev.lock $(STAMP)
 	@$(PIP_LOCKED) -r requirements/dev.lock
 	@touch $@
 
+# PySpark comes as source only: what builds it is installed first, and the build takes nothing from elsewhere.
+$(PEERS_STAMP): requirements/peers.lock
+	rm -rf $(PEERS) && $(PYTHON) -m venv $(PEERS)
+	@awk '/^(setuptools|wheel)==/ {on = 1} on {print} !/\\$$/ {on = 0}' $< > $(PEERS)/build.lock
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r $(PEERS)/build.lock
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
+		--no-binary pyspark --no-build-isolation -r $<
+	@touch $@
+
 # Versions that are locked stay where they still fit; UPGRADE=--upgrade takes the newest. Hashes, and no address of any registry.
 COMPILE := .cache/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options $(UPGRADE)
@@ -64,6 +81,7 @@ lock:                    ## resolve requirements/*.in again
 	.cache/lock/bin/pip install --quiet pip-tools==7.6.2
 	$(COMPILE) requirements/base.in -o requirements/base.lock
 	$(COMPILE) -c requirements/base.lock requirements/dev.in -o requirements/dev.lock
+	$(COMPILE) -c requirements/base.lock -c requirements/dev.lock requirements/peers.in -o requirements/peers.lock
 	$(COMPILE) -c requirements/base.lock templates/flex/requirements.in -o templates/flex/requirements.lock
 	$(COMPILE) -c requirements/base.lock templates/kubernetes/requirements.in -o templates/kubernetes/requirements.lock
 

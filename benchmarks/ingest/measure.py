@@ -8,58 +8,77 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parents[2]
+MEMORY_SHARE = 0.7  # of the machine's: who takes more is ended, before the system ends something else
 _SAMPLE_EVERY_S = 0.1
+_YOUNG_S = 0.2  # a process that has just been made may be a copy of its parent, and no memory of its own
 
 
 @dataclass(frozen=True)
 class Measured:
-    """wall_s: from start to exit. cpu_s: user and system time, children included. peak_bytes: largest sum of resident sizes."""
+    """What a run took.
+
+    wall_s: from start to exit. cpu_s: user and system time, children included. peak_bytes: largest sum of resident sizes.
+    others_cpu_s: what everything else on the machine used meanwhile.
+    """
 
     wall_s: float
     cpu_s: float
     peak_bytes: int
+    others_cpu_s: float = 0.0
 
 
 class RunFailedError(Exception):
     """A contestant did not end well."""
 
 
-def run_measured(arguments: Sequence[str], cores: Sequence[int], log: Path) -> Measured:
+def run_measured(arguments: Sequence[str], cores: Sequence[int], log: Path, python: Path = Path(sys.executable)) -> Measured:
     """Run ``python ARGUMENTS`` on these cores.
 
     Raises:
-        RunFailedError: it did not exit with 0; says what it wrote last.
+        RunFailedError: it did not exit with 0, and what it wrote last; or it took more memory than MEMORY_SHARE.
     """
     with log.open("wb") as out:
-        started = time.perf_counter()
-        process = subprocess.Popen([sys.executable, *arguments], stdout=out, stderr=out, cwd=ROOT)
+        started, busy_s = time.perf_counter(), _busy_s()
+        process = subprocess.Popen([python, *arguments], stdout=out, stderr=out, cwd=ROOT)
         os.sched_setaffinity(process.pid, cores)
-        watcher = _Watcher(process.pid)
+        limit_bytes = int(MEMORY_SHARE * psutil.virtual_memory().total)
+        watcher = _Watcher(process.pid, limit_bytes)
         watcher.start()
         _pid, status, usage = os.wait4(process.pid, 0)
-        wall_s = time.perf_counter() - started
+        wall_s, busy_s = time.perf_counter() - started, _busy_s() - busy_s
     process.returncode = os.waitstatus_to_exitcode(status)
     watcher.finish()
+    if watcher.peak_bytes > limit_bytes:
+        told = f"MemoryError: more than {limit_bytes / 2**30:.1f} GiB"
+        raise RunFailedError(f"python {' '.join(arguments)} was ended:\n{told}")
     if process.returncode:
         tail = "\n".join(log.read_text("utf-8", "replace").splitlines()[-15:])
         raise RunFailedError(f"python {' '.join(arguments)} ended with {process.returncode}:\n{tail}")
     # wait4 knows the children that were waited for; the watcher those that were not, to its last look at them.
     cpu_s = max(usage.ru_utime + usage.ru_stime, watcher.cpu_s)
-    return Measured(wall_s, cpu_s, max(watcher.peak_bytes, usage.ru_maxrss * 1024))
+    # The system's own maximum counts this process, too, of which the other was a copy before it became what it is.
+    return Measured(wall_s, cpu_s, watcher.peak_bytes or usage.ru_maxrss * 1024, max(0.0, busy_s - cpu_s))
+
+
+def _busy_s() -> float:
+    """Seconds that all cores have computed."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq)
 
 
 class _Watcher(threading.Thread):
-    """Looks at a process and its descendants some times a second."""
+    """Looks at a process and its descendants some times a second, and ends them where they take too much memory."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, limit_bytes: int) -> None:
         super().__init__(daemon=True)
-        self._pid, self._done = pid, threading.Event()
+        self._pid, self._limit_bytes, self._done = pid, limit_bytes, threading.Event()
         self._cpu_s: dict[int, float] = {}
         self.peak_bytes = 0
 
@@ -77,14 +96,21 @@ class _Watcher(threading.Thread):
         while not self._done.wait(_SAMPLE_EVERY_S):
             resident = 0
             try:
-                for process in (root, *root.children(recursive=True)):
+                processes = (root, *root.children(recursive=True))
+                for process in processes:
                     with process.oneshot():
-                        resident += process.memory_info().rss
+                        is_young = process != root and process.create_time() > time.time() - _YOUNG_S
+                        resident += 0 if is_young else process.memory_info().rss
                         times = process.cpu_times()
                         self._cpu_s[process.pid] = times.user + times.system
             except psutil.Error:
                 continue  # one of them ended between two looks
             self.peak_bytes = max(self.peak_bytes, resident)
+            if resident > self._limit_bytes:
+                for process in reversed(processes):
+                    with suppress(psutil.NoSuchProcess):
+                        process.kill()
+                return
 
     def finish(self) -> None:
         """End it."""

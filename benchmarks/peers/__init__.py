@@ -1,0 +1,1 @@
+"""The same work with other tools, each as its users would write it. One module each; see ../README.md."""
