@@ -77,7 +77,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     names = [contestant.name for contestant in CONTESTANTS]
     parser.add_argument("--contestants", type=_contestants, default=names, help=f"of {', '.join(names)}; the job takes part always")
-    parser.add_argument("--budget", action=argparse.BooleanOptionalAction, default=True, help="one more run, sampled by stage")
+    parser.add_argument("--budget", action=argparse.BooleanOptionalAction, default=True, help="one more run, told by stage")
     parser.add_argument(
         "--json", type=Path, default=sample.CACHE / "ingest.json", metavar="FILE", help="figures; .txt and .html beside"
     )

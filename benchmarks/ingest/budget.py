@@ -1,110 +1,131 @@
-"""What each stage of the job costs: its CPU time, told by looking at the stacks of its threads some hundred times a second.
+"""What each stage of the job costs: CPU time of the functions that make it up, in a run of its own.
 
-    python -m benchmarks.ingest.budget SAMPLE LAKE FIGURES
+    python -m benchmarks.ingest.budget [--events N] [--order shuffled]
 
-A look costs little and moves nothing, unlike wrapping or profiling every call: the shares are those of a plain run. CPU time since
-the last look goes to the threads that do not wait, in equal parts, and of each to the innermost package that is a stage.
+The job runs in one process with one worker, and the functions below are wrapped: each counts the CPU time of its thread that is not
+spent in another of them. What none of them counts is the rest: Beam's own work, threads of libraries, the start of Python.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import inspect
 import json
 import os
-import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.ingest.contestants import JOB
 from benchmarks.ingest.measure import run_measured
-from benchmarks.ingest.sample import Sample
+from benchmarks.ingest.sample import ORDERS, Sample, make_sample
 
-_EVERY_S = 0.004
-# Who computes in Python lets a look in after so long. With Python's 5 ms most looks would fall on calls that let go of the
-# interpreter of their own accord, and stages that do so would be charged for those before them.
-_SWITCH_S = 0.0001
-IMPORTS, REST = "imports", "the rest"  # the former is also how _modules names the import system
-# The first that a module's name begins with.
-STAGES = (
-    ("lake.formats", "read: lines, JSON to values"),
-    ("lake.raw", "land: copy, sha256, index"),
-    ("lake.storage", "storage and Parquet writing"),
-    ("lake.ledger", "ledger and outcomes"),
-    ("lake.tables.ipc", "coding of batches"),
-    ("lake.tables.fold", "fold"),
-    ("lake.tables", "tables and commits"),
-    ("lake", REST),
-    ("contracts.compiler.rows", "times, identity, hashes"),
-    ("contracts.compiler.schemas", "Arrow out of values"),
-    ("contracts.compiler.timestamps", "timestamps"),
-    ("contracts.compiler", "columns and checks"),
-    ("transforms.decode", "Arrow out of values"),
-    ("transforms.cut", "cut into windows and shards"),
-    ("transforms.batch", "coding of batches"),
-    ("transforms.converge", "fold"),
-    ("transforms.account", "ledger and outcomes"),
-    ("transforms", REST),
-    ("apache_beam", "Beam: graph, shuffle, coding"),
-    ("pyiceberg", "Iceberg"),
-    ("runners", "Beam: graph, shuffle, coding"),
-    ("pipelines", REST),
-    ("cli", REST),
-)
-_WAITING = frozenset(
-    {"threading", "queue", "selectors", "subprocess", "concurrent.futures.thread", "socket", "multiprocessing.connection"}
-)
+# Label and what counts as it: module, and the function or method in it. Of nested ones the inner one counts.
+STAGES: dict[str, tuple[tuple[str, str], ...]] = {
+    "land: copy, hash, index": (("pipelines.ingest.files", "land_file"),),
+    "read: pieces, lines": (("lake.formats.jsonl", "JsonLines.blocks"), ("transforms.decode.kernel", "RecordDecoder.decode")),
+    "JSON to objects": (("lake.formats.jsonl", "parse_payloads"),),
+    "columns out of objects": (("contracts.compiler.checker", "_Payload.at"), ("contracts.compiler.checker", "_Payload.first")),
+    "checks and conversions": (("contracts.compiler.checker", "RecordChecker.check"),),
+    "the judge, a record at a time": (("contracts.compiler.judge", "RecordJudge.judge"),),
+    "times, identity, hashes": (("contracts.compiler.rows", "RowFinisher.finish"),),
+    "Arrow arrays": (("transforms.decode.kernel", "RecordDecoder._rows"),),
+    "dead letters": (("transforms.decode.kernel", "RecordDecoder._dead_letters"),),
+    "cut by window and shard": (("transforms.decode.decode", "_DecodeFn.process"), ("transforms.decode.decode", "_DecodeFn._emit")),
+    "code batches": (
+        ("transforms.batch", "RowBatchCoder.encode"),
+        ("transforms.batch", "RowBatchCoder.decode"),
+        ("lake.tables.publish", "encode_rows"),
+        ("lake.tables.publish", "decode_rows"),
+    ),
+    "fold": (("transforms.converge.transform", "_FoldFn.process"),),
+    "write data files": (("lake.tables.publish", "write_rows"),),
+    "commit": (("transforms.converge.transform", "_CommitFn.process"), ("transforms.account", "_AppendFn.process")),
+    "settle (the horizon)": (("pipelines.ingest.graph", "IngestGraph.settle"),),
+    "add up the ledger": (("pipelines.ingest.files", "compute_ledger"),),
+    "build the graph": (("pipelines.ingest.graph", "IngestGraph.build"),),
+}
+REST = "the rest: Beam, threads of libraries, start"
 
 
-def stage_of(modules: list[str]) -> str | None:
-    """The stage of a stack. modules: names, the innermost first. None: the thread waits."""
-    if modules and modules[0] in _WAITING:
-        return None
-    if IMPORTS in modules:  # whatever the module that is imported does
-        return IMPORTS
-    for module in modules:
-        for prefix, stage in STAGES:
-            if module == prefix or module.startswith(prefix + "."):
-                return stage
-    return REST
-
-
-class Looks(threading.Thread):
-    """Looks at all other threads until it is told to stop."""
+class Stages:
+    """CPU time by stage. For any number of threads."""
 
     def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self._over = threading.Event()
-        self.cpu_s: Counter[str] = Counter()
+        self.seconds: Counter[str] = Counter()
+        self._local = threading.local()
+        self._lock = threading.Lock()
 
-    def run(self) -> None:
-        """See threading.Thread."""
-        before_s = 0.0  # what was used before is the interpreter's start
-        own = threading.get_ident()
-        while not self._over.wait(_EVERY_S):
-            now_s = time.process_time()
-            frames = [frame for thread, frame in sys._current_frames().items() if thread != own]
-            stages = [stage for stage in map(stage_of, map(_modules, frames)) if stage] or [REST]
-            for stage in stages:
-                self.cpu_s[stage] += (now_s - before_s) / len(stages)  # type: ignore[assignment]
-            before_s = now_s
+    def wrap(self, label: str, module: str, path: str) -> None:
+        """Count what runs in a function, or in the steps of a generator."""
+        owner: Any = importlib.import_module(module)
+        *classes, name = path.split(".")
+        for part in classes:
+            owner = getattr(owner, part)
+        inner = getattr(owner, name)
+        setattr(owner, name, self._generator(label, inner) if inspect.isgeneratorfunction(inner) else self._function(label, inner))
 
-    def stop(self) -> None:
-        """End it."""
-        self._over.set()
-        self.join()
+    def _function(self, label: str, inner: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **named: Any) -> Any:
+            self._enter(label)
+            try:
+                return inner(*arguments, **named)
+            finally:
+                self._leave()
+
+        return _as(inner, counted)
+
+    def _generator(self, label: str, inner: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+        def counted(*arguments: Any, **named: Any) -> Iterator[Any]:
+            items = inner(*arguments, **named)
+            while True:
+                self._enter(label)
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+                finally:
+                    self._leave()
+                yield item
+
+        return _as(inner, counted)
+
+    def _enter(self, label: str) -> None:
+        stack, now = self._stack(), time.thread_time()
+        if stack:
+            self._count(stack[-1], now)
+        stack.append([label, now])
+
+    def _leave(self) -> None:
+        stack, now = self._stack(), time.thread_time()
+        self._count(stack.pop(), now)
+        if stack:
+            stack[-1][1] = now
+
+    def _count(self, top: list[Any], now: float) -> None:
+        with self._lock:
+            self.seconds[top[0]] += now - top[1]
+
+    def _stack(self) -> list[list[Any]]:
+        if not hasattr(self._local, "stack"):
+            self._local.stack = []
+        stack: list[list[Any]] = self._local.stack
+        return stack
 
 
-def _modules(frame: FrameType | None) -> list[str]:
-    names = []
-    while frame:
-        name = frame.f_globals.get("__name__", "")
-        names.append(IMPORTS if name.startswith("importlib._bootstrap") else name)
-        frame = frame.f_back
-    return names
+def _as(inner: Callable[..., Any], counted: Callable[..., Any]) -> Callable[..., Any]:
+    """Beam looks at the signature of ``process``."""
+    counted.__signature__ = inspect.signature(inner)  # type: ignore[attr-defined]
+    counted.__name__, counted.__annotations__ = inner.__name__, getattr(inner, "__annotations__", {})
+    counted.__defaults__ = getattr(inner, "__defaults__", None)
+    for name, value in vars(inner).items():
+        setattr(counted, name, value)
+    return counted
 
 
 def budget_of(sample: Sample, work: Path) -> dict[str, Any]:
@@ -114,31 +135,47 @@ def budget_of(sample: Sample, work: Path) -> dict[str, Any]:
         RunFailedError: it failed.
     """
     figures = work / "budget.json"
-    arguments = ["-m", "benchmarks.ingest.budget", str(sample.folder), str(work / "budget"), str(figures)]
+    arguments = ["-m", "benchmarks.ingest.budget", "--run", str(sample.folder), str(work / "budget"), str(figures)]
     run_measured(arguments, sorted(os.sched_getaffinity(0))[-1:], work / "budget.log")
     cpu_s = json.loads(figures.read_text("utf-8"))
     per_event = {stage: round(seconds * 1e6 / sample.events, 2) for stage, seconds in cpu_s.items()}
     return {"events": sample.events, "us_per_event": dict(sorted(per_event.items(), key=lambda item: -item[1]))}
 
 
-def main() -> None:
-    """The command line."""
-    sys.setswitchinterval(_SWITCH_S)
-    looks = Looks()
-    looks.start()
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ingest.budget")
-    for name in ("sample", "lake", "figures"):
-        parser.add_argument(name, type=Path)
-    options = parser.parse_args()
-    from cli.main import main as headrace  # noqa: PLC0415 - its import counts
+def _run(sample: Path, lake: Path, figures: Path) -> None:
+    """The job in this process; seconds by stage go to a file."""
+    from cli.main import main as headrace  # noqa: PLC0415 - its import counts as start
 
+    stages = Stages()
+    for label, functions in STAGES.items():
+        for module, path in functions:
+            stages.wrap(label, module, path)
     try:
-        headrace(JOB.arguments(options.sample, options.lake)[2:])
+        headrace(JOB.arguments(sample, lake)[2:])
     except SystemExit as end:  # click's way to return
         if end.code:
             raise
-    looks.stop()
-    options.figures.write_text(json.dumps(looks.cpu_s), "utf-8")
+    rest = time.process_time() - sum(stages.seconds.values())
+    figures.write_text(json.dumps({**stages.seconds, REST: rest}), "utf-8")
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ingest.budget", description="CPU time of the job by stage.")
+    parser.add_argument("--events", type=int, default=1_000_000, help="how many, about (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--order", choices=[*ORDERS], default="arrival", help="default: %(default)s")
+    parser.add_argument("--run", type=Path, nargs=3, metavar=("SAMPLE", "LAKE", "FIGURES"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.run:
+        _run(*options.run)
+        return
+    with TemporaryDirectory(prefix="headrace-bench-") as folder:
+        budget = budget_of(make_sample(options.events, options.seed, options.order), Path(folder))
+    whole = sum(budget["us_per_event"].values())
+    print(f"{budget['events']:,} events, {whole:.1f} µs of CPU an event\n\n{'stage':<46} {'µs/event':>8} {'share':>6}")
+    for stage, used in budget["us_per_event"].items():
+        print(f"{stage:<46} {used:>8.2f} {used / whole:>6.1%}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -9,7 +11,7 @@ import pytest
 
 from benchmarks.ingest import history
 from benchmarks.ingest.bench import Contest, Series
-from benchmarks.ingest.budget import IMPORTS, stage_of
+from benchmarks.ingest.budget import Stages
 from benchmarks.ingest.charts import Bar, bars_of, lines_of
 from benchmarks.ingest.measure import Measured
 from benchmarks.ingest.outcome import Result
@@ -99,19 +101,37 @@ def test_the_page_needs_nothing_else_and_tells_what_differs(tmp_path: Path, monk
     assert "fold" in page
 
 
-@pytest.mark.parametrize(
-    ("modules", "stage"),
-    [
-        (["lake.tables.fold", "transforms.converge.transform", "apache_beam.runners.common"], "fold"),
-        (["msgspec.json", "lake.formats.jsonl", "transforms.decode.decode"], "read: lines, JSON to values"),
-        (["apache_beam.coders.coders", "transforms.decode.decode"], "Beam: graph, shuffle, coding"),
-        (["pyiceberg.table", IMPORTS, "lake.tables.iceberg"], IMPORTS),
-        (["threading", "apache_beam.runners.worker.sdk_worker"], None),
-        (["lakes", "__main__"], "the rest"),
-    ],
-)
-def test_a_stack_counts_for_the_innermost_stage_and_a_thread_that_waits_for_none(modules: list[str], stage: str | None) -> None:
-    assert stage_of(modules) == stage
+def test_the_inner_of_two_stages_counts_and_generators_count_while_they_work() -> None:
+    stages = Stages()
+    for label, name in (("outer", "outer"), ("inner", "inner"), ("items", "items")):
+        stages.wrap(label, __name__, name)
+    outer()
+    assert stages.seconds["inner"] > 3 * stages.seconds["outer"] > 0
+    before = stages.seconds["items"]
+    for _ in items():
+        burn(0.05)
+    assert stages.seconds["items"] - before < 0.05, "what a consumer does between two items is its own"
+
+
+def burn(seconds: float) -> None:
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+def outer() -> None:
+    burn(0.01)
+    inner()
+
+
+def inner() -> None:
+    burn(0.1)
+
+
+def items() -> Iterator[int]:
+    for number in range(3):
+        burn(0.005)
+        yield number
 
 
 def test_charts_without_anything_to_draw_are_sound() -> None:
