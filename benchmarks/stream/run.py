@@ -194,7 +194,7 @@ def _loaded(
         arguments = ("--topic", topic, "--rate", str(rate), "--seconds", str(seconds), "--ids", str(ids), *shares)
         producer = children.enter_context(Child("benchmarks.stream.producer", *bootstrap, *arguments))
         ours = {producer.pid: "producer"} | ({consumer.pid: "consumer"} if consumer else {})
-        meter = CpuMeter(lambda: _processes(stack) | ours)
+        meter = CpuMeter(lambda: processes_of(stack) | ours)
         sending_since = None
         while producer.runs:
             began = time.time()
@@ -268,10 +268,10 @@ def _warm_up(job: Contestant, topic: str, bootstrap: Sequence[str], ids: Path) -
     return sent
 
 
-def _processes(stack: Stack) -> dict[int, str]:
+def processes_of(stack: Stack) -> dict[int, str]:
     """The cluster's processes and their names; each Python worker by a number."""
-    named = {"kafka": "broker", "jobmanager": "JobManager", "taskmanager": "TaskManager"}
-    found = {pid: name for component, name in named.items() if (pid := stack.pid(component)) is not None}
+    named = {"kafka": "broker", "jobmanager": "JobManager"}  # all else is TaskManagers
+    found = {pid: named.get(name, "TaskManager") for name in stack.processes if (pid := stack.pid(name)) is not None}
     workers = [pid for pid in stack.worker_pids() if "boot.py" in command_line(pid)]
     return found | {pid: f"Python worker {number}" for number, pid in enumerate(workers, 1)}
 
