@@ -166,6 +166,9 @@ def _arguments(job: FlinkJob, name: str, workers_each: int) -> list[str]:
             "--retain_externalized_checkpoints_on_cancellation",
             "--max_cache_memory_usage_mb=256",
             *([] if job.endless else ["--shutdown_sources_after_idle_ms=0"]),
+            # Beam names no step before the first stage, and Flink knows that one by what is chained to it: nothing, but in jobs
+            # of one slot. So a savepoint of several did not fit one, nor the reverse. The switch turns chaining off.
+            *(["--operator_chaining"] if job.parallelism == 1 else []),
         ]
     if job.from_savepoint:
         arguments.append(f"--savepoint_path={job.from_savepoint}")

@@ -87,8 +87,8 @@ def stack_to_break(testrun: str) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def stack_of_two(testrun: str) -> Iterator[Stack]:
-    """Two TaskManagers of two slots each, for one file of tests, which may kill them and start a third."""
-    with _shared(testrun, "stack-of-two", Settings(slots=2, taskmanager_memory="3g", taskmanagers=2)) as stack:
+    """Two TaskManagers of four slots each, for one file of tests, which may kill them and start a third."""
+    with _shared(testrun, "stack-of-two", Settings(slots=4, taskmanager_memory="3g", taskmanagers=2)) as stack:
         yield stack
 
 
