@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -35,8 +36,8 @@ def taskmanager_number(name: str) -> int | None:
     """The inverse of ``taskmanager_name``; None for the name of another component."""
     if name == TASKMANAGER:
         return 1
-    kind, _, number = name.rpartition("-")
-    return int(number) if kind == TASKMANAGER and number.isdecimal() and name == taskmanager_name(int(number)) else None
+    found = re.fullmatch(rf"{TASKMANAGER}-([2-9]|[1-9][0-9]+)", name)
+    return int(found[1]) if found else None
 
 
 @dataclass(frozen=True, kw_only=True)

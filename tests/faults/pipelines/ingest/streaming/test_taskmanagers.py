@@ -89,6 +89,16 @@ def test_in_the_end_everything_is_published_once(live: LiveJob, recorded: Record
     check_all(live, recorded)
 
 
+def test_one_more_taskmanager_comes_while_the_stack_runs(live: LiveJob) -> None:
+    more = replace(live.stack.settings, taskmanagers=3)
+    before = live.stack.pid("taskmanager")
+    found = {one.component: one.state for one in Stack(live.stack.layout, more).up(["kafka", "flink"])}
+    names = ["kafka", "jobmanager", "taskmanager", "taskmanager-2", "taskmanager-3"]
+    assert found == dict.fromkeys(names, "ready")
+    assert live.stack.pid("taskmanager") == before
+    assert flink(live.stack, "/overview")["slots-total"] == 12
+
+
 @pytest.mark.long
 def test_from_two_taskmanagers_to_three_and_to_one(stack_of_two: Stack, tmp_path: Path) -> None:
     """One slot of each; everything that was sent has an outcome before the next step."""
