@@ -104,6 +104,7 @@ def test_beam_options_of_a_job_are_explained(tmp_path: Path) -> None:
     for job in (
         FlinkJob(rest="h:1", parallelism=2, workers="process:/w"),
         FlinkJob(rest="h:1", parallelism=2, workers="process:/w", endless=False),
+        FlinkJob(rest="h:1", parallelism=1, workers="process:/w"),
     ):
         sent |= {argument.partition("=")[0] for argument in _arguments(job, "name", 2)}
     page = MACHINES.read_text("utf-8").split("tells Beam")[1].split("## ")[0]

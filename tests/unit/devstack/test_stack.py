@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
-from contracts.errors import ConfigurationError
+from contracts.errors import ComponentDownError, ConfigurationError
 from devstack.layout import Layout, Settings
 from devstack.stack import Stack
 from devstack.state import Record, State
 from lake.runs.process import ProcessIdentity
+from tests.support.stack import free_ports
 
 
 @pytest.fixture
@@ -69,6 +71,19 @@ def test_while_it_runs_it_may_get_more_taskmanagers_and_not_fewer(layout: Layout
         Stack(layout, Settings(taskmanagers=1))._check_settings()
     with pytest.raises(ConfigurationError, match="the stack runs with slots 2, not 4; stop it first"):
         Stack(layout, Settings(taskmanagers=3, slots=4))._check_settings()
+
+
+def test_a_taken_port_of_a_further_taskmanager_is_named_before_anything_starts(layout: Layout) -> None:
+    stack = Stack(layout, Settings(ports=free_ports(2), taskmanagers=2))
+    port = stack.settings.ports.of_taskmanager(2)["taskmanager_2_data"]
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", port))
+        server.listen()
+        with pytest.raises(ComponentDownError) as raised:
+            stack.up(["flink"])
+    assert str(raised.value).startswith(f"port {port} (taskmanager_2_data) is taken by process {os.getpid()} (")
+    assert str(raised.value).endswith("stop that, or give another port: --port taskmanager_2_data=NUMBER")
+    assert stack.status() == []
 
 
 def test_a_component_that_it_does_not_have_is_not_started(layout: Layout) -> None:
