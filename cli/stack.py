@@ -33,14 +33,16 @@ def stack() -> None:
     multiple=True,
     help=f"Also these: {','.join(EXTRA)} (an emulator of Google Cloud Storage; a CDP endpoint). May be repeated.",
 )
-@click.option("--slots", type=click.IntRange(1), help="Task slots, and Flink's default parallelism.  [default: 2]")
-@click.option("--taskmanager-memory", metavar="SIZE", help="Of the TaskManager, its Python workers not included.  [default: 4g]")
+@click.option("--taskmanagers", type=click.IntRange(1), help="How many; more of them may come while it runs.  [default: 1]")
+@click.option("--slots", type=click.IntRange(1), help="Task slots of each TaskManager.  [default: 2]")
+@click.option("--taskmanager-memory", metavar="SIZE", help="Of each TaskManager, its Python workers not included.  [default: 4g]")
 @click.option("--port", "ports", metavar="NAME=NUMBER", multiple=True, help="Another port, such as kafka=29192. May be repeated.")
 @json_option
 @plain_errors
 def up(
     only: tuple[str, ...],
     extra: tuple[str, ...],
+    taskmanagers: int | None,
     slots: int | None,
     taskmanager_memory: str | None,
     ports: tuple[str, ...],
@@ -51,8 +53,10 @@ def up(
     names = (*(_names(only) if only else USUAL), *_names(extra))
     layout = Layout.default()
     now = Stack(layout).settings  # what is not given stays as it runs
+    taskmanagers = taskmanagers or now.taskmanagers
     settings = Settings(
-        ports=now.ports.changed(os.environ, _ports(ports)),
+        ports=now.ports.changed(os.environ, _ports(ports), taskmanagers),
+        taskmanagers=taskmanagers,
         slots=slots or now.slots,
         taskmanager_memory=taskmanager_memory or now.taskmanager_memory,
     )

@@ -1,4 +1,4 @@
-"""A Flink session cluster without Flink's shell scripts: one JobManager, one TaskManager, RocksDB, checkpoints on local disk.
+"""A Flink session cluster without Flink's shell scripts: one JobManager, TaskManagers, RocksDB, checkpoints on local disk.
 
 Why each setting is as it is stands beside it. Settings under ``execution.checkpointing`` are read by who submits a job, not by the
 cluster: Beam's job server takes them from the same folder, when a job is submitted with ``--flink_conf_dir``.
@@ -18,7 +18,7 @@ import yaml
 
 from contracts.errors import ComponentDownError, ConfigurationError
 from devstack.component import Component, Start
-from devstack.layout import Layout, Settings
+from devstack.layout import Layout, Settings, taskmanager_name
 from devstack.recipes import METRICS_REPORTER
 
 _JOBMANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
@@ -79,29 +79,32 @@ def jobmanager(layout: Layout, settings: Settings, *, java: str, flink: Path) ->
     )
 
 
-def taskmanager(layout: Layout, settings: Settings, *, java: str, flink: Path) -> Component:
-    """The TaskManager: runs the jobs, and starts their Python workers as child processes."""
-    ports = settings.ports
+def taskmanager(layout: Layout, settings: Settings, number: int = 1, *, java: str, flink: Path) -> Component:
+    """The TaskManager of this number: runs jobs, and starts their Python workers as child processes."""
+    name = taskmanager_name(number)
+    ports = settings.ports.of_taskmanager(number)
+    rpc, data, metrics = ports.values()
 
     def prepare() -> Start:
         _write_configuration(layout, settings)
         jvm, dynamic = _memory_parameters(java, flink, layout.conf)
-        start_id = f"taskmanager-{secrets.token_hex(4)}"
-        tmp = _empty(layout.data / "tmp" / "taskmanager")
-        dynamic += [f"-Dtaskmanager.resource-id={start_id}", *_dynamic(ports.taskmanager_metrics, tmp)]
+        start_id = f"{name}-{secrets.token_hex(4)}"
+        tmp = _empty(layout.data / "tmp" / name)
+        dynamic += [f"-Dtaskmanager.resource-id={start_id}", *_dynamic(metrics, tmp)]
+        dynamic += [f"-Dtaskmanager.rpc.port={rpc}", f"-Dtaskmanager.data.port={data}"]
         jvm += [_log4j(layout), *_MODULES]
         main = [_TASKMANAGER, "--configDir", str(layout.conf), *dynamic]
         return Start(command=[java, *jvm, "-cp", _class_path(flink), *main], start_id=start_id)
 
     def ready(start_id: str) -> bool:  # an earlier TaskManager stays in the list until its heartbeat times out
-        listed = rest(ports.flink_rest, "/taskmanagers") or {}
+        listed = rest(settings.ports.flink_rest, "/taskmanagers") or {}
         return any(one["id"] == start_id and one["slotsNumber"] >= settings.slots for one in listed.get("taskmanagers", ()))
 
     return Component(
-        name="taskmanager",
-        ports={name: getattr(ports, name) for name in ("taskmanager_rpc", "taskmanager_data", "taskmanager_metrics")},
-        url=f"http://localhost:{ports.taskmanager_metrics}/metrics",
-        log=layout.logs / "taskmanager.log",
+        name=name,
+        ports=ports,
+        url=f"http://localhost:{metrics}/metrics",
+        log=layout.logs / f"{name}.log",
         prepare=prepare,
         ready=ready,
         env={"FLINK_PLUGINS_DIR": str(flink / "plugins"), "HEADRACE_WORKER_LOG_DIR": str(layout.logs)},
@@ -137,8 +140,15 @@ def _class_path(flink: Path) -> str:
 
 
 def _write_configuration(layout: Layout, settings: Settings) -> None:
-    (layout.conf / "config.yaml").write_text(yaml.safe_dump(_configuration(layout, settings), sort_keys=False), "utf-8")
-    (layout.conf / "log4j.properties").write_text(_LOG4J, "utf-8")
+    _write_whole(layout.conf / "config.yaml", yaml.safe_dump(_configuration(layout, settings), sort_keys=False))
+    _write_whole(layout.conf / "log4j.properties", _LOG4J)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Managers that start side by side write and read the same file."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary.write_text(text, "utf-8")
+    temporary.replace(path)
 
 
 def _configuration(layout: Layout, settings: Settings) -> dict[str, Any]:
@@ -155,14 +165,13 @@ def _configuration(layout: Layout, settings: Settings) -> dict[str, Any]:
         "jobmanager.memory.process.size": "1600m",
         "taskmanager.host": "127.0.0.1",
         "taskmanager.bind-host": "127.0.0.1",
-        "taskmanager.rpc.port": str(ports.taskmanager_rpc),
-        "taskmanager.data.port": ports.taskmanager_data,
         "taskmanager.memory.process.size": settings.taskmanager_memory,
         "taskmanager.memory.task.off-heap.size": "768m",  # for Beam's gRPC; with the default the first job dies of it
         "taskmanager.memory.managed.fraction": 0.2,  # for RocksDB, which holds little; panes that fire are in the heap
         "taskmanager.memory.jvm-metaspace.size": "512m",  # every submission brings Beam's classes once more
         "taskmanager.numberOfTaskSlots": settings.slots,
-        "parallelism.default": settings.slots,
+        "taskmanager.load-balance.mode": "SLOTS",  # else Flink fills one TaskManager before it gives work to the next
+        "parallelism.default": settings.slots * settings.taskmanagers,
         "state.backend.type": "rocksdb",
         "state.backend.incremental": True,
         "state.checkpoints.dir": layout.checkpoints.as_uri(),

@@ -5,13 +5,14 @@
     downloads/<piece>-<version>/    unpacked, with manifest.json
     home/state/<component>.json     process id and time of its start; settings.json while it runs
     home/bin/flink-worker           the command of Beam's PROCESS environment
-    home/conf, home/logs            made by ``up``
+    home/conf, home/logs            made by ``up``; a log of each process
     home/data                       Kafka's log, Flink's checkpoints and savepoints, buckets, the CDP endpoint's ledger
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -21,11 +22,31 @@ from contracts.errors import ConfigurationError
 from runners.binaries import downloads_folder, stack_home
 
 _PORT_MAX = 65_535
+TASKMANAGER = "taskmanager"
+_OF_A_TASKMANAGER = ("rpc", "data", "metrics")
+_BETWEEN_TASKMANAGERS = 10  # ports; none of another component lies on the way
+
+
+def taskmanager_name(number: int) -> str:
+    """What the TaskManager of this number is called, from 1: the first as the only one of a stack."""
+    return TASKMANAGER if number == 1 else f"{TASKMANAGER}-{number}"
+
+
+def taskmanager_number(name: str) -> int | None:
+    """The inverse of ``taskmanager_name``; None for the name of another component."""
+    if name == TASKMANAGER:
+        return 1
+    found = re.fullmatch(rf"{TASKMANAGER}-([2-9]|[1-9][0-9]+)", name)
+    return int(found[1]) if found else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """Ports on 127.0.0.1, all below Linux's range of ephemeral ports. ``HEADRACE_STACK_PORT_<NAME>`` overrides one."""
+    """Ports on 127.0.0.1, all below Linux's range of ephemeral ports. ``HEADRACE_STACK_PORT_<NAME>`` overrides one.
+
+    further: those of the second TaskManager and the following that are given, such as ``taskmanager_2_rpc``. The others follow from
+    the first's: plus 10 for the second, plus 20 for the third.
+    """
 
     kafka: int = 29_092
     kafka_controller: int = 29_093
@@ -38,11 +59,20 @@ class Ports:
     taskmanager_metrics: int = 29_250
     gcs: int = 24_443
     cdp: int = 24_480
+    further: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise ConfigurationError: a port that cannot be, or one given twice."""
+        self.check(1)
+
+    def check(self, taskmanagers: int) -> None:
+        """Whether a stack of so many TaskManagers can have these ports.
+
+        Raises:
+            ConfigurationError: a port that cannot be, or one given twice.
+        """
         used: dict[int, str] = {}
-        for name, port in asdict(self).items():
+        for name, port in self.numbers(taskmanagers).items():
             if not 0 < port <= _PORT_MAX:
                 raise ConfigurationError(f"port {name}={port}: expected 1 to {_PORT_MAX}")
             if port in used:
@@ -50,40 +80,74 @@ class Ports:
             used[port] = name
 
     @classmethod
-    def names(cls) -> tuple[str, ...]:
+    def names(cls, taskmanagers: int = 1) -> tuple[str, ...]:
         """The ports' names."""
-        return tuple(f.name for f in fields(cls))
+        own = (f.name for f in fields(cls) if f.name != "further")
+        return (*own, *(_port_name(number, what) for number in range(2, taskmanagers + 1) for what in _OF_A_TASKMANAGER))
 
-    def changed(self, environ: Mapping[str, str], given: Mapping[str, int]) -> Ports:
+    @classmethod
+    def of(cls, numbers: Mapping[str, int]) -> Ports:
+        """Ports by their names, those of further TaskManagers among them."""
+        own = cls.names()
+        further = {name: port for name, port in numbers.items() if name not in own}
+        return cls(**{name: port for name, port in numbers.items() if name in own}, further=further)
+
+    def numbers(self, taskmanagers: int = 1) -> dict[str, int]:
+        """All ports of a stack of so many TaskManagers, by their names."""
+        found = {name: getattr(self, name) for name in self.names()}
+        for number in range(2, taskmanagers + 1):
+            found |= self.of_taskmanager(number)
+        return found
+
+    def of_taskmanager(self, number: int) -> dict[str, int]:
+        """The ports of one TaskManager by their names, in the order RPC, data, metrics."""
+        found = {}
+        for what in _OF_A_TASKMANAGER:
+            name, follows = _port_name(number, what), getattr(self, _port_name(1, what)) + (number - 1) * _BETWEEN_TASKMANAGERS
+            found[name] = self.further.get(name, follows)
+        return found
+
+    def changed(self, environ: Mapping[str, str], given: Mapping[str, int], taskmanagers: int = 1) -> Ports:
         """These ports, overridden by the environment, overridden by what is given.
 
         Raises:
             ConfigurationError: an unknown name, or not a port.
         """
-        chosen: dict[str, int] = {}
-        for name in self.names():
+        names = self.names(taskmanagers)
+        chosen = {**self.numbers(), **self.further}
+        for name in names:
             text = environ.get(variable := f"HEADRACE_STACK_PORT_{name.upper()}")
             if text is not None:
                 if not text.isdecimal():
                     raise ConfigurationError(f"{variable}={text!r}: expected a port number")
                 chosen[name] = int(text)
         for name, port in given.items():
-            if name not in self.names():
-                raise ConfigurationError(f"no port is called {name!r}; there are: {', '.join(self.names())}")
+            if name not in names:
+                raise ConfigurationError(f"no port is called {name!r}; there are: {', '.join(names)}")
             chosen[name] = port
-        return replace(self, **chosen)
+        return self.of(chosen)
+
+
+def _port_name(taskmanager: int, what: str) -> str:
+    return f"{taskmanager_name(taskmanager).replace('-', '_')}_{what}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What may differ from stack to stack.
 
-    slots: of the TaskManager, and Flink's default parallelism. taskmanager_memory: of its process, such as ``4g``, without workers.
+    slots: of each TaskManager; those of all are Flink's default parallelism. taskmanager_memory: of the process of each, such as
+    ``4g``, without workers. taskmanagers: how many.
     """
 
     ports: Ports = field(default_factory=Ports)
     slots: int = 2
     taskmanager_memory: str = "4g"
+    taskmanagers: int = 1
+
+    def __post_init__(self) -> None:
+        """Raise ConfigurationError: ports that cannot be."""
+        self.ports.check(self.taskmanagers)
 
     def to_json(self) -> dict[str, Any]:
         """As stored in the state folder."""
@@ -97,12 +161,12 @@ class Settings:
     def differences(self, other: Settings) -> list[str]:
         """What is otherwise in another, as ``slots 2, not 4``."""
         mine, theirs = _flat(self), _flat(other)
-        return [f"{key} {mine[key]}, not {theirs[key]}" for key in mine if mine[key] != theirs[key]]
+        return [f"{key} {mine[key]}, not {theirs[key]}" for key in mine if key in theirs and mine[key] != theirs[key]]
 
 
 def _flat(settings: Settings) -> dict[str, Any]:
-    document = settings.to_json()
-    return {**{f"port {name}": port for name, port in document.pop("ports").items()}, **document}
+    ports = {f"port {name}": port for name, port in settings.ports.numbers(settings.taskmanagers).items()}
+    return {**ports, **{name: value for name, value in settings.to_json().items() if name != "ports"}}
 
 
 @dataclass(frozen=True)

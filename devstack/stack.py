@@ -2,7 +2,7 @@
 
 stack = Stack(Layout.default())
 stack.up()                      # fetches what is missing, starts what does not run, waits until all of it serves
-stack.kill("taskmanager")       # SIGKILL; its Python workers end with it
+stack.kill("taskmanager")       # SIGKILL; its Python workers end with it. Further ones are taskmanager-2, taskmanager-3, …
 stack.start("taskmanager")
 stack.wait_ready("taskmanager")
 stack.down()                    # no process is left
@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -30,17 +30,17 @@ from devstack.component import Component
 from devstack.flink import jobmanager, taskmanager
 from devstack.gcs import gcs
 from devstack.kafka import kafka
-from devstack.layout import Layout, Settings
+from devstack.layout import TASKMANAGER, Layout, Settings, taskmanager_name, taskmanager_number
 from devstack.lock import held
 from devstack.processes import command_of, listener, marked, port_is_free, spawn, stop
 from devstack.state import Record, State
 from runners import binaries
 from runners.flink.worker.launcher import write_launcher
 
-# What ``--only`` names, and the processes of each; two are files that Beam starts by itself.
+# What ``--only`` names, and the processes of each, with one TaskManager; two are files that Beam starts by itself.
 GROUPS = {
     "kafka": ("kafka",),
-    "flink": ("jobmanager", "taskmanager"),
+    "flink": ("jobmanager", TASKMANAGER),
     "job-server": (),
     "prism": (),
     "gcs": ("gcs",),
@@ -48,7 +48,6 @@ GROUPS = {
 }
 EXTRA = ("gcs", "cdp")  # only where it is asked for
 USUAL = tuple(name for name in GROUPS if name not in EXTRA)
-PROCESSES = tuple(name for names in GROUPS.values() for name in names)
 MARK = "HEADRACE_STACK"  # in the environment of all that a stack starts, directly or not: its home folder
 READY_DEADLINE_S = 60.0
 _GRACE_S = 15.0
@@ -149,7 +148,8 @@ class Stack:
     def up(self, only: Collection[str] = USUAL, *, deadline_s: float = READY_DEADLINE_S) -> list[Status]:
         """Fetch what is missing, start what does not run, wait until all of it serves.
 
-        **Guarantees**: a second call changes nothing; where it raises, nothing that it had started is left running.
+        **Guarantees**: a second call changes nothing, but that it starts further TaskManagers where the settings have more of them;
+        where it raises, nothing that it had started is left running.
 
         Args:
             only: some of GROUPS.
@@ -161,9 +161,9 @@ class Stack:
         """
         if unknown := [name for name in only if name not in GROUPS]:
             raise ConfigurationError(f"no component {', '.join(map(repr, unknown))}; there are: {', '.join(GROUPS)}")
-        names = [name for group, processes in GROUPS.items() if group in only for name in processes]
+        names = self._processes(only, self.settings.taskmanagers)
         with self._alone():
-            self._check_settings()
+            before = self._check_settings()
             missing = [name for name in names if not self._state.running(name)]
             self._check_ports(missing)
             pieces.fetch(only, self.layout.downloads, self._report)
@@ -176,7 +176,9 @@ class Stack:
                 self._bring_up(names, missing, deadline_s)
             except BaseException:  # an interrupt too must not leave half a stack behind
                 self._stop(missing)
-                if not any(map(self._state.running, PROCESSES)):
+                if before:
+                    self._state.write_settings(before)
+                else:
                     self._state.forget_settings()
                 raise
         return self.status()
@@ -195,7 +197,7 @@ class Stack:
         if not self.layout.state.is_dir() and not any(marked(MARK, str(self.layout.home))):
             return []
         with self._alone():
-            stopped = self._stop(PROCESSES)
+            stopped = self._stop(self.processes)
             stop(marked(MARK, str(self.layout.home)), grace_s=_GRACE_S)
             self._state.forget_settings()
             if purge_data:
@@ -204,8 +206,14 @@ class Stack:
         return stopped
 
     def status(self) -> list[Status]:
-        """What was started and not stopped since, in the order of PROCESSES."""
-        return [self._status(self._components[name], record) for name, record in self._state.records(PROCESSES)]
+        """What was started and not stopped since, in the order of ``processes``."""
+        return [self._status(self._component(name), record) for name, record in self._state.records(self.processes)]
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """All that it may run, by their names; the TaskManagers are those of its settings, and further ones that are on record."""
+        recorded = (taskmanager_number(name) or 0 for name in self._state.components())
+        return tuple(self._processes(GROUPS, max(self.settings.taskmanagers, *recorded, 0)))
 
     # --- one component
 
@@ -214,10 +222,11 @@ class Stack:
 
         Raises:
             ComponentDownError: its port is taken, or it cannot be started.
+            ConfigurationError: it has no such component.
         """
         if not self._state.running(name):
             self._check_ports([name])
-            self._start(self._components[name])
+            self._start(self._component(name))
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to a component; with SIGKILL, wait until it is gone.
@@ -237,7 +246,7 @@ class Stack:
         Raises:
             ComponentDownError: it ended, or was not ready in time; the message names its log.
         """
-        component, until = self._components[name], time.monotonic() + deadline_s
+        component, until = self._component(name), time.monotonic() + deadline_s
         record = self._state.record(name)
         while record and record.identity.alive() and not (abandoned and abandoned.is_set()):
             if component.ready(record.start_id):
@@ -254,23 +263,45 @@ class Stack:
 
     def worker_pids(self) -> list[int]:
         """Process ids of Python workers that a TaskManager has started and that still run, also of a TaskManager that is dead."""
-        known = {record.identity for _, record in self._state.records(PROCESSES)}
+        known = {record.identity for _, record in self._state.records(self.processes)}
         return sorted(process.pid for process in marked(MARK, str(self.layout.home)) if process not in known)
 
     # --- inside
 
+    def _component(self, name: str) -> Component:
+        """The component of this name.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        if name not in self.processes:
+            raise ConfigurationError(f"no component {name!r}; this stack has: {', '.join(self.processes)}")
+        number = taskmanager_number(name)
+        if number is None:
+            return self._others[name]
+        flink = pieces.flink(self.layout.downloads)
+        return taskmanager(self.layout, self.settings, number, java=tools.java(), flink=flink)
+
     @cached_property
-    def _components(self) -> dict[str, Component]:
+    def _others(self) -> dict[str, Component]:
+        """All but the TaskManagers."""
         layout, settings, java = self.layout, self.settings, tools.java()
-        flink, libs = pieces.flink(layout.downloads), pieces.kafka_libs(layout.downloads)
         made = (
-            kafka(layout, settings, java=java, libs=libs),
-            jobmanager(layout, settings, java=java, flink=flink),
-            taskmanager(layout, settings, java=java, flink=flink),
+            kafka(layout, settings, java=java, libs=pieces.kafka_libs(layout.downloads)),
+            jobmanager(layout, settings, java=java, flink=pieces.flink(layout.downloads)),
             gcs(layout, settings, binary=pieces.gcs(layout.downloads)),
             cdp(layout, settings),
         )
         return {component.name: component for component in made}
+
+    @staticmethod
+    def _processes(groups: Collection[str], taskmanagers: int) -> list[str]:
+        """Of these groups, in the order of GROUPS."""
+        names = [name for group, processes in GROUPS.items() if group in groups for name in processes]
+        if TASKMANAGER in names:
+            first = names.index(TASKMANAGER)
+            names[first : first + 1] = map(taskmanager_name, range(1, taskmanagers + 1))
+        return names
 
     def _alone(self) -> AbstractContextManager[None]:
         return held(self._state.lock, "headrace stack up or down")
@@ -281,7 +312,7 @@ class Stack:
 
         def bring_up(name: str) -> None:
             if name in missing:
-                self._start(self._components[name])
+                self._start(self._component(name))
             self.wait_ready(name, deadline_s - (time.monotonic() - began), abandoned=abandoned)
             if name in missing:
                 self._report(f"{name}: ready after {time.monotonic() - began:.1f} s")
@@ -328,14 +359,23 @@ class Stack:
             started_at=record.started_at,
         )
 
-    def _check_settings(self) -> None:
-        stored = self._state.settings()
-        if stored and any(map(self._state.running, PROCESSES)) and (found := stored.differences(self.settings)):
+    def _check_settings(self) -> Settings | None:
+        """The settings that it runs with, None if it does not run.
+
+        Raises:
+            ConfigurationError: it runs with others. More TaskManagers may come while it runs.
+        """
+        stored, asked = self._state.settings(), self.settings
+        if stored is None or not any(map(self._state.running, self.processes)):
+            return None
+        same = replace(asked, taskmanagers=min(stored.taskmanagers, asked.taskmanagers))
+        if found := stored.differences(same):
             raise ConfigurationError(f"the stack runs with {'; '.join(found)}; stop it first: headrace stack down")
+        return stored
 
     def _check_ports(self, names: Collection[str]) -> None:
         for name in names:
-            for what, port in self._components[name].ports.items():
+            for what, port in self._component(name).ports.items():
                 if not port_is_free(port):
                     pid = listener(port)
                     who = f"process {pid} ({command_of(pid)})" if pid else "another process"

@@ -54,6 +54,10 @@ class State:
         """It was stopped."""
         self._path(component).unlink(missing_ok=True)
 
+    def components(self) -> list[str]:
+        """Those that have a record."""
+        return [path.stem for path in self.folder.glob("*.json") if path.stem != _SETTINGS]
+
     def settings(self) -> Settings | None:
         """Of the last ``up`` without a ``down`` since."""
         document = self._read(_SETTINGS)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from runners.option_fields import Options, option
-from runners.option_readers import duration, one_of
+from runners.option_readers import duration, one_of, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,10 @@ class FlinkOptions(RunnerOptions):
     python_workers: str | None = option(
         "Where its Python workers are: process:COMMAND on each machine, or external:HOST:PORT, a pool in each pod.",
         metavar="KIND:WHERE", default=None, shown_default="process: this installation", group="Flink",
+    )  # fmt: skip
+    python_workers_per_taskmanager: int | None = option(
+        "Python workers that each TaskManager starts for the job.",
+        whole(1, 1024), metavar="N", default=None, shown_default="its slots, at most those of the job", group="Flink",
     )  # fmt: skip
 
     def problems(self) -> Iterator[str]:

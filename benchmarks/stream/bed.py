@@ -36,9 +36,10 @@ class RunFailedError(Exception):
 
 
 @contextmanager
-def private_stack(home: Path, say: Say) -> Iterator[Stack]:
+def private_stack(home: Path, say: Say, *, slots: int = SLOTS, taskmanagers: int = 1) -> Iterator[Stack]:
     """Kafka and Flink with ports and folders of their own; downloads are shared. Nothing of it is left afterwards."""
-    stack = Stack(Layout.default().with_home(home), Settings(ports=free_ports(), slots=SLOTS, taskmanager_memory="3g"), say)
+    settings = Settings(ports=free_ports(taskmanagers), slots=slots, taskmanager_memory="3g", taskmanagers=taskmanagers)
+    stack = Stack(Layout.default().with_home(home), settings, say)
     try:
         stack.up(("kafka", "flink", "job-server"))
         yield stack
@@ -46,12 +47,13 @@ def private_stack(home: Path, say: Say) -> Iterator[Stack]:
         stack.down(purge_data=True)
 
 
-def free_ports() -> Ports:
+def free_ports(taskmanagers: int = 1) -> Ports:
     """Ports that nobody listens on.
 
     Raises:
         RunFailedError: there are not enough.
     """
+    names = Ports.names(taskmanagers)
     found: list[int] = []
     for port in _PORTS:
         with socket.socket() as probe:
@@ -60,9 +62,9 @@ def free_ports() -> Ports:
             except OSError:
                 continue
         found.append(port)
-        if len(found) == len(Ports.names()):
-            return Ports(**dict(zip(Ports.names(), found, strict=True)))
-    raise RunFailedError(f"no {len(Ports.names())} free ports between {_PORTS.start} and {_PORTS.stop}; stop what uses them")
+        if len(found) == len(names):
+            return Ports.of(dict(zip(names, found, strict=True)))
+    raise RunFailedError(f"no {len(names)} free ports between {_PORTS.start} and {_PORTS.stop}; stop what uses them")
 
 
 def make_topic(bootstrap: str, name: str) -> None:

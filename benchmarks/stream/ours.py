@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
-from benchmarks.stream.bed import PARTITIONS, SLOTS, RunFailedError, Sent, require_once, run_json
+from benchmarks.stream.bed import PARTITIONS, RunFailedError, Sent, require_once, run_json
 from benchmarks.stream.figures import Visible
 from benchmarks.stream.producer import COPY
 from benchmarks.stream.sweeps import SweepFigures, commits_of_sweeps, swept
@@ -69,9 +69,10 @@ class OurJob:
         """Submit it; Flink's id of the job."""
         self._logged = self._log.stat().st_size
         address = f"kafka://{self.stack.kafka_bootstrap}/{self.topic}"
+        workers = self.stack.settings.slots * self.stack.settings.taskmanagers
         submitted = run_json(
             "cli.main", "ingest", SOURCE, "--input", address, "--lake", self.lake.root, "--project", str(PROJECT),
-            "--runner", "flink", "--flink", self.stack.flink_rest, "--workers", str(SLOTS),
+            "--runner", "flink", "--flink", self.stack.flink_rest, "--workers", str(workers),
             "--immediate", self.immediate or "off", "--json",
         )  # fmt: skip
         topic_id = KafkaCluster(KafkaConnection(self.stack.kafka_bootstrap)).describe([self.topic])[self.topic].topic_id

@@ -269,9 +269,9 @@ def _warm_up(job: Contestant, topic: str, bootstrap: Sequence[str], ids: Path) -
 
 
 def processes_of(stack: Stack) -> dict[int, str]:
-    """The processes of the cluster, with names; each Python worker by a number."""
-    named = {"kafka": "broker", "jobmanager": "JobManager", "taskmanager": "TaskManager"}
-    found = {pid: name for component, name in named.items() if (pid := stack.pid(component)) is not None}
+    """The cluster's processes and their names; each Python worker by a number."""
+    named = {"kafka": "broker", "jobmanager": "JobManager"}  # all else is TaskManagers
+    found = {pid: named.get(name, "TaskManager") for name in stack.processes if (pid := stack.pid(name)) is not None}
     workers = [pid for pid in stack.worker_pids() if "boot.py" in command_line(pid)]
     return found | {pid: f"Python worker {number}" for number, pid in enumerate(workers, 1)}
 

@@ -14,7 +14,9 @@ from lake.runs.replays import Replay, Step, add_event
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.plan import ReplayPlan
 
-SPEED = ("runner", "max_parallel", "max_rate", "slice_bytes", "flink", "python_workers", "to_topic")  # options of how it runs
+SPEED = (  # options of how it runs
+    "runner", "max_parallel", "max_rate", "slice_bytes", "flink", "python_workers", "python_workers_per_taskmanager", "to_topic",
+)  # fmt: skip
 
 
 def begin(options: ReplayOptions, plan: ReplayPlan, lake: Lake) -> None:

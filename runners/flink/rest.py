@@ -195,6 +195,10 @@ class FlinkRest(FlinkHttp):
         """Slots in which a job could run now."""
         return int(self._get("/overview")["slots-available"])
 
+    def slots_each(self) -> int:
+        """Slots of the TaskManager that has most; 0 where there is none."""
+        return max((entry["slotsNumber"] for entry in self._get("/taskmanagers")["taskmanagers"]), default=0)
+
     def stop(self, job_id: str, savepoints: str | None = None, *, deadline_s: float = 600.0) -> str:
         """Stop a job with a savepoint and wait for it. Never drains: event time goes on where it stood.
 

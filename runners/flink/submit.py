@@ -35,13 +35,15 @@ class FlinkJob:
 
     rest: HOST:PORT of the JobManager. parallelism: slots it takes. workers: ``process:COMMAND`` (each TaskManager starts its Python
     workers by the command), ``external:HOST:PORT`` (a worker pool beside it), or None for our own launcher, which is right where
-    TaskManagers see this installation. checkpoint_s: seconds between checkpoints. from_savepoint: where state comes from.
+    TaskManagers see this installation. workers_each: Python workers of each TaskManager, None for as many as it may
+    come to need. checkpoint_s: seconds between checkpoints. from_savepoint: where state comes from.
     job_server_jar: None for ``$HEADRACE_JOB_SERVER_JAR``, else the local stack's.
     """
 
     rest: str
     parallelism: int
     workers: str | None = None
+    workers_each: int | None = None
     checkpoint_s: int = 10
     from_savepoint: str | None = None
     job_server_jar: str | None = None
@@ -90,7 +92,8 @@ def submit(build: Build, job: FlinkJob, name: str, extra: Sequence[str] = ()) ->
     quiet_beam()
     keep_grpc_on_loopback()
     runner = _FlinkRunner()
-    pipeline = beam.Pipeline(runner=runner, options=PipelineOptions([*_arguments(job, name), *extra]))
+    arguments = _arguments(job, name, job.workers_each or _workers_each(rest, job.parallelism))
+    pipeline = beam.Pipeline(runner=runner, options=PipelineOptions([*arguments, *extra]))
     build(pipeline)
     try:
         result = pipeline.run()
@@ -99,6 +102,11 @@ def submit(build: Build, job: FlinkJob, name: str, extra: Sequence[str] = ()) ->
         raise ComponentDownError(f"Flink {job.rest}: the job server did not take the job: {error_line(error)}") from None
     finally:
         runner.stop_job_server()
+
+
+def _workers_each(rest: FlinkRest, parallelism: int) -> int:
+    """One for each slot that a TaskManager may come to run: all that it has, where others are gone; at most those of the job."""
+    return max(min(rest.slots_each(), parallelism), 1)
 
 
 def _running(rest: FlinkRest, job: FlinkJob, name: str, result: PipelineResult) -> str:
@@ -135,13 +143,13 @@ def _why(rest: FlinkRest, job: Job | None) -> str:
     return f": {failure.cause}" if failure else ""
 
 
-def _arguments(job: FlinkJob, name: str) -> list[str]:
+def _arguments(job: FlinkJob, name: str, workers_each: int) -> list[str]:
     arguments = [
         f"--flink_master={job.rest}",
         f"--job_name={name}",
         f"--parallelism={job.parallelism}",
         f"--max_parallelism={MAX_PARALLELISM}",
-        f"--sdk_worker_parallelism={job.parallelism}",
+        f"--sdk_worker_parallelism={workers_each}",
         *_environment(job.workers),
         f"--flink_job_server_jar={binaries.find_job_server(job.job_server_jar)}",
     ]
@@ -158,6 +166,9 @@ def _arguments(job: FlinkJob, name: str) -> list[str]:
             "--retain_externalized_checkpoints_on_cancellation",
             "--max_cache_memory_usage_mb=256",
             *([] if job.endless else ["--shutdown_sources_after_idle_ms=0"]),
+            # Beam names no step before the first stage, and Flink knows that one by what is chained to it: nothing, but in jobs
+            # of one slot. So a savepoint of several did not fit one, nor the reverse. The switch turns chaining off.
+            *(["--operator_chaining"] if job.parallelism == 1 else []),
         ]
     if job.from_savepoint:
         arguments.append(f"--savepoint_path={job.from_savepoint}")

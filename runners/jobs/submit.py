@@ -22,7 +22,12 @@ def flink_job(options: FlinkOptions, project: Project) -> FlinkJob:
         ComponentDownError: the cluster does not answer.
     """
     rest = project.flink_address(options.flink)
-    job = FlinkJob(rest=rest, parallelism=options.workers or max(FlinkRest(rest).free_slots(), 1), workers=options.python_workers)
+    job = FlinkJob(
+        rest=rest,
+        parallelism=options.workers or max(FlinkRest(rest).free_slots(), 1),
+        workers=options.python_workers,
+        workers_each=options.python_workers_per_taskmanager,
+    )
     if not isinstance(options, CheckpointOptions):
         return job
     return replace(job, checkpoint_s=options.checkpoint_every or job.checkpoint_s, from_savepoint=options.from_savepoint)

@@ -17,7 +17,8 @@ from templates.build.parameters import Parameter, arguments_of, check_parameters
 
 FOLDER = ROOT / "templates" / "kubernetes"
 PROJECT_MOUNT, KAFKA_MOUNT = "/etc/headrace/project", "/etc/headrace/kafka"
-_FIXED = {"runner", "workers", "max_parallel", "flink", "python_workers"}  # the cluster's manifest says these
+# The cluster's manifest says these.
+_FIXED = {"runner", "workers", "max_parallel", "flink", "python_workers", "python_workers_per_taskmanager"}
 _MAY_ASK_FLINK = {"headrace.flink/client": "true"}  # network-policy.yaml
 _LONGEST_NAME = 63
 _HEAD = """\
@@ -74,10 +75,13 @@ def submission(template: Template, given: Mapping[str, str], image: str) -> str:
     """
     check_parameters(template, given, kubernetes_parameters(template))
     cluster = Cluster.read()
-    where = {"runner": "flink", template.workers: str(cluster.slots), "python_workers": f"external:{cluster.pool}"}
-    command = arguments_of(template, {**given, **where}, [f"--sdk_worker_parallelism={cluster.slots_each}"])
-    cut = command.index("--")
-    command = ["headrace", *command[:cut], f"--project={PROJECT_MOUNT}", "--json", *command[cut:]]
+    where = {
+        "runner": "flink",
+        template.workers: str(cluster.slots),
+        "python_workers": f"external:{cluster.pool}",
+        "python_workers_per_taskmanager": str(cluster.slots_each),
+    }
+    command = ["headrace", *arguments_of(template, {**given, **where}), f"--project={PROJECT_MOUNT}", "--json"]
     name = re.sub(r"[^a-z0-9]+", "-", "-".join(("headrace", *_verb(template), given[template.argument])).lower())
     if len(name) > _LONGEST_NAME:
         raise ConfigurationError(f"template {template.name}: {name!r} is too long for the name of a job: at most {_LONGEST_NAME}")

@@ -52,6 +52,7 @@ class StubCluster:
     jobs: list[StubJob] = field(default_factory=list)
     config: dict[str, str] = field(default_factory=dict)
     slots: int = 2
+    taskmanagers: list[int] = field(default_factory=lambda: [2])  # slots of each
     broken: int | None = None
     delay_s: float = 0.0
     raw: bytes | None = None
@@ -69,6 +70,8 @@ class StubCluster:
         match path.partition("?")[0].strip("/").split("/"):
             case ["overview"]:
                 return 200, {"taskmanagers": 1, "slots-total": 2, "slots-available": self.slots, "flink-version": "1.19.3"}
+            case ["taskmanagers"]:
+                return 200, {"taskmanagers": [{"id": f"tm-{n}", "slotsNumber": s} for n, s in enumerate(self.taskmanagers)]}
             case ["jobmanager", "config"]:
                 return 200, [{"key": key, "value": value} for key, value in self.config.items()]
             case ["jobs", "overview"]:

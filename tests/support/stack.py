@@ -85,6 +85,13 @@ def stack_to_break(testrun: str) -> Iterator[Stack]:
         yield stack
 
 
+@pytest.fixture(scope="module")
+def stack_of_two(testrun: str) -> Iterator[Stack]:
+    """Two TaskManagers of four slots each, for one file of tests, which may kill them and start a third."""
+    with _shared(testrun, "stack-of-two", Settings(slots=4, taskmanager_memory="3g", taskmanagers=2)) as stack:
+        yield stack
+
+
 @pytest.fixture
 def exclusive_stack(stack_to_break: Stack) -> Iterator[Stack]:
     """A stack where all components are ready, no job runs, and that no other test uses meanwhile."""
@@ -120,7 +127,7 @@ def _shared(testrun: str, name: str, settings: Settings) -> Iterator[Stack]:
         users = (home / "users").open("a")
         kept = home / "settings.json"
         if _nobody(users):
-            settings = replace(settings, ports=free_ports())
+            settings = replace(settings, ports=free_ports(settings.taskmanagers + 1))  # a test may start one more
             stack = Stack(layout.with_home(home), settings)
             stack.up(deadline_s=DEADLINE_S)
             kept.write_text(json.dumps(settings.to_json()))
@@ -158,9 +165,9 @@ def private_stack(tmp_path: Path) -> Iterator[Stack]:
     stack.down()
 
 
-def free_ports() -> Ports:
+def free_ports(taskmanagers: int = 1) -> Ports:
     """Ports that nobody listens on, and below the range from which the system hands out ports."""
-    names = Ports.names()
+    names = Ports.names(taskmanagers)
     start = _PRIVATE_PORTS[os.getpid() * len(names) % (len(_PRIVATE_PORTS) // 2)]
     found: list[int] = []
     for port in range(start, _PRIVATE_PORTS.stop):
@@ -171,7 +178,7 @@ def free_ports() -> Ports:
                 continue
         found.append(port)
         if len(found) == len(names):
-            return Ports(**dict(zip(names, found, strict=True)))
+            return Ports.of(dict(zip(names, found, strict=True)))
     raise AssertionError("no free ports")
 
 

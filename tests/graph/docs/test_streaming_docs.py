@@ -90,7 +90,8 @@ def test_options_that_the_streaming_page_names_exist_and_all_for_kafka_are_named
     there = options_of(ingest)
     assert named <= there
     kafka = {f"--{name.replace('_', '-')}" for name in IngestOptions.__dataclass_fields__ if name not in _NOT_OF_KAFKA} & there
-    assert kafka - {"--group", "--flink", "--checkpoint-every", "--python-workers", "--max-rejected", "--num-shards"} <= named
+    of_clusters = {"--flink", "--checkpoint-every", "--python-workers", "--python-workers-per-taskmanager"}
+    assert kafka - of_clusters - {"--group", "--max-rejected", "--num-shards"} <= named
 
 
 def test_client_settings_that_are_refused_are_named() -> None:
@@ -103,14 +104,15 @@ def test_beam_options_of_a_job_are_explained(tmp_path: Path) -> None:
     for job in (
         FlinkJob(rest="h:1", parallelism=2, workers="process:/w"),
         FlinkJob(rest="h:1", parallelism=2, workers="process:/w", endless=False),
+        FlinkJob(rest="h:1", parallelism=1, workers="process:/w"),
     ):
-        sent |= {argument.partition("=")[0] for argument in _arguments(job, "name")}
+        sent |= {argument.partition("=")[0] for argument in _arguments(job, "name", 2)}
     page = MACHINES.read_text("utf-8").split("tells Beam")[1].split("## ")[0]
     unexplained = sent - set(_FLAG.findall(page)) - {"--flink_master", "--job_name", "--flink_job_server_jar"}
     assert unexplained == set()
     assert set(_FLAG.findall(page)) - sent <= options_of(ingest)
     for number in ("--max_parallelism=128", "--max_cache_memory_usage_mb=256", "--checkpoint_timeout_millis=180000"):
-        assert f"`{number}`" in page and number in _arguments(FlinkJob(rest="h:1", parallelism=2, workers="process:/w"), "name")
+        assert f"`{number}`" in page and number in _arguments(FlinkJob(rest="h:1", parallelism=2, workers="process:/w"), "name", 2)
 
 
 def yaml_blocks(page: Path) -> list[Any]:

@@ -26,7 +26,10 @@ from templates.build.flex import Target, as_text, check_spec, container_spec_of,
 ROOT = Path(__file__).parents[3]
 FLEX = ROOT / "templates" / "flex"
 IMAGE = "europe-docker.pkg.dev/acme/cdp/headrace:0.1.0"
-WHERE = {"runner", "flink", "python_workers", "checkpoint_every", "from_savepoint", "workers", "max_parallel"}
+WHERE = {
+    "runner", "flink", "python_workers", "python_workers_per_taskmanager", "checkpoint_every", "from_savepoint", "workers",
+    "max_parallel",
+}  # fmt: skip
 
 templates = pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
 

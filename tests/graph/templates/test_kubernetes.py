@@ -223,7 +223,7 @@ def test_cluster_and_submission_agree_on_slots_workers_and_the_pool(tmp_path: Pa
     spec = CLUSTER["spec"]
     slots = int(spec["flinkConfiguration"]["taskmanager.numberOfTaskSlots"])
     assert options.workers == slots * spec["taskManager"]["replicas"]
-    assert f"--sdk_worker_parallelism={slots}" in options.beam_options
+    assert options.python_workers_per_taskmanager == slots and options.beam_options == ()
     pool = spec["taskManager"]["podTemplate"]["spec"]["containers"][1]
     port = pool["ports"][0]["containerPort"]
     assert options.python_workers == f"external:localhost:{port}"

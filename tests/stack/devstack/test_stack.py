@@ -193,6 +193,11 @@ def test_ctrl_c_during_up_leaves_nothing_running(cli: CliRunner, private_stack: 
         (["--only", "kafka,flnk"], "no component 'flnk'; there are: kafka, flink, job-server, prism, gcs"),
         (["--port", "kafka"], "--port kafka: expected NAME=NUMBER, such as kafka=29192"),
         (["--port", "nonsense=1"], "no port is called 'nonsense'"),
+        (["--port", "taskmanager_2_rpc=21000"], "no port is called 'taskmanager_2_rpc'"),
+        (
+            ["--taskmanagers", "2", "--port", "taskmanager_2_rpc=19999", "--port", "taskmanager_2_data=19999"],
+            "port 19999 is given to both taskmanager_2_rpc and taskmanager_2_data",
+        ),
     ],
 )
 def test_wrong_use_is_exit_2(cli: CliRunner, arguments: list[str], message: str) -> None:

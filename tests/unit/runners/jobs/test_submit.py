@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,9 @@ def test_without_a_project_file_the_record_names_none_and_a_run_that_ended_says_
 def test_a_job_has_the_checkpoints_of_its_options() -> None:
     given = IngestOptions(source="s", input=("kafka://h/t",), runner="flink", workers=3, flink="f:1", checkpoint_every=60)
     assert flink_job(given, Project(root=Path())) == FlinkJob(rest="f:1", parallelism=3, checkpoint_s=60)
+
+
+def test_python_workers_that_are_asked_for_are_those_of_the_job_and_on_its_record() -> None:
+    given = replace(OPTIONS, workers=3, flink="f:1", python_workers_per_taskmanager=2)
+    assert flink_job(given, Project(root=Path())).workers_each == 2
+    assert "--python-workers-per-taskmanager=2" in given.arguments()

@@ -13,12 +13,12 @@ from tests.faults.pipelines.ingest.streaming.live_job import RATE, LiveJob
 from tests.support.processes import ROOT
 from tests.support.stack import alone
 
-RECORD = ROOT / ".cache" / "faults" / "streaming.json"
+RECORDS = ROOT / ".cache" / "faults"
 
 
 @dataclass
 class Recorded:
-    """What is measured: written to ``.cache/faults/streaming.json`` as it comes.
+    """What is measured: written to ``.cache/faults/<name>.json`` as it comes.
 
     faults: per fault seconds from its beginning until a commit was seen (looked for once what was killed is started again), until
         one with events of after the fault, and until everything that lay in the topic by then had an outcome; and how many Python
@@ -26,14 +26,17 @@ class Recorded:
     outcome: what came of everything that was sent. spans: when each fault began and was over, seconds since 1970.
     """
 
+    name: str = "streaming"
     rate: int = RATE
     faults: dict[str, dict[str, float]] = field(default_factory=dict)
     outcome: dict[str, float] = field(default_factory=dict)
     spans: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def write(self) -> None:
-        RECORD.parent.mkdir(parents=True, exist_ok=True)
-        RECORD.write_text(json.dumps({"rate": self.rate, "faults": self.faults, "outcome": self.outcome}, indent=2) + "\n")
+        RECORDS.mkdir(parents=True, exist_ok=True)
+        (RECORDS / f"{self.name}.json").write_text(
+            json.dumps({"rate": self.rate, "faults": self.faults, "outcome": self.outcome}, indent=2) + "\n"
+        )
 
 
 @pytest.fixture(scope="module")

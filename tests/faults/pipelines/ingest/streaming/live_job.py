@@ -52,11 +52,13 @@ def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = DEADL
 class LiveJob:
     """One source's job, its lake, and the load on its topic.
 
-    run_id: of the run that goes on now. started: all run ids, the oldest first.
+    rate: messages a second. run_id: of the run that goes on now. started: all run ids, the oldest first.
     """
 
     stack: Stack
     folder: Path
+    topic: str = TOPIC
+    rate: int = RATE
     started: list[str] = field(default_factory=list)
     _producer: subprocess.Popen[str] | None = None
 
@@ -85,8 +87,9 @@ class LiveJob:
 
     def make_topic(self) -> None:
         admin = AdminClient({"bootstrap.servers": self.stack.kafka_bootstrap})
-        admin.create_topics([NewTopic(TOPIC, num_partitions=PARTITIONS)])[TOPIC].result(30)
-        self._log_ids = [LogId(TOPIC, self.cluster.describe([TOPIC])[TOPIC].topic_id, number) for number in range(PARTITIONS)]
+        admin.create_topics([NewTopic(self.topic, num_partitions=PARTITIONS)])[self.topic].result(30)
+        topic_id = self.cluster.describe([self.topic])[self.topic].topic_id
+        self._log_ids = [LogId(self.topic, topic_id, number) for number in range(PARTITIONS)]
 
     @property
     def logs(self) -> list[LogId]:
@@ -94,7 +97,7 @@ class LiveJob:
 
     def start_load(self) -> None:
         command = [sys.executable, "-m", "benchmarks.stream.producer", "--bootstrap", self.stack.kafka_bootstrap]
-        command += ["--topic", TOPIC, "--rate", str(RATE), "--ids", str(self.ids), *SHARES]
+        command += ["--topic", self.topic, "--rate", str(self.rate), "--ids", str(self.ids), *SHARES]
         self._producer = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def stop_load(self) -> dict[str, Any]:
@@ -108,8 +111,8 @@ class LiveJob:
 
     def end_of_topic(self) -> dict[LogId, int]:
         """The offset after the last message, per partition."""
-        ends = self.cluster.offsets([(TOPIC, log.partition) for log in self.logs], "latest")
-        return {log: ends[TOPIC, log.partition] for log in self.logs}
+        ends = self.cluster.offsets([(self.topic, log.partition) for log in self.logs], "latest")
+        return {log: ends[self.topic, log.partition] for log in self.logs}
 
     # --- the job
 
@@ -121,7 +124,7 @@ class LiveJob:
 
     def start(self, *options: str) -> None:
         """Submit the job."""
-        address = f"kafka://{self.stack.kafka_bootstrap}/{TOPIC}"
+        address = f"kafka://{self.stack.kafka_bootstrap}/{self.topic}"
         runner = ("--runner", "flink", "--flink", self.stack.flink_rest)
         submitted = self.headrace("ingest", SOURCE, "--input", address, *runner, *OPTIONS, *options)
         self.started.append(submitted["run_id"])

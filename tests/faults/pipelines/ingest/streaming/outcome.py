@@ -141,12 +141,14 @@ def _immediate(job: LiveJob) -> Iterator[tuple[str, int]]:
     number = job.cluster.describe([IMMEDIATE])[IMMEDIATE].number
     ends = job.cluster.offsets([(IMMEDIATE, partition) for partition in range(number)], "latest")
     left = {partition: end for (_, partition), end in ends.items() if end}
+    silent = 0
     consumer = Consumer({"bootstrap.servers": job.stack.kafka_bootstrap, "group.id": "check", "enable.auto.commit": False})
     try:
         consumer.assign([TopicPartition(IMMEDIATE, partition, 0) for partition in left])
         while left:
-            messages = consumer.consume(50_000, 30.0)
-            assert messages, f"{IMMEDIATE}: no more messages within 30 s, of {left}"
+            messages = consumer.consume(50_000, 1.0)  # waits as long where there are fewer
+            silent = 0 if messages else silent + 1
+            assert silent < 30, f"{IMMEDIATE}: no more messages within 30 s, of {left}"
             for message in messages:
                 assert message.error() is None, message.error()
                 headers = dict(message.headers() or ())

@@ -10,69 +10,39 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.faults.pipelines.ingest.streaming.conftest import Recorded
-from tests.faults.pipelines.ingest.streaming.live_job import DEADLINE_S, LiveJob, wait_for
-from tests.faults.pipelines.ingest.streaming.outcome import Sent, check_immediate, check_ledger, check_published, check_raw
+from tests.faults.pipelines.ingest.streaming.fault import FAST, check_all, fault
+from tests.faults.pipelines.ingest.streaming.live_job import LiveJob, wait_for
 
 pytestmark = pytest.mark.load
-_FAST = ("--early-panes", "5s", "--late-panes", "5s", "--commit-every", "5s")
 _AWAY_S = 15.0
 _DRY_S = 12.0  # without a commit for so long, a job that commits every five seconds has nothing left
 
 
-@contextmanager
-def _fault(live: LiveJob, recorded: Recorded, name: str, *, settle: bool = True) -> Iterator[None]:
-    """Around a fault: the time to the first commit behind it, and whether something is lost or there twice by then.
-
-    settle: wait for outcomes, and look; else that is left to the end.
-    """
-    known = live.checkpoints()
-    wait_for(lambda: live.checkpoints() >= known + 2, f"{name}: two checkpoints before it")
-    began = time.time()
-    recorded.spans[name] = began, float("inf")
-    yield
-    wait_for(lambda: live.committed_after(began), f"{name}: a commit after it")
-    commit_s = time.time() - began
-    wait_for(lambda: live.shows_events_after(began), f"{name}: a commit with events from after it")
-    recorded.faults[name] = {"first_commit_s": round(commit_s, 1), "first_new_events_s": round(time.time() - began, 1)}
-    if settle:
-        ends = live.end_of_topic()
-        sent = Sent.read(live).below(ends)
-        wait_for(lambda: live.accounted_up_to(ends), f"{name}: an outcome for every message up to {ends}")
-        recorded.faults[name]["accounted_s"] = round(time.time() - began, 1)
-        check_published(live, sent, recorded.spans, complete=False)
-    recorded.spans[name] = began, time.time()
-    recorded.faults[name]["python_workers"] = len(live.python_workers())
-    print(f"\n{name}: {recorded.faults[name]}")
-    recorded.write()
-
-
 def test_the_job_publishes(live: LiveJob, recorded: Recorded) -> None:
     began = time.time()
-    live.start("--workers", "2", *_FAST)
+    live.start("--workers", "2", *FAST)
     wait_for(lambda: live.shows_events_after(began), "events of after its start")
     recorded.outcome["first_rows_s"] = round(time.time() - began, 1)
 
 
 def test_the_taskmanager_is_killed(live: LiveJob, recorded: Recorded) -> None:
-    with _fault(live, recorded, "taskmanager killed"):
+    with fault(live, recorded, "taskmanager killed"):
         live.stack.kill("taskmanager")
         live.stack.start("taskmanager")
 
 
 def test_a_python_worker_is_killed(live: LiveJob, recorded: Recorded) -> None:
-    with _fault(live, recorded, "python worker killed"):
+    with fault(live, recorded, "python worker killed"):
         os.kill(live.python_workers()[0], signal.SIGKILL)
 
 
 def test_the_broker_is_killed_and_away_for_a_while(live: LiveJob, recorded: Recorded) -> None:
-    with _fault(live, recorded, "broker killed"):
+    with fault(live, recorded, "broker killed"):
         live.stack.kill("kafka")
         back = time.monotonic() + _AWAY_S
         wait_for(lambda: time.monotonic() > back, "the time that the broker is away")
@@ -85,7 +55,7 @@ def test_the_jobmanager_is_killed_under_supervision(live: LiveJob, recorded: Rec
     log = live.folder / "supervise.log"
     try:
         wait_for(lambda: "following" in log.read_text(), "the supervisor follows the job")
-        with _fault(live, recorded, "jobmanager killed"):
+        with fault(live, recorded, "jobmanager killed"):
             live.stack.kill("jobmanager")
             live.stack.start("jobmanager")
             live.stack.wait_ready("jobmanager")
@@ -96,7 +66,7 @@ def test_the_jobmanager_is_killed_under_supervision(live: LiveJob, recorded: Rec
 
 
 def test_it_is_stopped_and_goes_on_from_its_savepoint_with_other_panes_and_more_workers(live: LiveJob, recorded: Recorded) -> None:
-    with _fault(live, recorded, "stopped with savepoint, started again"):
+    with fault(live, recorded, "stopped with savepoint, started again"):
         savepoint = live.job("stop")["from_savepoint"]
         launcher = _launcher_that_outlives_the_taskmanager(live)
         panes = ("--early-panes", "3s", "--late-panes", "4s", "--commit-every", "3s")
@@ -105,7 +75,7 @@ def test_it_is_stopped_and_goes_on_from_its_savepoint_with_other_panes_and_more_
 
 def test_a_frozen_worker_wakes_when_another_has_its_work(live: LiveJob, recorded: Recorded) -> None:
     frozen = live.python_workers()
-    with _fault(live, recorded, "workers frozen, woken behind their replacement"):
+    with fault(live, recorded, "workers frozen, woken behind their replacement"):
         began = time.time()
         for pid in frozen:
             os.kill(pid, signal.SIGSTOP)
@@ -120,7 +90,7 @@ def test_a_frozen_worker_wakes_when_another_has_its_work(live: LiveJob, recorded
 
 def test_it_is_cancelled_while_the_broker_is_away_and_started_without_any_state(live: LiveJob, recorded: Recorded) -> None:
     """A bundle that waits for acknowledgements has landed its messages: none of them may count as done."""
-    with _fault(live, recorded, "cancelled while the broker was away, started again without state", settle=False):
+    with fault(live, recorded, "cancelled while the broker was away, started again without state", settle=False):
         live.stack.kill("kafka")
         wait_for(lambda: not live.committed_after(time.time() - _DRY_S), "the job to run dry")
         live.job("cancel", "--yes")
@@ -130,24 +100,7 @@ def test_it_is_cancelled_while_the_broker_is_away_and_started_without_any_state(
 
 
 def test_in_the_end_everything_is_published_once(live: LiveJob, recorded: Recorded) -> None:
-    said = live.stop_load()
-    ends = live.end_of_topic()
-    drained_s = wait_for(lambda: live.accounted_up_to(ends), "an outcome for every message", 2 * DEADLINE_S)
-    sent = Sent.read(live)
-    assert said["sent"] == said["acknowledged"] == len(sent.lines)
-    live.job("cancel", "--yes")
-    late = check_published(live, sent, recorded.spans, complete=True)
-    entry = check_ledger(live, sent, ends)
-    check_raw(live, ends)
-    repeats = check_immediate(live, sent)
-    live.headrace("lake", "files", "--verify")
-    recorded.outcome |= {
-        "sent": said["sent"], "published": entry.out, "late_only": late, "late": entry.late, "duplicate": entry.duplicate,
-        "dead_letter": entry.dead_letter, "immediate_repeats": repeats, "drained_s": round(drained_s, 1),
-        "producer_cpu_s": said["cpu_seconds"], "producer_late_ms_max": said["late_ms_max"],
-    }  # fmt: skip
-    print(f"\n{recorded.outcome}")
-    recorded.write()
+    check_all(live, recorded)
 
 
 def _launcher_that_outlives_the_taskmanager(live: LiveJob) -> Path:

@@ -1,0 +1,35 @@
+"""What a submission tells Beam about slots and Python workers."""
+
+from __future__ import annotations
+
+import pytest
+
+from runners.flink.rest import FlinkRest
+from runners.flink.submit import FlinkJob, _arguments, _workers_each
+from tests.support.flink_stub import StubCluster, serving
+
+
+@pytest.mark.parametrize(
+    ("taskmanagers", "parallelism", "each"),
+    [([2], 2, 2), ([2, 2], 4, 2), ([4, 4], 2, 2), ([1, 1], 2, 1), ([2, 3], 5, 3), ([], 2, 1)],
+)
+def test_a_taskmanager_gets_a_worker_for_each_slot_that_it_may_come_to_run(
+    taskmanagers: list[int], parallelism: int, each: int
+) -> None:
+    with serving(StubCluster(taskmanagers=taskmanagers)) as cluster:
+        assert _workers_each(FlinkRest(cluster.address), parallelism) == each
+
+
+def arguments(**given: object) -> list[str]:
+    job = FlinkJob(**{"rest": "h:1", "parallelism": 4, "workers": "process:/w", "job_server_jar": __file__, **given})  # type: ignore[arg-type]
+    return _arguments(job, "name", 3)
+
+
+def test_slots_and_python_workers_are_told_apart() -> None:
+    assert {"--parallelism=4", "--sdk_worker_parallelism=3"} <= set(arguments())
+
+
+def test_a_job_of_one_slot_is_not_chained_so_that_its_savepoint_fits_jobs_of_more() -> None:
+    assert "--operator_chaining" in arguments(parallelism=1)
+    assert "--operator_chaining" not in arguments(parallelism=2)
+    assert "--operator_chaining" not in arguments(parallelism=1, streaming=False)
