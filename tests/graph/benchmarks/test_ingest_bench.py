@@ -242,5 +242,5 @@ def test_a_peer_that_is_not_installed_has_no_figures_and_is_told(rounds: Rounds,
 
 @pytest.mark.load
 def test_the_job_takes_no_more_cpu_time_beside_loop_and_duckdb_than_recorded(capsys: pytest.CaptureFixture[str]) -> None:
-    """The gate of ``make bench-quick``, with fewer rounds."""
-    assert quick.main(["--rounds", str(sized(2, 5))]) == 0, capsys.readouterr().err
+    """The gate of ``make bench-quick``, with fewer rounds, and beside other tests: these do not slow all contestants alike."""
+    assert quick.main(["--rounds", str(sized(2, 5)), "--noise", "0.2"]) == 0, capsys.readouterr().err

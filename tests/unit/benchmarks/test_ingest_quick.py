@@ -79,6 +79,15 @@ def test_recording_writes_what_the_next_run_is_held_against(recorded: Path, monk
     assert run(recorded) == 0
 
 
+@pytest.mark.parametrize(("cpu_s", "exit_code"), [(13.0, 0), (14.0, 1)])
+def test_on_another_machine_only_much_slower_fails(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch, cpu_s: float, exit_code: int
+) -> None:
+    recorded.write_text(json.dumps(json.loads(recorded.read_text()) | {"machine": "another"}))
+    take(monkeypatch, repeat(cpu_s))
+    assert run(recorded) == exit_code
+
+
 def test_ratios_of_another_size_fail_nothing(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded.write_text(json.dumps({"events": 5, "ratios": {}}))
     take(monkeypatch, repeat(99.0))
