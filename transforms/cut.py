@@ -18,6 +18,9 @@ from contracts.units import SECOND_US
 from lake.tables.ranges import Ranging
 from transforms.batch import RowBatch
 
+# Of a batch of rows in memory, where a runner keeps and sorts batches; a quarter of that once it is compressed.
+BATCH_BYTES = 1 << 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:

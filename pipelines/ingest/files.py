@@ -32,7 +32,7 @@ from runners.direct import run_bounded
 from runners.flink.rest import FlinkRest
 from runners.flink.submit import submit, wait
 from runners.jobs.submit import flink_job
-from transforms.cut import Cut
+from transforms.cut import BATCH_BYTES, Cut
 
 _NEARLY_ALL = 0.9
 SLICE_BYTES = 512 << 20  # per worker process: each starts anew with every slice
@@ -61,7 +61,7 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
     if options.runner == "dataflow":
         check_reachable(lake)
     clock = RunClock()
-    cut = Cut(num_shards=options.num_shards)
+    cut = Cut(num_shards=options.num_shards, batch_bytes=None if options.runner == "direct" else BATCH_BYTES)
     graph = IngestGraph(
         lake=lake, contract=contract, spec=spec, run_id=new_run_id(spec.name, clock), cut=cut,
         suppressions=project.suppressions(contract),

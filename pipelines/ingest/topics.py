@@ -30,13 +30,12 @@ from pipelines.ingest.sources import Topics
 from pipelines.readers import salts_of
 from runners.binaries import find_prism
 from runners.jobs.submit import flink_job, run_to_end, submit_endless
-from transforms.cut import Cut
+from transforms.cut import BATCH_BYTES, Cut
 from transforms.immediate import RowsTopic
 from transforms.kafka.connection import KafkaCluster, KafkaConnection, Partitions
 from transforms.read.partitions import PartitionProgress
 from transforms.read.topics import connected, kafka_source, plan_partitions
 
-_BATCH_BYTES = 1 << 20  # of a batch of rows in memory; a quarter of that once it is compressed
 _LOOK_EVERY_S = 2.0
 _STREAM_WINDOW_S, _BOUNDED_WINDOW_S = 60, 3_600
 
@@ -120,7 +119,7 @@ def _graph(
         window_s=options.window or (_STREAM_WINDOW_S if options.until is None else _BOUNDED_WINDOW_S),
         num_shards=options.num_shards,
         allowed_lateness_s=Cut.allowed_lateness_s if options.allowed_lateness is None else options.allowed_lateness,
-        batch_bytes=_BATCH_BYTES,
+        batch_bytes=BATCH_BYTES,
     )
     given = {"late_s": options.late_panes, "commit_s": options.commit_every}
     panes = Panes(early_s=options.early_panes, **{name: value for name, value in given.items() if value is not None})

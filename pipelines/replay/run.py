@@ -38,7 +38,7 @@ from runners.flink.rest import FlinkRest
 from runners.flink.submit import submit, wait
 from runners.jobs.submit import flink_job
 from transforms.converge.settle import settle
-from transforms.cut import Cut
+from transforms.cut import BATCH_BYTES, Cut
 from transforms.immediate import RowsTopic
 from transforms.kafka.connection import KafkaAddress, KafkaCluster, KafkaConnection
 from transforms.read.raw import RawPiece
@@ -112,6 +112,7 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
         num_shards=num_shards(lake.load(replay.table)),
         ranges=replay.ranges,
         by_density=True,
+        batch_bytes=None if options.runner == "direct" else BATCH_BYTES,
     )
     clock.done("plan")
     topic, suppressions = _topic(options, contract), project.suppressions(contract)
