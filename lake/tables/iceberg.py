@@ -45,8 +45,8 @@ UPKEEP_PROPERTIES = {
     "commit.manifest-merge.enabled": "true",
     "commit.manifest.min-count-to-merge": "20",
 }
-# Of tables in ranges: bounds only of columns that follow the order of files; those of ids would let a reader skip nothing. Counts of
-# all: without them DuckDB takes a column for one without nulls, and answers IS NULL with no row (duckdb-iceberg#782).
+# Of tables in ranges: bounds only of columns that follow the order of files; those of ids would let a reader skip nothing. Counts
+# of all: without them DuckDB takes a column for one without nulls, and answers IS NULL with no row (duckdb-iceberg#782).
 METRICS_PROPERTIES = {
     "write.metadata.metrics.default": "counts",
     **{f"write.metadata.metrics.column.{name}": "full" for name in ("_from", "_to", "_shard", "_window_time", "_received_at")},
