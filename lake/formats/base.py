@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Protocol
 
 from contracts.codes import Violation
 
-PIECE_BYTES = 1 << 20  # the records of so much text, as Python objects, stay in a core's second-level cache
+PIECE_BYTES = 1 << 20  # of text or records at once: less costs more for each column, more leaves the caches (docs/performance.md)
 DAMAGE = Violation("$", "damage", "a readable file up to its end")
 
 

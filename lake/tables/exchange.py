@@ -51,6 +51,12 @@ def exchange_files(
             added.append_data_file(file)
 
 
+def note_state(transaction: Transaction, properties: dict[str, str], branch: str) -> None:
+    """A snapshot of the same files, for what its properties say."""
+    with transaction.update_snapshot(snapshot_properties=properties, branch=branch).merge_append():
+        pass
+
+
 def _map_names(transaction: Transaction) -> None:
     """Our data files have no field ids: readers find columns by name."""
     metadata = transaction.table_metadata

@@ -32,7 +32,7 @@ from lake.tables.data_files import (
     with_schema,
     write_rows,
 )
-from lake.tables.exchange import exchange_files
+from lake.tables.exchange import exchange_files, note_state
 from lake.tables.fold import GRID_S, add_hashes, content_hash, fold_rows
 from lake.tables.horizon import NO_MOVES, Moves, PairSet
 from lake.tables.iceberg import (
@@ -455,7 +455,7 @@ def _begin_main(table: Table, run_id: str) -> None:
     """A snapshot of no rows: Iceberg takes no other branch before main has one."""
     totals = {RUN_PROPERTY: run_id, ROWS_PROPERTY: "0", HASH_PROPERTY: f"{0:032x}"}
     with table.transaction() as transaction:
-        transaction.add_files([], snapshot_properties=totals, check_duplicate_files=False)
+        note_state(transaction, totals, MAIN_BRANCH)
 
 
 def table_totals(table: Table, snapshot: Snapshot | None = None) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from pyiceberg.table.update.snapshot import ManageSnapshots
 from lake.location import Lake
 from lake.raw.positions import Positions
 from lake.tables.data_files import PROVENANCE_KEY, newer_rows, provenance_keys, read_columns, read_rows, write_rows
-from lake.tables.exchange import exchange_files
+from lake.tables.exchange import exchange_files, note_state
 from lake.tables.fold import add_hashes, content_hash
 from lake.tables.horizon import NO_MOVES, Moves, PairSet
 from lake.tables.iceberg import (
@@ -274,7 +274,10 @@ def replace_files(
         exchange_files(table, transaction, [f for f in gone if f.dropped], dropped, {RUN_PROPERTY: labels.run_id}, beside)
         if vacated:
             transaction.set_properties(vacating(vacated))
-        exchange_files(table, transaction, [f for f in gone if not f.dropped], new, properties, branch)
+        going = [f for f in gone if not f.dropped]
+        exchange_files(table, transaction, going, new, properties, branch)
+        if not going and not new:
+            note_state(transaction, properties, branch)
         snapshot = transaction.table_metadata.snapshot_by_name(branch)
         assert snapshot is not None
         if labels.after:

@@ -12,6 +12,7 @@ from lake.location import Lake
 from lake.tables.data_files import read_rows, write_rows
 from lake.tables.exchange import exchange_files
 from lake.tables.iceberg import RUN_PROPERTY, Layout, PublishedFile, ensure_table, published_files
+from lake.tables.swap import CommitLabels, replace_files
 from tests.support.small_tables import NAME, SCHEMA, make, put, row, some_rows
 
 HOUR_S = 3_600
@@ -70,3 +71,14 @@ def test_manifests_have_counts_of_all_columns_and_bounds_of_those_that_follow_th
         assert {names.get(id_) for id_ in file.lower_bounds} == {"_from", "_to", "_shard", "_window_time"} | (
             {"_received_at"} & set(SCHEMA.names)
         )
+
+
+def test_a_swap_that_changes_nothing_leaves_a_state_with_its_labels(tmp_path: Path) -> None:
+    """Also of a table that never had a row."""
+    lake = make(tmp_path / "lake")
+    table = lake.load(NAME)
+    snapshot_id = replace_files(table, [], [], CommitLabels("r", properties={"said": "so"}, after="tag"), "main")
+    table = lake.load(NAME)
+    snapshot = table.current_snapshot()
+    assert snapshot and snapshot.summary and snapshot.snapshot_id == snapshot_id == table.metadata.refs["tag"].snapshot_id
+    assert snapshot.summary.additional_properties["said"] == "so"
