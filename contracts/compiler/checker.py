@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any, NamedTuple
@@ -41,6 +42,7 @@ class RecordChecker:
         self.judge = RecordJudge(contract, spec)
         self._form = text_form(spec)
         self._mapped = [c for c in contract.columns if c.name not in contract.computed]
+        self._ruled = {name for rule in contract.rules for name in rule.columns}
         self._exempt = contract.event_id if spec.missing_event_id == "derive" else None
 
     def check(
@@ -70,11 +72,14 @@ class RecordChecker:
         payload = _Payload(records, envelopes)
         filtered = self._filtered(payload, rejected)
         columns, suspects = self._fast(payload)
-        suspects = set(range(len(records))) if suspect_all else suspects
-        suspects -= rejected.keys()
-        suspects.difference_update(filtered)
-        for i in suspects:
-            verdict = self.judge.judge(records[i], envelopes[i] if envelopes else EMPTY)
+        if suspect_all:
+            suspects = {i: set(columns) for i in range(len(records))}
+        decided = rejected.keys() | set(filtered)
+        for i, doubtful in suspects.items():
+            if i in decided:
+                continue
+            known = {name: columns[name][i] for name in self._ruled if name not in doubtful}
+            verdict = self.judge.judge(records[i], envelopes[i] if envelopes else EMPTY, only=doubtful, known=known)
             if isinstance(verdict, list):
                 rejected[i] = verdict
             else:
@@ -95,44 +100,54 @@ class RecordChecker:
             found.update(i for i, value in enumerate(values) if value is not None and plain_text(value) in rule.among)
         return sorted(found - rejected.keys())
 
-    def _fast(self, payload: _Payload) -> tuple[dict[str, Values], set[int]]:
+    def _fast(self, payload: _Payload) -> tuple[dict[str, Values], dict[int, set[str]]]:
+        """Canonical values by column, and the records that the judge must see: index to the columns that are in doubt."""
         columns: dict[str, Values] = {}
-        suspects: set[int] = set()
+        suspects: defaultdict[int, set[str]] = defaultdict(set)
         for column in self._mapped:
             raw = payload.first(self.spec.columns.get(column.name, ()), column.null_tokens)
             values, unsure = read_column(column, raw, self._form)
             columns[column.name] = values
             if column.name == self._exempt:
                 unsure = [i for i in unsure if raw[i] is not None and not (type(raw[i]) is str and raw[i] in column.null_tokens)]
-            suspects.update(unsure)
+            for i in unsure:
+                suspects[i].add(column.name)
         version = self.spec.schema_version
         if version:
             found = payload.at(version.path)
             if found.count(None) < len(found) or version.default not in version.accepted:
                 texts = [version.default if value is None else plain_text(value) for value in found]
-                suspects.update(i for i, text in enumerate(texts) if text not in version.accepted)
-        self._unknown(payload.records, columns, suspects)
+                _suspect(suspects, (i for i, text in enumerate(texts) if text not in version.accepted))
+        _suspect(suspects, self._unknown(payload.records, columns))
         for rule in self.contract.rules:
-            suspects.update(rule.suspects(columns))
+            _suspect(suspects, rule.suspects(columns))
         return columns, suspects
 
-    def _unknown(self, records: Sequence[Mapping[str, Any]], columns: dict[str, Values], suspects: set[int]) -> None:
+    def _unknown(self, records: Sequence[Mapping[str, Any]], columns: dict[str, Values]) -> list[int]:
+        """Fill the column of unknown fields; the records whose unknown fields the judge must see."""
         policy, known = self.contract.unknown_policy, self.spec.known_fields
         if policy == "drop":
-            return
+            return []
         odd = [i for i, record in enumerate(records) if not known.issuperset(record)]
         if policy == "reject":
-            suspects.update(odd)
-            return
+            return odd
         assert self.contract.unknown_column
         extra: Values = [None] * len(records)
+        unfit = []
         for i in odd:
             unknown = {key: value for key, value in records[i].items() if key not in known}
             if self._form.typed and find_misfit(unknown):
-                suspects.add(i)
+                unfit.append(i)
                 continue
             extra[i] = CANONICAL_JSON.encode(unknown).decode()
         columns[self.contract.unknown_column] = extra
+        return unfit
+
+
+def _suspect(suspects: defaultdict[int, set[str]], indexes: Iterable[int]) -> None:
+    """Name records, whatever is known of their columns."""
+    for i in indexes:
+        suspects.setdefault(i, set())
 
 
 class _Payload:

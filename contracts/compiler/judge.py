@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -36,8 +36,22 @@ class RecordJudge:
         """Whether a filter of the source takes this record out."""
         return any(plain_text(lookup(record, envelope, rule.path)) in rule.among for rule in self._spec.filters)
 
-    def judge(self, record: Mapping[str, Any], envelope: Mapping[str, Any] = EMPTY) -> Row | list[Violation]:
-        """See the class."""
+    def judge(
+        self,
+        record: Mapping[str, Any],
+        envelope: Mapping[str, Any] = EMPTY,
+        *,
+        only: Collection[str] | None = None,
+        known: Mapping[str, Any] = EMPTY,
+    ) -> Row | list[Violation]:
+        """See the class.
+
+        Args:
+            record: decoded.
+            envelope: the SDK batch around it.
+            only: names of the columns that are in doubt; the row then has these alone. None: all.
+            known: canonical values of the others, at least of those that a rule reads.
+        """
         version = self._spec.schema_version
         if version:
             found = lookup(record, envelope, version.path)
@@ -48,6 +62,8 @@ class RecordJudge:
         violations: list[Violation] = []
         unfit: set[str] = set()
         for column in self._columns:
+            if only is not None and column.name not in only:
+                continue
             value, at = self._first(record, envelope, column)
             row[column.name], broken = convert(column, value, self._form)
             for item in broken:
@@ -57,9 +73,10 @@ class RecordJudge:
                 violations.append(Violation(path, item.rule, item.expected))
                 unfit.add(column.name)
         violations += self._unknown(record, row)
+        whole = {**known, **row} if known else row
         for rule in self._contract.rules:
             if unfit.isdisjoint(rule.columns):
-                violations += rule.violations(row, self._paths)
+                violations += rule.violations(whole, self._paths)
         return violations or row
 
     def _first(self, record: Mapping[str, Any], envelope: Mapping[str, Any], column: Column) -> tuple[Any, PayloadPath | None]:

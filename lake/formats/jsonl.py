@@ -85,14 +85,15 @@ def parse_payloads(spec: SourceSpec, payloads: list[bytes]) -> ParsedRecords:
 def _oversized(payload: bytes, max_depth: int, limit: int) -> Violation | None:
     if len(payload) > limit:
         return Violation("$", "record_bytes", f"at most {limit} bytes")
-    depth = deepest = 0
+    depth = 0
     for match in _BRACKETS.finditer(payload):
         if match[1]:
             depth += 1
-            deepest = max(deepest, depth)
+            if depth > max_depth:
+                return Violation("$", "depth", f"at most {max_depth} levels")
         elif match[2]:
             depth -= 1
-    return Violation("$", "depth", f"at most {max_depth} levels") if deepest > max_depth else None
+    return None
 
 
 def _why_undecodable(payload: bytes) -> Violation:
