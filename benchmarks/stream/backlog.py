@@ -14,11 +14,13 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.stream.bed import SHARES, RunFailedError, Sent, make_topic, private_stack, run_json
+from benchmarks.stream.heap import HeapMeter
 from benchmarks.stream.ours import TABLE, OurJob, Written
 from benchmarks.stream.processes import CpuMeter
 from benchmarks.stream.run import processes_of
@@ -28,13 +30,17 @@ from runners.flink.rest import FlinkRest
 
 _TOPIC = "web-events"
 _RATE = 20_000  # of the producer, while nothing else runs
-_LOOK_S = 0.5
+_LOOK_S = 1.0
 _START_S, _END_S = 180.0, 900.0
+_LEAST_RATE = 2_000  # messages a second; what is slower has failed
 
 
 @dataclass(frozen=True)
 class Drained:
-    """Figures of one layout. cpu_us: microseconds of CPU a message, by process. other_share: of the cores, by all else."""
+    """Figures of one layout. cpu_us: microseconds of CPU a message, by process. other_share: of the cores, by all else.
+
+    resident_mib: the largest by process. heap_mib: of a TaskManager: most in use, most left by a collection, limit.
+    """
 
     taskmanagers: int
     slots: int
@@ -44,6 +50,8 @@ class Drained:
     per_second: float
     cpu_us: dict[str, float]
     python_workers: int
+    resident_mib: dict[str, int]
+    heap_mib: tuple[int, int, int]
     idle_share: float
     other_share: float
     tables: dict[str, Written]
@@ -88,12 +96,19 @@ def drain(stack: Stack, folder: Path, messages: int, *, immediate: bool) -> Drai
     )  # fmt: skip
     sent, job, meter = Sent.read(ids), OurJob(stack, folder, _TOPIC, rows), CpuMeter(lambda: processes_of(stack))
     job_id, rest = job.start(), FlinkRest(stack.flink_rest)
+    heap = HeapMeter(rest)
+
+    def look() -> None:
+        meter.look()
+        heap.look()
+
     first = _until(lambda: job.taken() > 0, _START_S, "the first message")
     before = job.taken()
-    meter.look()
-    taken = _until(lambda: _looked(meter) and job.taken() >= len(sent.lines), _END_S, "all messages")
+    look()
+    end_s = _END_S + messages / _LEAST_RATE
+    taken = _until(lambda: job.taken() >= len(sent.lines), end_s, "all messages", look)
     workers = sum(name.startswith("Python") for name in processes_of(stack).values())
-    settled = _until(lambda: _looked(meter) and job.settled(sent), _END_S, "an outcome for every message")
+    settled = _until(lambda: job.settled(sent), _END_S, "an outcome for every message", look)
     rest.cancel(job_id)
     rest.wait_ended(job_id)
     job.check(sent)
@@ -106,25 +121,22 @@ def drain(stack: Stack, folder: Path, messages: int, *, immediate: bool) -> Drai
         taskmanagers=stack.settings.taskmanagers, slots=stack.settings.slots, messages=number, taking_s=round(taken - first, 1),
         all_s=round(settled - first, 1), per_second=round(number / (taken - first)),
         cpu_us={name: round(used_s / number * 1e6, 1) for name, used_s in by_name.items()}, python_workers=workers,
+        resident_mib=dict(use.resident_mib), heap_mib=(heap.used_mib, heap.left_mib, heap.max_mib),
         idle_share=round(use.idle_share, 3), other_share=round(use.other_share, 3),
         tables={name: written for name, written in job.written().items() if name == TABLE or written.files},
     )  # fmt: skip
 
 
-def _looked(meter: CpuMeter) -> bool:
-    meter.look()
-    return True
-
-
-def _until(condition: object, deadline_s: float, what: str) -> float:
-    """When it held."""
-    assert callable(condition)
+def _until(condition: Callable[[], object], deadline_s: float, what: str, look: Callable[[], None] = lambda: None) -> float:
+    """When it held. look: is called before each try."""
     end = time.monotonic() + deadline_s
-    while not condition():
+    while True:
+        look()
+        if condition():
+            return time.monotonic()
         if time.monotonic() > end:
             raise RunFailedError(f"waited {deadline_s:.0f} s for {what}")
         time.sleep(_LOOK_S)
-    return time.monotonic()
 
 
 def _layouts(text: str) -> list[tuple[int, int]]:

@@ -49,6 +49,10 @@ class CpuMeter:
         if beginning:
             self._began_s, self._idle_first = self._ended_s, self._idle_last
 
+    def forget_memory(self) -> None:
+        """The largest memory counts from now on."""
+        self._resident.clear()
+
     @property
     def use(self) -> CpuUse:
         """Between the first look and the last. Resident memory is the largest that was seen."""
