@@ -59,14 +59,13 @@ def ingest(source: str, beam_options: tuple[str, ...], project: Path | None, as_
     loaded = load_project(project)
     for warning in warnings_of(*loaded.source(source)):
         stderr.print(f"warning: {warning}")
-    try:
-        with progress() as report_progress:
-            run = ingest_topics if options.reads_kafka else ingest_files
-            report = run(options, loaded, report_progress)
-    except HandedOver as handed:
-        document = {"run_id": str(handed), "state": "handed to the launcher"}
+    with progress() as report_progress:
+        run = ingest_topics if options.reads_kafka else ingest_files
+        report: IngestReport | Submitted | HandedOver = run(options, loaded, report_progress)
+    if isinstance(report, HandedOver):
+        document = {"run_id": report.run_id, "state": "handed to the launcher"}
         print_json(document) if as_json else stdout.print(
-            f"run {handed}: landed, handed to the launcher; run again to see the ledger"
+            f"run {report.run_id}: landed, handed to the launcher; run again to see the ledger"
         )
         return
     if isinstance(report, Submitted):

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
-import platform
-import re
 import sys
-import traceback
 from io import StringIO
-from pathlib import Path
 
 import click
 
@@ -22,8 +18,6 @@ Exit codes: 0 the ledger adds up; 1 the data said no (all good output is written
 2 wrong use; 3 a component is down; 4 a fault of ours.
 """
 _FAULT = 4
-_PLACE = re.compile(r'File "([^"\n]+)", line (\d+), in (\w+)')
-_PLACES = 6
 
 
 # Verb, and what it does in a few words. Its module is loaded when it is asked for: Beam takes a second to import.
@@ -75,17 +69,12 @@ def _told(error: click.ClickException) -> str:
 
 
 def _fault(error: Exception) -> str:
-    """What to send us. No message: it may quote a value."""
-    root = str(Path(__file__).parents[1])
-    # An error of a worker arrives as a text that holds its places, so all are read from the text.
-    text = "".join(traceback.format_exception(error))
-    ours = [found for found in _PLACE.findall(text) if found[0].startswith(root) and "site-packages" not in found[0]]
-    where = "\n".join(f"  {Path(name).name}:{line} in {function}" for name, line, function in ours[-_PLACES:])
-    verbs = " ".join(word for word in sys.argv[1:3] if word.isidentifier())
-    return (
-        f"headrace: a fault of ours ({type(error).__name__}). What was committed stays. Please send us this, it holds no data:\n"
-        f"  headrace {VERSION}, Python {platform.python_version()}, command: {verbs}\n{where}"
-    )
+    """What to send us. No message of the exception: it may quote a value."""
+    from cli.fault import write_fault  # noqa: PLC0415 - not needed as long as all goes well
+
+    file = write_fault(error, sys.argv[1:], main)
+    where = f"send us {file}, which holds no data" if file else "report it; no file could be written that says more"
+    return f"headrace: a fault of ours ({type(error).__name__}). What was committed stays. Please {where}."
 
 
 def run() -> None:

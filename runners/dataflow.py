@@ -10,7 +10,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, TestOptions
 from apache_beam.runners.runner import PipelineResult
 
-from contracts.errors import ComponentDownError, ConfigurationError, HeadraceError
+from contracts.errors import ComponentDownError, ConfigurationError, JobFailedError
 from runners.direct import Build, error_line, quiet_beam
 from runners.loopback import keep_grpc_on_loopback
 
@@ -31,7 +31,7 @@ def run_on_dataflow(build: Build, name: str, extra: list[str]) -> bool:
     Raises:
         ConfigurationError: an option is missing, or Beam's packages for Google Cloud are.
         ComponentDownError: the service did not take the job.
-        HeadraceError: the job failed.
+        JobFailedError: the job failed.
     """
     options = PipelineOptions(extra)
     google = options.view_as(GoogleCloudOptions)
@@ -45,7 +45,7 @@ def run_on_dataflow(build: Build, name: str, extra: list[str]) -> bool:
     try:
         result.wait_until_finish()
     except Exception as error:  # the runner's own type lies in a package that need not be installed
-        raise HeadraceError(f"Dataflow job {google.job_name}: {error_line(error)}") from None
+        raise JobFailedError(f"Dataflow job {google.job_name}: {error_line(error)}") from None
     return True
 
 

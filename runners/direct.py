@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +19,7 @@ from apache_beam.runners.portability.prism_runner import PrismRunner
 from contracts.errors import HeadraceError
 from runners.allocator import tune_allocator
 from runners.loopback import keep_grpc_on_loopback
+from runners.raised import raised_in
 
 Build = Callable[[beam.Pipeline], None]
 
@@ -118,20 +117,7 @@ def _plainly() -> Iterator[None]:
         original: BaseException | None = error
         while original is not None and not isinstance(original, HeadraceError | OSError | KeyboardInterrupt):
             original = original.__cause__ or original.__context__
-        original = original or _raised_in(str(error))
+        original = original or raised_in(str(error))
         if original is None:
             raise
         raise original from None
-
-
-_RAISED = re.compile(r"^((?:contracts|lake|transforms)\.[\w.]+)\.(\w+): (.+?)(?: \[while running '.*)?$", re.MULTILINE)
-
-
-def _raised_in(text: str) -> HeadraceError | None:
-    """What a worker raised, by the traceback in a text: that is all that comes from Prism."""
-    for module, name, message in reversed(_RAISED.findall(text)):
-        with suppress(ImportError):
-            kind = getattr(importlib.import_module(module), name, None)
-            if isinstance(kind, type) and issubclass(kind, HeadraceError):
-                return kind(message)
-    return None

@@ -58,6 +58,7 @@ def _ingest(folder: Path, lake: Path, source: str) -> IngestReport:
     stdout.print(f"$ headrace ingest {source} --input {_shown(folder)} --lake {_shown(lake)} --allow-damaged", style="dim")
     with progress() as show:
         report = ingest_files(options, load_project(HERE), show)
+    assert isinstance(report, IngestReport)
     if not report.manifest["ingested_files"]:
         stdout.print(f"  {source}: already landed; nothing to do")
     return report

@@ -18,7 +18,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Snapshot
 
-from contracts.errors import HeadraceError
+from contracts.errors import ConfigurationError
 from contracts.units import SECOND_US
 from lake.location import Lake
 from lake.tables.data_files import (
@@ -479,7 +479,7 @@ def with_lost(fold: RangeFold) -> RangeFold:
     """A fold that tells which rows lost in it; those of versions before do not, so it is worked out from the files.
 
     Raises:
-        HeadraceError: a file is gone.
+        ConfigurationError: a file is gone.
     """
     if fold.beaten is not None:
         return fold
@@ -507,12 +507,12 @@ def _read_pending(path: str) -> pa.Table:
     """Rows of a data file that a fold wrote and that may not be published yet.
 
     Raises:
-        HeadraceError: it is gone: the state that names it is older than what housekeeping keeps.
+        ConfigurationError: it is gone: the state that names it is older than what housekeeping keeps.
     """
     try:
         return read_rows(path)
     except FileNotFoundError:
-        raise HeadraceError(
+        raise ConfigurationError(
             f"data file {path.rsplit('/', 1)[-1]} is gone: the checkpoint or savepoint that names it is older than what "
             "housekeeping keeps. Start without it: headrace ingest … --start committed reads again what is not accounted for."
         ) from None

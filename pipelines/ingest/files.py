@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -38,11 +38,14 @@ _NEARLY_ALL = 0.9
 SLICE_BYTES = 512 << 20  # per worker process: each starts anew with every slice
 
 
-class HandedOver(Exception):
-    """The input is landed and the job described for a launcher, which submits it; nobody here waits for it. Says the run id."""
+@dataclass(frozen=True)
+class HandedOver:
+    """The input is landed and the job described for a launcher, which submits it; nobody here waits for it."""
+
+    run_id: str
 
 
-def ingest_files(options: IngestOptions, project: Project, report: Report) -> IngestReport:
+def ingest_files(options: IngestOptions, project: Project, report: Report) -> IngestReport | HandedOver:
     """Run ``headrace ingest`` over files.
 
     Args:
@@ -50,10 +53,12 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
         project: where contracts and sources lie.
         report: is told of progress.
 
+    Returns:
+        What it did; or that a launcher submits the job.
+
     Raises:
         ConfigurationError: options, contract, source or layout do not fit; nothing was written.
         ComponentDownError: the catalog or the cluster does not answer; may be run again.
-        HandedOver: a launcher submits the job.
     """
     spec, contract = project.source(options.source)
     inputs = expand_inputs(options.input)
@@ -73,7 +78,8 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
     todo = unfinished(lake, files)
     chunks = [chunk for file in todo for chunk in file.as_chunks(lake)]
     graph = replace(graph, cut=_cut(cut, graph, chunks, options))
-    _run(graph, chunks, options, project, report)
+    if not _run(graph, chunks, options, project, report):
+        return HandedOver(graph.run_id)
     clock.done("ingest")
     swept = graph.settle()
     clock.done("settle")
@@ -106,13 +112,15 @@ def _land(lake: Lake, spec: SourceSpec, inputs: Sequence[InputFile], report: Rep
         report(Progress("land", number, len(inputs), file.uri.rsplit("/", 1)[-1]))
 
 
-def _run(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions, project: Project, report: Report) -> None:
+def _run(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions, project: Project, report: Report) -> bool:
+    """Whether it has run; False where only its description was made."""
+    if options.runner == "dataflow":  # over nothing too: a launcher takes a missing job for a failure
+        return run_on_dataflow(partial(graph.build, Files(chunks)), "headrace-" + graph.run_id.lower(), list(options.beam_options))
     if options.runner == "flink":
         _run_on_flink(graph, chunks, options, project)
-    elif options.runner == "dataflow":
-        _run_on_dataflow(graph, chunks, options)
     else:
         _run_slices(graph, chunks, options, report)
+    return True
 
 
 def _run_on_flink(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions, project: Project) -> None:
@@ -131,12 +139,6 @@ def check_reachable(lake: Lake) -> None:
     """
     if not lake.root.startswith("gs://") or lake.catalog_url.startswith("sqlite"):
         raise ConfigurationError("--runner dataflow: its workers need a gs:// lake, and a catalog on PostgreSQL (headrace.yaml)")
-
-
-def _run_on_dataflow(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions) -> None:
-    """One job over everything, even over nothing: a launcher takes a missing job for a failure."""
-    if not run_on_dataflow(partial(graph.build, Files(chunks)), "headrace-" + graph.run_id.lower(), list(options.beam_options)):
-        raise HandedOver(graph.run_id)
 
 
 def _run_slices(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions, report: Report) -> None:

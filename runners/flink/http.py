@@ -12,15 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from contracts.errors import ComponentDownError, ConfigurationError, HeadraceError
+from contracts.errors import ComponentDownError, ConfigurationError, HeadraceError, UnknownJobError
 from runners.flink.failures import first_line
 
 _PAUSES_S = (0.2, 1.0)  # between the tries of a GET
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a cluster's address is never asked of a proxy
-
-
-class UnknownJobError(ConfigurationError):
-    """The cluster knows no such job: another cluster, or its JobManager was started again and forgot it."""
 
 
 @dataclass(frozen=True)

@@ -13,20 +13,17 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from contracts.errors import ComponentDownError
+from contracts.errors import HeadraceError, SavepointError, UnknownJobError
 from runners.flink.checkpoints import Checkpoints, moment
 from runners.flink.failures import plain_failure
-from runners.flink.http import FlinkHttp, UnknownJobError
+from runners.flink.http import FlinkHttp
+from runners.raised import raised_in
 
 ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})  # SUSPENDED is not: another JobManager takes such a job over
 _DIRECTORIES = {"checkpoints": ("execution.checkpointing.dir", "state.checkpoints.dir"), "savepoints": (
     "execution.checkpointing.savepoint-dir", "state.savepoints.dir")}  # the new name, which wins, and the old one  # fmt: skip
 _POLL_S = (0.2, 2.0)  # first and longest pause while something is waited for
 _GATHERING_S = 0.3  # what the cluster needs to gather metrics
-
-
-class SavepointError(ComponentDownError):
-    """A savepoint failed or did not complete in time."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +69,20 @@ class Health:
 
 @dataclass(frozen=True)
 class Failure:
-    """The last exception that made the job restart or fail. cause: see ``plain_failure``; never a value of a record."""
+    """The last exception that made the job restart or fail.
+
+    cause: see ``plain_failure``; never a value of a record. raised: the error of ours in it, if there is one.
+    """
 
     at: datetime
     cause: str
     task: str | None
+    raised: HeadraceError | None = None
+
+    @classmethod
+    def of(cls, at_ms: int, trace: str, task: str | None = None) -> Failure:
+        """By its stack trace."""
+        return cls(moment(at_ms), plain_failure(trace), task, raised_in(trace))
 
 
 @dataclass(frozen=True)
@@ -152,9 +158,9 @@ class FlinkRest(FlinkHttp):
         document = self._job_get(job_id, "/exceptions?maxExceptions=1")
         entries = (document.get("exceptionHistory") or {}).get("entries") or []
         if entries:
-            return Failure(moment(entries[0]["timestamp"]), plain_failure(entries[0]["stacktrace"]), entries[0].get("taskName"))
+            return Failure.of(entries[0]["timestamp"], entries[0]["stacktrace"], entries[0].get("taskName"))
         text = document.get("root-exception")
-        return Failure(moment(document["timestamp"]), plain_failure(text), None) if text else None
+        return Failure.of(document["timestamp"], text) if text else None
 
     def checkpoints(self, job_id: str) -> Checkpoints | None:
         """The job's checkpoints; None if the job makes none.

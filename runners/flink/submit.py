@@ -17,11 +17,11 @@ from apache_beam.runners.portability.flink_runner import FlinkRunner
 from apache_beam.runners.portability.job_server import JobServer
 from apache_beam.runners.runner import PipelineResult
 
-from contracts.errors import ComponentDownError, ConfigurationError, HeadraceError
+from contracts.errors import ComponentDownError, ConfigurationError, JobFailedError
 from runners import binaries
 from runners.direct import Build, error_line, quiet_beam
 from runners.flink.key_groups import MAX_PARALLELISM
-from runners.flink.rest import FlinkRest, Job
+from runners.flink.rest import Failure, FlinkRest, Job
 from runners.flink.worker.launcher import write_launcher
 from runners.loopback import keep_grpc_on_loopback
 
@@ -117,7 +117,9 @@ def _running(rest: FlinkRest, job: FlinkJob, name: str, result: PipelineResult) 
         if found is not None and found.state in ("RUNNING", "FINISHED"):
             return found.job_id
         if (found is not None and found.state in ("FAILED", "CANCELED")) or result.state in ("FAILED", "CANCELLED"):
-            raise ComponentDownError(f"Flink {job.rest}: the job did not start{_why(rest, found)}")
+            raise ComponentDownError(
+                f"Flink {job.rest}: the job did not start{_why(rest.last_failure(found.job_id) if found else None)}"
+            )
         time.sleep(_POLL_S)
     raise ComponentDownError(f"Flink {job.rest}: the job did not run within {_START_S:.0f} s; see the JobManager's log")
 
@@ -126,7 +128,7 @@ def wait(job_id: str, rest: FlinkRest, tick: Callable[[Job], None] = lambda job:
     """Wait until a job has finished.
 
     Raises:
-        HeadraceError: it failed or was cancelled.
+        JobFailedError: it failed or was cancelled. What a worker raised of ours comes as it was raised.
     """
     while True:
         job = rest.job(job_id)
@@ -134,12 +136,14 @@ def wait(job_id: str, rest: FlinkRest, tick: Callable[[Job], None] = lambda job:
         if job.state == "FINISHED":
             return
         if job.ended:
-            raise HeadraceError(f"Flink job {job_id}: {job.state.lower()}{_why(rest, job)}")
+            failure = rest.last_failure(job_id)
+            if failure and failure.raised:
+                raise failure.raised
+            raise JobFailedError(f"Flink job {job_id}: {job.state.lower()}{_why(failure)}")
         time.sleep(_POLL_S)
 
 
-def _why(rest: FlinkRest, job: Job | None) -> str:
-    failure = rest.last_failure(job.job_id) if job else None
+def _why(failure: Failure | None) -> str:
     return f": {failure.cause}" if failure else ""
 
 

@@ -6,9 +6,9 @@ import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from contracts.errors import UnknownJobError
 from lake.location import Lake
 from lake.runs.submission import Submission, submissions
-from runners.flink.http import UnknownJobError
 from runners.flink.rest import FlinkRest, Health, Job
 from runners.jobs.target import job_of
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from contracts.errors import ConfigurationError
+from contracts.errors import ConfigurationError, SavepointError, UnknownJobError
 from lake.runs.submission import record_ending
-from runners.flink.http import UnknownJobError
-from runners.flink.rest import ENDED, SavepointError
+from runners.flink.rest import ENDED
 from runners.jobs.list import LOST
 from runners.jobs.target import Target
 

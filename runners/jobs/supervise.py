@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from contracts.errors import ComponentDownError, ConfigurationError
+from contracts.errors import ComponentDownError, ConfigurationError, GaveUpError, UnknownJobError
 from lake.location import Lake
 from lake.runs.submission import (
     Attempt,
@@ -28,7 +28,6 @@ from lake.runs.submission import (
     record_submission,
     restart_point,
 )
-from runners.flink.http import UnknownJobError
 from runners.flink.rest import FlinkRest, Job
 from runners.jobs.restart import RETAINED, kept_checkpoint
 from runners.jobs.resubmit import HEADRACE, resubmit, supervisor_folder
@@ -256,7 +255,3 @@ class Supervisor:
             lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             lock.flush()
             yield
-
-
-class GaveUpError(ComponentDownError):
-    """Supervision ended without the job running; a person has to look."""

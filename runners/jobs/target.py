@@ -6,11 +6,10 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from contracts.errors import ConfigurationError
+from contracts.errors import ConfigurationError, UnknownJobError
 from contracts.spec.project import Project
 from lake.location import Lake
 from lake.runs.submission import Submission, submissions
-from runners.flink.http import UnknownJobError
 from runners.flink.rest import FlinkRest, Job
 
 _SHOWN = 3

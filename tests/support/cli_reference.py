@@ -35,7 +35,7 @@ durations `90s`, `15m`, `1h` or `7d`, shares `10%` or `0.1`. All wrong options o
 | 1 | The data said no. All good output is written all the same. [What to do](../guides/run-and-rerun.md#exit-1-by-reason). |
 | 2 | Wrong use: options, contract, source spec, project file or layout. `ingest` has published nothing. |
 | 3 | A component is down, such as the catalog. Run the same command again. |
-| 4 | A fault of ours. What was committed stays; send us what is printed, it holds no data. |
+| 4 | A fault of ours. What was committed stays; send us the file that is named: it holds no data. |
 | 130 | Stopped by Ctrl-C. What was committed stays; run the same command again to go on. |
 """
 _SHOWN_CHOICES = 5

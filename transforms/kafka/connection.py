@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
 
-from contracts.errors import ComponentDownError, ConfigurationError
+from contracts.errors import ComponentDownError, ConfigurationError, TopicMissingError
 from transforms.kafka.diagnosis import nobody_at, unreachable, wrong_settings
 
 T = TypeVar("T")
@@ -170,7 +170,7 @@ class KafkaCluster:
         """The topic, or those whose whole name matches the pattern.
 
         Raises:
-            ConfigurationError: there is none; names the nearest.
+            TopicMissingError: there is none; names the nearest.
             ComponentDownError: no answer before the deadline.
         """
         names = self.topics()
@@ -267,10 +267,6 @@ class KafkaCluster:
 
 
 _OFFSETS: dict[str, Callable[[], OffsetSpec]] = {"earliest": OffsetSpec.earliest, "latest": OffsetSpec.latest}
-
-
-class TopicMissingError(ComponentDownError):
-    """A topic that is to be read does not exist."""
 
 
 # What no second attempt changes, in words; never the client's text, which may quote its settings.

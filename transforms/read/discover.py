@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import msgspec
 from confluent_kafka import KafkaException
 
-from contracts.errors import ComponentDownError
+from contracts.errors import ComponentDownError, OffsetGapError, TopicMissingError
 from transforms.kafka.connection import KafkaCluster, Partitions
 from transforms.read.partitions import PartitionProgress, PartitionsProgress, owner_of, with_partitions
-from transforms.read.poll import OffsetGapError, PartitionsReader
+from transforms.read.poll import PartitionsReader
 from transforms.read.topics import KafkaSource
 from transforms.readers.restriction import ReaderName
 
@@ -45,7 +45,7 @@ def with_new_partitions(
             changed = {p.log: p.at(settled[p.log]) for p in progress.lanes if p.log in settled}
             after = with_partitions(progress, changed, source.bound_us)
         reader.topics_changed = False
-    except (ComponentDownError, KafkaException):  # away for now; asked again
+    except (ComponentDownError, TopicMissingError, KafkaException):  # away for now; asked again
         return progress
     return after
 

@@ -18,6 +18,7 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Duration, Timestamp
 
 from contracts.compiler.clocks import record_times_us
+from contracts.errors import OffsetGapError
 from contracts.spec.source import SourceSpec
 from lake.location import Lake
 from lake.raw.log_ids import LogId
@@ -27,7 +28,7 @@ from transforms.late import NEVER_LATE_US
 from transforms.read.discover import with_new_partitions
 from transforms.read.messages import MessageBatch
 from transforms.read.partitions import PartitionProgress, PartitionsProgress, far_ahead, watermarks, with_partitions
-from transforms.read.poll import OffsetGapError, PartitionsReader, Polled
+from transforms.read.poll import PartitionsReader, Polled
 from transforms.read.topics import KafkaSource
 from transforms.readers.pool import POOL
 from transforms.readers.progress import END_OF_TIME_US

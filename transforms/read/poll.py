@@ -10,7 +10,7 @@ from typing import Literal
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from contracts.errors import ComponentDownError, HeadraceError
+from contracts.errors import ComponentDownError, OffsetGapError
 from lake.raw.log_ids import LogId
 from transforms.kafka.connection import KafkaCluster, KafkaConnection, open_consumer
 from transforms.read.partitions import PartitionProgress
@@ -19,10 +19,6 @@ from transforms.read.silence import EndsSeen
 OnGap = Literal["fail", "earliest"]
 _QUERY_S = 2.0
 _log = logging.getLogger(__name__)
-
-
-class OffsetGapError(HeadraceError):
-    """Offsets that were to be read are gone."""
 
 
 @dataclass

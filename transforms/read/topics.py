@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from contracts.errors import ConfigurationError
+from contracts.errors import ConfigurationError, OffsetGapError
 from lake.raw.log_ids import LogId
 from transforms.kafka.connection import KafkaAddress, KafkaCluster, KafkaConnection, Partitions
 from transforms.read.partitions import PartitionProgress, PartitionsProgress, ReaderProgressCoder, owner_of
@@ -108,7 +108,7 @@ def plan_partitions(
         if begins[t, p] < earliest[t, p]
     ]
     if gone and options.on_offset_gap != "earliest":
-        raise ConfigurationError(
+        raise OffsetGapError(
             f"topic offsets that were not read are gone: {', '.join(gone)}. --on-offset-gap earliest goes on from the first "
             "that is left."
         )

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from contracts.errors import ComponentDownError, ConfigurationError
+from contracts.errors import ComponentDownError, ConfigurationError, GaveUpError
 from lake.location import Lake
 from lake.runs.submission import Attempt, Ending, read_submission, record_ending, record_submission
-from runners.jobs.supervise import Event, GaveUpError, Supervisor
+from runners.jobs.supervise import Event, Supervisor
 from tests.support.flink_stub import A, B, C, StubCluster, StubJob, checkpoint, serving
 
 RUN = "20261123T042512483350Z-web-5c9be0"

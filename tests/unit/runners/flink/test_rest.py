@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from contracts.errors import ComponentDownError, ConfigurationError
+from contracts.errors import ComponentDownError, ConfigurationError, SavepointError, UnknownJobError
 from runners.flink.checkpoints import newest_checkpoint
 from runners.flink.failures import plain_failure
-from runners.flink.http import UnknownJobError
-from runners.flink.rest import FlinkRest, SavepointError
+from runners.flink.rest import FlinkRest
 from tests.support.flink_stub import A, B, StubCluster, StubJob, checkpoint, serving
 
 PYTHON_TRACE = """\

@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from contracts.errors import OffsetGapError
 from runners.flink.key_groups import salts_for, subtask_of
 from transforms.kafka.connection import Partitions
 from transforms.read.discover import merge_partitions
 from transforms.read.partitions import PartitionProgress, owner_of
-from transforms.read.poll import OffsetGapError
 from transforms.readers.progress import ReaderProgress
 from transforms.readers.restriction import ReaderName, reader_name
 

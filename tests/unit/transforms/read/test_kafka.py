@@ -12,13 +12,14 @@ from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.runners.sdf_utils import RestrictionTrackerView, ThreadsafeRestrictionTracker
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 
+from contracts.errors import OffsetGapError
 from contracts.spec.source import SourceSpec
 from lake.location import Lake
 from lake.raw.log_ids import LogId
 from transforms.kafka.connection import KafkaConnection
 from transforms.read.kafka import _ReadFn
 from transforms.read.partitions import PartitionProgress, PartitionsProgress
-from transforms.read.poll import OffsetGapError, Polled
+from transforms.read.poll import Polled
 from transforms.read.topics import KafkaSource
 from transforms.readers.pool import POOL
 from transforms.readers.progress import ReaderProgress
