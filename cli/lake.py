@@ -12,22 +12,26 @@ import click
 
 from cli.console import fail, json_option, lake_option, open_lake, plain_errors, print_json, project_option, stderr, stdout, table
 from cli.options import read_option
-from contracts.units import DURATION_UNITS
+from contracts.units import DURATION_UNITS, us_text
 from lake.ledger.logs import log_files
 from lake.location import Lake
 from lake.raw.files import raw_files
 from lake.tables.expire import expire_snapshots, orphans
 from lake.tables.iceberg import LEDGER, UNLIMITED_S
 from lake.upkeep import all_tables, compact, folded_tables, list_tables
+from operations.busy import refuse_if_busy
+from operations.catalog import Registered, rebuild_catalog
+from operations.check import Checked, check_lake
 from operations.copies import Copy, copies_of
 from operations.deadletters import short_position
+from operations.repair import take_out_lost
 from operations.upgrade import TableStep, downgrade, plan_upgrade, upgrade, work_of
 from runners.option_readers import duration, in_largest_unit
 
 
 @click.group()
 def lake() -> None:
-    """Files and tables of a lake: list, compact, expire, clean, upgrade; what became of an event."""
+    """Files and tables of a lake: list, check, repair, compact, expire, clean, upgrade; what became of an event."""
 
 
 @lake.command("files", epilog="\b\nExample:\n  headrace lake files --verify")
@@ -223,6 +227,92 @@ def _horizon(seconds: int | None) -> str:
     if seconds is None or seconds == UNLIMITED_S:
         return "unlimited"
     return in_largest_unit(DURATION_UNITS)(seconds) if seconds else "none"
+
+
+@lake.command("check", epilog="\b\nExample:\n  headrace lake check --verify")
+@click.option("--verify", is_flag=True, help="Read all files too, and compare their hashes.")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def check(verify: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Whether it fits together: catalog, metadata, data files, raw files and their index, ledger, receipts. Changes nothing.
+
+    Exit 1 where something is missing or changed; the last column says what to do. What is orphaned only takes room.
+    """
+    opened, found = open_lake(lake, project)
+    checked = check_lake(opened, found, verify=verify, report=_say)
+    print_json({"sound": checked.sound, **asdict(checked)}) if as_json else _print_checked(checked)
+    if not checked.sound:
+        raise SystemExit(1)
+
+
+def _print_checked(checked: Checked) -> None:
+    stdout.print(table(("looked at", ""), sorted(checked.looked_at.items())))
+    for finding in checked.findings:
+        more = f", … ({finding.count:,})" if finding.count > len(finding.names) else ""
+        stdout.print(f"{finding.part}: {finding.state}: {finding.what}: {', '.join(finding.names)}{more}")
+        stdout.print(f"  → {finding.remedy}")
+    stdout.print("sound: nothing is missing or changed" if checked.sound else "not sound: something is missing or changed")
+
+
+@lake.command("rebuild-catalog", epilog="\b\nExample:\n  headrace lake rebuild-catalog")
+@click.option("--known-too", is_flag=True, help="Also tables that the catalog knows, for a catalog that was restored from a copy.")
+@click.option("--use", "chosen", multiple=True, metavar="TABLE=FILE", help="This metadata file of a table; may be given again.")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def rebuild(known_too: bool, chosen: tuple[str, ...], lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Register tables that the catalog does not know, each by the newest of its metadata files: for a catalog that is lost.
+
+    Rows, hashes, branches and tags are those of the files. Stop its jobs first. May be killed and given again.
+    """
+    opened, _ = open_lake(lake, project)
+    refuse_if_busy(opened, replays_too=False)
+    done = list(rebuild_catalog(opened, known_too=known_too, chosen=dict(map(_use, chosen))))
+    if as_json:
+        print_json(done)
+    else:
+        cells = [(d.table, d.rows, d.content_hash or "", d.now, _registered(d)) for d in done]
+        stdout.print(table(("table", "rows", "content_hash", "metadata file", ""), cells))
+
+
+@lake.command("repair", epilog="\b\nExample:\n  headrace lake repair")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def repair(lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Take data files that are gone (lake check) out of the tables.
+
+    The ledger tells their records as lost, until a replay makes the rows again.
+
+    Stop its jobs first. May be killed and given again.
+    """
+    opened, found = open_lake(lake, project)
+    refuse_if_busy(opened)
+    done = list(take_out_lost(opened, found, f"repair-{secrets.token_hex(3)}"))
+    if as_json:
+        print_json(done)
+        return
+    cells = [(d.table, d.files, d.rows, ", ".join(f"{us_text(low)} to {us_text(high)}" for low, high in d.ranges)) for d in done]
+    stdout.print(table(("table", "files taken out", "rows", "to replay"), cells))
+
+
+def _use(given: str) -> tuple[str, str]:
+    name, equals, file = given.partition("=")
+    if not (name and equals and file):
+        raise click.BadParameter(
+            f"{given!r}: expected TABLE=FILE, such as validated.order=00042-….metadata.json", param_hint="--use"
+        )
+    return name, file
+
+
+def _registered(done: Registered) -> str:
+    if not done.changed:
+        return "known"
+    return "registered" if done.was is None else f"instead of {done.was}"
 
 
 @lake.command("why", epilog="\b\nExample:\n  headrace lake why 0f9a6c1e-1111-4222-8333-444455556666")

@@ -27,7 +27,7 @@ _VERBS = {
     "deliver": "Rows to a destination: in order, within its limits, each accounted for.",
     "ingest": "Land files, check every record, fold the good ones into tables.",
     "job": "Streaming jobs on Flink: list, look, stop, cancel, supervise.",
-    "lake": "Files and tables of a lake: list, compact, expire, clean, upgrade; what became of an event.",
+    "lake": "Files and tables of a lake: list, check, repair, compact, expire, clean, upgrade; what became of an event.",
     "reconcile": "What should be at a destination against what it has, id by id.",
     "replay": "Rebuild windows from raw on a branch: plan, run, diff, promote, roll back.",
     "stack": "A local Kafka and Flink for development and tests: start, look, stop.",

@@ -27,9 +27,6 @@ from lake.ledger.outcomes import Outcome
 from lake.ledger.upgrade import note_duplicates
 from lake.location import Lake
 from lake.runs.clock import RunClock, new_run_id
-from lake.runs.manifest import recent_runs
-from lake.runs.replays import replays
-from lake.runs.submission import submissions
 from lake.tables.data_files import read_columns
 from lake.tables.iceberg import (
     DERIVED_PROPERTY,
@@ -56,11 +53,11 @@ from lake.tables.letters import remove_letters
 from lake.tables.publish import table_totals
 from lake.tables.sweep import sweep
 from lake.upkeep import folded_tables, key_of
+from operations.busy import refuse_if_busy
 from transforms.converge.settle import settle
 from transforms.letters import of_horizon
 
 _EVERYTHING = ((-(1 << 62), 1 << 62),)
-_RUNS_LOOKED_AT = 1_000
 _TOLD_EVERY_S = 5.0
 _SAMPLED_FILES = 3
 _COMMITS_S = 0.3  # of a table without rows
@@ -131,7 +128,7 @@ def upgrade(lake: Lake, project: Project, report: Report) -> Iterator[tuple[Tabl
         ConfigurationError: a run or a replay is going on, or a contract cannot be used.
         ComponentDownError: no commit succeeded before the deadline; may be done again.
     """
-    _refuse_if_busy(lake)
+    refuse_if_busy(lake)
     for step in plan_upgrade(lake, project):
         if step.needed:
             with _told(report, step):
@@ -167,7 +164,7 @@ def downgrade(lake: Lake, report: Report) -> Iterator[tuple[TableStep, TableStep
         ConfigurationError: a run or a replay is going on.
         ComponentDownError: no commit succeeded before the deadline; may be done again.
     """
-    _refuse_if_busy(lake)
+    refuse_if_busy(lake)
     steps = [_to_format_1(lake, name) for name in _in_order(lake)]
     if any(step.needed for step in steps):
         run_id = new_run_id("downgrade", RunClock())
@@ -320,21 +317,6 @@ def _without_notes(lake: Lake) -> None:
     with contextlib.suppress(NoSuchTableError), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "Delete operation did not match any records"
         lake.load(LEDGER).delete(In("outcome", {str(outcome) for outcome in NEW_OUTCOMES}))
-
-
-def _refuse_if_busy(lake: Lake) -> None:
-    for run in recent_runs(lake, _RUNS_LOOKED_AT):
-        if run.state == "running":
-            raise ConfigurationError(f"lake {lake.root}: run {run.run_id} is going on; wait for it, or stop it")
-    for submission in submissions(lake):
-        if submission.ended is None:
-            raise ConfigurationError(
-                f"lake {lake.root}: run {submission.run_id} was submitted to {submission.flink} and has not ended; first: "
-                f"headrace job stop {submission.run_id} (or, where its job is lost, headrace job cancel)"
-            )
-    for replay in replays(lake).values():
-        if replay.is_open:
-            raise ConfigurationError(f"lake {lake.root}: replay {replay.name} is open; promote or discard it first")
 
 
 @contextlib.contextmanager

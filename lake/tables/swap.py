@@ -258,7 +258,7 @@ def replace_files(
         The id of the snapshot.
     """
     rows, digest = table_totals(table)
-    gone_rows, gone_hash = files_totals([file.path for file in gone if not file.dropped])
+    gone_rows, gone_hash = _totals_of_gone(table, [file.path for file in gone if not file.dropped])
     new_rows, new_hash = files_totals(new)
     properties = {
         RUN_PROPERTY: labels.run_id,
@@ -302,6 +302,16 @@ def _refused_if_stale() -> Iterator[None]:
         if "sequence number" not in str(error):
             raise
         raise CommitFailedException("the table has moved on") from error
+
+
+def _totals_of_gone(table: Table, paths: Sequence[str]) -> tuple[int, int]:
+    """Rows and content hash of files of a state; where one of them is lost, what the state has more than its other files."""
+    try:
+        return files_totals(paths)
+    except FileNotFoundError:
+        rows, digest = table_totals(table)
+        rest_rows, rest_hash = files_totals([file.path for file in published_files(table) if file.path not in paths])
+        return rows - rest_rows, add_hashes(digest, -rest_hash)
 
 
 def files_totals(paths: Sequence[str]) -> tuple[int, int]:

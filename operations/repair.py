@@ -1,0 +1,103 @@
+"""Data files that were lost, taken out of their tables: else every reader of the range fails, and a replay of it too.
+
+The ledger then tells the records whose rows were in them as lost, and a replay of the ranges makes the rows again from raw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pyiceberg.table import Table
+from pyiceberg.table.refs import MAIN_BRANCH
+
+from contracts.errors import ConfigurationError
+from contracts.spec.project import Project
+from lake.location import Lake, data_path
+from lake.storage import storage_of
+from lake.tables.exchange import exchange_files
+from lake.tables.iceberg import LEDGER, RUN_PROPERTY, PublishedFile, committed, horizon_s, known_files, published_files
+from lake.tables.swap import CommitLabels, Range, replace_files
+from lake.tables.sweep import sweep
+from lake.upkeep import folded_tables, key_of
+from transforms.converge.settle import settle
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What was taken out of a table. rows: as its metadata tell, dropped ones included. ranges: in which they lay."""
+
+    table: str
+    files: int
+    rows: int
+    ranges: tuple[Range, ...]
+
+
+def take_out_lost(lake: Lake, project: Project, run_id: str) -> Iterator[Repaired]:
+    """Take the data files that are gone out of the current state of every table. Older snapshots and other branches keep them.
+
+    Args:
+        lake: nothing writes into it.
+        project: with the contracts, for the dead letters of what the horizon drops afterwards.
+        run_id: goes into the commits.
+
+    Raises:
+        ComponentDownError: catalog or store does not answer; may be done again.
+    """
+    for name in [*folded_tables(lake), LEDGER]:
+        lost = committed(name, lambda name=name: _take_out(lake, name, run_id))  # type: ignore[misc]
+        if not lost:
+            continue
+        if horizon_s(lake.load(name)):
+            _settle(lake, project, name, run_id)
+        yield Repaired(name, len(lost), sum(file.rows for file in lost), _ranges(lost) if name != LEDGER else ())
+
+
+def _take_out(lake: Lake, name: str, run_id: str) -> list[PublishedFile]:
+    table = lake.load(name)
+    lost = _lost(table, published_files(table) if name == LEDGER else known_files(table, None))
+    if not lost:
+        return []
+    if name == LEDGER:  # a union of what was appended, without totals
+        with table.transaction() as transaction:
+            exchange_files(table, transaction, lost, [], {RUN_PROPERTY: run_id}, MAIN_BRANCH)
+    else:
+        vacated = _ranges(lost) if horizon_s(table) else ()
+        replace_files(table, lost, [], CommitLabels(run_id), MAIN_BRANCH, vacated=vacated)
+    return lost
+
+
+def _lost(table: Table, files: Sequence[PublishedFile]) -> list[PublishedFile]:
+    storage = storage_of(data_path(table.location()))
+
+    def is_gone(file: PublishedFile) -> bool:
+        try:
+            storage.stat(data_path(file.path))
+        except FileNotFoundError:
+            return True
+        return False
+
+    return [file for file, gone in zip(files, storage.map(is_gone, files), strict=True) if gone]
+
+
+def _ranges(files: Sequence[PublishedFile]) -> tuple[Range, ...]:
+    """What these files cover, in order and disjoint."""
+    merged: list[Range] = []
+    for low, high in sorted({(file.from_us, file.to_us) for file in files}):
+        if merged and low <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(high, merged[-1][1])
+        else:
+            merged.append((low, high))
+    return tuple(merged)
+
+
+def _settle(lake: Lake, project: Project, name: str, run_id: str) -> None:
+    """Consumers read the settled state, which still names what is lost."""
+    dataset = name.partition(".")[2]
+    try:
+        source = next(iter(project.sources_of(dataset)), None)
+        contract = project.source(source)[1] if source else project.contract(dataset, 1)
+    except ConfigurationError:
+        sweep(lake, name, key=key_of(name), run_id=run_id)
+        return
+    settle(lake, contract, run_id)
