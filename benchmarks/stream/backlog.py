@@ -24,7 +24,6 @@ from benchmarks.stream.processes import CpuMeter
 from benchmarks.stream.run import processes_of
 from contracts.errors import HeadraceError
 from devstack.stack import Stack
-from runners.flink.rest import FlinkRest
 
 _TOPIC = "web-events"
 _RATE = 20_000  # of the producer, while nothing else runs
@@ -86,16 +85,15 @@ def drain(stack: Stack, folder: Path, messages: int, *, immediate: bool) -> Drai
         "benchmarks.stream.producer", "--bootstrap", stack.kafka_bootstrap, "--topic", _TOPIC, "--rate", str(_RATE),
         "--seconds", str(messages / _RATE), "--ids", str(ids), *SHARES,
     )  # fmt: skip
-    sent, job, meter = Sent.read(ids), OurJob(stack, folder, _TOPIC, rows), CpuMeter(lambda: processes_of(stack))
-    job_id, rest = job.start(), FlinkRest(stack.flink_rest)
+    sent, job, meter = Sent.read(ids), OurJob(stack, folder, _TOPIC, rows), CpuMeter(lambda: processes_of(stack, job))
+    job.start()
     first = _until(lambda: job.taken() > 0, _START_S, "the first message")
     before = job.taken()
     meter.look()
     taken = _until(lambda: _looked(meter) and job.taken() >= len(sent.lines), _END_S, "all messages")
-    workers = sum(name.startswith("Python") for name in processes_of(stack).values())
+    workers = sum(name.startswith("Python") for name in job.processes().values())
     settled = _until(lambda: _looked(meter) and job.settled(sent), _END_S, "an outcome for every message")
-    rest.cancel(job_id)
-    rest.wait_ended(job_id)
+    job.stop()
     job.check(sent)
     number, use = len(sent.lines) - before, meter.use
     by_name: dict[str, float] = {}

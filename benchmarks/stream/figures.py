@@ -13,6 +13,7 @@ WARM_UP = 0.2  # of a run; what is fitted and counted comes after it
 LAG_TOLERANCE = 0.01  # lag may grow by this share of the rate
 DELAY_TOLERANCE = 0.05  # seconds that publication may fall behind in a second
 SCHEDULE_TOLERANCE_MS = 1_000.0  # how far the producer itself may have been behind
+BROKER, PRODUCER, CONSUMER = "broker", "producer", "consumer"  # processes that are no contestant's
 _FIT_POINTS, _FIT_WINDOWS = 10, 3
 
 
@@ -143,6 +144,11 @@ class CpuUse:
     def other_s(self) -> float:
         """What the rest of the machine used."""
         return max(0.0, self.wall_s * self.cores - self.idle_s - sum(self.cpu_s.values()))
+
+    @property
+    def own_s(self) -> float:
+        """What the contestant used."""
+        return sum(used for name, used in self.cpu_s.items() if name not in (BROKER, PRODUCER, CONSUMER))
 
     @property
     def idle_share(self) -> float:
