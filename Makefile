@@ -42,7 +42,7 @@ peers: $(PEERS_STAMPS) $(STREAM_PEERS)/.jars ## what make bench and make bench-s
 
 bench-stream: dev peers  ## benchmarks/stream: the streaming job under load, beside the row job, PySpark, bytewax and quixstreams; hours
 	@$(BIN)/python -m tests.support.doctor --check
-	$(BIN)/python -m benchmarks.stream
+	$(BIN)/python -m benchmarks.stream --job all
 
 doctor: dev              ## what the tests need, and how to install it
 	@$(BIN)/python -m tests.support.doctor

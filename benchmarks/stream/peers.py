@@ -150,7 +150,8 @@ class SparkPeer(Peer):
     def programs(self) -> Iterable[Program]:
         """One, which starts a JVM."""
         arguments = (self.stack.kafka_bootstrap, self.topic, str(self.output), str(self._checkpoints), str(connector.jars()))
-        yield Program("Spark", self.log, "-m", "benchmarks.peers.pyspark_stream", *arguments)
+        loopback = {"SPARK_LOCAL_IP": "127.0.0.1"}
+        yield Program("Spark", self.log, "-m", "benchmarks.peers.pyspark_stream", *arguments, environ=loopback)
 
     @property
     def _checkpoints(self) -> Path:
