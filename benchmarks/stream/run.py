@@ -29,6 +29,7 @@ from benchmarks.stream.figures import (
     judgement,
     lags,
     latencies_ms,
+    low_lags,
     percentiles,
     slope,
 )
@@ -178,7 +179,7 @@ def _loaded(
     differs = _difference(job, everything)
     load = Load(rate, pc.min(sent.due["time_ms"]).as_py() / 1_000, len(sent.lines) / rate, said["late_ms_max"])
     windows = [w for w in job.windows() if w.window_end_s <= load.end_s]
-    points = lags(load, progress)
+    points, lows = lags(load, progress), low_lags(load, progress)
     latency = percentiles(_latencies_ms(sent, arrived, load)) if job.immediate else None
     written, published = job.written(), job.published()
     hours = (load.seconds + time.monotonic() - ended) / 3_600
@@ -191,7 +192,7 @@ def _loaded(
         events=len(sent.events),
         not_held=grows(load, progress, windows),
         lag=round(points[-1][1]) if points else 0,
-        lag_growth=round(slope(points), 2) if len(points) > 1 else 0.0,
+        lag_growth=round(slope(lows), 2) if len(lows) > 1 else 0.0,
         late_ms_max=said["late_ms_max"],
         latency_ms=latency,
         freshness_s=percentiles([w.delay_s for w in measured_windows], (50, 99, 100)),

@@ -104,6 +104,15 @@ def test_lag_that_grows_is_not_held(behind: Any) -> None:
     assert reason.startswith("lag grew by ")
 
 
+@pytest.mark.parametrize("phase", range(10))
+def test_commits_every_ten_seconds_are_no_rise_in_a_short_run_either(phase: int) -> None:
+    short = Load(rate=1_000, start_s=START_S, seconds=60, late_ms_max=12.0)
+    seen = [Progress(START_S + t, round(short.sent(START_S + t - (t + phase) % 10))) for t in range(61)]
+    assert grows(short, seen, []) == []
+    stalled = [Progress(p.at_s, min(p.taken, 30_000)) for p in seen]
+    assert grows(short, stalled, [])[0].startswith("lag grew by ")
+
+
 def test_windows_that_are_published_later_and_later_are_not_held() -> None:
     (reason,) = grows(LOAD, looks(lambda t: 0), windows(lambda t: 20 + 0.2 * t))
     assert reason == "windows were published later and later, by 0.20 s a second"
