@@ -32,7 +32,7 @@ lint: dev                ## ruff, mypy strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: dev peers         ## benchmarks/ingest: the job beside bare loop, row job, DuckDB, polars, PySpark and dlt in one run; hours. BENCH=--rounds\ 1 makes it shorter
+bench: dev $(PEERS)/.installed ## benchmarks/ingest: the job beside bare loop, row job, DuckDB, polars, PySpark and dlt in one run; hours. BENCH=--rounds\ 1 makes it shorter
 	$(BIN)/python -m benchmarks.ingest --events 1000000,5000000 $(BENCH)
 
 bench-quick: dev         ## CPU time of the job beside bare loop and DuckDB against recorded ratios; two minutes. RECORD=--record records them
@@ -40,7 +40,7 @@ bench-quick: dev         ## CPU time of the job beside bare loop and DuckDB agai
 
 peers: $(PEERS_STAMPS) $(STREAM_PEERS)/.jars ## what make bench and make bench-stream compare with, in environments of their own: 2.7 GB
 
-bench-stream: dev peers  ## benchmarks/stream: the streaming job under load, beside the row job, PySpark, bytewax and quixstreams; hours
+bench-stream: dev $(STREAM_PEERS)/.jars ## benchmarks/stream: the streaming job under load, beside the row job, PySpark, bytewax and quixstreams; hours
 	@$(BIN)/python -m tests.support.doctor --check
 	$(BIN)/python -m benchmarks.stream --job all
 
