@@ -8,7 +8,8 @@ DEV_STAMP := $(VENV)/.installed-dev
 PIP_LOCKED = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all:
 
 PEERS := .cache/peers-venv
-PEERS_STAMP := $(PEERS)/.installed
+STREAM_PEERS := .cache/stream-peers-venv
+PEERS_STAMPS := $(PEERS)/.installed $(STREAM_PEERS)/.installed
 
 .PHONY: demo demo-stream test test-long lint bench bench-quick bench-stream peers doctor install dev lock clean
 
@@ -31,17 +32,17 @@ lint: dev                ## ruff, mypy strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: dev peers         ## benchmarks/ingest: the job beside bare loop, row job, DuckDB, polars, PySpark and dlt in one run; hours. BENCH=--rounds\ 1 makes it shorter
+bench: dev $(PEERS)/.installed ## benchmarks/ingest: the job beside bare loop, row job, DuckDB, polars, PySpark and dlt in one run; hours. BENCH=--rounds\ 1 makes it shorter
 	$(BIN)/python -m benchmarks.ingest --events 1000000,5000000 $(BENCH)
 
 bench-quick: dev         ## CPU time of the job beside bare loop and DuckDB against recorded ratios; two minutes. RECORD=--record records them
 	$(BIN)/python -m benchmarks.ingest.quick $(RECORD)
 
-peers: $(PEERS_STAMP)    ## what make bench compares with, in an environment of its own: 1.5 GB
+peers: $(PEERS_STAMPS) $(STREAM_PEERS)/.jars ## what make bench and make bench-stream compare with, in environments of their own: 2.7 GB
 
-bench-stream: dev        ## benchmarks/stream: the streaming job and the row job on Kafka and Flink under load; two hours
+bench-stream: dev $(STREAM_PEERS)/.jars ## benchmarks/stream: the streaming job under load, beside the row job, PySpark, bytewax and quixstreams; hours
 	@$(BIN)/python -m tests.support.doctor --check
-	$(BIN)/python -m benchmarks.stream
+	$(BIN)/python -m benchmarks.stream --job all
 
 doctor: dev              ## what the tests need, and how to install it
 	@$(BIN)/python -m tests.support.doctor
@@ -65,12 +66,19 @@ $(DEV_STAMP): requirements/dev.lock $(STAMP)
 	@touch $@
 
 # PySpark comes as source only: what builds it is installed first, and the build takes nothing from elsewhere.
-$(PEERS_STAMP): requirements/peers.lock
-	rm -rf $(PEERS) && $(PYTHON) -m venv $(PEERS)
-	@awk '/^(setuptools|wheel)==/ {on = 1} on {print} !/\\$$/ {on = 0}' $< > $(PEERS)/build.lock
-	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r $(PEERS)/build.lock
-	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
-		--no-binary pyspark --no-build-isolation -r $<
+PEERS_LOCKED = $(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all:
+
+$(PEERS)/.installed: requirements/peers.lock
+$(STREAM_PEERS)/.installed: requirements/stream-peers.lock
+$(PEERS_STAMPS):
+	rm -rf $(@D) && $(PYTHON) -m venv $(@D)
+	@awk '/^(setuptools|wheel)==/ {on = 1} on {print} !/\\$$/ {on = 0}' $< > $(@D)/build.lock
+	@$(PEERS_LOCKED) -r $(@D)/build.lock
+	@$(PEERS_LOCKED) --no-binary pyspark --no-build-isolation -r $<
+	@touch $@
+
+$(STREAM_PEERS)/.jars: benchmarks/stream/connector.py $(STAMP) $(STREAM_PEERS)/.installed
+	@$(BIN)/python -m benchmarks.stream.connector
 	@touch $@
 
 # Versions that are locked stay where they still fit; UPGRADE=--upgrade takes the newest. Hashes, and no address of any registry.
@@ -82,6 +90,7 @@ lock:                    ## resolve requirements/*.in again
 	$(COMPILE) requirements/base.in -o requirements/base.lock
 	$(COMPILE) -c requirements/base.lock requirements/dev.in -o requirements/dev.lock
 	$(COMPILE) -c requirements/base.lock -c requirements/dev.lock requirements/peers.in -o requirements/peers.lock
+	$(COMPILE) requirements/stream-peers.in -o requirements/stream-peers.lock
 	$(COMPILE) -c requirements/base.lock templates/flex/requirements.in -o templates/flex/requirements.lock
 	$(COMPILE) -c requirements/base.lock templates/kubernetes/requirements.in -o templates/kubernetes/requirements.lock
 

@@ -90,7 +90,7 @@ def kafka(folder: Path, toolbox: Toolbox) -> None:
     """The broker's jars and a logger."""
     pom, libs = folder / "pom.xml", folder / "libs"
     pom.write_text(poms.KAFKA, "utf-8")
-    _gather_jars(pom, libs, versions.KAFKA_JARS_SHA256, f"kafka {versions.KAFKA}", toolbox)
+    gather_jars(pom, libs, versions.KAFKA_JARS_SHA256, f"kafka {versions.KAFKA}", toolbox)
 
 
 def job_server(folder: Path, toolbox: Toolbox) -> None:
@@ -106,13 +106,13 @@ def job_server(folder: Path, toolbox: Toolbox) -> None:
     pom = work / "pom.xml"
     pom.write_text(poms.JOB_SERVER, "utf-8")
     what = f"job server {versions.BEAM_FLINK_RUNNER} for Flink {versions.FLINK_MINOR}"
-    _gather_jars(pom, work / "libs", versions.JOB_SERVER_JARS_SHA256, what, toolbox)  # the same that it is packaged of then
+    gather_jars(pom, work / "libs", versions.JOB_SERVER_JARS_SHA256, what, toolbox)  # the same that it is packaged of then
     toolbox.run([*_maven(pom), "package"], log=work / "maven.log", what=what)
     (work / "target" / "job-server-1.jar").replace(folder / binaries.JOB_SERVER_JAR)
     shutil.rmtree(work)
 
 
-def _gather_jars(pom: Path, libs: Path, digest: str, what: str, toolbox: Toolbox) -> None:
+def gather_jars(pom: Path, libs: Path, digest: str, what: str, toolbox: Toolbox) -> None:
     """Put what a project needs into a folder.
 
     Raises:

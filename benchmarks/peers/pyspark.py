@@ -8,6 +8,7 @@ Nesting is told by counting brackets, since Spark has no function for depth.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 
@@ -58,8 +59,8 @@ STABLE = tuple(n for n in COLUMNS if n not in ("event_id", "sent_at", "received_
 RFC_3339 = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,12})?)? ?(Z|z|UTC|[+-]\d\d(:?\d\d)?)$"
 
 
-def session(threads: int) -> SparkSession:
-    """Spark in this process."""
+def session(threads: int, more: Mapping[str, str] | None = None) -> SparkSession:
+    """Spark in this process. more: settings."""
     settings = {
         "spark.driver.memory": "4g",
         "spark.ui.enabled": "false",
@@ -68,7 +69,7 @@ def session(threads: int) -> SparkSession:
         "spark.sql.parquet.compression.codec": "zstd",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         "spark.sql.variant.allowDuplicateKeys": "true",  # the last one counts, as in from_json
-    }
+    } | dict(more or {})
     builder = SparkSession.builder.master(f"local[{threads}]")
     for name, value in settings.items():
         builder = builder.config(name, value)
@@ -79,7 +80,11 @@ def session(threads: int) -> SparkSession:
 
 def events(spark: SparkSession, sample: Path) -> DataFrame:
     """Lines with the contract's columns."""
-    lines = spark.read.text(f"{sample}/*.jsonl").select("value", F.col("_metadata.file_modification_time").alias("modified"))
+    return parsed(spark.read.text(f"{sample}/*.jsonl").select("value", F.col("_metadata.file_modification_time").alias("modified")))
+
+
+def parsed(lines: DataFrame) -> DataFrame:
+    """Lines with the contract's columns. lines: value, modified, and others, which stay."""
     brackets = F.length("value") - F.length(F.translate("value", "{[", ""))
     unread = (
         F.when(F.octet_length("value") > 1_048_576, "too_large")
@@ -87,17 +92,17 @@ def events(spark: SparkSession, sample: Path) -> DataFrame:
         .when(brackets > 64, "too_deep")
     )
     options = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": "_malformed", "allowNonNumericNumbers": "false"}
-    parsed = lines.withColumn("unread", unread).withColumn(
+    read = lines.withColumn("unread", unread).withColumn(
         "event", F.from_json(F.when(F.col("unread").isNull(), F.col("value")), EVENT, options)
     )
-    nested = parsed.withColumn("inner", F.from_json("event.context", CONTEXT, options))
+    nested = read.withColumn("inner", F.from_json("event.context", CONTEXT, options))
     found = {name: _text(f"event.{path}") for name, path in {**IDS, "event_type": "type"}.items()}
     found |= {name: F.col(f"inner.{path}") for name, path in NESTED.items()}
     found |= {name: _time(F.col(f"event.{path}")) for name, path in TIMES.items()}
     found |= {name: F.when(~found[name].isin(*NO_VALUE), found[name]) for name in (*IDS, "device_id")}
     found["event_name"] = F.coalesce("event.event", "event.name")
     found |= {name: F.col(f"event.{name}") for name in ("context", *OBJECTS)}
-    return nested.select("value", "modified", "unread", "event", "inner", *(column.alias(name) for name, column in found.items()))
+    return nested.select(*lines.columns, "unread", "event", "inner", *(column.alias(name) for name, column in found.items()))
 
 
 def _text(path: str) -> Column:
@@ -148,13 +153,14 @@ def reason() -> Column:
     return reduce(lambda case, pair: case.when(*pair), others, F.when(condition, code))
 
 
-def rows(good: DataFrame) -> DataFrame:
-    """The winner of each event id, with computed columns."""
+def computed(good: DataFrame, *kept: str) -> DataFrame:
+    """Rows with computed columns, and their window_time and fingerprint. kept: columns that are not the contract's."""
     original = F.coalesce("original_timestamp", "timestamp")
     received = F.coalesce("received_at", "modified")
     unknown = F.map_filter(F.from_json("value", "map<string, variant>"), lambda key, _: ~key.isin(*KNOWN))
     has_unknown = F.size(F.array_except(F.json_object_keys("value"), F.array(*map(F.lit, KNOWN)))) > 0
     timed = good.select(
+        *kept,
         *(name for name in COLUMNS if name in good.columns and name not in ("event_id", "original_timestamp", "received_at")),
         F.col("event_id").alias("given_id"),
         original.alias("original_timestamp"),
@@ -174,7 +180,7 @@ def rows(good: DataFrame) -> DataFrame:
     )
     content = [F.col(name) for name in STABLE if name in timed.columns]
     derived = F.concat(F.lit("fp-"), F.md5(F.concat_ws("\1", *(column.cast("string") for column in content)).cast("binary")))
-    named = timed.withColumns(
+    return timed.withColumns(
         {
             "event_time": bounded,
             "window_time": window_time,
@@ -182,8 +188,17 @@ def rows(good: DataFrame) -> DataFrame:
             "fingerprint": F.xxhash64(*content),
         }
     )
+
+
+def unwanted() -> Column:
+    """Whether it is traffic that nobody wants."""
+    return F.coalesce(F.col("traffic").isin("synthetic", "bot"), F.lit(False))
+
+
+def rows(good: DataFrame) -> DataFrame:
+    """The winner of each event id, with computed columns."""
     order = Window.partitionBy("event_id").orderBy("received_at", "fingerprint")
-    winners = named.withColumn("place", F.row_number().over(order)).filter("place = 1")
+    winners = computed(good).withColumn("place", F.row_number().over(order)).filter("place = 1")
     return winners.select(
         *COLUMNS,
         "window_time",
@@ -195,12 +210,11 @@ def rows(good: DataFrame) -> DataFrame:
 def run(sample: Path, output: Path, threads: int) -> None:
     """All of it."""
     spark = session(threads)
-    traffic = F.col("traffic").isNull() | ~F.col("traffic").isin("synthetic", "bot")
-    judged = events(spark, sample).withColumn("code", reason()).persist()
-    judged.filter("code is not null").filter(traffic).select("code", F.col("value").cast("binary").alias("raw")).write.option(
+    judged = events(spark, sample).filter(~unwanted()).withColumn("code", reason()).persist()
+    judged.filter("code is not null").select("code", F.col("value").cast("binary").alias("raw")).write.option(
         "compression", "zstd"
     ).parquet(f"{output}/dead_letters")
-    ordered = rows(judged.filter("code is null").filter(traffic)).repartition("hour", "shard")
+    ordered = rows(judged.filter("code is null")).repartition("hour", "shard")
     ordered = ordered.sortWithinPartitions("hour", "shard", "window_time", "event_id").drop("window_time")
     ordered.write.partitionBy("hour", "shard").parquet(f"{output}/rows")
     spark.stop()

@@ -5,47 +5,36 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from confluent_kafka import KafkaException
 
 from benchmarks.stream.bed import RunFailedError, private_stack
+from benchmarks.stream.contestants import JOBS, OURS, PEERS, RATES
 from benchmarks.stream.figures import find_highest
-from benchmarks.stream.report import document_of, lines_of
-from benchmarks.stream.run import JOBS, OURS, ROW, Figures, measure
+from benchmarks.stream.report import Found, document_of, lines_of
+from benchmarks.stream.run import Figures, measure
 from contracts.errors import HeadraceError
+from devstack.stack import Stack
 
 OUTPUT = Path(__file__).parents[2] / ".cache/bench/stream.json"
-_OUR_RATES, _ROW_RATES = (5_000, 7_500, 10_000, 12_500, 15_000, 20_000), (500, 1_000, 1_500, 2_000, 3_000)
 _QUICK_RATE, _QUICK_S = 300, 20.0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line. Exit code 1: what was published is not what was sent, or a process failed; 2 and 3 as of headrace."""
     options = _parser().parse_args(arguments)
-    runs: list[Figures] = []
-    highest: dict[str, int | None] = {}
+    found = Found()
     try:
-        with TemporaryDirectory(prefix="headrace-bench-") as folder, private_stack(Path(folder) / "stack", _say) as stack:
-
-            def run(name: str, rate: int, seconds: float) -> Figures:
-                figures = measure(stack, name, rate, seconds, Path(folder), _say, options.copies)
-                _say(f"{name}, {rate:,}/s: {'; '.join(figures.not_held) or 'held'}; {figures.limit}")
-                return figures
-
-            for name in (OURS,) if options.copies else JOBS[options.job]:
-                if options.copies:
-                    runs += [run(name, rate, options.hold) for rate in options.rates or _OUR_RATES[:1]]
-                    continue
-                if options.quick:
-                    runs.append(run(name, _QUICK_RATE, _QUICK_S))
-                    continue
-                rates = options.rates or (_ROW_RATES if name == ROW else _OUR_RATES)
-                highest[name] = _search(run, name, rates, options, runs)
-                if name == OURS and options.latency_rate:
-                    runs.append(run(name, options.latency_rate, options.hold))
+        with TemporaryDirectory(prefix="headrace-bench-") as folder:
+            names = (OURS,) if options.copies else JOBS[options.job]
+            for flink, group in groupby(names, lambda name: name not in PEERS):
+                home = Path(folder) / ("stack" if flink else "stack-of-peers")
+                with private_stack(home, _say, flink=flink) as stack:
+                    for name in group:
+                        _contest(stack, name, Path(folder), options, found)
     except (RunFailedError, KafkaException) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -53,30 +42,52 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     given = sys.argv[1:] if arguments is None else arguments
-    document = document_of(" ".join(["python -m benchmarks.stream", *_without_paths(given)]), highest, runs)
+    document = document_of(" ".join(["python -m benchmarks.stream", *_without_paths(given)]), found)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-    print(*lines_of(highest, runs), sep="\n")
+    print(*lines_of(found), sep="\n")
     return 0
 
 
-def _search(
-    run: Callable[[str, int, float], Figures],
-    name: str,
-    rates: Sequence[int],
-    options: argparse.Namespace,
-    runs: list[Figures],
-) -> int | None:
-    """The highest rate that is held; the runs of full length are noted."""
+def _contest(stack: Stack, name: str, folder: Path, options: argparse.Namespace, found: Found) -> None:
+    """All runs of one contestant."""
 
-    def hold(rate: int) -> bool:
-        runs.append(run(name, rate, options.hold))
-        return not runs[-1].not_held
+    def run(rate: int, seconds: float) -> Figures | None:
+        try:
+            figures = measure(stack, name, rate, seconds, folder, _say, options.copies)
+        except RunFailedError as error:
+            if name not in PEERS:
+                raise
+            found.failed.append(str(error))
+            _say(str(error))
+            return None
+        _say(f"{name}, {rate:,}/s: {'; '.join(figures.not_held) or 'held'}; {figures.limit}")
+        return figures
 
-    def probe(rate: int) -> bool:
-        return not run(name, rate, options.probe).not_held
+    def keep(rate: int, seconds: float) -> Figures | None:
+        figures = run(rate, seconds)
+        found.runs += [figures] if figures else []
+        return figures
 
-    return find_highest(rates, probe, hold, options.refine)
+    if options.copies:
+        for rate in options.rates or RATES[name][:1]:
+            keep(rate, options.hold)
+        return
+    if options.quick:
+        keep(_QUICK_RATE, _QUICK_S)
+        return
+    found.highest[name] = find_highest(
+        options.rates or RATES[name],
+        lambda rate: _is_held(run(rate, options.probe)),
+        lambda rate: _is_held(keep(rate, options.hold)),
+        options.refine,
+    )
+    if name == OURS and options.latency_rate:
+        keep(options.latency_rate, options.hold)
+
+
+def _is_held(figures: Figures | None) -> bool:
+    return figures is not None and not figures.not_held
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.stream",
         description="The streaming job on Kafka and Flink under load: the highest rate held, latency, freshness, and their price.",
     )
-    parser.add_argument("--job", choices=JOBS, default="both", help="whose (default: %(default)s)")
+    parser.add_argument("--job", choices=JOBS, default="both", help="whose; both: ours and row (default: %(default)s)")
     told = "messages a second that are tried, in rising order, until one is not held (default: a ladder per job)"
     parser.add_argument("--rates", type=_rates, metavar="N,…", help=told)
     parser.add_argument("--refine", type=int, default=1, metavar="N", help="tries between the last two (default: %(default)s)")

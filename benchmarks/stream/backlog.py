@@ -94,9 +94,9 @@ def drain(stack: Stack, folder: Path, messages: int, *, immediate: bool) -> Drai
         "benchmarks.stream.producer", "--bootstrap", stack.kafka_bootstrap, "--topic", _TOPIC, "--rate", str(_RATE),
         "--seconds", str(messages / _RATE), "--ids", str(ids), *SHARES,
     )  # fmt: skip
-    sent, job, meter = Sent.read(ids), OurJob(stack, folder, _TOPIC, rows), CpuMeter(lambda: processes_of(stack))
-    job_id, rest = job.start(), FlinkRest(stack.flink_rest)
-    heap = HeapMeter(rest)
+    sent, job, meter = Sent.read(ids), OurJob(stack, folder, _TOPIC, rows), CpuMeter(lambda: processes_of(stack, job))
+    job.start()
+    heap = HeapMeter(FlinkRest(stack.flink_rest))
 
     def look() -> None:
         meter.look()
@@ -107,10 +107,9 @@ def drain(stack: Stack, folder: Path, messages: int, *, immediate: bool) -> Drai
     look()
     end_s = _END_S + messages / _LEAST_RATE
     taken = _until(lambda: job.taken() >= len(sent.lines), end_s, "all messages", look)
-    workers = sum(name.startswith("Python") for name in processes_of(stack).values())
+    workers = sum(name.startswith("Python") for name in job.processes().values())
     settled = _until(lambda: job.settled(sent), _END_S, "an outcome for every message", look)
-    rest.cancel(job_id)
-    rest.wait_ended(job_id)
+    job.stop()
     job.check(sent)
     number, use = len(sent.lines) - before, meter.use
     by_name: dict[str, float] = {}

@@ -35,13 +35,42 @@ class RunFailedError(Exception):
     """A run did not end well, or what came out is not what was sent: it has no figure."""
 
 
+@dataclass(frozen=True)
+class Difference:
+    """Rows that differ from the events that were sent: not published, published again, never sent."""
+
+    events: int
+    missing: int
+    repeated: int
+    strange: int
+
+    @property
+    def rows(self) -> int:
+        """All of them."""
+        return self.missing + self.repeated + self.strange
+
+    def __str__(self) -> str:
+        return (
+            f"of {self.events:,} events {self.missing:,} are missing, {self.repeated:,} rows are there again, "
+            f"{self.strange:,} were never sent"
+        )
+
+
+class DiffersError(RunFailedError):
+    """What came out is not what was sent."""
+
+    def __init__(self, difference: Difference) -> None:
+        super().__init__(str(difference))
+        self.difference = difference
+
+
 @contextmanager
-def private_stack(home: Path, say: Say, *, slots: int = SLOTS, taskmanagers: int = 1) -> Iterator[Stack]:
-    """Kafka and Flink with ports and folders of their own; downloads are shared. Nothing of it is left afterwards."""
+def private_stack(home: Path, say: Say, *, slots: int = SLOTS, taskmanagers: int = 1, flink: bool = True) -> Iterator[Stack]:
+    """Kafka, and Flink if wanted, with ports and folders of their own; downloads are shared. Nothing of it is left afterwards."""
     settings = Settings(ports=free_ports(taskmanagers), slots=slots, taskmanager_memory="3g", taskmanagers=taskmanagers)
     stack = Stack(Layout.default().with_home(home), settings, say)
     try:
-        stack.up(("kafka", "flink", "job-server"))
+        stack.up(("kafka", "flink", "job-server") if flink else ("kafka",))
         yield stack
     finally:
         stack.down(purge_data=True)
@@ -181,13 +210,14 @@ def require_once(published: pa.ChunkedArray, sent: Sent) -> None:
     """Compare published event ids with those that were sent.
 
     Raises:
-        RunFailedError: one is missing, is there twice, or was never sent.
+        DiffersError: one is missing, is there twice, or was never sent.
     """
     ids, wanted = published.combine_chunks(), sent.events["id"].combine_chunks()
-    repeated = len(ids) - len(pc.unique(ids))
-    missing = len(wanted) - int(pc.sum(pc.is_in(wanted, ids)).as_py() or 0)
-    strange = len(ids) - int(pc.sum(pc.is_in(ids, wanted)).as_py() or 0)
-    if repeated or missing or strange:
-        raise RunFailedError(
-            f"of {len(wanted):,} events {missing:,} are missing, {repeated:,} rows are there again, {strange:,} were never sent"
-        )
+    found = Difference(
+        events=len(wanted),
+        missing=len(wanted) - int(pc.sum(pc.is_in(wanted, ids)).as_py() or 0),
+        repeated=len(ids) - len(pc.unique(ids)),
+        strange=len(ids) - int(pc.sum(pc.is_in(ids, wanted)).as_py() or 0),
+    )
+    if found.rows:
+        raise DiffersError(found)

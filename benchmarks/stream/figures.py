@@ -13,7 +13,9 @@ WARM_UP = 0.2  # of a run; what is fitted and counted comes after it
 LAG_TOLERANCE = 0.01  # lag may grow by this share of the rate
 DELAY_TOLERANCE = 0.05  # seconds that publication may fall behind in a second
 SCHEDULE_TOLERANCE_MS = 1_000.0  # how far the producer itself may have been behind
+BROKER, PRODUCER, CONSUMER = "broker", "producer", "consumer"  # processes that are no contestant's
 _FIT_POINTS, _FIT_WINDOWS = 10, 3
+_LOWEST_OF_S = 15.0  # longer than any contestant waits between two commits of its offsets
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,14 @@ def lags(load: Load, progress: Sequence[Progress]) -> list[tuple[float, float]]:
     return [(p.at_s, load.sent(p.at_s) - p.taken) for p in progress if load.measured_from_s <= p.at_s <= load.end_s]
 
 
+def low_lags(load: Load, progress: Sequence[Progress]) -> list[tuple[float, float]]:
+    """The least lag of the seconds up to each moment, so that offsets that are committed every ten seconds are no rise."""
+    lowest_of_s = min(_LOWEST_OF_S, load.seconds / 4)
+    points = [(p.at_s, load.sent(p.at_s) - p.taken) for p in progress if load.start_s <= p.at_s <= load.end_s]
+    begin_s = max(load.measured_from_s, load.start_s + lowest_of_s)
+    return [(at, min(lag for t, lag in points if at - lowest_of_s < t <= at)) for at, _ in points if at >= begin_s]
+
+
 def slope(points: Sequence[tuple[float, float]]) -> float:
     """Of the straight line through points by least squares, y per x."""
     x, y = np.asarray(points, dtype=float).T
@@ -85,7 +95,7 @@ def grows(load: Load, progress: Sequence[Progress], windows: Sequence[Visible]) 
     reasons = []
     if load.late_ms_max > SCHEDULE_TOLERANCE_MS:
         reasons.append(f"the producer itself was up to {load.late_ms_max / 1_000:.1f} s behind its schedule")
-    points = lags(load, progress)
+    points = low_lags(load, progress)
     if len(points) < _FIT_POINTS:
         reasons.append(f"only {len(points)} looks at the lag, {_FIT_POINTS} are needed")
     elif (growth := slope(points)) > LAG_TOLERANCE * load.rate:
@@ -143,6 +153,11 @@ class CpuUse:
     def other_s(self) -> float:
         """What the rest of the machine used."""
         return max(0.0, self.wall_s * self.cores - self.idle_s - sum(self.cpu_s.values()))
+
+    @property
+    def own_s(self) -> float:
+        """What the contestant used."""
+        return sum(used for name, used in self.cpu_s.items() if name not in (BROKER, PRODUCER, CONSUMER))
 
     @property
     def idle_share(self) -> float:

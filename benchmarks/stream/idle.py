@@ -17,7 +17,6 @@ from benchmarks.stream.ours import OurJob
 from benchmarks.stream.processes import CpuMeter
 from benchmarks.stream.run import processes_of
 from contracts.errors import HeadraceError
-from runners.flink.rest import FlinkRest
 
 _SETTLE_S = 45.0  # start, and until partitions count as idle
 
@@ -30,16 +29,16 @@ def measure_idle(seconds: float, settle_s: float = _SETTLE_S) -> CpuUse:
     """
     with TemporaryDirectory(prefix="headrace-bench-") as folder, private_stack(Path(folder) / "stack", _say) as stack:
         make_topic(stack.kafka_bootstrap, "idle")
-        job_id, rest = OurJob(stack, Path(folder), "idle", None).start(), FlinkRest(stack.flink_rest)
+        job = OurJob(stack, Path(folder), "idle", None)
+        job.start()
         try:
             time.sleep(settle_s)
-            meter = CpuMeter(lambda: processes_of(stack))
+            meter = CpuMeter(lambda: processes_of(stack, job))
             meter.look()
             time.sleep(seconds)
             meter.look()
         finally:
-            rest.cancel(job_id)
-            rest.wait_ended(job_id)
+            job.stop()
     return meter.use
 
 

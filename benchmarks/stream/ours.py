@@ -13,6 +13,7 @@ from pyiceberg.table.snapshots import Snapshot
 
 from benchmarks.stream.bed import PARTITIONS, RunFailedError, Sent, require_once, run_json
 from benchmarks.stream.figures import Visible
+from benchmarks.stream.on_flink import OnFlink
 from benchmarks.stream.producer import COPY
 from benchmarks.stream.sweeps import SweepFigures, commits_of_sweeps, swept
 from contracts.codes import Code
@@ -50,7 +51,7 @@ class Written:
 
 
 @dataclass
-class OurJob:
+class OurJob(OnFlink):
     """The job over one topic. immediate: where rows go at once; None for nowhere."""
 
     stack: Stack
@@ -65,8 +66,8 @@ class OurJob:
         """A lake of its own."""
         return Lake.at(str(self.folder / "lake"))
 
-    def start(self) -> str:
-        """Submit it; Flink's id of the job."""
+    def start(self) -> None:
+        """Submit it."""
         self._logged = self._log.stat().st_size
         address = f"kafka://{self.stack.kafka_bootstrap}/{self.topic}"
         workers = self.stack.settings.slots * self.stack.settings.taskmanagers
@@ -77,7 +78,7 @@ class OurJob:
         )  # fmt: skip
         topic_id = KafkaCluster(KafkaConnection(self.stack.kafka_bootstrap)).describe([self.topic])[self.topic].topic_id
         self._begins = {LogId(self.topic, topic_id, number): 0 for number in range(PARTITIONS)}
-        return str(submitted["job_id"])
+        self._job_id = str(submitted["job_id"])
 
     def taken(self) -> int:
         """Messages that are landed."""

@@ -84,8 +84,9 @@ def overload(stack: Stack, folder: Path, rate: int, seconds: float, then: int, d
     """
     make_topic(stack.kafka_bootstrap, _TOPIC)
     job = OurJob(stack, folder, _TOPIC, None)
-    job_id, rest = job.start(), FlinkRest(stack.flink_rest)
-    lag, heap, meter = _Lag(stack.kafka_bootstrap, job), HeapMeter(rest), CpuMeter(lambda: processes_of(stack))
+    job.start()
+    lag, heap = _Lag(stack.kafka_bootstrap, job), HeapMeter(FlinkRest(stack.flink_rest))
+    meter = CpuMeter(lambda: processes_of(stack, job))
     noted: list[tuple[float, int]] = []
     halves: list[dict[str, int]] = []
     began = time.monotonic()
@@ -120,16 +121,15 @@ def overload(stack: Stack, folder: Path, rate: int, seconds: float, then: int, d
         if time.monotonic() > until:
             raise RunFailedError(f"not all messages are accounted for {_SETTLE_S:.0f} s after the last was sent")
         time.sleep(_LOOK_S)
-    restarts = rest.health(job_id).restarts
-    rest.cancel(job_id)
-    rest.wait_ended(job_id)
+    restarts = job.restarts()
+    job.stop()
     job.check(sent)
     if restarts:
         raise RunFailedError(f"the job restarted {restarts} times")
     names = sorted({*halves[0], *halves[-1]})
     return Overload(
         rate=rate, seconds=seconds, then=then, messages=len(sent.lines), lag_max=max(n for _, n in noted),
-        worked_off_s=round(worked_off_s), restarts=restarts or 0,
+        worked_off_s=round(worked_off_s), restarts=restarts,
         resident_mib={name: (halves[0].get(name, 0), halves[-1].get(name, 0)) for name in names},
         heap_used_mib=heap.used_mib, heap_left_mib=heap.left_mib, heap_max_mib=heap.max_mib,
         idle_share=round(meter.use.idle_share, 3), other_share=round(meter.use.other_share, 3),

@@ -53,6 +53,7 @@ from benchmarks.ingest.row_job import (
 )
 from benchmarks.stream.bed import PARTITIONS, ROOT, SLOTS, Sent, require_once, run_json
 from benchmarks.stream.figures import Visible
+from benchmarks.stream.on_flink import OnFlink
 from contracts.codes import Violation
 from contracts.compiler.judge import RecordJudge
 from devstack.stack import Stack
@@ -265,7 +266,7 @@ def _group(topic: str) -> str:
 
 
 @dataclass
-class RowJob:
+class RowJob(OnFlink):
     """The row job over one topic, as a contestant."""
 
     stack: Stack
@@ -278,8 +279,8 @@ class RowJob:
     def _output(self) -> Path:
         return self.folder / "out"
 
-    def start(self) -> str:
-        """Submit it; Flink's id of the job."""
+    def start(self) -> None:
+        """Submit it."""
         for name in ("rows", "dead_letters"):
             (self._output / name).mkdir(parents=True)
         self._group_client = Consumer(
@@ -289,7 +290,7 @@ class RowJob:
             "benchmarks.stream.row_job", "--bootstrap", self.stack.kafka_bootstrap, "--topic", self.topic,
             "--flink", self.stack.flink_rest, "--output", str(self._output), "--worker", str(self._launcher()),
         )  # fmt: skip
-        return str(submitted["job_id"])
+        self._job_id = str(submitted["job_id"])
 
     def _launcher(self) -> Path:
         """Starts workers that find this package, which no installation has."""

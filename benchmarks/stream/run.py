@@ -6,75 +6,44 @@ import itertools
 import json
 import shutil
 import time
-import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from benchmarks.stream.bed import SHARES, Child, RunFailedError, Say, Sent, make_topic
+from benchmarks.stream.bed import SHARES, Child, Difference, DiffersError, RunFailedError, Say, Sent, make_topic
+from benchmarks.stream.contestants import OURS, Contestant, contestant
 from benchmarks.stream.figures import (
+    BROKER,
+    CONSUMER,
+    PRODUCER,
     WARM_UP,
     CpuUse,
     Load,
     Progress,
-    Visible,
     grows,
     judgement,
     lags,
     latencies_ms,
+    low_lags,
     percentiles,
     slope,
 )
-from benchmarks.stream.ours import TABLE, OurJob, Written
-from benchmarks.stream.processes import CpuMeter, command_line
-from benchmarks.stream.row_job import RowJob
+from benchmarks.stream.ours import TABLE, OurJob
+from benchmarks.stream.processes import CpuMeter
 from benchmarks.stream.sweeps import SweepFigures
 from devstack.stack import Stack
-from runners.flink.rest import FlinkRest
 
-OURS, OURS_WITHOUT, ROW = "headrace", "headrace, immediate off", "row job"
-JOBS = {"ours": (OURS, OURS_WITHOUT), "row": (ROW,), "both": (OURS, OURS_WITHOUT, ROW)}
 _FIRST = 50, 4.0  # messages a second, seconds
 _START_S = 120.0
 _LOOK_S = 1.0
 _SETTLE_S = 300.0
 _QUIET_S = 75.0  # a sweep is due every minute
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _numbers = itertools.count(1)
-
-
-class Contestant(Protocol):
-    """A job over one topic; see OurJob and RowJob."""
-
-    @property
-    def immediate(self) -> str | None:
-        """The topic of its immediate branch."""
-
-    def start(self) -> str:
-        """Submit it; Flink's id of the job."""
-
-    def taken(self) -> int:
-        """Messages that it will not read again."""
-
-    def published(self) -> int:
-        """Rows that readers see."""
-
-    def settled(self, sent: Sent) -> bool:
-        """Whether nothing more is to come."""
-
-    def check(self, sent: Sent) -> None:
-        """Raise RunFailedError where what is published is not what was sent."""
-
-    def windows(self) -> list[Visible]:
-        """When rows were first to be seen."""
-
-    def written(self) -> Mapping[str, Written]:
-        """By table."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +52,7 @@ class Figures:
 
     not_held: why the rate was not held; empty where it was. lag: messages, at the end of the load. lag_growth: a second.
     latency_ms, freshness_s: percentiles. checkpoint_bytes: per event, as uploaded. written_per_row: rows written to the published
-    table per row in it. tables: commits and files an hour. sweeps: only of runs with copies.
+    table per row in it. tables: commits and files an hour. sweeps: only of runs with copies. differs: where a peer's output does.
     """
 
     job: str
@@ -105,28 +74,19 @@ class Figures:
     limit: str
     settled_s: float
     sweeps: SweepFigures | None = None
+    differs: Difference | None = None
+
+    @property
+    def cpu_us(self) -> float | None:
+        """Microseconds of CPU a message, without broker, producer and consumer; None where it does not keep up."""
+        return None if self.not_held else round(self.cpu.own_s / (self.rate * self.cpu.wall_s) * 1e6, 1)
 
     def to_json(self) -> dict[str, Any]:
         """All of it."""
         document = asdict(self)
+        document["cpu_us_per_message"] = self.cpu_us
         document["cpu"] |= {"idle_share": round(self.cpu.idle_share, 3), "other_share": round(self.cpu.other_share, 3)}
         return document
-
-
-@dataclass
-class _Checkpoints:
-    """Sizes of completed checkpoints by their id, collected while the job runs: the cluster remembers only the last few."""
-
-    url: str
-    sizes: dict[int, int] = field(default_factory=dict)
-
-    def look(self) -> None:
-        try:
-            with _OPENER.open(self.url, timeout=10) as answer:
-                history = json.load(answer)["history"]
-        except OSError:  # too busy for this look; it remembers the last ten
-            return
-        self.sizes |= {c["id"]: c.get("checkpointed_size", c["state_size"]) for c in history if c["status"] == "COMPLETED"}
 
 
 def measure(stack: Stack, name: str, rate: int, seconds: float, work: Path, say: Say, copies: float = 0.0) -> Figures:
@@ -134,7 +94,7 @@ def measure(stack: Stack, name: str, rate: int, seconds: float, work: Path, say:
 
     Args:
         stack: is up, and nothing runs on it.
-        name: of JOBS.
+        name: of JOBS; the stack has Flink unless it is of PEERS.
         rate: messages a second.
         seconds: how long; the first fifth is warm-up.
         work: where files of the run may lie; they are removed.
@@ -150,17 +110,16 @@ def measure(stack: Stack, name: str, rate: int, seconds: float, work: Path, say:
     topic, rows = f"web-events-{number}", f"rows-{number}" if name == OURS else None
     for made in filter(None, (topic, rows)):
         make_topic(stack.kafka_bootstrap, made)
-    job: Contestant = RowJob(stack, folder, topic) if name == ROW else OurJob(stack, folder, topic, rows)
+    job = contestant(name, stack, folder, topic, rows)
     say(f"{name}: starting, {rate:,} messages a second for {seconds:.0f} s")
-    job_id, rest = job.start(), FlinkRest(stack.flink_rest)
     try:
-        return _loaded(stack, name, job, rate, seconds, folder, topic, f"{rest.url}/jobs/{job_id}/checkpoints", say, copies)
+        job.start()
+        return _loaded(stack, name, job, rate, seconds, folder, topic, say, copies)
     except RunFailedError as error:
-        failure = rest.last_failure(job_id)
-        raise RunFailedError(f"{name}, {rate:,}/s: {error}" + (f"; the job failed: {failure.cause}" if failure else "")) from None
+        failure = job.failure()
+        raise RunFailedError(f"{name}, {rate:,}/s: {error}" + (f"; it failed: {failure}" if failure else "")) from None
     finally:
-        rest.cancel(job_id)
-        rest.wait_ended(job_id)
+        job.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -172,7 +131,6 @@ def _loaded(
     seconds: float,
     folder: Path,
     topic: str,
-    checkpoints_url: str,
     say: Say,
     copies: float,
 ) -> Figures:
@@ -180,7 +138,7 @@ def _loaded(
     bootstrap = ("--bootstrap", stack.kafka_bootstrap)
     progress: list[Progress] = []
     swept, ages_s = job if copies and isinstance(job, OurJob) else None, list[float]()
-    checkpoints = _Checkpoints(checkpoints_url)
+    checkpoints: dict[int, int] = {}  # collected while it runs, since only the last few are remembered
     with ExitStack() as children:
         consumer = None
         if job.immediate:
@@ -193,8 +151,8 @@ def _loaded(
         shares = (*SHARES, "--copies", str(copies))
         arguments = ("--topic", topic, "--rate", str(rate), "--seconds", str(seconds), "--ids", str(ids), *shares)
         producer = children.enter_context(Child("benchmarks.stream.producer", *bootstrap, *arguments))
-        ours = {producer.pid: "producer"} | ({consumer.pid: "consumer"} if consumer else {})
-        meter = CpuMeter(lambda: processes_of(stack) | ours)
+        ours = {producer.pid: PRODUCER} | ({consumer.pid: CONSUMER} if consumer else {})
+        meter = CpuMeter(lambda: processes_of(stack, job) | ours)
         sending_since = None
         while producer.runs:
             began = time.time()
@@ -205,7 +163,7 @@ def _loaded(
                 meter.look()
                 if swept:
                     ages_s.append(swept.settled_age_s())
-            checkpoints.look()
+            checkpoints |= job.checkpoints()
             time.sleep(max(0.0, _LOOK_S - (time.time() - began)))
         said = json.loads(producer.end())
         sent = Sent.read(ids)
@@ -215,18 +173,18 @@ def _loaded(
         left = 0
         if swept:
             left, everything = _sweep_up(swept, everything, topic, bootstrap, folder / "last.tsv", say)
-        checkpoints.look()
+        checkpoints |= job.checkpoints()
         if consumer:
             consumer.end(ask=True)
-    job.check(everything)
+    differs = _difference(job, everything)
     load = Load(rate, pc.min(sent.due["time_ms"]).as_py() / 1_000, len(sent.lines) / rate, said["late_ms_max"])
     windows = [w for w in job.windows() if w.window_end_s <= load.end_s]
-    points = lags(load, progress)
+    points, lows = lags(load, progress), low_lags(load, progress)
     latency = percentiles(_latencies_ms(sent, arrived, load)) if job.immediate else None
     written, published = job.written(), job.published()
     hours = (load.seconds + time.monotonic() - ended) / 3_600
     measured_windows = [w for w in windows if w.window_end_s >= load.measured_from_s]
-    size = sum(checkpoints.sizes.values())
+    size = sum(checkpoints.values())
     return Figures(
         job=name,
         rate=rate,
@@ -234,13 +192,13 @@ def _loaded(
         events=len(sent.events),
         not_held=grows(load, progress, windows),
         lag=round(points[-1][1]) if points else 0,
-        lag_growth=round(slope(points), 2) if len(points) > 1 else 0.0,
+        lag_growth=round(slope(lows), 2) if len(lows) > 1 else 0.0,
         late_ms_max=said["late_ms_max"],
         latency_ms=latency,
         freshness_s=percentiles([w.delay_s for w in measured_windows], (50, 99, 100)),
         windows=len({w.window_end_s for w in measured_windows}),
-        checkpoints=len(checkpoints.sizes),
-        checkpoint_bytes=round(size / len(everything.lines), 1) if checkpoints.sizes else None,
+        checkpoints=len(checkpoints),
+        checkpoint_bytes=round(size / len(everything.lines), 1) if checkpoints else None,
         written_per_row=round(written[TABLE].rows / published, 2) if TABLE in written and published else None,
         tables={
             table: {"commits_per_hour": round(w.commits / hours), "files_per_hour": round(w.files / hours)}
@@ -250,7 +208,19 @@ def _loaded(
         limit=judgement(meter.use),
         settled_s=round(settled_s, 1),
         sweeps=swept.sweeps(left, ages_s) if swept else None,
+        differs=differs,
     )
+
+
+def _difference(job: Contestant, sent: Sent) -> Difference | None:
+    """How a peer's output differs from what was sent."""
+    try:
+        job.check(sent)
+    except DiffersError as error:
+        if not job.may_differ:
+            raise
+        return error.difference
+    return None
 
 
 def _warm_up(job: Contestant, topic: str, bootstrap: Sequence[str], ids: Path) -> Sent:
@@ -268,12 +238,10 @@ def _warm_up(job: Contestant, topic: str, bootstrap: Sequence[str], ids: Path) -
     return sent
 
 
-def processes_of(stack: Stack) -> dict[int, str]:
-    """The cluster's processes and their names; each Python worker by a number."""
-    named = {"kafka": "broker", "jobmanager": "JobManager"}  # all else is TaskManagers
-    found = {pid: named.get(name, "TaskManager") for name in stack.processes if (pid := stack.pid(name)) is not None}
-    workers = [pid for pid in stack.worker_pids() if "boot.py" in command_line(pid)]
-    return found | {pid: f"Python worker {number}" for number, pid in enumerate(workers, 1)}
+def processes_of(stack: Stack, job: Contestant) -> dict[int, str]:
+    """Those of a contestant, and the broker."""
+    broker = stack.pid("kafka")
+    return {**job.processes(), **({} if broker is None else {broker: BROKER})}
 
 
 def _settle(job: Contestant, sent: Sent) -> float:

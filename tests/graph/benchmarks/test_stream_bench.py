@@ -21,7 +21,8 @@ import pytest
 from benchmarks.ingest import report as ingest_report
 from benchmarks.stream import __main__ as command
 from benchmarks.stream import hot_path, ours
-from benchmarks.stream.bed import Child, RunFailedError, Sent, free_ports, require_once
+from benchmarks.stream.bed import Child, Difference, RunFailedError, Sent, free_ports, require_once
+from benchmarks.stream.contestants import OURS, OURS_WITHOUT, PEERS, ROW
 from benchmarks.stream.figures import (
     CpuUse,
     Load,
@@ -36,8 +37,8 @@ from benchmarks.stream.figures import (
     slope,
 )
 from benchmarks.stream.processes import CpuMeter
-from benchmarks.stream.report import document_of, lines_of
-from benchmarks.stream.run import OURS, OURS_WITHOUT, ROW, Figures
+from benchmarks.stream.report import Beside, Found, beside_ours, document_of, lines_of
+from benchmarks.stream.run import Figures
 from benchmarks.stream.sweeps import Commits, Sweep, SweepFigures, commits_of_sweeps, swept
 from devstack.layout import Layout, Ports
 from devstack.stack import Stack
@@ -101,6 +102,15 @@ def test_lag_that_does_not_grow_is_held(behind: Any) -> None:
 def test_lag_that_grows_is_not_held(behind: Any) -> None:
     (reason,) = grows(LOAD, looks(behind), STEADY)
     assert reason.startswith("lag grew by ")
+
+
+@pytest.mark.parametrize("phase", range(10))
+def test_commits_every_ten_seconds_are_no_rise_in_a_short_run_either(phase: int) -> None:
+    short = Load(rate=1_000, start_s=START_S, seconds=60, late_ms_max=12.0)
+    seen = [Progress(START_S + t, round(short.sent(START_S + t - (t + phase) % 10))) for t in range(61)]
+    assert grows(short, seen, []) == []
+    stalled = [Progress(p.at_s, min(p.taken, 30_000)) for p in seen]
+    assert grows(short, stalled, [])[0].startswith("lag grew by ")
 
 
 def test_windows_that_are_published_later_and_later_are_not_held() -> None:
@@ -278,10 +288,23 @@ ROW_FIGURES = figures(
 
 
 def test_figures_become_a_table_and_a_line_for_each_that_misses_its_aim() -> None:
-    lines = lines_of({OURS: 5_000, ROW: None}, [figures(), ROW_FIGURES])
+    lines = lines_of(Found({OURS: 5_000, ROW: None}, [figures(), ROW_FIGURES]))
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    assert cells[2] == [OURS, "5,000", "300", "yes", "9,500", "310 / 900 / 1201 / 3000", "14.2 / 21.0 / 22.0", "1.25", "42", "1.89"]
-    assert cells[3] == [ROW, "500", "300", "no", "9,500", "–", "80.0 / 95.0 / 99.0", "–", "–", "1.89"]
+    assert cells[2] == [
+        OURS,
+        "5,000",
+        "300",
+        "yes",
+        "9,500",
+        "310 / 900 / 1201 / 3000",
+        "14.2 / 21.0 / 22.0",
+        "1.25",
+        "42",
+        "1.89",
+        "338",
+        "same",
+    ]
+    assert cells[3] == [ROW, "500", "300", "no", "9,500", "–", "80.0 / 95.0 / 99.0", "–", "–", "1.89", "–", "same"]
     assert {len(line) for line in lines if line.startswith("|")} == {len(lines[0])}
     assert "- highest rate held by headrace: **5,000 messages/s**" in lines
     assert "- highest rate held by row job: none of those tried" in lines
@@ -289,14 +312,38 @@ def test_figures_become_a_table_and_a_line_for_each_that_misses_its_aim() -> Non
     assert "- row job, 500/s: windows are visible after 95 s (p99; aim 90, not reached)" in lines
     assert f"- headrace, 5,000/s: {USE_LINE}" in lines
     assert not [line for line in lines if "headrace, 5,000/s" in line and "not reached" in line]
-    assert "- headrace, 5,000/s: 9.0 rows written per row (aim 8, not reached)" in lines_of({}, [figures(written_per_row=9.0)])
+    assert "- headrace, 5,000/s: 9.0 rows written per row (aim 8, not reached)" in lines_of(
+        Found(runs=[figures(written_per_row=9.0)])
+    )
 
 
 USE_LINE = "all cores are used up; most CPU: Python worker 1, 0.85 of 2 cores; idle 3%"
 
 
+def test_cpu_is_that_of_a_contestant_alone_and_told_where_it_keeps_up() -> None:
+    use = CpuUse(100.0, 2, {"broker": 20.0, "producer": 9.0, "consumer": 8.0, "Spark": 30.0, "more": 10.0})
+    assert figures(cpu=use, rate=1_000).cpu_us == 400.0
+    assert figures(cpu=use, not_held=["lag grew"]).cpu_us is None
+
+
+def test_others_are_told_beside_ours_by_rate_and_by_cpu_and_so_is_other_output() -> None:
+    peer = figures(job="bytewax", rate=2_500, cpu=CpuUse(100.0, 2, {"bytewax 1": 84.5}), differs=Difference(1_470_000, 2, 1, 0))
+    slower = figures(job="bytewax", rate=1_000, cpu=CpuUse(100.0, 2, {"bytewax 1": 84.5}))
+    found = Found({OURS: 5_000, "bytewax": 2_500, ROW: None}, [figures(), slower, peer, ROW_FIGURES], ["quixstreams, 5/s: it died"])
+    assert beside_ours(found) == [Beside("bytewax", 0.5, 338.0, 1.0)]
+    lines = lines_of(found)
+    assert "- bytewax: its highest rate held is **0.50** of ours; a message takes **1.00** times our CPU, 338 µs" in lines
+    (row,) = [line for line in lines if line.startswith("| bytewax") and "2,500" in line]
+    assert row.split("|")[-2].strip() == "3 rows differ"
+    told = "of 1,470,000 events 2 are missing, 1 rows are there again, 0 were never sent"
+    assert f"- bytewax, 2,500/s: puts out something else: {told}" in lines
+    assert lines[-1] == "- no figures: quixstreams, 5/s: it died"
+    assert document_of("c", found)["runs"][2]["differs"] == {"events": 1_470_000, "missing": 2, "repeated": 1, "strange": 0}
+    assert beside_ours(Found({"bytewax": 2_500}, [peer])) == []
+
+
 def test_the_document_holds_every_figure() -> None:
-    document = json.loads(json.dumps(document_of("python -m benchmarks.stream", {OURS: 5_000}, [figures(), ROW_FIGURES])))
+    document = json.loads(json.dumps(document_of("python -m benchmarks.stream", Found({OURS: 5_000}, [figures(), ROW_FIGURES]))))
     assert document["highest_rate_held"] == {OURS: 5_000}
     first, second = document["runs"]
     assert first["cpu"]["cpu_s"] == USE.cpu_s
@@ -312,14 +359,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, float]]:
     """What is measured; rates up to 2,000 are held."""
     calls: list[tuple[str, int, float]] = []
 
-    def measure(_stack: Any, name: str, rate: int, seconds: float, _work: Path, _say: Any, copies: float) -> Figures:
+    def measure(stack: Any, name: str, rate: int, seconds: float, _work: Path, _say: Any, copies: float) -> Figures:
         assert copies == 0
+        assert stack == ("Kafka only" if name in PEERS else "with Flink")
         calls.append((name, rate, seconds))
         return figures(job=name, rate=rate, seconds=seconds, not_held=[] if rate <= 2_000 else ["lag grew"])
 
     @contextmanager
-    def no_stack(*_: object) -> Any:
-        yield None
+    def no_stack(*_: object, flink: bool) -> Any:
+        yield "with Flink" if flink else "Kafka only"
 
     monkeypatch.setattr(command, "measure", measure)
     monkeypatch.setattr(command, "private_stack", no_stack)
@@ -337,6 +385,27 @@ def test_quick_runs_each_job_once_and_claims_no_rate(tmp_path: Path, asked: list
     assert asked == [(name, 300, 20.0) for name in (OURS, OURS_WITHOUT, ROW)]
     assert document["highest_rate_held"] == {}
     assert document["command"] == "python -m benchmarks.stream --quick"
+
+
+def test_quick_runs_everyone_and_peers_on_a_stack_without_flink(tmp_path: Path, asked: list[tuple[str, int, float]]) -> None:
+    run("--quick", "--job", "all", output=tmp_path / "figures.json")
+    assert asked == [(name, 300, 20.0) for name in (OURS, OURS_WITHOUT, ROW, *PEERS)]
+
+
+def test_a_peer_that_fails_is_told_and_holds_no_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[Any]) -> None:
+    rates: list[int] = []
+
+    def fail(_stack: Any, name: str, rate: int, *_: Any) -> Figures:
+        rates.append(rate)
+        if rate > 1_000:
+            raise RunFailedError(f"{name}, {rate}/s: it no longer runs")
+        return figures(job=name, rate=rate)
+
+    monkeypatch.setattr(command, "measure", fail)
+    document = run("--job", "bytewax", "--rates", "1000,2000", "--refine", "0", output=tmp_path / "figures.json")
+    assert rates == [1_000, 2_000, 1_000]
+    assert document["highest_rate_held"] == {"bytewax": 1_000}
+    assert document["failed"] == ["bytewax, 2000/s: it no longer runs"]
 
 
 def test_rates_are_tried_held_and_latency_is_measured_at_its_own_rate(
