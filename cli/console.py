@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from contracts.errors import ConfigurationError, HeadraceError
@@ -30,7 +30,8 @@ _LINE_EVERY_S = 5.0
 LEDGER_COLUMNS = ("in", "validated", "duplicate", "late", "filtered", "dead letter")
 _STEPS = {
     "land": "landing files",
-    "ingest": "checking and folding",
+    "ingest": "checking",
+    "fold": "folding and committing",
     "read": "reading topics",
     "account": "adding up the ledger",
     "compare": "comparing",
@@ -166,7 +167,8 @@ def progress() -> Iterator[Callable[[RunProgress], None]]:
     """Shows a run's progress: a bar on a terminal, else a line every few seconds."""
     if stderr.is_terminal:
         with Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}", markup=False), TimeElapsedColumn(),
+            TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[note]}", markup=False),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
             console=stderr, transient=True,
         ) as bar:  # fmt: skip
             task = bar.add_task("starting", total=None, note="")

@@ -11,9 +11,12 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is. step: what is done now. done, total: bytes, files or messages of that step; total 0 where no end is known."""
+    """Where a run is.
 
-    step: Literal["land", "ingest", "read", "account", "compare", "deliver"]
+    step: what is done now. done, total: records, files, rows or messages of that step; total 0 where no end is known.
+    """
+
+    step: Literal["land", "ingest", "fold", "read", "account", "compare", "deliver"]
     done: int
     total: int
     note: str = ""

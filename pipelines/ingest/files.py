@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
@@ -27,15 +27,14 @@ from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport, begin, finish
 from pipelines.ingest.sources import Files
+from pipelines.slices import SLICE_BYTES, run_slices
 from runners.dataflow import run_on_dataflow
-from runners.direct import run_bounded
 from runners.flink.rest import FlinkRest
 from runners.flink.submit import submit, wait
 from runners.jobs.submit import flink_job
 from transforms.cut import BATCH_BYTES, Cut
 
 _NEARLY_ALL = 0.9
-SLICE_BYTES = 512 << 20  # per worker process: each starts anew with every slice
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def _run(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions,
     if options.runner == "flink":
         _run_on_flink(graph, chunks, options, project)
     else:
-        _run_slices(graph, chunks, options, report)
+        run_slices(graph, chunks, Files, options, report)
     return True
 
 
@@ -139,43 +138,6 @@ def check_reachable(lake: Lake) -> None:
     """
     if not lake.root.startswith("gs://") or lake.catalog_url.startswith("sqlite"):
         raise ConfigurationError("--runner dataflow: its workers need a gs:// lake, and a catalog on PostgreSQL (headrace.yaml)")
-
-
-def _run_slices(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions, report: Report) -> None:
-    workers = options.workers or 1
-    total, done = sum(chunk.size_bytes for chunk in chunks), 0
-    slices = list(plan_slices(chunks, options.slice_bytes or workers * SLICE_BYTES))
-    for number, part in enumerate(slices, 1):
-        report(Progress("ingest", done, total, f"slice {number} of {len(slices)}"))
-        source = Files(part, reshuffle=workers > 1)
-        run_bounded(partial(graph.build, source), workers=workers, extra=options.beam_options)
-        done += sum(chunk.size_bytes for chunk in part)
-    report(Progress("ingest", done, total))
-
-
-class Sized(Protocol):
-    """A piece of input."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Decompressed bytes."""
-
-
-Piece = TypeVar("Piece", bound=Sized)
-
-
-def plan_slices(chunks: Sequence[Piece], slice_bytes: int) -> Iterator[list[Piece]]:
-    """Chunks in order, cut into slices of at most this many decompressed bytes (or one chunk)."""
-    part: list[Piece] = []
-    size = 0
-    for chunk in chunks:
-        if part and size + chunk.size_bytes > slice_bytes:
-            yield part
-            part, size = [], 0
-        part.append(chunk)
-        size += chunk.size_bytes
-    if part:
-        yield part
 
 
 def _input_reasons(spec: SourceSpec, landings: Sequence[Landing], options: IngestOptions) -> list[str]:

@@ -27,6 +27,7 @@ from contracts.spec.suppressions import NOTHING, Suppressions
 from contracts.units import HOUR_S
 from lake.ledger.outcomes import Outcome
 from lake.location import Lake
+from lake.runs.tally import Tally
 from lake.tables.iceberg import (
     DEAD_LETTER_SCHEMA,
     DEAD_LETTERS,
@@ -74,7 +75,7 @@ class IngestGraph:
     lake, contract, spec: where to, what it means, how it comes. cut: windows, shards and lateness. run_id: names the run in what it
     writes. panes: None for bounded input on FnApiRunner, which knows no processing time: each window fires once and each table is
     committed at the end, which is the same fold. immediate: where rows go as soon as they are decoded; None for nowhere.
-    suppressions: ids whose records are filtered out, whatever they hold.
+    suppressions: ids whose records are filtered out, whatever they hold. tally: where workers on this machine say how far they are.
     """
 
     lake: Lake
@@ -85,6 +86,7 @@ class IngestGraph:
     panes: Panes | None = None
     immediate: RowsTopic | None = None
     suppressions: Suppressions = NOTHING
+    tally: Tally | None = None
 
     @property
     def table(self) -> str:
@@ -123,7 +125,7 @@ class IngestGraph:
         raw = source.read(pipeline)
         immediate = self.immediate is not None
         decoded = raw | "DecodeRecords" >> DecodeRecords(
-            self.contract, self.spec, self.cut, self.run_id, immediate, self.suppressions
+            self.contract, self.spec, self.cut, self.run_id, immediate, self.suppressions, self.tally
         )
         if self.immediate:
             _ = decoded.in_order | "PublishRows" >> PublishRows(self.immediate, self.contract)

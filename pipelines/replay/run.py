@@ -26,14 +26,13 @@ from lake.tables.publish import table_totals
 from lake.tables.swap import CommitLabels, Swap, swap_ranges
 from lake.upkeep import key_of
 from pipelines.ingest.density import FOLDED_BYTES, WHOLE_S
-from pipelines.ingest.files import SLICE_BYTES, plan_slices
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.sources import LandedRaw
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.plan import dataset_of, make_plan
 from pipelines.replay.recording import SPEED, begin, finish, resume
 from pipelines.replay.select import Selection, positions_in, select_raw
-from runners.direct import run_bounded
+from pipelines.slices import SLICE_BYTES, run_slices
 from runners.flink.rest import FlinkRest
 from runners.flink.submit import submit, wait
 from runners.jobs.submit import flink_job
@@ -213,18 +212,15 @@ def _unfinished(onto: Lake, selection: Selection) -> Iterator[RawPiece]:
 
 def _in_slices(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOptions, report: Report) -> bool:
     """Run the graph slice by slice; whether it came to the end."""
-    total, done, workers = sum(p.size_bytes for p in pieces), 0, options.workers or 1
     began = time.monotonic()
-    slices = list(plan_slices(pieces, options.slice_bytes or SLICE_BYTES))
-    for number, part in enumerate(slices, 1):
-        if not _may_go_on(graph.lake, options.name, began + done / options.max_rate if options.max_rate else 0):
-            return False
-        report(Progress("ingest", done, total, f"{graph.spec.name}: slice {number} of {len(slices)}"))
-        source = LandedRaw(part, graph.lake, reshuffle=workers > 1)
-        run_bounded(partial(graph.build, source), workers=workers, extra=options.beam_options)
-        done += sum(p.size_bytes for p in part)
-    report(Progress("ingest", done, total))
-    return True
+
+    def may_go_on(done_bytes: int) -> bool:
+        return _may_go_on(graph.lake, options.name, began + done_bytes / options.max_rate if options.max_rate else 0)
+
+    def read(part: Sequence[RawPiece], shared: bool) -> LandedRaw:
+        return LandedRaw(part, graph.lake, reshuffle=shared)
+
+    return run_slices(graph, pieces, read, options, report, may_go_on=may_go_on, of=f"{graph.spec.name}: ")
 
 
 def _may_go_on(lake: Lake, name: str, not_before: float) -> bool:

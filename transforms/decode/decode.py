@@ -22,6 +22,7 @@ from contracts.spec.suppressions import Suppressions
 from contracts.units import SECOND_US
 from lake.ledger.outcomes import Outcome, PositionOutcomes, runs_of
 from lake.raw.batch import RawBatch
+from lake.runs.tally import Counts, Tally
 from transforms.batch import RowBatch
 from transforms.cut import Cut, cut_batches, cut_shards
 from transforms.decode.kernel import DecodedRecords, Ints, RecordDecoder, positions_by_file
@@ -65,13 +66,14 @@ class DecodeRecords(beam.PTransform):
     run_id: str
     in_order: bool = False
     suppressions: Suppressions = field(default_factory=Suppressions)
+    tally: Tally | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, raw: beam.PCollection[RawBatch]) -> Decoded:
         """See the class."""
-        decoder = _DecodeFn(self.contract, self.spec, self.cut, self.run_id, self.in_order, self.suppressions)
+        decoder = _DecodeFn(self.contract, self.spec, self.cut, self.run_id, self.in_order, self.suppressions, self.tally)
         out = raw | "Decode" >> beam.ParDo(decoder).with_outputs(_REJECTED, _LATE, _FILTERED, _IN_ORDER, main="rows")
         return Decoded(out.rows, out[_REJECTED], out[_LATE], out[_FILTERED], out[_IN_ORDER])
 
@@ -82,13 +84,23 @@ class DecodeRecords(beam.PTransform):
     **{_REJECTED: tuple[Any, RowBatch], _LATE: tuple[Any, RowBatch], _FILTERED: PositionOutcomes, _IN_ORDER: RowBatch},
 )
 class _DecodeFn(beam.DoFn):
+    _tally: Tally | None = None  # of the class, as the next
     _clock: Callable[[], float] = staticmethod(time.time)  # of the class: jobs of the version before bring none
 
     def __init__(
-        self, contract: Contract, spec: SourceSpec, cut: Cut, run_id: str, in_order: bool, suppressions: Suppressions
+        self,
+        contract: Contract,
+        spec: SourceSpec,
+        cut: Cut,
+        run_id: str,
+        in_order: bool,
+        suppressions: Suppressions,
+        tally: Tally | None,
     ) -> None:
         self._contract, self._spec, self._cut, self._run_id, self._in_order = contract, spec, cut, run_id, in_order
         self._suppressions = suppressions
+        if tally:
+            self._tally = tally
         names = ("records_in", "records_out", "records_failed", "records_filtered", "records_late")
         self._counters = {name: Metrics.counter(f"decode/{spec.name}", name) for name in names}
 
@@ -111,6 +123,8 @@ class _DecodeFn(beam.DoFn):
             sum(map(len, decoded.filtered.values())),
             len(late),
         )
+        if self._tally:
+            self._tally.add(Counts(decoded.records, len(decoded.dead_letters)))
         for counter, count in zip(self._counters.values(), counts, strict=True):
             counter.inc(count)
         if self._in_order:

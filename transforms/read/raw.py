@@ -35,6 +35,11 @@ class LogStretch:
     size_bytes: int
 
     @property
+    def records(self) -> int:
+        """How many are landed of them."""
+        return sum(self.positions[1::2])
+
+    @property
     def raw_file(self) -> str:
         """What rows call it."""
         return str(self.log)
