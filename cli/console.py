@@ -168,7 +168,7 @@ def progress() -> Iterator[Callable[[RunProgress], None]]:
     if stderr.is_terminal:
         with Progress(
             TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[note]}", markup=False),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+            TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("left"),
             console=stderr, transient=True,
         ) as bar:  # fmt: skip
             task = bar.add_task("starting", total=None, note="")

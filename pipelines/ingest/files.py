@@ -26,8 +26,8 @@ from pipelines.ingest.density import window_for
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport, begin, finish
+from pipelines.ingest.slices import SLICE_BYTES, run_slices
 from pipelines.ingest.sources import Files
-from pipelines.slices import SLICE_BYTES, run_slices
 from runners.dataflow import run_on_dataflow
 from runners.flink.rest import FlinkRest
 from runners.flink.submit import submit, wait

@@ -27,12 +27,12 @@ from lake.tables.swap import CommitLabels, Swap, swap_ranges
 from lake.upkeep import key_of
 from pipelines.ingest.density import FOLDED_BYTES, WHOLE_S
 from pipelines.ingest.graph import IngestGraph
+from pipelines.ingest.slices import SLICE_BYTES, run_slices
 from pipelines.ingest.sources import LandedRaw
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.plan import dataset_of, make_plan
 from pipelines.replay.recording import SPEED, begin, finish, resume
 from pipelines.replay.select import Selection, positions_in, select_raw
-from pipelines.slices import SLICE_BYTES, run_slices
 from runners.flink.rest import FlinkRest
 from runners.flink.submit import submit, wait
 from runners.jobs.submit import flink_job

@@ -102,7 +102,7 @@ def _tell(report: Report, tally: Tally, done: int, records: int, total: int, whe
     counts = tally.total()
     now = min(counts.records, records)  # a bundle that is tried again counts twice
     if now == records and records:
-        report(Progress("fold", done + now, total, where))
+        report(Progress("fold", 0, 0, where))
         return
     rate = (done + now) / max(time.monotonic() - began, 0.1)
     told = [where, f"{rate:,.0f} records/s" if now else "starting", f"{counts.rejected:,} rejected" if counts.rejected else ""]
