@@ -80,6 +80,7 @@ class Search:
     def __init__(self, index: Mapping[str, list[dict[str, str]]]) -> None:
         sections = index["docs"]
         self._places = [section["location"] for section in sections]
+        self._boosts = [float(section.get("boost", 1)) for section in sections]
         self._fields = [
             _Field([Counter(_words(section["title"])) for section in sections], _TITLE_BOOST),
             _Field([Counter(_words(section["text"])) for section in sections], 1.0),
@@ -91,7 +92,7 @@ class Search:
         fits = [True] * len(self._places)
         for word in _words(query):
             scores = [sum(of) for of in zip(*(field.scores(word) for field in self._fields), strict=True)]
-            totals = [total + score for total, score in zip(totals, scores, strict=True)]
+            totals = [total + boost * score for total, boost, score in zip(totals, self._boosts, scores, strict=True)]
             fits = [fit and score > 0 for fit, score in zip(fits, scores, strict=True)]
         ranked = sorted((-total, place) for total, place, fit in zip(totals, self._places, fits, strict=True) if fit)
         return list(dict.fromkeys(place.partition("#")[0].removesuffix(".html") for _, place in ranked))

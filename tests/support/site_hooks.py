@@ -30,6 +30,7 @@ OUTSIDE = {
     "docs/guides": "guides/index.md",
     "docs/reference": "reference/index.md",
 }
+_HISTORY = ("decisions/0", "changelog.md", "benchmarks.md", "contributing.md")
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 _FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 _DECISION = re.compile(r"^# (.+)$", re.MULTILINE)
@@ -66,8 +67,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Lead links that leave docs/ to pages of the site."""
+    """Lead links that leave docs/ to pages of the site. Pages of history come last in a search."""
     del config, files
+    if page.file.src_uri.startswith(_HISTORY):
+        page.meta.setdefault("search", {})["boost"] = 0.3
     path = page.file.abs_src_path
     return _relinked(markdown, Path(path), page.file.src_uri, lambda _: None) if path else markdown
 
