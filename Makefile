@@ -34,7 +34,7 @@ lint: dev                ## ruff, mypy strict, import-linter
 	$(BIN)/lint-imports
 
 docs: $(SITE_STAMP)      ## the documentation site into .cache/site, readable without network or server; a dead link or anchor fails
-	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/python -m mkdocs build --strict --quiet --clean
+	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/python -m mkdocs build --strict --clean
 	$(SITE)/bin/python -m tests.support.site_check .cache/site
 	@echo "open .cache/site/index.html"
 
