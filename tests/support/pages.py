@@ -55,7 +55,7 @@ def outside_blocks(text: str) -> Iterator[tuple[int, str]]:
     yield from enumerate(blank.splitlines(), 1)
 
 
-def run(script: str, folder: Path, environment: Mapping[str, str]) -> str:
+def run(script: str, folder: Path, environment: Mapping[str, str], within_s: float = COMMANDS_S) -> str:
     """What commands print. Fails where one of them does."""
     script = re.sub(r"^source \.venv/bin/activate$", "", script, flags=re.MULTILINE)
     done = subprocess.run(
@@ -65,7 +65,7 @@ def run(script: str, folder: Path, environment: Mapping[str, str]) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=COMMANDS_S,
+        timeout=within_s,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

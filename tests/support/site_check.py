@@ -65,7 +65,7 @@ class _Field:
 
     def scores(self, word: str) -> Iterator[float]:
         """Of each section, for words that begin so."""
-        mean = sum(map(Counter.total, self.words)) / len(self.words)
+        mean = sum(map(Counter.total, self.words)) / len(self.words) or 1.0
         found = [sum(times for other, times in words.items() if other.startswith(word)) for words in self.words]
         sections = sum(map(bool, found))
         rarity = math.log(1 + (len(found) - sections + 0.5) / (sections + 0.5))

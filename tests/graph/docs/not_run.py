@@ -31,6 +31,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("docs/guides/reconcile.md", "headrace reconcile segment"): "an export of the reader's own; delivery.md runs reconcile",
     ("docs/guides/scale-out.md", "*"): _STREAM,
     ("docs/guides/streaming-jobs.md", "*"): _STREAM,
-    ("docs/guides/streaming.md", "*"): _STREAM,
+    ("docs/guides/streaming.md", "headrace stack up"): "tests/stack/docs/test_streaming_page.py runs it",
+    ("docs/guides/streaming.md", "python -m examples.webshop.produce"): "tests/stack/docs/test_streaming_page.py runs it",
     ("docs/guides/templates.md", "headrace template build"): _CLOUD,
 }

@@ -25,7 +25,7 @@ from lake.receipts.state import DOWN, ENDED, OK, THROTTLED
 from operations.deliveries import SILENT, STARTING
 from pipelines.ingest.files import ingest_files
 from pipelines.ingest.options import IngestOptions
-from tests.graph.docs.conftest import Clone
+from tests.support.readers import Clone
 from tests.support import cli_reference, table_reference
 from tests.support.pages import FENCE, ROOT, blocks_of
 from transforms.deliver.http.client import Fate, fate_of
