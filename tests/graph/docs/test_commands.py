@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.readers import Clone
 from tests.graph.docs.not_run import NOT_RUN
 from tests.support.pages import ROOT, Block, blocks_of, name_of, pages, run, unseen
+from tests.support.readers import Clone
 from tests.support.stack import free_ports
 
 _URL = "http://localhost:24480"

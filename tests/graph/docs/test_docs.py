@@ -25,9 +25,9 @@ from lake.receipts.state import DOWN, ENDED, OK, THROTTLED
 from operations.deliveries import SILENT, STARTING
 from pipelines.ingest.files import ingest_files
 from pipelines.ingest.options import IngestOptions
-from tests.support.readers import Clone
 from tests.support import cli_reference, table_reference
 from tests.support.pages import FENCE, ROOT, blocks_of
+from tests.support.readers import Clone
 from transforms.deliver.http.client import Fate, fate_of
 from transforms.deliver.http.dialects import dialect_of
 
