@@ -10,8 +10,10 @@ PIP_LOCKED = $(BIN)/python -m pip install --quiet --disable-pip-version-check --
 PEERS := .cache/peers-venv
 STREAM_PEERS := .cache/stream-peers-venv
 PEERS_STAMPS := $(PEERS)/.installed $(STREAM_PEERS)/.installed
+SITE := .cache/docs-venv
+SITE_STAMP := $(SITE)/.installed
 
-.PHONY: demo demo-stream test test-long lint bench bench-quick bench-stream peers doctor install dev lock clean
+.PHONY: demo demo-stream test test-long lint docs bench bench-quick bench-stream peers doctor install dev lock clean
 
 demo: install            ## environment, sample of the webshop, the main job on it
 	@$(BIN)/python -m examples.webshop.demo
@@ -31,6 +33,11 @@ lint: dev                ## ruff, mypy strict, import-linter
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(SITE_STAMP)      ## the documentation site into .cache/site, readable without network or server; a dead link or anchor fails
+	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/python -m mkdocs build --strict --clean
+	$(SITE)/bin/python -m tests.support.site_check .cache/site
+	@echo "open .cache/site/index.html"
 
 bench: dev $(PEERS)/.installed ## benchmarks/ingest: the job beside bare loop, row job, DuckDB, polars, PySpark and dlt in one run; hours. BENCH=--rounds\ 1 makes it shorter
 	$(BIN)/python -m benchmarks.ingest --events 1000000,5000000 $(BENCH)
@@ -81,6 +88,12 @@ $(STREAM_PEERS)/.jars: benchmarks/stream/connector.py $(STAMP) $(STREAM_PEERS)/.
 	@$(BIN)/python -m benchmarks.stream.connector
 	@touch $@
 
+$(SITE_STAMP): requirements/docs.lock
+	@command -v $(PYTHON) >/dev/null || { echo "make: Python 3.11 is needed as $(PYTHON); or give PYTHON=/path/to/python3.11"; exit 1; }
+	rm -rf $(SITE) && $(PYTHON) -m venv $(SITE)
+	@$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r $<
+	@touch $@
+
 # Versions that are locked stay where they still fit; UPGRADE=--upgrade takes the newest. Hashes, and no address of any registry.
 COMPILE := .cache/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options $(UPGRADE)
@@ -91,6 +104,7 @@ lock:                    ## resolve requirements/*.in again
 	$(COMPILE) -c requirements/base.lock requirements/dev.in -o requirements/dev.lock
 	$(COMPILE) -c requirements/base.lock -c requirements/dev.lock requirements/peers.in -o requirements/peers.lock
 	$(COMPILE) requirements/stream-peers.in -o requirements/stream-peers.lock
+	$(COMPILE) requirements/docs.in -o requirements/docs.lock
 	$(COMPILE) -c requirements/base.lock templates/flex/requirements.in -o templates/flex/requirements.lock
 	$(COMPILE) -c requirements/base.lock templates/kubernetes/requirements.in -o templates/kubernetes/requirements.lock
 

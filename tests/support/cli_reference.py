@@ -9,6 +9,7 @@ import inspect
 import itertools
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 
 import click
@@ -39,6 +40,7 @@ durations `90s`, `15m`, `1h` or `7d`, shares `10%` or `0.1`. All wrong options o
 | 130 | Stopped by Ctrl-C. What was committed stays; run the same command again to go on. |
 """
 _SHOWN_CHOICES = 5
+_WIDTH = 132
 _DEFAULT = re.compile(r"\s*\[default: (.*)\]$")
 
 
@@ -59,13 +61,12 @@ def _command_sections(command: click.Command, path: str) -> Iterator[str]:
     yield f"## {path}\n"
     yield inspect.cleandoc(command.help or "") + "\n"
     yield f"```text\n{usage}\n```\n"
-    yield "| option | default | |\n|---|---|---|"
     options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
     for group, rows in itertools.groupby(sorted(options, key=_is_grouped), key=lambda option: getattr(option, "group", "")):
         if group:
-            yield f"| **{group}** | | |"
+            yield f"\n**{group}**\n"
         for option in rows:
-            yield _option_row(option, context)
+            yield _option_item(option, context)
     yield ""
     if command.epilog:
         yield _epilog(command.epilog.replace("\b\n", "").strip())
@@ -75,7 +76,7 @@ def _is_grouped(option: click.Option) -> bool:
     return bool(getattr(option, "group", ""))
 
 
-def _option_row(option: click.Option, context: click.Context) -> str:
+def _option_item(option: click.Option, context: click.Context) -> str:
     text = option.help or ""
     default = f"`{option.default}`" if option.show_default and option.default is not None else ""
     if shown := _DEFAULT.search(text):
@@ -84,8 +85,8 @@ def _option_row(option: click.Option, context: click.Context) -> str:
         value = " " + option.opts[0].removeprefix("--").upper()
     else:
         value = "" if option.is_flag else " " + option.make_metavar(context)
-    flag = f"`{option.opts[0]}{value}`".replace("|", "\\|")
-    return f"| {flag} | {default} | {text} |"
+    told = f"- `{option.opts[0]}{value}`{f', default {default}' if default else ''}: {text}"
+    return textwrap.fill(told, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _epilog(epilog: str) -> str:

@@ -21,7 +21,7 @@ CLIENT = """#!{python} -IS
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
     server.connect(os.environ["HEADRACE_SOCKET"])
-    call = json.dumps({{"arguments": sys.argv[1:], "folder": os.getcwd()}}).encode()
+    call = json.dumps({{"arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}}).encode()
     socket.send_fds(server, [len(call).to_bytes(4, "big") + call], [0, 1, 2])
     answer = server.recv(1)
 sys.exit(answer[0] if answer else 70)
@@ -59,6 +59,8 @@ def _answer(call: socket.socket) -> None:
         for number, handle in enumerate(handles):
             os.dup2(handle, number)
         os.chdir(wanted["folder"])
+        os.environ.clear()
+        os.environ.update(wanted["environment"])
         sys.argv = ["headrace", *wanted["arguments"]]
         code = _run()
     finally:

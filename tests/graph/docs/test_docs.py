@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,57 +25,23 @@ from lake.receipts.state import DOWN, ENDED, OK, THROTTLED
 from operations.deliveries import SILENT, STARTING
 from pipelines.ingest.files import ingest_files
 from pipelines.ingest.options import IngestOptions
-from tests.support.cli_reference import reference
-from tests.support.warm_headrace import CLIENT
+from tests.support import cli_reference, table_reference
+from tests.support.pages import FENCE, ROOT, blocks_of
+from tests.support.readers import Clone
 from transforms.deliver.http.client import Fate, fate_of
 from transforms.deliver.http.dialects import dialect_of
 
-ROOT = Path(__file__).parents[3]
 REFERENCE = ROOT / "docs" / "reference"
 GUIDES = ROOT / "docs" / "guides"
 WEBSHOP = ROOT / "examples" / "webshop"
-SOURCES = ("web", "mobile", "crm", "orders")
-RECORDS = 3_000  # the smallest sample that the generator makes
-COMMANDS_S = 120
 
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
-_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _CODE_SPAN = re.compile(r"`([^`]*)`")
-
-
-def pages() -> list[Path]:
-    """Every Markdown file of the project."""
-    folders = ("docs", "benchmarks", "examples", "contracts", "transforms", "pipelines", "runners", "tests")
-    return sorted([*ROOT.glob("*.md"), *(page for folder in folders for page in (ROOT / folder).rglob("*.md"))])
-
-
-def anchors(page: Path) -> set[str]:
-    """Anchors as GitHub makes them of headings."""
-    found: set[str] = set()
-    for title in _HEADING.findall(_FENCE.sub("", page.read_text("utf-8"))):
-        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).replace("`", "").lower()
-        slug = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
-        found.add(next(name for n in range(99) if (name := f"{slug}-{n}" if n else slug) not in found))
-    return found
-
-
-def broken_links(page: Path) -> list[str]:
-    broken = []
-    for target in _LINK.findall(_FENCE.sub("", page.read_text("utf-8"))):
-        if re.match(r"[a-z]+:", target):
-            continue
-        path, _, anchor = target.partition("#")
-        found = (page.parent / path).resolve() if path else page
-        if not found.exists() or (anchor and anchor not in anchors(found)):
-            broken.append(target)
-    return broken
 
 
 def table_of(page: Path, heading: str, number: int = 0) -> list[list[str]]:
     """Cells of a table below a heading, without its header."""
     text = re.split(rf"^#+ {re.escape(heading)}$", page.read_text("utf-8"), maxsplit=1, flags=re.MULTILINE)[1]
-    body = re.split(r"^#+ ", _FENCE.sub("", text), maxsplit=1, flags=re.MULTILINE)[0]
+    body = re.split(r"^#+ ", FENCE.sub("", text), maxsplit=1, flags=re.MULTILINE)[0]
     tables = re.findall(r"(?:^\|.*\|\n)+", body, re.MULTILINE)
     rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|"))] for line in tables[number].splitlines()]
     return rows[2:]
@@ -103,22 +66,14 @@ def known_keys(message: str) -> set[str]:
 # --- pages
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_between_pages_leads_to_a_file_and_a_heading(page: Path) -> None:
-    assert broken_links(page) == []
-
-
-def test_a_link_to_a_missing_file_or_heading_would_be_found(tmp_path: Path) -> None:
-    (tmp_path / "b.md").write_text("# Two words, `code`\n")
-    (tmp_path / "a.md").write_text(
-        "# A\n[1](b.md#two-words-code) [2](b.md#none) [3](c.md) [4](#a) [5](#b) [6](https://example.com)\n"
-    )
-    assert broken_links(tmp_path / "a.md") == ["b.md#none", "c.md", "#b"]
-
-
 def test_the_command_line_page_is_what_the_commands_say() -> None:
     page = (REFERENCE / "cli.md").read_text("utf-8")
-    assert page == reference(), "run: python -m tests.support.cli_reference > docs/reference/cli.md"
+    assert page == cli_reference.reference(), "run: python -m tests.support.cli_reference > docs/reference/cli.md"
+
+
+def test_the_page_of_columns_is_what_contracts_and_schemas_say() -> None:
+    page = (REFERENCE / "tables.md").read_text("utf-8")
+    assert page == table_reference.reference(), "run: python -m tests.support.table_reference > docs/reference/tables.md"
 
 
 def test_dead_letter_codes_and_their_rules_are_those_of_the_code() -> None:
@@ -192,7 +147,7 @@ def problems_of_destination(tmp_path: Path, document: dict[str, Any]) -> str:
 
 def test_the_destination_on_the_page_loads_and_its_keys_are_those_of_the_loader(tmp_path: Path) -> None:
     page = REFERENCE / "destinations.md"
-    (example, *_) = [body for kind, body in _FENCE.findall(page.read_text("utf-8")) if kind == "yaml"]
+    (example, *_) = blocks(page, "yaml")
     (tmp_path / "headrace.yaml").write_text("lake: lake\n")
     (tmp_path / "destinations").mkdir()
     (tmp_path / "destinations" / "cdp.yaml").write_text(example)
@@ -287,100 +242,8 @@ def test_every_column_type_on_the_page_loads_and_none_is_missing(tmp_path: Path)
 # --- what runs
 
 
-@dataclass(frozen=True)
-class Demo:
-    data: Path
-    lake: Path
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """A small one of what ``make demo`` leaves."""
-    folder = tmp_path_factory.mktemp("demo")
-    made = Demo(folder / "data", folder / "lake")
-    command = ["-m", "examples.webshop.demo", "--records", str(RECORDS), "--data", str(made.data), "--lake", str(made.lake)]
-    subprocess.run([sys.executable, *command], cwd=ROOT, check=True, capture_output=True, timeout=COMMANDS_S)
-    return made
-
-
 def blocks(page: Path, language: str) -> list[str]:
-    return [body for kind, body in _FENCE.findall(page.read_text("utf-8")) if kind == language]
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Where ``headrace`` is the real one, but imported once."""
-    folder = tmp_path_factory.mktemp("bin")
-    client = folder / "headrace"
-    client.write_text(CLIENT.format(python=sys.executable))
-    client.chmod(0o755)
-    with tempfile.TemporaryDirectory() as short:  # names of sockets have at most 107 characters
-        path = f"{short}/socket"
-        found = {
-            **os.environ,
-            "PATH": f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "COLUMNS": "140",
-            "HEADRACE_SOCKET": path,
-        }
-        command = [sys.executable, "-m", "tests.support.warm_headrace", path]
-        with subprocess.Popen(command, cwd=ROOT, env=found, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
-            assert server.stdout and server.stdin
-            assert server.stdout.readline() == b"ready\n"
-            yield found
-            server.stdin.close()
-            server.wait(COMMANDS_S)
-
-
-def run_blocks(script: str, environment: dict[str, str]) -> str:
-    script = re.sub(r"^source \.venv/bin/activate$", "", script, flags=re.MULTILINE)
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=COMMANDS_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def unseen(expected: str, output: str) -> list[str]:
-    """Lines that the page shows and the output has not; … stands for anything."""
-    seen = {" ".join(line.split()) for line in output.splitlines()}
-    missing = []
-    for line in expected.splitlines():
-        pattern = re.compile(".*".join(map(re.escape, " ".join(line.split()).split("…"))))
-        if not any(pattern.fullmatch(text) for text in seen):
-            missing.append(line)
-    return missing
-
-
-WITH_COMMANDS = [REFERENCE / name for name in ("contracts.md", "lake.md", "dead-letters.md")] + [GUIDES / "run-and-rerun.md"]
-
-
-@pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.name)
-def test_commands_of_a_page_run_on_the_demo(page: Path, demo: Demo, environment: dict[str, str]) -> None:
-    script = (
-        "\n".join(blocks(page, "bash"))
-        .replace("examples/webshop/data", str(demo.data))
-        .replace("examples/webshop/lake", str(demo.lake))
-    )
-    no_lake = r"(headrace contract .*) --project examples/webshop"
-    script = re.sub(r"--project examples/webshop", f"--project examples/webshop --lake {demo.lake}", script)
-    script = re.sub(no_lake + rf" --lake {re.escape(str(demo.lake))}", r"\1 --project examples/webshop", script)
-    assert "headrace" in script
-    run_blocks(script, environment)
-
-
-def test_the_onboarding_guide_does_what_it_says(tmp_path: Path, environment: dict[str, str]) -> None:
-    page = GUIDES / "onboard-a-source.md"
-    script = "\n".join(blocks(page, "bash"))
-    output = run_blocks(script.replace("../helpdesk", str(tmp_path / "helpdesk")), environment)
-    assert [line for block in blocks(page, "text") for line in unseen(block, output)] == []
-    manifest = json.loads((tmp_path / "helpdesk" / "last-run.json").read_text("utf-8"))
-    assert manifest["verdict"] == {"exit_code": 0, "reasons": []}
+    return [block.text for block in blocks_of(page) if block.language == language]
 
 
 def content_hashes(tmp_path: Path, lake: Path, tables: Iterable[str]) -> list[str]:
@@ -393,13 +256,14 @@ def content_hashes(tmp_path: Path, lake: Path, tables: Iterable[str]) -> list[st
     ]
 
 
-def test_the_hash_script_of_the_page_gives_the_content_hash_of_the_manifests(demo: Demo, tmp_path: Path) -> None:
+def test_the_hash_script_of_the_page_gives_the_content_hash_of_the_manifests(clone: Clone, tmp_path: Path) -> None:
+    clone.renew()
     claimed: dict[str, str] = {}
-    for path in sorted((demo.lake / "_runs").glob("*/manifest.json")):  # by time: the last one of a dataset counts
+    for path in sorted((clone.lake / "_runs").glob("*/manifest.json")):  # by time: the last one of a dataset counts
         for dataset in json.loads(path.read_text("utf-8"))["datasets"].values():
             claimed[dataset["table"]] = dataset["content_hash"]
     assert set(claimed) == {"validated.customer_event", "validated.contact", "validated.order"}
-    assert content_hashes(tmp_path, demo.lake, claimed) == list(claimed.values())
+    assert content_hashes(tmp_path, clone.lake, claimed) == list(claimed.values())
 
 
 def test_the_hash_script_of_the_page_holds_for_every_column_type(tmp_path: Path) -> None:

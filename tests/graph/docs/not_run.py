@@ -1,0 +1,37 @@
+"""Commands of pages that no test runs, and why. An entry that fits no block fails; a block that is not here is run.
+
+A block is named by its page and the beginning of its first command; ``*`` names all blocks of a page.
+"""
+
+from __future__ import annotations
+
+_MAKE = "make: the tests themselves run in what it makes, or it takes minutes"
+_STREAM = "Kafka and Flink: tests/stack and tests/faults start both and run ingest, produce, status and job verbs on them"
+_CLUSTER = "a cluster of the reader's own"
+_CLOUD = "a registry and a cloud of the reader's own"
+
+NOT_RUN: dict[tuple[str, str], str] = {
+    ("README.md", "make demo "): f"{_MAKE}; tests/graph/docs runs examples.webshop.demo, which make demo runs",
+    (
+        "README.md",
+        "make demo-stream",
+    ): "three minutes of Kafka and Flink, and no test runs it; tests/stack/examples runs what it produces",
+    ("README.md", "headrace stack up"): _STREAM,
+    ("docs/index.md", "make demo"): f"{_MAKE}; tests/graph/docs runs examples.webshop.demo, which make demo runs",
+    ("docs/tutorial.md", "make dev"): _MAKE,
+    ("docs/guides/delivery.md", "export CDP_WRITE_KEY=dev-write-key\nheadrace stack up --with cdp"): _STREAM,
+    ("docs/guides/delivery.md", "headrace status --lake build/lake"): _STREAM,
+    ("docs/guides/flink-on-kubernetes.md", "*"): _CLUSTER,
+    ("docs/guides/flink-on-machines.md", "*"): _CLUSTER,
+    ("docs/guides/local-stack.md", "headrace stack up"): _STREAM,
+    (
+        "docs/guides/object-storage.md",
+        "*",
+    ): "a bucket: tests/stack/lake/storage and test_bucket.py of tests/stack/pipelines run on the emulator",
+    ("docs/guides/reconcile.md", "headrace reconcile segment"): "an export of the reader's own; delivery.md runs reconcile",
+    ("docs/guides/scale-out.md", "*"): _STREAM,
+    ("docs/guides/streaming-jobs.md", "*"): _STREAM,
+    ("docs/guides/streaming.md", "headrace stack up"): "tests/stack/docs/test_streaming_page.py runs it",
+    ("docs/guides/streaming.md", "python -m examples.webshop.produce"): "tests/stack/docs/test_streaming_page.py runs it",
+    ("docs/guides/templates.md", "headrace template build"): _CLOUD,
+}
