@@ -36,7 +36,7 @@ class InputFile:
 
 
 def expand_inputs(patterns: tuple[str, ...]) -> list[InputFile]:
-    """Files behind paths, folders (recursively, but for hidden folders) and globs, local or ``gs://``; the oldest first, each once.
+    """Files behind paths, folders (recursively, but for hidden folders) and globs, wherever they lie; the oldest first, each once.
 
     What a folder or a glob leaves out, and links out of it, is among them, as refused.
 

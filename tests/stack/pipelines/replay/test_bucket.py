@@ -13,7 +13,8 @@ from lake.tables.publish import table_totals
 from lake.upkeep import list_tables
 from operations.replay.promote import promote, rollback
 from pipelines.replay.run import run_replay
-from tests.support.gcs import FaultyProxy, faulty
+from tests.support.buckets import Emulator
+from tests.support.faulty import FaultyProxy, faulty
 from tests.support.runs import ingest
 from tests.support.shop import LINES, TABLE, Shop, strict
 
@@ -43,16 +44,16 @@ def scenario(shop: Shop, lake: Lake) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("share", [0.0, 0.05])
 def test_a_replay_in_a_bucket_is_the_same_as_on_a_disk(
-    share: float, bucket: str, emulator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    share: float, bucket: str, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop = Shop(tmp_path / "shop")
     expected = scenario(shop, shop.lake())
     assert expected[0] == expected[2] != expected[1]
     lake = Lake.at(f"{bucket}/lake", f"sqlite:///{tmp_path}/catalog.db?timeout=60")
-    proxy = FaultyProxy(emulator, seed=7, share=share)
+    proxy = FaultyProxy(emulator.address, seed=7, share=share)
     with faulty(proxy) if share else nullcontext():
         if share:
-            monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.address)
+            emulator.use(monkeypatch, proxy.address)
         assert scenario(shop, lake) == expected
     assert bool(proxy.broken) == bool(share)
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
+    emulator.use(monkeypatch)

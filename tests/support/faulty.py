@@ -1,15 +1,9 @@
-"""A real emulator of Google Cloud Storage for tests, and a proxy in front of it that breaks a share of the requests.
-
-The emulator's objects are in memory and go with it. ``bucket`` is a fresh one per test, and what ``gs://`` means meanwhile.
-"""
+"""A proxy before an emulator of an object store that breaks a share of the requests."""
 
 from __future__ import annotations
 
-import itertools
-import shutil
 import socket
 import struct
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,57 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 from urllib.parse import urlsplit
 
-import pytest
-
-from devstack import pieces
-from devstack.gcs import answers, command
-from devstack.layout import Layout
-from tests.support.stack import wait_for
-
-_numbers = itertools.count()
-_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
+_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "expect"}
 STATUSES = (429, 500, 503)
 RESETS = ("reset before", "reset after", "reset within")
 FAULTS = (*STATUSES, *RESETS)
-
-
-@pytest.fixture(scope="session")
-def emulator() -> Iterator[str]:
-    """Address of the emulator."""
-    downloads = Layout.default().downloads
-    if shutil.which("go") is None and not pieces.gcs(downloads).exists():
-        pytest.skip("no go: make doctor says how to install")
-    downloads.mkdir(parents=True, exist_ok=True)
-    pieces.fetch(["gcs"], downloads, lambda _line: None)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    started = command(pieces.gcs(downloads), port, "-backend", "memory")
-    process = subprocess.Popen(started, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: process.poll() is not None or answers(port), "the emulator", 30)
-        assert process.poll() is None, "the emulator ended while it started"
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-@pytest.fixture
-def bucket(emulator: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A new bucket, as ``gs://NAME``."""
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
-    return make_bucket(emulator)
-
-
-def make_bucket(emulator: str) -> str:
-    name = f"bucket-{next(_numbers)}"
-    place = urlsplit(emulator)
-    connection = HTTPConnection(str(place.hostname), place.port, timeout=10)
-    connection.request("POST", "/storage/v1/b?project=headrace", f'{{"name": "{name}"}}', {"Content-Type": "application/json"})
-    assert connection.getresponse().status == 200
-    connection.close()
-    return f"gs://{name}"
 
 
 @dataclass
@@ -149,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = [
             (name, value.replace(self.faults.target, self.faults.address))
             for name, value in response.getheaders()
-            if name.lower() not in _HOP_BY_HOP
+            if name.lower() not in _HOP_BY_HOP or (self.command == "HEAD" and name.lower() == "content-length")
         ]
         connection.close()
         if fault == "reset after":
@@ -171,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response_only(status)
         for name, value in headers:
             self.send_header(name, value)
-        if status != 204:
+        if status != 204 and self.command != "HEAD":
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if cut:
