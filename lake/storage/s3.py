@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from contracts.errors import ConfigurationError
 from lake.storage.objects import ABSENT, MAY_PASS, S3, THREADS, TIMEOUT_S, ConditionError, ObjectInfo, ObjectStorage
@@ -21,10 +22,12 @@ try:
     from botocore import exceptions as broken
     from botocore.config import Config
     from botocore.parsers import ResponseParserError
+    from urllib3.exceptions import HTTPError
 except ImportError:
     raise ConfigurationError("s3:// needs boto3: pip install headrace[s3]") from None
 
-ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+_AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 _CHECKSUMS = ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION")
 _PIECE_BYTES = 16 << 20
 _UPLOADS = TransferConfig(
@@ -32,11 +35,15 @@ _UPLOADS = TransferConfig(
 )
 _BROKEN = (  # on the way; what has no answer may pass
     broken.HTTPClientError,
-    broken.ResponseStreamingError,
+    broken.ConnectionError,
+    broken.IncompleteReadError,
     broken.FlexibleChecksumError,
     ResponseParserError,
+    HTTPError,
     ConnectionError,
+    broken.CredentialRetrievalError,  # there were some when the client was made
 )
+_ERRORS = (broken.ClientError, broken.BotoCoreError, ResponseParserError, HTTPError, ConnectionError, RecursionError)
 _NO_CREDENTIALS = (
     broken.NoCredentialsError,
     broken.PartialCredentialsError,
@@ -84,16 +91,17 @@ def s3_storage() -> ObjectStorage:
     Raises:
         ConfigurationError: there are no credentials, or AWS's variables and files contradict themselves.
     """
-    return _storage(os.getpid(), next((os.environ[name] for name in ENDPOINTS if os.environ.get(name)), None))
+    return _storage(os.getpid(), next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None))
 
 
 @functools.cache
-def _storage(_pid: int, endpoint: str | None) -> ObjectStorage:
+def _storage(_pid: int, _endpoint: str | None) -> ObjectStorage:
     try:
         session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)  # boto3 reads AWS_DEFAULT_REGION alone
         if session.get_credentials() is None:
             raise broken.NoCredentialsError
-        client, uploads = (_client(session, endpoint, attempts) for attempts in (1, 8))
+        checksums = _checksums(session)
+        client, uploads = (_client(session, attempts, checksums) for attempts in (1, 8))
     except _NO_CREDENTIALS as error:
         raise ConfigurationError(
             f"s3:// needs credentials ({_one_line(error)}): run aws configure or aws sso login, set AWS_PROFILE, or "
@@ -104,11 +112,16 @@ def _storage(_pid: int, endpoint: str | None) -> ObjectStorage:
     return ObjectStorage(S3Service(client, uploads))
 
 
-def _client(session: Any, endpoint: str | None, attempts: int) -> Any:
+def _checksums(session: Any) -> dict[str, str]:
+    """Settings for checksums: many stores that are not Amazon's do not know those that boto3 adds by itself."""
+    own = not str(urlsplit(session.client("s3").meta.endpoint_url).hostname).endswith(_AMAZON)
+    if not own or any(name in os.environ for name in _CHECKSUMS):
+        return {}
+    return {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
+
+
+def _client(session: Any, attempts: int, checksums: Mapping[str, str]) -> Any:
     """A client. attempts: that it makes itself of each request."""
-    checksums = {}
-    if endpoint and not any(name in os.environ for name in _CHECKSUMS):  # many stores do not know those that boto3 adds
-        checksums = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
     return session.client(
         "s3",
         config=Config(
@@ -130,7 +143,7 @@ class S3Service:
     uploads: Any
     scheme: str = S3
     no_state: str = f'"{"0" * 32}"'
-    errors: tuple[type[Exception], ...] = (broken.ClientError, broken.BotoCoreError, ResponseParserError, ConnectionError)
+    errors: tuple[type[Exception], ...] = _ERRORS
 
     @property
     def address(self) -> str:
@@ -145,6 +158,8 @@ class S3Service:
             raise ConfigurationError(
                 f"object storage: {self.address} has a certificate that is not trusted; name its authority's in AWS_CA_BUNDLE"
             ) from None
+        if isinstance(error, RecursionError):  # botocore asks for the bucket's region, and is sent elsewhere again
+            raise ConfigurationError(f"object storage: {_REFUSED['PermanentRedirect']} (everything is redirected)") from None
         if isinstance(error, _BROKEN):
             return type(error).__name__
         if isinstance(error, _NO_CREDENTIALS):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
@@ -17,6 +18,7 @@ _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"
 STATUSES = (429, 500, 503)
 RESETS = ("reset before", "reset after", "reset within")
 FAULTS = (*STATUSES, *RESETS)
+Scripted = tuple[int, list[tuple[str, str]], bytes]  # an answer: status, headers, body
 
 
 @dataclass
@@ -24,7 +26,8 @@ class FaultyProxy:
     """Passes requests on; of some share it answers with an error, or breaks the connection before or after they were carried out.
 
     share: how many, by a seeded choice. only: faults to choose from. matching: breaks only requests whose line contains this.
-    broken: what was done, by kind.
+    broken: what was done, by kind. script: given a request's method, path and headers, what to answer instead of passing it on.
+    ignored: headers that are not passed on, as if the store did not know them. seen: the headers of each request.
     """
 
     target: str
@@ -35,6 +38,9 @@ class FaultyProxy:
     broken: dict[int | str, int] = field(default_factory=dict)
     requests: int = 0
     address: str = ""
+    script: Callable[[str, str, Message], Scripted | None] = lambda _method, _path, _headers: None
+    ignored: tuple[str, ...] = ()
+    seen: list[Message] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -79,8 +85,17 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Nothing."""
 
+    def handle_expect_100(self) -> bool:
+        going_on = super().handle_expect_100()
+        self.wfile.flush()  # S3's client waits a second for it
+        return going_on
+
     def _pass_on(self) -> None:
         body = self._body()
+        self.faults.seen.append(self.headers)
+        if scripted := self.faults.script(self.command, self.path, self.headers):
+            self._answer(*scripted)
+            return
         fault = self.faults.choose(self.requestline)
         if isinstance(fault, int):
             self._answer(fault, [("Content-Type", "application/json")], b'{"error": {"message": "injected"}}')
@@ -90,7 +105,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         place = urlsplit(self.faults.target)
         connection = HTTPConnection(str(place.hostname), place.port, timeout=30)
-        connection.request(self.command, self.path, body, {k: v for k, v in self.headers.items() if k.lower() not in _HOP_BY_HOP})
+        kept = {k: v for k, v in self.headers.items() if k.lower() not in _HOP_BY_HOP and k not in self.faults.ignored}
+        connection.request(self.command, self.path, body, kept)
         response = connection.getresponse()
         content = response.read()
         headers = [

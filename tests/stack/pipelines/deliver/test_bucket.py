@@ -12,6 +12,7 @@ from tests.support.deliveries import RANGE, DeliveryProject, Sample, arrived
 from tests.support.faulty import FaultyProxy, faulty
 
 
+@pytest.mark.parametrize("emulator", ["gs"], indirect=True)
 def test_deliver_from_a_bucket(bucket: str, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample = Sample.of(600, users=30)
     project = DeliveryProject(

@@ -106,7 +106,7 @@ def test_inputs_in_a_bucket_give_the_same_as_local_ones(
     assert not difference(state(local_lake), expected)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("emulator", "seed"), [("gs", 1), ("gs", 2), ("s3", 1)], indirect=["emulator"])
 def test_a_store_that_breaks_requests_changes_nothing(
     seed: int,
     bucket: str,

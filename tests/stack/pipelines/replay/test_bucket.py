@@ -42,7 +42,7 @@ def scenario(shop: Shop, lake: Lake) -> list[tuple[int, int]]:
     return states
 
 
-@pytest.mark.parametrize("share", [0.0, 0.05])
+@pytest.mark.parametrize(("emulator", "share"), [("gs", 0.0), ("gs", 0.05), ("s3", 0.05)], indirect=["emulator"])
 def test_a_replay_in_a_bucket_is_the_same_as_on_a_disk(
     share: float, bucket: str, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
