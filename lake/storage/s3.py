@@ -68,6 +68,7 @@ _REFUSED = {
     "on writes",
     "PermanentRedirect": "the bucket is in another region, or at another endpoint; set AWS_REGION to the bucket's, or "
     "AWS_ENDPOINT_URL to that of its store",
+    "400": "the store does not say why; are the credentials current, and AWS_REGION that of the bucket?",
     "RequestTimeTooSkewed": "the clock of this machine is wrong by more than the store allows; set it (NTP), then run it again",
     "SignatureDoesNotMatch": f"the credentials are not accepted (the secret key is not the one of the key id); {_RENEW}",
 }

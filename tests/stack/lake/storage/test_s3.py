@@ -126,7 +126,8 @@ def test_an_update_of_what_is_deleted_meanwhile_begins_anew(bucket: str, storage
         (403, "InvalidObjectState", "is archived; restore it"),
         (301, "PermanentRedirect", "in another region, or at another endpoint; set AWS_REGION"),
         (400, "AuthorizationHeaderMalformed", "in another region, or at another endpoint"),
-        (400, "InvalidRequest", "GetObject is refused"),
+        (400, "InvalidRequest", "are the credentials current"),
+        (405, "MethodNotAllowed", "GetObject is refused"),
     ],
 )
 def test_each_refusal_says_what_to_do(
@@ -162,7 +163,7 @@ def test_a_bucket_in_another_region_is_found(bucket: str, proxy: FaultyProxy, st
 
 def test_an_endpoint_that_redirects_everything_is_told(bucket: str, proxy: FaultyProxy, storage: ObjectStorage) -> None:
     proxy.script = lambda *_: (301, [("Location", "https://elsewhere.example/")], b"")
-    with pytest.raises(ConfigurationError, match=f"{bucket}/x: object storage: .* AWS_ENDPOINT_URL .everything is redirected"):
+    with pytest.raises(ConfigurationError, match=f"{bucket}/x: object storage: .* AWS_ENDPOINT_URL .* .everything is redirected"):
         storage.write(f"{bucket}/x", b"x")
 
 
@@ -186,6 +187,16 @@ def test_a_large_upload_survives_lost_answers(bucket: str, proxy: FaultyProxy, s
     assert storage.read(f"{bucket}/x") == content
     assert storage.modified_us([storage.info(f"{bucket}/x")]) == [1_000_000]
     assert proxy.broken
+
+
+def test_an_error_within_a_success_is_no_success(bucket: str, proxy: FaultyProxy, storage: ObjectStorage) -> None:
+    file = storage.scratch(f"{bucket}/x")
+    file.write_bytes(b"x" * (17 << 20))
+    _, headers, body = answer(200, "InternalError")
+    left = [(200, headers, body)] * 2
+    proxy.script = lambda method, path, _: left.pop() if left and method == "POST" and "uploadId" in path else None
+    storage.upload(file, f"{bucket}/x")
+    assert left == [] and storage.stat(f"{bucket}/x").size_bytes == 17 << 20
 
 
 def test_keys_are_taken_as_they_are(bucket: str, storage: ObjectStorage, client: Any) -> None:
@@ -267,6 +278,24 @@ def test_settings_that_do_not_fit_are_told(
     s3._storage.cache_clear()
     with pytest.raises(ConfigurationError, match=told):
         storage_of("s3://b/x")
+
+
+def test_the_endpoint_and_the_region_of_a_profile_are_taken(
+    bucket: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(f"[profile own]\nregion = eu-south-1\nendpoint_url = {emulator.address}\n")
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_REGION"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_PROFILE", "own")
+    s3._storage.cache_clear()
+    storage = s3.s3_storage()
+    assert isinstance(storage.service, s3.S3Service)
+    settings = storage.service.client.meta
+    assert (settings.region_name, settings.config.request_checksum_calculation) == ("eu-south-1", "when_required")
+    storage.write(f"{bucket}/x", b"x")
+    s3._storage.cache_clear()
 
 
 def test_a_name_that_no_bucket_can_have_is_told(storage: ObjectStorage) -> None:
