@@ -14,14 +14,23 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from contracts.errors import ConfigurationError
-from lake.storage.objects import ABSENT, MAY_PASS, S3, THREADS, TIMEOUT_S, ConditionError, ObjectInfo, ObjectStorage
+from lake.storage.objects import (
+    ABSENT,
+    MAY_PASS,
+    S3,
+    THREADS,
+    TIMEOUT_S,
+    ConditionError,
+    IncompleteError,
+    ObjectInfo,
+    ObjectStorage,
+)
 
 try:
     import boto3
     from boto3.s3.transfer import TransferConfig
     from botocore import exceptions as broken
     from botocore.config import Config
-    from botocore.parsers import ResponseParserError
     from urllib3.exceptions import HTTPError
 except ImportError:
     raise ConfigurationError("s3:// needs boto3: pip install headrace[s3]") from None
@@ -38,12 +47,11 @@ _BROKEN = (  # on the way; what has no answer may pass
     broken.ConnectionError,
     broken.IncompleteReadError,
     broken.FlexibleChecksumError,
-    ResponseParserError,
     HTTPError,
     ConnectionError,
     broken.CredentialRetrievalError,  # there were some when the client was made
 )
-_ERRORS = (broken.ClientError, broken.BotoCoreError, ResponseParserError, HTTPError, ConnectionError, RecursionError)
+_ERRORS = (broken.ClientError, broken.BotoCoreError, HTTPError, ConnectionError, RecursionError)
 _NO_CREDENTIALS = (
     broken.NoCredentialsError,
     broken.PartialCredentialsError,
@@ -55,7 +63,7 @@ _NO_CREDENTIALS = (
 _RENEW = "renew them (aws sso login, or the keys of the environment or profile)"
 _MAY_PASS_CODES = frozenset(
     {"BadDigest", "InternalError", "NoSuchUpload", "RequestLimitExceeded", "RequestTimeout", "SlowDown", "Throttling",
-     "ThrottlingException", "XAmzContentChecksumMismatch", "ConditionalRequestConflict", "OperationAborted"}
+     "ThrottlingException", "XAmzContentChecksumMismatch"}
 )  # fmt: skip
 _REFUSED = {
     "AccessDenied": "no permission; the guide to object storage has the policy that is needed. Without s3:ListBucket, what is not "
@@ -209,6 +217,8 @@ class S3Service:
         prefixes: list[str] = []
         delimited = {"Delimiter": delimiter} if delimiter else {}
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **delimited):
+            if "IsTruncated" not in page:  # an empty answer is no empty folder
+                raise IncompleteError
             found += [_info(bucket, one["Key"], one, one["Size"], None) for one in page.get("Contents", ())]
             prefixes += [one["Prefix"] for one in page.get("CommonPrefixes", ())]
         return found, prefixes
@@ -223,7 +233,7 @@ def _answer(error: Any) -> str:
     """What may pass of an answer, in a few words; else raises as ``ObjectService.failure``."""
     status, told = _status(error), error.response["Error"]
     code, message = str(told.get("Code", "")), told.get("Message") or "no reason given"
-    if status in MAY_PASS or code in _MAY_PASS_CODES or status == 409:
+    if status in MAY_PASS or status == 409 or code in _MAY_PASS_CODES:  # 409: of writes at once
         return f"HTTP {status}" if code == str(status) or not code else f"HTTP {status} {code}"
     if status == 404:
         raise FileNotFoundError(2, "no such object") from None
