@@ -59,6 +59,10 @@ class ConditionError(Exception):
     """The object is not in the state that a request named."""
 
 
+class ArchivedError(ConfigurationError):
+    """The store keeps the object where it cannot be read at once."""
+
+
 class IncompleteError(ConnectionError):
     """An answer that has not as many bytes as were asked for."""
 
@@ -169,8 +173,9 @@ class ObjectStorage:
         bucket = self._split(location)[0]
         if bucket in self._conditional:
             return
+        content = self.read(location)
         for state, header in ((ABSENT, "If-None-Match"), (self.service.no_state, "If-Match")):
-            if self._put(location, self.read(location), state):
+            if self._put(location, content, state):
                 raise ConfigurationError(
                     f"{location}: {self.service.address} writes over what is there although told not to ({header} is ignored), "
                     "so that two writers would destroy each other's files; a lake needs a store that keeps conditions on writes"
@@ -327,4 +332,4 @@ class ObjectStorage:
         try:
             return self.service.failure(error)
         except ConfigurationError as refusal:
-            raise ConfigurationError(f"{location}: {refusal}") from None
+            raise type(refusal)(f"{location}: {refusal}") from None

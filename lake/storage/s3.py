@@ -20,6 +20,7 @@ from lake.storage.objects import (
     S3,
     THREADS,
     TIMEOUT_S,
+    ArchivedError,
     ConditionError,
     IncompleteError,
     ObjectInfo,
@@ -157,7 +158,8 @@ class S3Service:
     @property
     def address(self) -> str:
         """See ``ObjectService``."""
-        return str(self.client.meta.endpoint_url)
+        endpoint = urlsplit(self.client.meta.endpoint_url)
+        return f"{endpoint.scheme}://{endpoint.netloc.rpartition('@')[2]}"  # without a password
 
     def failure(self, error: Exception) -> str:
         """See ``ObjectService``."""
@@ -242,7 +244,8 @@ def _answer(error: Any) -> str:
     reasons = [_REFUSED.get(_SAME_AS.get(one, one)) for one in (code, str(status))]
     reason = reasons[0] or reasons[1] or f"{error.operation_name} is refused"
     told_by = " ".join(f"{told.get('Header', '')} {message}".split())
-    raise ConfigurationError(f"object storage: {reason} ({status} {code}: {told_by})") from None
+    kind = ArchivedError if code == "InvalidObjectState" else ConfigurationError
+    raise kind(f"object storage: {reason} ({status} {code}: {told_by})") from None
 
 
 def _status(error: Any) -> int:

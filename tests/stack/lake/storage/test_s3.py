@@ -14,7 +14,7 @@ import pytest
 
 from contracts.errors import ComponentDownError, ConfigurationError
 from lake.location import Lake
-from lake.raw.inputs import expand_inputs
+from lake.raw.inputs import InputError, copy_input, expand_inputs
 from lake.storage import s3, storage_of
 from lake.storage.objects import ObjectStorage
 from tests.support.buckets import Emulator
@@ -212,10 +212,13 @@ def test_keys_are_taken_as_they_are(bucket: str, storage: ObjectStorage, client:
     assert storage.files(f"{bucket}/in") == []
 
 
-def test_what_is_archived_is_told(bucket: str, storage: ObjectStorage, client: Any) -> None:
+def test_what_is_archived_is_told(bucket: str, storage: ObjectStorage, client: Any, tmp_path: Path) -> None:
     client.put_object(Bucket=bucket.removeprefix("s3://"), Key="old", Body=b"x", StorageClass="GLACIER")
     with pytest.raises(ConfigurationError, match=f"{bucket}/old: object storage: the object is archived; restore it"):
         storage.read(f"{bucket}/old")
+    (file,) = expand_inputs((f"{bucket}/old",))
+    with pytest.raises(InputError, match="it is archived; restore it first"):
+        copy_input(file, tmp_path / "copy")
 
 
 def test_a_bucket_with_versions(bucket: str, storage: ObjectStorage, client: Any) -> None:
