@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from contracts.errors import ConfigurationError
 from lake.storage.objects import GCS, MAY_PASS, THREADS, TIMEOUT_S, ConditionError, ObjectInfo, ObjectStorage
@@ -74,9 +74,9 @@ class GcsService:
 
     client: Any
     address: str
-    scheme: str = GCS
-    no_state: str = "1"
-    errors: tuple[type[Exception], ...] = _ERRORS
+    scheme: ClassVar[str] = GCS
+    no_state: ClassVar[str] = "1"
+    errors: ClassVar[tuple[type[Exception], ...]] = _ERRORS
 
     def failure(self, error: Exception) -> str:
         """See ``ObjectService``."""

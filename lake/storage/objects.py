@@ -68,22 +68,27 @@ class IncompleteError(ConnectionError):
 
 
 class ObjectService(Protocol):
-    """The calls of one kind of store, each made once; they raise what the client library raises, one of ``errors``.
-
-    scheme: such as ``gs://``. address: for people. no_state: one that no object ever has.
-    """
+    """The calls of one kind of store, each made once; they raise what the client library raises, one of ``errors``."""
 
     @property
-    def scheme(self) -> str: ...  # noqa: D102
+    def scheme(self) -> str:
+        """Such as ``gs://``."""
+        ...
 
     @property
-    def address(self) -> str: ...  # noqa: D102
+    def address(self) -> str:
+        """Of the store, for people."""
+        ...
 
     @property
-    def no_state(self) -> str: ...  # noqa: D102
+    def no_state(self) -> str:
+        """A state that no object ever has."""
+        ...
 
     @property
-    def errors(self) -> tuple[type[Exception], ...]: ...  # noqa: D102
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What ``failure`` is asked about."""
+        ...
 
     def failure(self, error: Exception) -> str:
         """What may pass, in a few words.

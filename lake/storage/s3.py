@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from contracts.errors import ConfigurationError
@@ -151,9 +151,9 @@ class S3Service:
 
     client: Any
     uploads: Any
-    scheme: str = S3
-    no_state: str = f'"{"0" * 32}"'
-    errors: tuple[type[Exception], ...] = _ERRORS
+    scheme: ClassVar[str] = S3
+    no_state: ClassVar[str] = f'"{"0" * 32}"'
+    errors: ClassVar[tuple[type[Exception], ...]] = _ERRORS
 
     @property
     def address(self) -> str:
