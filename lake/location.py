@@ -18,7 +18,7 @@ from lake.storage import Storage, is_object, local_path, location_of, make_root,
 NAMESPACES = ("validated", "late", "ops")
 CATALOG_FILE = "catalog.db"
 _MADE = "_runs/lake"  # in a bucket, where there are no folders: says that there is a lake
-_FILE_IO = "lake.storage.file_io.GcsFileIO"
+_FILE_IO = "lake.storage.file_io.ObjectFileIO"
 _SQLITE_BUSY_S = 120
 _PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 logging.getLogger("pyiceberg").setLevel(logging.ERROR)  # it warns of every delete that finds nothing, which is normal here
@@ -33,8 +33,9 @@ def data_path(uri: str) -> str:
 class Lake:
     """A lake. Small and picklable; opens what it needs where it is needed.
 
-    root: absolute folder, or ``gs://bucket/prefix``. catalog_url: SQLAlchemy URL of the Iceberg catalog; by default SQLite in
-    the lake. branch: the Iceberg branch that tables are read from and committed to; None for main, which is what everybody reads.
+    root: absolute folder, or ``gs://bucket/prefix``, ``s3://bucket/prefix``. catalog_url: SQLAlchemy URL of the Iceberg catalog; by
+    default SQLite in the lake. branch: the Iceberg branch that tables are read from and committed to; None for main, which is
+    what everybody reads.
     """
 
     root: str
@@ -43,7 +44,7 @@ class Lake:
 
     @classmethod
     def at(cls, location: str, catalog_url: str | None = None) -> Lake:
-        """The lake at a path, a ``file://`` or a ``gs://`` URI.
+        """The lake at a path, a ``file://``, ``gs://`` or ``s3://`` URI.
 
         Raises:
             ConfigurationError: another kind of URI; or one in a bucket without a catalog.
@@ -132,6 +133,7 @@ class Lake:
         if is_object(self.root):
             try:
                 self.storage.put_if_absent(self.at_key(_MADE), b"")
+                self.storage.check_conditions(self.at_key(_MADE))
             except FileNotFoundError:
                 raise ConfigurationError(f"lake {self.root}: there is no such bucket; make it, or name another") from None
             return

@@ -10,7 +10,7 @@ from contracts.errors import ConfigurationError
 from runners.option_readers import Reader, flag, text
 
 SomeOptions = TypeVar("SomeOptions", bound="Options")
-LAKE_HELP = "The lake: a folder or gs://BUCKET/PREFIX; headrace.yaml may name it."
+LAKE_HELP = "The lake: a folder, gs://BUCKET/PREFIX or s3://BUCKET/PREFIX; headrace.yaml may name it."
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import BinaryIO, Literal
 from contracts.errors import ConfigurationError
 from lake.storage import is_object, local_path, storage_of
 from lake.storage.inputs import HIDDEN_FOLDER, NOT_ENTERED, is_hidden_folder, not_entered, object_inputs
+from lake.storage.objects import ArchivedError
 from lake.storage.places import location_of
 
 _COPY_BYTES = 1 << 20
@@ -36,7 +37,7 @@ class InputFile:
 
 
 def expand_inputs(patterns: tuple[str, ...]) -> list[InputFile]:
-    """Files behind paths, folders (recursively, but for hidden folders) and globs, local or ``gs://``; the oldest first, each once.
+    """Files behind paths, folders (recursively, but for hidden folders) and globs, wherever they lie; the oldest first, each once.
 
     What a folder or a glob leaves out, and links out of it, is among them, as refused.
 
@@ -193,6 +194,8 @@ def _copy_object(file: InputFile, target: Path) -> Copied | None:
                 out.write(piece)
         except FileNotFoundError:  # this state was replaced; the next attempt finds another, or nothing
             return None
+        except ArchivedError:
+            raise InputError("unreadable", "it is archived; restore it first, or leave it out") from None
     return Copied(digest.hexdigest(), file.mtime_us)
 
 

@@ -3,10 +3,11 @@
 from lake.storage.access import keep_private, make_root
 from lake.storage.base import Storage, StoredFile
 from lake.storage.parquet import read_parquet, read_parquet_schema
-from lake.storage.places import GCS, is_object, local_path, location_of, storage_of
+from lake.storage.places import is_object, local_path, location_of, storage_of
 
 __all__ = [
     "GCS",
+    "S3",
     "Storage",
     "StoredFile",
     "is_object",

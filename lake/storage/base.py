@@ -1,7 +1,7 @@
 """What the pipeline needs of the place where files lie: little, so that a disk and a bucket can both give it.
 
-A *location* is an absolute local path, or ``gs://bucket/key``. A file appears whole or not at all, and only ``write``, ``upload``
-and ``update`` ever change one. Nothing is renamed in a bucket.
+A *location* is an absolute local path, or ``gs://bucket/key``, ``s3://bucket/key``. A file appears whole or not at all, and only
+``write``, ``upload`` and ``update`` ever change one. Nothing is renamed in a bucket.
 """
 
 from __future__ import annotations
@@ -53,6 +53,17 @@ class Storage(Protocol):
         Args:
             location: the file.
             change: may be called several times; gives None to leave the file as it is.
+        """
+        ...
+
+    def check_conditions(self, location: str) -> None:
+        """Make sure that the place keeps to the conditions of ``put_if_absent`` and ``update``; of a bucket, once in a process.
+
+        Args:
+            location: a file that is there. It stays as it is.
+
+        Raises:
+            ConfigurationError: it does not.
         """
         ...
 

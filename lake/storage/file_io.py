@@ -1,7 +1,8 @@
 """Iceberg's metadata, manifests and data files in a bucket, by the same client and the same attempts as everything else.
 
-pyiceberg takes a class by its name, in the catalog property ``py-io-impl``. Other readers of the tables never see it. Its own way
-to ``gs://``, pyarrow's GcsFileSystem, is given neither anonymous credentials, as an emulator needs, nor a limit for its attempts.
+pyiceberg takes a class by its name, in the catalog property ``py-io-impl``. Other readers of the tables never see it. Its own ways
+are pyarrow's file systems: for ``gs://`` without anonymous credentials, as an emulator needs, or a limit for attempts; for ``s3://``
+with regions and credentials that are found by other rules than boto3's.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ _SMALL_BYTES = 4 << 20
 _HELD_BYTES = 32 << 20  # of a file that is being written, in memory; the rest on disk
 
 
-class GcsFileIO(FileIO):
-    """pyiceberg's view of files at ``gs://``."""
+class ObjectFileIO(FileIO):
+    """pyiceberg's view of files in a bucket."""
 
     def new_input(self, location: str) -> InputFile:
         """A file to read."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from lake.storage.base import StoredFile
-from lake.storage.places import GCS, location_of
+from lake.storage.places import location_of, object_storage
 
 HIDDEN_FOLDER = "a hidden or unfinished folder by its name"
 NOT_ENTERED = "a folder; name it to read what is in it"
@@ -35,7 +35,7 @@ def not_entered(folders: Iterable[str], files: Iterable[str]) -> list[str]:
 
 
 def object_inputs(pattern: str) -> ObjectInputs:
-    """Objects, and folders that are left out. One listing, whatever is asked for.
+    """Objects, and folders that are left out. One listing, whatever is asked for; from S3 also the metadata of each.
 
     As with local inputs: an object by its name, else all in the folder of that name and below (but for hidden folders), else a
     glob. ``*`` does not reach over a ``/``, ``**`` does.
@@ -44,27 +44,30 @@ def object_inputs(pattern: str) -> ObjectInputs:
         ConfigurationError: no such bucket, or the store refuses.
         ComponentDownError: it does not answer.
     """
-    from lake.storage.gcs import gcs_storage, modified_us, stored  # noqa: PLC0415 - only who needs it has the library
-
     pattern = location_of(pattern, "input")
+    storage = object_storage(pattern)
     literal = _MAGIC.split(pattern, maxsplit=1)[0]
-    is_glob = literal != pattern
-    found = {blob.location: (blob, modified_us(b)) for b in gcs_storage().blobs(literal.rstrip("/")) if (blob := stored(b))}
+    found = {one.location: one for one in storage.beginning_with(literal.rstrip("/"))}
+    wanted, left_out = _wanted(pattern, literal, found)
+    objects = [found[location] for location in wanted]
+    times = storage.modified_us(objects)
+    return ObjectInputs([(one.stored, time) for one, time in zip(objects, times, strict=True)], left_out)
+
+
+def _wanted(pattern: str, literal: str, found: Collection[str]) -> tuple[list[str], dict[str, str]]:
+    """Of the locations that were found, those that are asked for; and the folders that are left out, and why."""
     if pattern in found:  # also one whose name looks like a glob
-        return ObjectInputs([found[pattern]])
-    if is_glob:
-        wanted = re.compile(_expression(pattern))
-        matches = [location for location in found if wanted.fullmatch(location)]
-        folders = (folder for location in found for folder in _folders_above(location) if wanted.fullmatch(folder))
-        return ObjectInputs([found[location] for location in matches], dict.fromkeys(not_entered(folders, matches), NOT_ENTERED))
-    inputs, root = ObjectInputs(), pattern.rstrip("/") + "/"
-    for location, told in found.items():
-        if location.startswith(root):
-            if hidden := _hidden_folder_of(location, root):
-                inputs.left_out[hidden] = HIDDEN_FOLDER
-            else:
-                inputs.files.append(told)
-    return inputs
+        return [pattern], {}
+    if literal != pattern:
+        expression = re.compile(_expression(pattern))
+        matches = [location for location in found if expression.fullmatch(location)]
+        folders = (folder for location in found for folder in _folders_above(location) if expression.fullmatch(folder))
+        return matches, dict.fromkeys(not_entered(folders, matches), NOT_ENTERED)
+    root = pattern.rstrip("/") + "/"
+    hidden = {location: _hidden_folder_of(location, root) for location in found if location.startswith(root)}
+    return [location for location, folder in hidden.items() if folder is None], dict.fromkeys(
+        filter(None, hidden.values()), HIDDEN_FOLDER
+    )
 
 
 def _folders_above(location: str) -> Iterator[str]:
@@ -82,9 +85,9 @@ def _hidden_folder_of(location: str, root: str) -> str | None:
 
 def _expression(glob: str) -> str:
     """A glob as a regular expression."""
-    parts = re.split(r"(\*\*/?|\*|\?|\[[^\]]+\])", glob.removeprefix(GCS))
+    parts = re.split(r"(\*\*/?|\*|\?|\[[^\]]+\])", glob)
     made = {"**": ".*", "**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
-    return re.escape(GCS) + "".join(made.get(p) or (_class(p) if _CLASS.fullmatch(p) else re.escape(p)) for p in parts)
+    return "".join(made.get(p) or (_class(p) if _CLASS.fullmatch(p) else re.escape(p)) for p in parts)
 
 
 def _class(text: str) -> str:

@@ -71,6 +71,9 @@ class LocalStorage:
             if made is not None:
                 self.write(location, made)
 
+    def check_conditions(self, location: str) -> None:
+        """See ``Storage``. A file system keeps them."""
+
     def scratch(self, location: str, kind: str = "part") -> Path:
         """See ``Storage``."""
         if self.temporary is not None:

@@ -20,7 +20,7 @@ class ReconcileOptions(Options):
     end: int = option("The moment after the range.", moment(), metavar="TIME")
     lake: str | None = lake_field()
     export: tuple[str, ...] = option(
-        "What the destination has, as files of its own: JSON lines (gzip and zstd are recognised) or Parquet; local or gs://.",
+        "What the destination has, as files of its own: JSON lines (gzip and zstd are recognised) or Parquet; local, gs:// or s3://.",
         metavar="URI", repeated=True, default=(), shown_default="the destination's export URL",
     )  # fmt: skip
     id_field: str = option("Field or column with the event's id.", metavar="NAME", default="messageId", shown_default="messageId")

@@ -32,7 +32,7 @@ class IngestOptions(CheckpointOptions, TopicOptions):
 
     source: str = argument("Name of the source: sources/NAME.yaml of the project.")
     input: tuple[str, ...] = option(
-        "What to ingest: a file, folder or quoted glob, local or gs:// (several times if you like), or kafka://HOST:PORT/TOPIC.",
+        "What to ingest: a file, folder or quoted glob, local, gs:// or s3:// (several times if you like), or kafka://HOST:PORT/TOPIC.",
         metavar="URI", repeated=True,
     )  # fmt: skip
     lake: str | None = lake_field()

@@ -79,7 +79,7 @@ def test_all_wrong_options_are_told_at_once() -> None:
     [
         (("ingest", "wbe", "--input", "x", "--lake", "l"), "did you mean web?"),
         (("ingest", "web", "--input", "no/such/*.jsonl", "--lake", "l"), "no file found for no/such/*.jsonl"),
-        (("ingest", "web", "--input", "README.md", "--lake", "s3://bucket/lake"), "only local paths"),
+        (("ingest", "web", "--input", "README.md", "--lake", "hdfs://host/lake"), "only local paths"),
         (("status", "--lake", "no-such-lake"), "no lake at"),
         (("status", "--nonsense"), "No such option"),
         (("status", "--project", "no-such-folder"), "no project file"),

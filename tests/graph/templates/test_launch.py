@@ -141,6 +141,7 @@ def test_dataflow_without_a_lake_that_its_workers_see_is_refused(tmp_path: Path,
     assert not (tmp_path / "lake").exists()
 
 
+@pytest.mark.parametrize("emulator", ["gs"], indirect=True)  # Dataflow's
 def test_a_launch_lands_files_and_leaves_a_job_for_the_launcher(
     tmp_path: Path, drop: Path, bucket: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

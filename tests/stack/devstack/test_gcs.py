@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from cli.main import main
 from devstack.gcs import BUCKET
 from devstack.stack import EXTRA, USUAL, Stack
-from lake.storage.gcs import gcs_storage
+from lake.storage import storage_of
 
 
 def test_the_emulator_keeps_its_objects_when_it_is_killed(private_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,7 +18,7 @@ def test_the_emulator_keeps_its_objects_when_it_is_killed(private_stack: Stack, 
     (status,) = stack.up(["gcs"])
     assert (status.state, status.url) == ("ready", stack.gcs_emulator)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", stack.gcs_emulator)
-    storage = gcs_storage()
+    storage = storage_of(f"gs://{BUCKET}")
     assert storage.put_if_absent(f"gs://{BUCKET}/a/x", b"one")
     assert not storage.put_if_absent(f"gs://{BUCKET}/a/x", b"two")
     stack.kill("gcs")

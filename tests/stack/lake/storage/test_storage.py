@@ -17,16 +17,23 @@ from contracts.errors import ComponentDownError, ConfigurationError
 from lake.location import Lake
 from lake.raw.inputs import expand_inputs
 from lake.storage import Storage, storage_of
-from lake.storage.file_io import GcsFileIO
-from lake.storage.gcs import READ_BYTES, GcsStorage, gcs_storage
-from tests.support.gcs import FAULTS, STATUSES, FaultyProxy, faulty, make_bucket
+from lake.storage.file_io import ObjectFileIO
+from lake.storage.object_reader import READ_BYTES
+from lake.storage.objects import ObjectStorage
+from lake.storage.places import object_storage
+from tests.support.buckets import SCHEMES, Emulator
+from tests.support.faulty import FAULTS, STATUSES, FaultyProxy, faulty
 
 ODD = "a b/ü#?%&=+.txt"
 
 
-@pytest.fixture(params=["disk", "bucket"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path) if request.param == "disk" else str(request.getfixturevalue("bucket"))
+@pytest.fixture(params=["disk", *SCHEMES])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "disk":
+        return str(tmp_path)
+    emulator: Emulator = request.getfixturevalue(f"{request.param}_emulator")
+    emulator.use(monkeypatch)
+    return emulator.make_bucket()
 
 
 @pytest.fixture
@@ -127,22 +134,23 @@ def test_a_lake_is_there_once_it_was_made(place: str, tmp_path: Path) -> None:
 # What only a bucket does
 
 
-def test_a_lake_in_a_bucket_needs_a_catalog_and_a_bucket(bucket: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"lake gs://b/l: a lake in a bucket needs a catalog .* headrace.yaml"):
-        Lake.at("gs://b/l")
-    with pytest.raises(ConfigurationError, match="gs:///x: names no bucket; expected gs://BUCKET/PREFIX"):
-        Lake.at("gs:///x", "sqlite://")
+def test_a_lake_in_a_bucket_needs_a_catalog_and_a_bucket(bucket: str, emulator: Emulator, tmp_path: Path) -> None:
+    scheme = f"{emulator.scheme}://"
+    with pytest.raises(ConfigurationError, match=rf"lake {scheme}b/l: a lake in a bucket needs a catalog .* headrace.yaml"):
+        Lake.at(f"{scheme}b/l")
+    with pytest.raises(ConfigurationError, match=f"{scheme}/x: names no bucket; expected {scheme}BUCKET/PREFIX"):
+        Lake.at(f"{scheme}/x", "sqlite://")
     with pytest.raises(ConfigurationError, match="there is no such bucket; make it, or name another"):
-        Lake.at("gs://not-there/lake", f"sqlite:///{tmp_path}/c.db").create()
+        Lake.at(f"{scheme}not-there/lake", f"sqlite:///{tmp_path}/c.db").create()
     with pytest.raises(ConfigurationError, match="there is no bucket not-there at http://"):
-        expand_inputs(("gs://not-there/*.jsonl",))
+        expand_inputs((f"{scheme}not-there/*.jsonl",))
     with pytest.raises(ConfigurationError, match="is in a bucket; this needs a local lake"):
         _ = Lake.at(f"{bucket}/lake", f"sqlite:///{tmp_path}/c.db").raw
 
 
 def test_an_open_object_stays_as_it_was_when_it_was_opened(bucket: str) -> None:
     location, old = f"{bucket}/x", b"a" * (READ_BYTES + 10)
-    storage = gcs_storage()
+    storage = storage_of(bucket)
     storage.write(location, old)
     with storage.open(location) as file:
         head = file.read(10)
@@ -154,60 +162,67 @@ def test_an_open_object_stays_as_it_was_when_it_was_opened(bucket: str) -> None:
         assert head + rest == old
 
 
-def test_a_large_object_is_read_in_ranges(bucket: str, emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_object_is_read_in_ranges(bucket: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     content = os.urandom(2 * READ_BYTES + 5)
-    gcs_storage().write(f"{bucket}/x", content)
-    with faulty(FaultyProxy(emulator, share=0)) as proxy:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.address)
-        with gcs_storage().open(f"{bucket}/x") as file:
+    storage_of(bucket).write(f"{bucket}/x", content)
+    with faulty(FaultyProxy(emulator.address, share=0)) as proxy:
+        emulator.use(monkeypatch, proxy.address)
+        with storage_of(bucket).open(f"{bucket}/x") as file:
             assert file.read() == content
         assert proxy.requests == 4  # what it is, and three ranges
 
 
-def test_a_thousand_objects_are_listed_without_asking_for_each(bucket: str, emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    storage = gcs_storage()
-    storage.map(lambda number: storage.write(f"{bucket}/in/{number}.jsonl", b"x"), range(1_000))
-    with faulty(FaultyProxy(emulator, share=0)) as proxy:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.address)
-        assert len(gcs_storage().files(f"{bucket}/in")) == 1_000
-        assert len(expand_inputs((f"{bucket}/in",))) == 1_000
-        assert proxy.requests <= 4
+def test_a_thousand_objects_and_one_are_listed_without_asking_for_each(
+    bucket: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = storage_of(bucket)
+    storage.map(lambda number: storage.write(f"{bucket}/in/{number}.jsonl", b"x"), range(1_001))
+    with faulty(FaultyProxy(emulator.address, share=0)) as proxy:
+        emulator.use(monkeypatch, proxy.address)
+        assert len(storage_of(bucket).files(f"{bucket}/in")) == 1_001
+        assert proxy.requests <= 2
+        if emulator.scheme == "gs":  # S3 has no metadata in its listings
+            assert len(expand_inputs((f"{bucket}/in",))) == 1_001
+            assert proxy.requests <= 4
 
 
 @pytest.fixture
-def flaky(emulator: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FaultyProxy]]:
-    """Makes ``gs://`` mean a proxy that breaks requests."""
-    with faulty(FaultyProxy(emulator, share=0)) as proxy:
+def flaky(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FaultyProxy]]:
+    """Makes ``gs://`` or ``s3://`` mean a proxy that breaks requests."""
+    with faulty(FaultyProxy(emulator.address, share=0)) as proxy:
 
         def begin(share: float, *only: int | str, matching: str = "") -> FaultyProxy:
             proxy.share, proxy.only, proxy.matching = share, only or FAULTS, matching
             return proxy
 
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.address)
+        emulator.use(monkeypatch, proxy.address)
         yield begin
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("size", [100, 9 << 20])
 def test_each_fault_is_survived_and_a_lost_answer_does_not_cost_the_victory(
-    emulator: str, flaky: Callable[..., FaultyProxy], fault: int | str, size: int
+    emulator: Emulator, flaky: Callable[..., FaultyProxy], fault: int | str, size: int
 ) -> None:
-    bucket, proxy = make_bucket(emulator), flaky(0.4, fault)
-    storage = gcs_storage()
-    for number in range(8 if size == 100 else 2):
+    bucket, proxy = emulator.make_bucket(), flaky(0.4, fault)
+    storage = storage_of(bucket)
+    numbers = range(4 if size == 100 else 2)
+    for number in numbers:
         location, content = f"{bucket}/{number}", os.urandom(size)
         assert storage.put_if_absent(location, content)
         assert not storage.put_if_absent(location, content)
         assert storage.read(location) == content
         with storage.open(location) as file:
             assert file.read() == content
-    assert {f.location for f in storage.files(bucket)} == {f"{bucket}/{n}" for n in range(8 if size == 100 else 2)}
+    assert {f.location for f in storage.files(bucket)} == {f"{bucket}/{n}" for n in numbers}
     assert proxy.broken.get(fault)
 
 
-def test_one_of_many_is_told_that_it_wrote_also_when_answers_are_lost(emulator: str, flaky: Callable[..., FaultyProxy]) -> None:
-    bucket, proxy = make_bucket(emulator), flaky(0.3, "reset after", matching="upload")
-    storage = gcs_storage()
+def test_one_of_many_is_told_that_it_wrote_also_when_answers_are_lost(
+    emulator: Emulator, flaky: Callable[..., FaultyProxy]
+) -> None:
+    bucket, proxy = emulator.make_bucket(), flaky(0.3, "reset after", matching="upload" if emulator.scheme == "gs" else "PUT")
+    storage = storage_of(bucket)
     for number in range(20):
         location = f"{bucket}/{number}"
         with ThreadPoolExecutor(3) as pool:
@@ -221,27 +236,30 @@ def test_one_of_many_is_told_that_it_wrote_also_when_answers_are_lost(emulator: 
 
 
 @pytest.mark.parametrize("fault", [*STATUSES, "reset before"])
-def test_a_store_that_does_not_answer_is_told_in_a_sentence(flaky: Callable[..., FaultyProxy], fault: int | str) -> None:
-    proxy = flaky(1.0, fault)
-    storage: GcsStorage = replace(gcs_storage(), deadline_s=0.3)
+def test_a_store_that_does_not_answer_is_told_in_a_sentence(
+    emulator: Emulator, flaky: Callable[..., FaultyProxy], fault: int | str
+) -> None:
+    proxy, location = flaky(1.0, fault), f"{emulator.scheme}://b/x"
+    storage: ObjectStorage = replace(object_storage(location), deadline_s=0.3)
     told = f"HTTP {fault}" if isinstance(fault, int) else r"\w+"
     with pytest.raises(
-        ComponentDownError, match=rf"^object storage http://\S+: no answer for gs://b/x in 0 s \({told}\); is it reach"
+        ComponentDownError, match=rf"^object storage http://\S+: no answer for {location} in 0 s \({told}\); is it reach"
     ):
-        storage.read("gs://b/x")
+        storage.read(location)
     assert proxy.requests > 1
 
 
 @pytest.mark.parametrize(("status", "told"), [(401, "the credentials are not accepted"), (403, "no permission")])
-def test_a_refusal_is_not_tried_again(flaky: Callable[..., FaultyProxy], status: int, told: str) -> None:
+def test_a_refusal_is_not_tried_again(emulator: Emulator, flaky: Callable[..., FaultyProxy], status: int, told: str) -> None:
     proxy = flaky(1.0, status)
-    with pytest.raises(ConfigurationError, match=f"object storage: {told}"):
-        gcs_storage().write("gs://b/x", b"")
+    location = f"{emulator.scheme}://b/x"
+    with pytest.raises(ConfigurationError, match=f"{location}: object storage: {told}"):
+        storage_of(location).write(location, b"")
     assert proxy.requests == 1
 
 
 def test_pyiceberg_writes_whole_objects_or_none(bucket: str) -> None:
-    io, location = GcsFileIO(), f"{bucket}/metadata/v1.json"
+    io, location = ObjectFileIO(), f"{bucket}/metadata/v1.json"
     with pytest.raises(RuntimeError), io.new_output(location).create() as out:
         out.write(b"half")
         raise RuntimeError
@@ -259,14 +277,21 @@ def test_pyiceberg_writes_whole_objects_or_none(bucket: str) -> None:
     assert not io.new_input(location).exists()
 
 
-def test_without_the_client_library_it_is_said_how_to_install_it() -> None:
+@pytest.mark.parametrize(
+    ("module", "scheme", "told"),
+    [
+        ("google.cloud.storage", "gs", "gs:// needs google-cloud-storage: pip install headrace[gcs]"),
+        ("boto3", "s3", "s3:// needs boto3: pip install headrace[s3]"),
+    ],
+)
+def test_without_the_client_library_it_is_said_how_to_install_it(module: str, scheme: str, told: str) -> None:
     code = (
-        "import sys; sys.modules['google.cloud.storage'] = None\n"
+        f"import sys; sys.modules['{module}'] = None\n"
         "from lake.storage import storage_of\n"
         "from contracts.errors import ConfigurationError\n"
-        "try: storage_of('gs://b/x')\n"
+        f"try: storage_of('{scheme}://b/x')\n"
         "except ConfigurationError as error: print(error)\n"
         "print(type(storage_of('/tmp')).__name__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "gs:// needs google-cloud-storage: pip install headrace[gcs]\nLocalStorage\n"
+    assert done.stdout == f"{told}\nLocalStorage\n"

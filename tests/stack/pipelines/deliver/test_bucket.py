@@ -6,19 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.buckets import Emulator
 from tests.support.cdp import CdpEndpoint
 from tests.support.deliveries import RANGE, DeliveryProject, Sample, arrived
-from tests.support.gcs import FaultyProxy, faulty
+from tests.support.faulty import FaultyProxy, faulty
 
 
-def test_deliver_from_a_bucket(bucket: str, emulator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("emulator", ["gs"], indirect=True)
+def test_deliver_from_a_bucket(bucket: str, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample = Sample.of(600, users=30)
     project = DeliveryProject(
         tmp_path, lake=f"{bucket}/lake", catalog=f"sqlite:///{tmp_path}/catalog.db?timeout=60", event_bytes=500
     )
     project.ingest(sample)
-    with CdpEndpoint.started() as cdp, faulty(FaultyProxy(emulator, seed=3, share=0.05)) as proxy:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.address)
+    with CdpEndpoint.started() as cdp, faulty(FaultyProxy(emulator.address, seed=3, share=0.05)) as proxy:
+        emulator.use(monkeypatch, proxy.address)
         manifest = project.invoke(cdp, "deliver", project.name, *RANGE, code=1)
         refused = manifest["counts"]["refused"]
         assert manifest["counts"]["delivered"] + refused == len(sample.delivered)

@@ -1,75 +1,24 @@
-"""A real emulator of Google Cloud Storage for tests, and a proxy in front of it that breaks a share of the requests.
-
-The emulator's objects are in memory and go with it. ``bucket`` is a fresh one per test, and what ``gs://`` means meanwhile.
-"""
+"""A proxy before an emulator of an object store that breaks a share of the requests."""
 
 from __future__ import annotations
 
-import itertools
-import shutil
 import socket
 import struct
-import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 from urllib.parse import urlsplit
 
-import pytest
-
-from devstack import pieces
-from devstack.gcs import answers, command
-from devstack.layout import Layout
-from tests.support.stack import wait_for
-
-_numbers = itertools.count()
-_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
+_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "expect"}
 STATUSES = (429, 500, 503)
 RESETS = ("reset before", "reset after", "reset within")
 FAULTS = (*STATUSES, *RESETS)
-
-
-@pytest.fixture(scope="session")
-def emulator() -> Iterator[str]:
-    """Address of the emulator."""
-    downloads = Layout.default().downloads
-    if shutil.which("go") is None and not pieces.gcs(downloads).exists():
-        pytest.skip("no go: make doctor says how to install")
-    downloads.mkdir(parents=True, exist_ok=True)
-    pieces.fetch(["gcs"], downloads, lambda _line: None)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    started = command(pieces.gcs(downloads), port, "-backend", "memory")
-    process = subprocess.Popen(started, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: process.poll() is not None or answers(port), "the emulator", 30)
-        assert process.poll() is None, "the emulator ended while it started"
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-@pytest.fixture
-def bucket(emulator: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A new bucket, as ``gs://NAME``."""
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
-    return make_bucket(emulator)
-
-
-def make_bucket(emulator: str) -> str:
-    name = f"bucket-{next(_numbers)}"
-    place = urlsplit(emulator)
-    connection = HTTPConnection(str(place.hostname), place.port, timeout=10)
-    connection.request("POST", "/storage/v1/b?project=headrace", f'{{"name": "{name}"}}', {"Content-Type": "application/json"})
-    assert connection.getresponse().status == 200
-    connection.close()
-    return f"gs://{name}"
+Scripted = tuple[int, list[tuple[str, str]], bytes]  # an answer: status, headers, body
 
 
 @dataclass
@@ -77,7 +26,8 @@ class FaultyProxy:
     """Passes requests on; of some share it answers with an error, or breaks the connection before or after they were carried out.
 
     share: how many, by a seeded choice. only: faults to choose from. matching: breaks only requests whose line contains this.
-    broken: what was done, by kind.
+    broken: what was done, by kind. script: given a request's method, path and headers, what to answer instead of passing it on.
+    ignored: headers that are not passed on, as if the store did not know them. seen: the headers of each request.
     """
 
     target: str
@@ -88,6 +38,9 @@ class FaultyProxy:
     broken: dict[int | str, int] = field(default_factory=dict)
     requests: int = 0
     address: str = ""
+    script: Callable[[str, str, Message], Scripted | None] = lambda _method, _path, _headers: None
+    ignored: tuple[str, ...] = ()
+    seen: list[Message] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -113,7 +66,7 @@ def faulty(proxy: FaultyProxy) -> Iterator[FaultyProxy]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     proxy.address = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield proxy
@@ -132,8 +85,17 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Nothing."""
 
+    def handle_expect_100(self) -> bool:
+        going_on = super().handle_expect_100()
+        self.wfile.flush()  # S3's client waits a second for it
+        return going_on
+
     def _pass_on(self) -> None:
         body = self._body()
+        self.faults.seen.append(self.headers)
+        if scripted := self.faults.script(self.command, self.path, self.headers):
+            self._answer(*scripted)
+            return
         fault = self.faults.choose(self.requestline)
         if isinstance(fault, int):
             self._answer(fault, [("Content-Type", "application/json")], b'{"error": {"message": "injected"}}')
@@ -143,13 +105,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         place = urlsplit(self.faults.target)
         connection = HTTPConnection(str(place.hostname), place.port, timeout=30)
-        connection.request(self.command, self.path, body, {k: v for k, v in self.headers.items() if k.lower() not in _HOP_BY_HOP})
+        kept = {k: v for k, v in self.headers.items() if k.lower() not in _HOP_BY_HOP and k not in self.faults.ignored}
+        connection.request(self.command, self.path, body, kept)
         response = connection.getresponse()
         content = response.read()
         headers = [
             (name, value.replace(self.faults.target, self.faults.address))
             for name, value in response.getheaders()
-            if name.lower() not in _HOP_BY_HOP
+            if name.lower() not in _HOP_BY_HOP or (self.command == "HEAD" and name.lower() == "content-length")
         ]
         connection.close()
         if fault == "reset after":
@@ -171,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response_only(status)
         for name, value in headers:
             self.send_header(name, value)
-        if status != 204:
+        if status != 204 and self.command != "HEAD":
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if cut:
