@@ -9,6 +9,7 @@ from io import StringIO
 
 import click
 
+from contracts.logs import ENV_FORMAT, ENV_LEVEL, FORMATS, LEVELS, LogOptions, configure
 from contracts.text import printable
 from contracts.version import VERSION
 from lake.storage import keep_private
@@ -56,8 +57,18 @@ class _Verbs(click.Group):
 
 @click.group(cls=_Verbs, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(VERSION, prog_name="headrace")
-def main() -> None:
+@click.option(
+    "--log-level",
+    type=click.Choice(LEVELS),
+    help=f"From which level on log lines go to stderr. [{ENV_LEVEL}; default: warning, in workers info]",
+)
+@click.option(
+    "--log-format", type=click.Choice(FORMATS), help=f"Lines of text, or a JSON object a line. [{ENV_FORMAT}; default: text]"
+)
+def main(log_level: str | None, log_format: str | None) -> None:
     """The data pipeline layer of a Customer Data Platform: raw events in, validated tables and explained dead letters out."""
+    given = LogOptions.of()
+    configure(LogOptions(log_level or given.level, log_format or given.form))
     keep_private()
 
 
@@ -79,6 +90,7 @@ def _fault(error: Exception) -> str:
 
 def run() -> None:
     """The console script. Ctrl-C ends with 130 and one line; everything that was committed stays, and a second run goes on."""
+    configure(LogOptions.of())  # before a verb's module imports what has something to say
     try:
         code = main(standalone_mode=False)
     except click.Abort:

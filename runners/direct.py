@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import logging
+import shlex
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,8 +17,10 @@ import grpc  # type: ignore[import-untyped]
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.prism_runner import PrismRunner
+from apache_beam.transforms.environments import EmbeddedPythonEnvironment, Environment, SubprocessSDKEnvironment
 
 from contracts.errors import HeadraceError
+from contracts.logs import LogOptions
 from runners.allocator import tune_allocator
 from runners.loopback import keep_grpc_on_loopback
 from runners.raised import raised_in
@@ -36,15 +40,22 @@ def run_bounded(build: Build, *, workers: int = 1, extra: Sequence[str] = ()) ->
         HeadraceError, OSError, KeyboardInterrupt: as the graph raised them.
         Exception: whatever else the graph raised, as Beam wraps it.
     """
-    arguments = [
-        f"--direct_num_workers={workers}",
-        "--direct_running_mode=" + ("in_memory" if workers == 1 else "multi_processing"),
-    ]
+    arguments = [f"--direct_num_workers={workers}", "--direct_running_mode=in_memory"]
     quiet_beam()
     tune_allocator()
     keep_grpc_on_loopback()
-    with _plainly(), beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([*arguments, *extra])) as pipeline:
+    with (
+        _plainly(),
+        beam.Pipeline(runner=FnApiRunner(_environment(workers)), options=PipelineOptions([*arguments, *extra])) as pipeline,
+    ):
         build(pipeline)
+
+
+def _environment(workers: int) -> Environment:
+    """Where steps run: in this process, or in worker processes."""
+    if workers == 1:
+        return EmbeddedPythonEnvironment.default()
+    return SubprocessSDKEnvironment.from_command_string(f"{shlex.quote(sys.executable)} -m runners.direct_worker")
 
 
 def run_unbounded(build: Build, *, prism: str, extra: Sequence[str] = ()) -> None:
@@ -77,7 +88,9 @@ def run_unbounded(build: Build, *, prism: str, extra: Sequence[str] = ()) -> Non
 
 
 def quiet_beam() -> None:
-    """What Beam and its servers log as an error they also raise."""
+    """What Beam and its servers log as an error they also raise; told where every log line is asked for."""
+    if LogOptions.of().level == "debug":
+        return
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     logging.getLogger().addFilter(_not_of_the_runner)
     for server in ("PrismRunner", "PrismJobServer", "FlinkJarJobServer"):

@@ -22,6 +22,8 @@ PEERS: dict[str, type[Peer]] = {
 _SPARK, _BYTEWAX, _QUIX = PEERS
 JOBS = {
     "ours": (OURS, OURS_WITHOUT),
+    "immediate": (OURS,),
+    "tables": (OURS_WITHOUT,),
     "row": (ROW,),
     "both": (OURS, OURS_WITHOUT, ROW),
     "pyspark": (_SPARK,),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ from lake.raw.batch import RawBlock
 from lake.raw.inputs import Copied, InputError, InputFile, copy_input
 from lake.storage import storage_of
 
+_log = logging.getLogger(__name__)
 CHUNK_BYTES = 64 << 20  # what one worker decodes before it cuts batches; bounds its memory
 _ATTEMPTS = 3
 _SUFFIX_LENGTH = 32
@@ -174,6 +176,7 @@ def _index(lake: Lake, spec: SourceSpec, uri: str, name: str, copied: Copied, co
     lake.storage.upload(copy, lake.at_key(path), copied.mtime_us)
     index = _index_path(lake, spec.name, digest)
     if lake.storage.put_if_absent(index, json.dumps(asdict(raw_file), indent=1).encode()):
+        _log.info("landed %s: %d records, %d bytes", digest, raw_file.records, raw_file.size_bytes)
         return Landing(uri, "landed", raw_file, kind)
     known = find_raw_file(lake, spec.name, digest)  # another run was faster; its place is the one that counts
     assert known is not None

@@ -7,6 +7,7 @@ Every table that the pipeline folds into has three constant columns per data fil
 from __future__ import annotations
 
 import json
+import logging
 import random
 import re
 import threading
@@ -52,6 +53,7 @@ METRICS_PROPERTIES = {
     **{f"write.metadata.metrics.column.{name}": "full" for name in ("_from", "_to", "_shard", "_window_time", "_received_at")},
 }
 FORMAT = 2  # of a lake's tables: 1 had no horizon
+_log = logging.getLogger(__name__)
 GRID_PROPERTY, _SHARDS_PROPERTY = "headrace.layout.grid-s", "headrace.layout.num-shards"
 VACATED_PROPERTY = "headrace.vacated"
 ROWS_PROPERTY, HASH_PROPERTY, RUN_PROPERTY = "headrace.rows", "headrace.content-hash", "headrace.run-id"  # of a snapshot
@@ -267,11 +269,14 @@ def committed(name: str, commit: Callable[[], T]) -> T:
     Raises:
         ComponentDownError: no commit succeeded before the deadline.
     """
-    deadline = time.monotonic() + _COMMIT_DEADLINE_S
+    began = time.monotonic()
+    deadline = began + _COMMIT_DEADLINE_S
     attempt = 0
     while True:
         try:
-            return commit()
+            result = commit()
+            _log.info("%s: committed in %.1f s, attempt %d", name, time.monotonic() - began, attempt + 1)
+            return result
         except (CommitFailedException, ValidationException, OperationalError, ValueError) as error:
             if isinstance(error, ValueError) and not _OUTRUN.match(str(error)):
                 raise

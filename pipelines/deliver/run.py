@@ -20,6 +20,7 @@ from typing import Any
 import apache_beam as beam
 
 from contracts.errors import ConfigurationError
+from contracts.logs import LogContext
 from contracts.spec.destination import Destination
 from contracts.spec.model import Contract
 from contracts.spec.project import Project
@@ -110,6 +111,7 @@ def deliver(options: DeliverOptions, project: Project, report: Report) -> Delive
         lake=lake, destination=destination, contract=contract, suppressions=project.suppressions(contract), run_id=run_id,
         lanes=rows.lanes, give_up_s=options.give_up_after or (None if options.endless else _GIVE_UP_S),
     )  # fmt: skip
+    LogContext.here(run_id, destination.name).apply()
     settle_letters(lake, destination, contract, run_id)
     write_started(lake, run_id, clock.started, destination.name, pipeline=PIPELINE)
     clock.done("plan")

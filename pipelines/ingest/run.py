@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.codes import Code
+from contracts.logs import LogContext
 from lake.ledger.ledger import LedgerEntry
 from lake.runs.clock import RunClock
 from lake.runs.manifest import IngestDetails, RunManifest, Verdict, published_table, write_manifest, write_started
@@ -68,6 +69,7 @@ def begin(graph: IngestGraph, clock: RunClock) -> None:
     Raises:
         LayoutMismatchError: a table has another layout.
     """
+    LogContext.here(graph.run_id, graph.spec.name).apply()
     graph.prepare()
     write_started(graph.lake, graph.run_id, clock.started, graph.spec.name)
 

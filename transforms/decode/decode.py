@@ -16,6 +16,7 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from contracts.compiler.schemas import ROW_JSON
+from contracts.logs import LogContext
 from contracts.spec.model import Contract
 from contracts.spec.source import SourceSpec
 from contracts.spec.suppressions import Suppressions
@@ -84,8 +85,9 @@ class DecodeRecords(beam.PTransform):
     **{_REJECTED: tuple[Any, RowBatch], _LATE: tuple[Any, RowBatch], _FILTERED: PositionOutcomes, _IN_ORDER: RowBatch},
 )
 class _DecodeFn(beam.DoFn):
-    _tally: Tally | None = None  # of the class, as the next
-    _clock: Callable[[], float] = staticmethod(time.time)  # of the class: jobs of the version before bring none
+    _tally: Tally | None = None  # these are of the class: jobs of the version before bring none
+    _context: LogContext | None = None
+    _clock: Callable[[], float] = staticmethod(time.time)
 
     def __init__(
         self,
@@ -99,12 +101,13 @@ class _DecodeFn(beam.DoFn):
     ) -> None:
         self._contract, self._spec, self._cut, self._run_id, self._in_order = contract, spec, cut, run_id, in_order
         self._suppressions = suppressions
-        if tally:
-            self._tally = tally
+        self._tally, self._context = tally, LogContext.here(run_id, spec.name)
         names = ("records_in", "records_out", "records_failed", "records_filtered", "records_late")
         self._counters = {name: Metrics.counter(f"decode/{spec.name}", name) for name in names}
 
     def setup(self) -> None:
+        if self._context:
+            self._context.apply()
         self._decoder = RecordDecoder(self._contract, self._spec, self._run_id, self._suppressions, keep_json=self._in_order)
 
     def start_bundle(self) -> None:

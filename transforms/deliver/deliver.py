@@ -10,6 +10,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.timestamp import Duration
 
+from contracts.logs import LogContext
 from lake.receipts.receipts import Counts
 from transforms.collector import collector_paused
 from transforms.deliver.dispatcher import Delivery, Dispatcher
@@ -49,6 +50,10 @@ class _DeliverFn(beam.DoFn, ReaderRestrictions):
     def __init__(self, delivery: Delivery) -> None:
         self._delivery, self._source = delivery, delivery.lanes
         self._space = f"deliver/{delivery.destination.name}"
+        self._context = LogContext.here(delivery.run_id, delivery.destination.name)
+
+    def setup(self) -> None:
+        self._context.apply()
 
     @beam.DoFn.unbounded_per_element()
     def process(self, element: bytes, tracker: Any = _TRACKER) -> Iterator[dict[str, int]]:
