@@ -20,8 +20,8 @@ from runners.option_fields import parse
 
 _EPILOG = """\b
 Examples:
-  headrace deliver segment --input kafka://localhost:29092 --lake lake --runner flink
-  headrace deliver segment --start 2026-11-01T00:00:00Z --end 2026-11-02T00:00:00Z --lake lake
+  headrace deliver segment --input kafka://localhost:29092 --lake /srv/lake --runner flink
+  headrace deliver segment --start 2026-11-01T00:00:00Z --end 2026-11-02T00:00:00Z --lake /srv/lake
   headrace deliver segment --start 2026-11-01T00:00:00Z --end 2026-11-02T00:00:00Z --rows refused
 
 DESTINATION names destinations/DESTINATION.yaml of the project, or is a path; it fixes dataset, mapping, consent and limits. Running

@@ -33,10 +33,10 @@ from runners.option_fields import parse
 
 _EPILOG = """\b
 Examples:
-  headrace ingest web --input 'drop/web/*.jsonl.gz' --lake lake
+  headrace ingest web --input 'drop/web/*.jsonl.gz' --lake /srv/lake
   headrace ingest sources/crm.yaml --input exports/contacts.csv --allow-damaged --json
-  headrace ingest web --input kafka://localhost:29092/web-events --lake lake --until now
-  headrace ingest web --input kafka://localhost:29092/web-events --lake lake --runner flink
+  headrace ingest web --input kafka://localhost:29092/web-events --lake /srv/lake --until now
+  headrace ingest web --input kafka://localhost:29092/web-events --lake /srv/lake --runner flink
 
 SOURCE names sources/SOURCE.yaml of the project, or is a path; it fixes dataset, contract, format and mapping. Running a command
 again is safe: files and offsets are landed once, and rows are folded, never added twice. Kafka without --until never ends: on

@@ -37,7 +37,7 @@ def _flink_option(command: Command) -> Command:
     return click.option("--flink", metavar="HOST:PORT", help=help_text)(command)
 
 
-@job.command("list", epilog="\b\nExample:\n  headrace job list --lake lake")
+@job.command("list", epilog="\b\nExample:\n  headrace job list --lake /srv/lake")
 @click.option("--all", "ended", is_flag=True, help="Also jobs and runs that are over.")
 @_flink_option
 @lake_option
@@ -56,7 +56,7 @@ def list_jobs(ended: bool, flink: str | None, lake: str | None, project: Path | 
         show_list(lines, rest.address, other_clusters(rest, opened), ended=ended)
 
 
-@job.command("status", epilog="\b\nExample:\n  headrace job status 20261123T0425 --lake lake")
+@job.command("status", epilog="\b\nExample:\n  headrace job status 20261123T0425 --lake /srv/lake")
 @click.argument("name", metavar="JOB")
 @_flink_option
 @lake_option
@@ -74,7 +74,7 @@ def status(name: str, flink: str | None, lake: str | None, project: Path | None,
 
 
 @job.command(
-    "stop", epilog="\b\nExample:\n  headrace job stop 20261123T0425 --lake lake --savepoints file:///var/lib/flink/savepoints"
+    "stop", epilog="\b\nExample:\n  headrace job stop 20261123T0425 --lake /srv/lake --savepoints file:///var/lib/flink/savepoints"
 )
 @click.argument("name", metavar="JOB")
 @click.option("--savepoints", metavar="URI", help="Folder for the savepoint, as the cluster sees it; else the cluster's own.")
@@ -93,7 +93,7 @@ def stop(
     show_ended(target, "stopped", state, savepoint, as_json=as_json)
 
 
-@job.command("cancel", epilog="\b\nExample:\n  headrace job cancel 20261123T0425 --lake lake --yes")
+@job.command("cancel", epilog="\b\nExample:\n  headrace job cancel 20261123T0425 --lake /srv/lake --yes")
 @click.argument("name", metavar="JOB")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_flink_option

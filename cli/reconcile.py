@@ -19,7 +19,7 @@ from runners.option_fields import parse
 
 _EPILOG = """\b
 Examples:
-  headrace reconcile segment --start 2026-11-01T00:00:00Z --end 2026-11-02T00:00:00Z --lake lake --html segment.html
+  headrace reconcile segment --start 2026-11-01T00:00:00Z --end 2026-11-02T00:00:00Z --lake /srv/lake --html segment.html
   headrace reconcile segment --start 2026-11-01T00:00:00Z --end 2026-11-02T00:00:00Z --export 'export/*.jsonl.gz' --json
 
 Every id of the range is in exactly one class. delivered: there, with the content of the row. pending: not there, and not answered

@@ -242,6 +242,13 @@ def _show_plan(plan: ReplayPlan) -> None:
     ]
     stdout.print(table(["source", "pieces of raw", "records", "bytes", "not read", "why"], rows))
     stdout.print(f"{plan.windows:,} windows, {plan.records:,} records, about {plan.seconds:,.0f} s (from {plan.rate_from})")
+    if not plan.published:
+        told = (
+            f"the table reaches from {' to '.join(us_text(us, 'seconds') for us in plan.reach)}"
+            if plan.reach
+            else "the table is empty"
+        )
+        stdout.print(f"no row is published in this range now; {told}", style="yellow")
     stdout.print("read by: " + (", ".join(plan.consumers) or "nobody is named in headrace.yaml (replay.consumers)"))
     if plan.exceeded:
         stdout.print("needs --approved-by and --reason: " + "; ".join(plan.exceeded), style="yellow")

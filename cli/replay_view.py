@@ -34,6 +34,8 @@ def headline(document: Mapping[str, Any]) -> str:
     totals = document["totals"]
     name = f"replay {document['replay']} of {document['dataset']} ({document['state']})"
     windows = _counted(document["windows_in_all"], "window")
+    if document["equal"] and not totals["live_rows"]:
+        return f"{name}: {windows}, no row in them, neither live nor in the replay; is this the right range?"
     if document["equal"]:
         return f"{name}: {windows}, {totals['live_rows']:,} rows, nothing differs; content hash {totals['live_hash']}"
     since = f", {totals['since']:,} published live since" if totals["since"] else ""

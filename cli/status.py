@@ -33,8 +33,8 @@ _LOG_COLUMNS = ("log", "landed to", "frontier", *LEDGER_COLUMNS, "pending", "los
 
 _EPILOG = """\b
 Examples:
-  headrace status --lake lake --limit 5
-  headrace status --lake lake --check || page-somebody
+  headrace status --lake /srv/lake --limit 5
+  headrace status --lake /srv/lake --check || page-somebody
 
 --check is for probes: exit code 1 when a queue is older than its destination's limits.queue_age_s, a worker of a delivery has
 given no sign for 30 s, or rows of a stream have waited five minutes to be settled.

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from contracts.errors import ConfigurationError
@@ -21,6 +22,9 @@ from contracts.spec.yaml_files import read_yaml
 
 PROJECT_FILE = "headrace.yaml"
 _FOLDERS, _TEXTS = ("datasets", "sources", "destinations", "policies"), ("lake", "catalog", "flink", "files")
+REPLAY_LIMITS: Mapping[str, Any] = MappingProxyType(
+    {"maxRows": 10_000_000, "maxWindows": 744, "maxAge": "90d"}
+)  # above them: approval
 LOCAL_FLINK = "localhost:28081"
 BUILT_IN_DATASETS = Path(__file__).parents[1] / "datasets"
 BUILT_IN_DESTINATIONS = Path(__file__).parents[1] / "destinations"
@@ -163,10 +167,18 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"project file {path}: expected a mapping with some of {', '.join(sorted(known))}")
     problems = [f"{key}: expected a list of folders" for key in _FOLDERS if not isinstance(document.get(key) or [], list)]
     problems += [f"{key}: expected a text" for key in _TEXTS if not isinstance(document.get(key) or "", str)]
-    problems += [] if isinstance(document.get("replay") or {}, dict) else ["replay: expected a mapping"]
+    problems += _replay_problems(document.get("replay") or {})
     problems += [] if document.get("files") in (None, "private", "group") else ["files: expected private or group"]
     refuse(f"project file {path}", problems)
     return document
+
+
+def _replay_problems(replay: Any) -> list[str]:
+    if not isinstance(replay, dict):
+        return ["replay: expected a mapping"]
+    unknown = sorted(map(str, replay.keys() - {*REPLAY_LIMITS, "consumers"}))
+    there = ", ".join((*REPLAY_LIMITS, "consumers"))
+    return [f"replay: unknown {', '.join(unknown)}; there is {there}"] if unknown else []
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

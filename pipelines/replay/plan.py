@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pyiceberg.exceptions import NoSuchTableError
+
 from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract
-from contracts.spec.project import Project
+from contracts.spec.project import REPLAY_LIMITS, Project
 from contracts.spec.source import SourceSpec
 from contracts.units import SECOND_US, us_text
 from lake.location import Lake
 from lake.runs.manifest import recent_runs
+from lake.tables.iceberg import PublishedFile, published_files
+from lake.tables.swap import overlaps
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.select import (
     Range,
@@ -28,7 +32,6 @@ from pipelines.replay.select import (
 )
 from runners.option_readers import duration
 
-_DEFAULT_LIMITS = {"maxRows": 10_000_000, "maxWindows": 744, "maxAge": "90d"}
 _RECORDS_PER_S = 25_000  # where no run has been yet: one core, 38 columns
 _RUNS_LOOKED_AT = 20
 
@@ -37,7 +40,8 @@ _RUNS_LOOKED_AT = 20
 class ReplayPlan:
     """What ``headrace replay plan`` shows. ranges: microseconds. exceeded: which limits ask for an approval, one sentence each.
 
-    seconds: estimated; rate_from: what the estimate rests on.
+    seconds: estimated; rate_from: what the estimate rests on. published: rows in the data files that meet the ranges now, so at
+    most so many are in them. reach: what the files of the whole table cover; None where it has none.
     """
 
     dataset: str
@@ -51,6 +55,8 @@ class ReplayPlan:
     rate_from: str
     consumers: tuple[str, ...]
     exceeded: tuple[str, ...]
+    published: int
+    reach: Range | None
 
     @property
     def windows(self) -> int:
@@ -88,6 +94,8 @@ class ReplayPlan:
             "estimate_from": self.rate_from,
             "consumers": list(self.consumers),
             "approval_needed": list(self.exceeded),
+            "published_at_most": self.published,
+            "table_reaches": list(_texts(self.reach)) if self.reach else None,
         }
 
 
@@ -127,6 +135,7 @@ def make_plan(options: ReplayOptions, project: Project, lake: Lake) -> ReplayPla
     selections = tuple(select_raw(lake, spec, ranges, everything=everything) for spec in specs) if ranges else ()
     records = sum(s.records for s in selections)
     rate, rate_from = _rate(lake)
+    files = _published(lake, f"validated.{contract.name}")
     plan = ReplayPlan(
         dataset=options.dataset,
         contract=contract,
@@ -139,6 +148,8 @@ def make_plan(options: ReplayOptions, project: Project, lake: Lake) -> ReplayPla
         rate_from=rate_from,
         consumers=_consumers(project, options.dataset),
         exceeded=(),
+        published=sum(file.rows for file in files if overlaps(file, ranges)),
+        reach=(min(f.from_us for f in files), max(f.to_us for f in files)) if files else None,
     )
     return ReplayPlan(**{**plan.__dict__, "exceeded": tuple(_exceeded(plan, project))})
 
@@ -160,6 +171,13 @@ def _ranges(options: ReplayOptions, lake: Lake, specs: Sequence[SourceSpec], con
     return (whole_windows(options.start, options.end, options.window),)
 
 
+def _published(lake: Lake, name: str) -> list[PublishedFile]:
+    try:
+        return published_files(lake.load(name))
+    except NoSuchTableError:
+        return []
+
+
 def _rate(lake: Lake) -> tuple[float, str]:
     """Records per second of the last run that took long enough to tell."""
     for run in recent_runs(lake, _RUNS_LOOKED_AT):
@@ -177,11 +195,7 @@ def _consumers(project: Project, dataset: str) -> tuple[str, ...]:
 
 
 def _exceeded(plan: ReplayPlan, project: Project) -> list[str]:
-    limits = {**_DEFAULT_LIMITS, **{k: v for k, v in project.replay.items() if k != "consumers"}}
-    if unknown := limits.keys() - _DEFAULT_LIMITS.keys():
-        raise ConfigurationError(
-            f"{project.root}: replay: unknown {', '.join(sorted(unknown))}; there is {', '.join(_DEFAULT_LIMITS)}"
-        )
+    limits = {**REPLAY_LIMITS} | {name: value for name, value in project.replay.items() if name in REPLAY_LIMITS}
     try:
         rows, windows, age_s = int(limits["maxRows"]), int(limits["maxWindows"]), duration(str(limits["maxAge"]))
     except ValueError as error:

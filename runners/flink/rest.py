@@ -23,6 +23,7 @@ ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})  # SUSPENDED is not: anoth
 _DIRECTORIES = {"checkpoints": ("execution.checkpointing.dir", "state.checkpoints.dir"), "savepoints": (
     "execution.checkpointing.savepoint-dir", "state.savepoints.dir")}  # the new name, which wins, and the old one  # fmt: skip
 _POLL_S = (0.2, 2.0)  # first and longest pause while something is waited for
+_TASKS_START_S = 60.0
 _GATHERING_S = 0.3  # what the cluster needs to gather metrics
 
 
@@ -221,6 +222,7 @@ class FlinkRest(FlinkHttp):
             ConfigurationError: the job has ended, or there is no folder.
             SavepointError: it failed or did not complete in time.
         """
+        _wait(lambda: self._all_run(job_id) or None, min(deadline_s, _TASKS_START_S))  # before, the cluster refuses
         body = {"targetDirectory": savepoints, "drain": False} if savepoints else {"drain": False}
         trigger = self._send("POST", f"/jobs/{quote(job_id)}/stop", body)["request-id"]
 
@@ -236,6 +238,10 @@ class FlinkRest(FlinkHttp):
             text = plain_failure(cause.get("stack-trace") or cause.get("class") or "no reason given")
             raise SavepointError(f"the savepoint of job {job_id} failed: {text}")
         return str(operation["location"])
+
+    def _all_run(self, job_id: str) -> bool:
+        """Whether every task of a job runs, or will never again; the job itself is RUNNING some seconds before."""
+        return all(vertex["status"] in ("RUNNING", *ENDED) for vertex in self._job_get(job_id, "").get("vertices", ()))
 
     def cancel(self, job_id: str) -> None:
         """Ask for a job to be cancelled; it ends a moment later.

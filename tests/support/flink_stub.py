@@ -30,7 +30,11 @@ def checkpoint(number: int, path: str, *, savepoint: bool = False, at_ms: int = 
 
 @dataclass
 class StubJob:
-    """One job of the cluster. stop: what becomes of a stop with savepoint, as (polls in progress, location or failing trace)."""
+    """One job of the cluster.
+
+    stop: what becomes of a stop with savepoint, as (polls in progress, location or failing trace). starting: for so many looks its
+    tasks do not run yet, and a stop is refused.
+    """
 
     job_id: str
     name: str
@@ -43,6 +47,7 @@ class StubJob:
     checkpointing: bool = True
     keeps: bool = True
     stop: tuple[int, str] = (0, "file:/savepoints/savepoint-1")
+    starting: int = 0
 
 
 @dataclass
@@ -91,8 +96,10 @@ class StubCluster:
                 job.state = "CANCELED"
                 return 202, {}
             case []:
+                job.starting, starts = max(job.starting - 1, 0), job.starting > 0
+                vertex = _VERTEX | {"status": "INITIALIZING"} if starts else _VERTEX
                 times = {"CREATED": job.started_ms, "RUNNING": job.started_ms + 5_000}
-                more = {"vertices": [_VERTEX], "isStoppable": False, "timestamps": times, "now": job.started_ms + 66_000}
+                more = {"vertices": [vertex], "isStoppable": False, "timestamps": times, "now": job.started_ms + 66_000}
                 return 200, self._overview(job) | more
             case ["metrics"]:
                 gathered = self.requests.count(f"GET /jobs/{job.job_id}/metrics?get=numRestarts") > 1  # not at the first request
@@ -124,6 +131,8 @@ class StubCluster:
                 return 404, error("handler.RestHandlerException", f"Checkpointing was not enabled for job {job.job_id}.")
             case ["vertices", _, "subtasks", "metrics"]:
                 return 200, [{"id": "busyTimeMsPerSecond", "max": "NaN"}, {"id": "backPressuredTimeMsPerSecond", "max": 250.0}]
+            case ["stop"] if job.starting:
+                return 500, error("handler.RestHandlerException", "Checkpoint triggering task is not being executed at the moment.")
             case ["stop"]:
                 self.polls = 0
                 return 202, {"request-id": "d" * 32}

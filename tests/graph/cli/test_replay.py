@@ -90,6 +90,15 @@ def test_from_plan_to_rollback_and_discard_in_words(shop: ReplayShop) -> None:
     assert "replay mend is discarded" in shop.replay("discard", "mend")
 
 
+def test_a_range_without_rows_is_told(shop: ReplayShop) -> None:
+    empty = ("--dataset", "customer_event", "--start", "2025-11-02T10:00:00Z", "--end", "2025-11-02T12:00:00Z")
+    plan = shop.replay("plan", "wrong", *empty)
+    assert "no row is published in this range now; the table reaches from 2026-11-02T10:00:00Z to 2026-11-02T12:00:00Z" in plan
+    assert "no row is published" not in shop.replay("plan", "right", *RANGE)
+    shop.replay("run", "wrong", *empty, *APPROVED)
+    assert "no row in them, neither live nor in the replay; is this the right range?" in shop.replay("diff", "wrong")
+
+
 def test_every_answer_for_programs_is_one_document(shop: ReplayShop) -> None:
     plan = shop.document("plan", "mend", *RANGE)
     assert plan["ranges"] == [["2026-11-02T10:00:00Z", "2026-11-02T12:00:00Z"]]

@@ -85,6 +85,7 @@ def test_without_a_project_the_working_directory_is_searched(tmp_path: Path, mon
         ("files: everybody", "files: expected private or group"),
         ("sources: here", "sources: expected a list of folders"),
         ("datasets: here", "datasets: expected a list of folders"),
+        ("replay: {maxRow: 3}\n", "replay: unknown maxRow; there is maxRows, maxWindows, maxAge, consumers"),
     ],
 )
 def test_a_broken_project_file_is_told(text: str, message: str, tmp_path: Path) -> None:

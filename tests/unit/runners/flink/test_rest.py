@@ -135,6 +135,12 @@ def test_a_stop_waits_for_a_slow_savepoint_and_never_drains(cluster: StubCluster
     assert rest.wait_ended(A) == "FINISHED"
 
 
+def test_a_stop_waits_for_the_tasks_of_a_job_that_just_began(cluster: StubCluster, rest: FlinkRest) -> None:
+    """The job is RUNNING some seconds before its tasks are, and until then the cluster refuses a savepoint."""
+    cluster.jobs[0].starting = 3
+    assert rest.stop(A) == "file:/savepoints/savepoint-1"
+
+
 def test_a_failed_savepoint_says_why(cluster: StubCluster, rest: FlinkRest) -> None:
     why = "java.util.concurrent.CompletionException: x\nCaused by: java.nio.file.AccessDeniedException: /s\n\tat x.Y.z(Y.java:1)"
     cluster.jobs[0].stop = (0, why)
