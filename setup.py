@@ -44,6 +44,7 @@ setup(
     extras_require={
         "gcs": ["google-cloud-storage>=3.10,<4"],  # lakes and inputs at gs://
         "s3": ["boto3>=1.44,<2"],  # lakes and inputs at s3://
+        "postgres": ["psycopg[binary]>=3.3,<4"],  # an Iceberg catalog on PostgreSQL
         "cdp": ["starlette>=1.10,<2", "uvicorn>=0.54,<1"],  # headrace stack up --with cdp
     },
     entry_points={"console_scripts": ["headrace = cli.main:run"]},

@@ -20,7 +20,7 @@ CATALOG_FILE = "catalog.db"
 _MADE = "_runs/lake"  # in a bucket, where there are no folders: says that there is a lake
 _FILE_IO = "lake.storage.file_io.ObjectFileIO"
 _SQLITE_BUSY_S = 120
-_PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+_PACKAGES = {"psycopg": "headrace[postgres]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 logging.getLogger("pyiceberg").setLevel(logging.ERROR)  # it warns of every delete that finds nothing, which is normal here
 
 
@@ -67,7 +67,7 @@ class Lake:
         if catalog_url is None:
             raise ConfigurationError(
                 f"lake {root}: a lake in a bucket needs a catalog elsewhere; name it in headrace.yaml, such as "
-                "catalog: postgresql+psycopg2://HOST/DATABASE (or sqlite:///FILE for one machine)"
+                "catalog: postgresql+psycopg://HOST/DATABASE (or sqlite:///FILE for one machine)"
             )
         return cls(root, catalog_url)
 
@@ -202,5 +202,5 @@ def _wrong_url(error: Exception) -> str:
     if isinstance(error, ImportError):
         return f"its driver is not installed: pip install {_PACKAGES.get(error.name or '', error.name)}"
     if isinstance(error, NoSuchModuleError):
-        return "SQLAlchemy knows no such database or driver; expected postgresql+psycopg2://HOST/DATABASE or sqlite:///FILE"
-    return "not a URL such as postgresql+psycopg2://HOST/DATABASE or sqlite:///FILE"
+        return "SQLAlchemy knows no such database or driver; expected postgresql+psycopg://HOST/DATABASE or sqlite:///FILE"
+    return "not a URL such as postgresql+psycopg://HOST/DATABASE or sqlite:///FILE"

@@ -18,7 +18,7 @@ WRONG = [
     ("postgresql+asyncpg://u:{}@h/db?x={}", "catalog postgresql+asyncpg://h/db: its driver is not installed: pip install asyncpg"),
     ("mongodb://u:{}@h/db", "catalog mongodb://h/db: SQLAlchemy knows no such database or driver"),
     ("postgres://u:{}@h/db", "catalog postgres://h/db: SQLAlchemy knows no such database or driver"),
-    ("{}", "catalog of headrace.yaml: not a URL such as postgresql+psycopg2://HOST/DATABASE"),
+    ("{}", "catalog of headrace.yaml: not a URL such as postgresql+psycopg://HOST/DATABASE"),
     ("postgresql://u:{}@h:port/db", "catalog postgresql://h/db: not a URL"),
     ("nodb://u:{}@[h/db", "catalog of headrace.yaml: SQLAlchemy knows no such database"),
 ]
