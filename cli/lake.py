@@ -18,7 +18,7 @@ from lake.location import Lake
 from lake.raw.files import raw_files
 from lake.tables.expire import expire_snapshots, orphans
 from lake.tables.iceberg import LEDGER, UNLIMITED_S
-from lake.upkeep import all_tables, compact, folded_tables, list_tables
+from lake.upkeep import all_tables, compact, folded_tables, list_tables, settled_paths
 from operations.busy import refuse_if_busy
 from operations.catalog import Registered, rebuild_catalog
 from operations.check import Checked, check_lake
@@ -36,13 +36,21 @@ def lake() -> None:
 
 @lake.command("files", epilog="\b\nExample:\n  headrace lake files --verify")
 @click.option("--verify", is_flag=True, help="Add up every row's hash again and compare; exit 1 if one differs.")
+@click.option("--paths", metavar="TABLE", help="Only the data files of this table, one a line, for any reader of Parquet.")
 @lake_option
 @project_option
 @json_option
 @plain_errors
-def files(verify: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
-    """Raw files per source, raw segments per log, and data files, rows, dropped rows and content hash per table."""
+def files(verify: bool, paths: str | None, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Raw files per source, raw segments per log, and data files, rows, dropped rows and content hash per table.
+
+    With --paths the files of the settled state: every row is in one of them, and none twice. They stay until lake expire.
+    """
     opened, _ = open_lake(lake, project)
+    if paths:
+        found = settled_paths(opened, _chosen(all_tables(opened), paths)[0])
+        print_json(found) if as_json else stdout.print("\n".join(found))
+        return
     tables = list(list_tables(opened, verify=verify))
     logs = log_files(opened)
     sources: dict[str, list[int]] = {}

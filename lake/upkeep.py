@@ -9,12 +9,21 @@ from dataclasses import dataclass
 
 from contracts.units import DAY_S, HOUR_S, SECOND_US
 from lake.ledger.upkeep import merge_ledger
-from lake.location import NAMESPACES, Lake
+from lake.location import NAMESPACES, Lake, data_path
 from lake.storage import read_parquet
 from lake.tables.data_files import no_rows
 from lake.tables.expire import Expired, expire_snapshots
 from lake.tables.fold import add_hashes, content_hash
-from lake.tables.iceberg import DEAD_LETTERS, LEDGER, PublishedFile, dropped_rows, known_files, settled_age_s
+from lake.tables.iceberg import (
+    DEAD_LETTERS,
+    LEDGER,
+    PublishedFile,
+    dropped_rows,
+    known_files,
+    published_files,
+    settled_age_s,
+    settled_snapshot,
+)
 from lake.tables.publish import RangeFold, fold_range, publish, table_totals
 from lake.tables.sweep import stay_settled
 
@@ -90,6 +99,12 @@ def list_tables(lake: Lake, *, verify: bool = False) -> Iterator[TableFiles]:
             verified=checked,
             settled_age_s=settled_age_s(table, time.time()),
         )
+
+
+def settled_paths(lake: Lake, name: str) -> list[str]:
+    """Data files of what consumers read of a table: paths, or URIs of a bucket; in no order that means anything."""
+    table = lake.catalog().load_table(name)
+    return [data_path(file.path) for file in published_files(table, settled_snapshot(table))]
 
 
 def maintain(

@@ -15,6 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 from uuid import uuid4
 
@@ -174,7 +175,9 @@ class PublishedFile:
         return self.shard == shard and self.from_us < to_us and self.to_us > from_us
 
 
-def ensure_table(lake: Lake, name: str, schema: pa.Schema, layout: Layout | None) -> Table:
+def ensure_table(
+    lake: Lake, name: str, schema: pa.Schema, layout: Layout | None, comments: Mapping[str, str] = MappingProxyType({})
+) -> Table:
     """The table, made where it is missing and widened by new columns where the schema has some.
 
     Args:
@@ -182,6 +185,7 @@ def ensure_table(lake: Lake, name: str, schema: pa.Schema, layout: Layout | None
         name: ``namespace.table``.
         schema: Arrow schema of its rows, without range columns.
         layout: None for plain append tables.
+        comments: what columns mean, for whoever reads the table with another tool; brought up to date where the table is there.
 
     Raises:
         LayoutMismatchError: it exists with another layout.
@@ -195,7 +199,8 @@ def ensure_table(lake: Lake, name: str, schema: pa.Schema, layout: Layout | None
     except NoSuchTableError:
         properties = {"format-version": "2", **UPKEEP_PROPERTIES, **(METRICS_PROPERTIES if layout else {}), **wanted}
         try:
-            return catalog.create_table(name, schema=full, properties=properties)
+            commented = [f.with_metadata({"doc": comments[f.name]}) if comments.get(f.name) else f for f in full]
+            return catalog.create_table(name, schema=pa.schema(commented), properties=properties)
         except TableAlreadyExistsError:  # another run was faster
             table = catalog.load_table(name)
     if not table.location().startswith(f"{lake.warehouse}/"):
@@ -220,7 +225,7 @@ def ensure_table(lake: Lake, name: str, schema: pa.Schema, layout: Layout | None
             "deduplication of the contract, can be changed: headrace lake upgrade."
         )
     _check_types(name, table, full)
-    return committed(name, lambda: _widened(catalog.load_table(name), full))
+    return committed(name, lambda: _widened(catalog.load_table(name), full, comments))
 
 
 def _layout_text(properties: Mapping[str, str | None] | Mapping[str, str]) -> str:
@@ -247,8 +252,8 @@ def _plain_type(arrow_type: pa.DataType) -> str:
     return str(arrow_type).removeprefix("large_")
 
 
-def _widened(table: Table, schema: pa.Schema) -> Table:
-    """With the columns and upkeep properties that it lacks: an older version may have made it."""
+def _widened(table: Table, schema: pa.Schema, comments: Mapping[str, str]) -> Table:
+    """With the columns, comments and upkeep properties that it lacks: an older version may have made it."""
     if missing_properties := {key: value for key, value in UPKEEP_PROPERTIES.items() if key not in table.properties}:
         with table.transaction() as transaction:
             transaction.set_properties(missing_properties)
@@ -256,6 +261,11 @@ def _widened(table: Table, schema: pa.Schema) -> Table:
     if missing:
         with table.update_schema() as update:
             update.union_by_name(pa.schema(missing))
+    stale = {f.name: doc for f in table.schema().fields if (doc := comments.get(f.name)) and f.doc != doc}
+    if stale:
+        with table.update_schema() as update:
+            for column, doc in stale.items():
+                update.update_column(column, doc=doc)
     return table
 
 

@@ -107,8 +107,9 @@ class IngestGraph:
         self.lake.create()
         layout, rule = Layout(num_shards=self.cut.num_shards), self.contract.deduplication
         deduplicated = replace(layout, horizon_s=rule.horizon_s, derived=rule.derived)
-        ensure_table(self.lake, self.table, row_schema(self.contract), deduplicated)
-        ensure_table(self.lake, self.late_table, row_schema(self.contract), layout)
+        comments = {column.name: column.description for column in self.contract.columns}
+        ensure_table(self.lake, self.table, row_schema(self.contract), deduplicated, comments)
+        ensure_table(self.lake, self.late_table, row_schema(self.contract), layout, comments)
         ensure_table(self.lake, DEAD_LETTERS, DEAD_LETTER_SCHEMA, layout)
         ensure_table(self.lake, LEDGER, LEDGER_SCHEMA, None)
 
