@@ -8,6 +8,7 @@ import sys
 from io import StringIO
 
 import click
+from click.shell_completion import CompletionItem
 
 from contracts.logs import ENV_FORMAT, ENV_LEVEL, FORMATS, LEVELS, LogOptions, configure
 from contracts.text import printable
@@ -49,6 +50,17 @@ class _Verbs(click.Group):
         command = getattr(importlib.import_module(f"cli.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            raise click.NoSuchCommand(error.command_name, possibilities=_VERBS, ctx=ctx) from None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Of verbs by their names: no module is loaded for it."""
+        verbs = [CompletionItem(name, help=told) for name, told in sorted(_VERBS.items()) if name.startswith(incomplete)]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -22,7 +22,7 @@ from cli.console import (
     stdout,
     table,
 )
-from cli.status_deliveries import show_delivery, show_delivery_runs
+from cli.status_deliveries import advice_on, show_delivery, show_delivery_runs
 from lake.runs.manifest import RunSummary, read_run, recent_runs
 from operations.deliveries import DeliveryState, deliveries
 from operations.streams import SUBMITTED, StreamState, as_submitted, stream_state, streaming
@@ -115,7 +115,7 @@ def _print_stream(run_id: str, stream: StreamState | str) -> None:
 
 def _row(run: RunSummary, *, advise: bool) -> list[Any]:
     if run.ledger is None:
-        advice = "run the same command again" if run.state == "stopped" and advise else ""
+        advice = advice_on(run) if advise else ""
         if run.state == SUBMITTED:
             advice = f"headrace job status {run.run_id}"
         return [run.run_id, run.state, None, *([None] * len(LEDGER_COLUMNS)), advice]

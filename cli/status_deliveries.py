@@ -26,9 +26,15 @@ def show_delivery_runs(runs: Sequence[RunSummary]) -> None:
             seconds = round(run.timings["total_s"])
             rows.append((run.run_id, run.source, run.state, seconds, *_outcomes(run.manifest["counts"]), run.verdict))
         else:
-            advice = "run the same command again" if run.state == "stopped" and run.source not in later else ""
+            advice = advice_on(run) if run.source not in later else ""
             rows.append((run.run_id, run.source, run.state, None, *([None] * len(_OUTCOMES)), advice))
     stdout.print(table(("delivery", "destination", "state", "seconds", *_OUTCOMES, "verdict"), rows))
+
+
+def advice_on(run: RunSummary) -> str:
+    """Why a run broke off, as far as it could say, and what to do."""
+    again = "run the same command again"
+    return f"{run.why}; {again}" if run.broke_off and run.why else again if run.broke_off else ""
 
 
 def show_delivery(made: DeliveryState) -> None:

@@ -52,20 +52,24 @@ def template() -> None:
     """Pipelines as templates: Dataflow Flex Templates, and jobs for Flink on Kubernetes."""
 
 
-@template.command("list")
+@template.command("list", epilog="\b\nExamples:\n  headrace template list\n  headrace template list ingest")
+@click.argument("name", required=False)
 @json_option
 @plain_errors
-def list_templates(as_json: bool) -> None:
-    """The templates, and their parameters."""
+def list_templates(name: str | None, as_json: bool) -> None:
+    """The templates; or the parameters of the one that is named."""
+    chosen = [template_named(name)] if name else list(TEMPLATES.values())
     if as_json:
-        print_json([metadata_of(each) for each in TEMPLATES.values()])
-        return
-    for each in TEMPLATES.values():
+        print_json([metadata_of(each) for each in chosen])
+    elif name:
         rows = [
             (p.name, p.group, "required" if p.required else p.default, p.kind.lower() + (", several" if p.repeated else ""), p.help)
-            for p in flex_parameters(each)
+            for p in flex_parameters(chosen[0])
         ]
-        stdout.print(table(("parameter", "group", "default", "kind", ""), rows, title=f"{each.name}: {each.description}"))
+        stdout.print(table(("parameter", "group", "default", "kind", ""), rows, title=f"{name}: {chosen[0].description}"))
+    else:
+        stdout.print(table(("template", ""), [(each.name, each.description) for each in chosen]))
+        stdout.print("headrace template list TEMPLATE: its parameters")
 
 
 _BUILD_EPILOG = """\b

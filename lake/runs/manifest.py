@@ -6,10 +6,12 @@ import json
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from contracts.errors import HeadraceError
 from contracts.text import json_text
 from contracts.units import utc_text
 from contracts.version import VERSION
@@ -21,7 +23,8 @@ from lake.storage import storage_of
 from lake.tables.iceberg import settled_snapshot
 from lake.tables.publish import table_totals
 
-MANIFEST, STARTED = "manifest.json", "started.json"
+MANIFEST, STARTED, ENDED = "manifest.json", "started.json", "ended.json"
+STOPPED, FAILED, KILLED = "stopped", "failed", "killed"
 
 
 @dataclass(frozen=True)
@@ -131,8 +134,9 @@ class RunManifest:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run, as ``headrace status`` shows it. state: finished, running, or stopped (killed before its end).
+    """One run, as ``headrace status`` shows it.
 
+    state: finished, running, stopped (by Ctrl-C), failed (by an error; why: which), or killed (before it could say anything).
     manifest: the document; of a run that has not finished only source and pipeline.
     """
 
@@ -140,6 +144,12 @@ class RunSummary:
     state: str
     started_at: str
     manifest: dict[str, Any]
+    why: str | None = None
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether it ended before its end."""
+        return self.state in (STOPPED, FAILED, KILLED)
 
     @property
     def source(self) -> str:
@@ -205,6 +215,31 @@ def write_started(lake: Lake, run_id: str, started: datetime, source: str, pipel
     write_document(run_file(lake, run_id, STARTED), note)
 
 
+@contextmanager
+def started(lake: Lake, run_id: str, at: datetime, source: str, pipeline: str = "ingest") -> Iterator[None]:
+    """Note that a run began; and, where the block ends by Ctrl-C or an error, that it was stopped or failed, and why.
+
+    Of a run that is killed nothing is noted, and so it is told from these. Arguments: see ``write_started``.
+    """
+    lake.storage.delete(run_file(lake, run_id, ENDED))  # of the same run, which goes on
+    write_started(lake, run_id, at, source, pipeline)
+    try:
+        yield
+    except KeyboardInterrupt:
+        _write_ended(lake, run_id, STOPPED, None)
+        raise
+    except Exception as error:
+        _write_ended(lake, run_id, FAILED, str(error) if isinstance(error, HeadraceError) else type(error).__name__)
+        raise
+
+
+def _write_ended(lake: Lake, run_id: str, how: str, why: str | None) -> None:
+    """As well as it can: what made the run fail may make this fail too."""
+    with suppress(Exception):
+        note = {"how": how, "why": why, "at": utc_text(datetime.now(UTC), "milliseconds")}
+        write_document(run_file(lake, run_id, ENDED), _known(note))
+
+
 def write_manifest(lake: Lake, manifest: RunManifest) -> dict[str, Any]:
     """Write a run's manifest; it appears whole. Returns the document."""
     document = manifest.document()
@@ -233,11 +268,21 @@ def read_run(lake: Lake, run_id: str) -> RunSummary | None:
         return None
     try:
         document = json.loads(storage.read(run_file(lake, run_id, MANIFEST)))
-        state = "finished"
+        state, why = "finished", None
     except FileNotFoundError:
         document = {"source": started["source"], "pipeline": started.get("pipeline", "ingest")}
-        state = "running" if _alive(started) else "stopped"
-    return RunSummary(run_id, state, started["started_at"], document)
+        ended = _read_ended(lake, run_id)
+        state, why = ended or ("running" if _alive(started) else KILLED, None)
+    return RunSummary(run_id, state, started["started_at"], document, why)
+
+
+def _read_ended(lake: Lake, run_id: str) -> tuple[str, str | None] | None:
+    """How a run broke off, and why; None where it noted nothing."""
+    try:
+        note = json.loads(lake.storage.read(run_file(lake, run_id, ENDED)))
+    except (FileNotFoundError, ValueError):
+        return None
+    return note["how"], note.get("why")
 
 
 def is_gone(lake: Lake, run_id: str) -> bool:

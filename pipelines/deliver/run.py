@@ -29,7 +29,7 @@ from lake.location import Lake
 from lake.receipts.receipts import REFUSED, Counts, lane_receipts
 from lake.receipts.state import DOWN, ENDED, SILENT_S, THROTTLED, forget_states, read_states
 from lake.runs.clock import RunClock, new_run_id
-from lake.runs.manifest import DeliveryDetails, RunManifest, Verdict, is_gone, write_manifest, write_started
+from lake.runs.manifest import DeliveryDetails, RunManifest, Verdict, is_gone, started, write_manifest
 from lake.runs.progress import Progress, Report, repeated
 from lake.runs.submission import read_submission, resumed_run_id
 from pipelines.deliver.lanes import RowsToDeliver, rows_of_table, rows_of_topic
@@ -113,20 +113,20 @@ def deliver(options: DeliverOptions, project: Project, report: Report) -> Delive
     )  # fmt: skip
     LogContext.here(run_id, destination.name).apply()
     settle_letters(lake, destination, contract, run_id)
-    write_started(lake, run_id, clock.started, destination.name, pipeline=PIPELINE)
-    clock.done("plan")
-    if job is not None and options.endless:
-        job_id = submit_endless(partial(build, delivery), job, lake, run_id, options, project)
-        lanes = list(rows.begins)
-        return SubmittedDelivery(run_id, destination.name, job_id, job.rest, lanes[0].rows_from, len(lanes))
-    with repeated(lambda: _report_settled(lake, destination, run_id, rows.places, report), _LOOK_EVERY_S):
-        _run(options, project, delivery, job)
-    clock.done("deliver")
-    settle_letters(lake, destination, contract, run_id, list(rows.begins))
-    if options.rows in ("refused", "all"):
-        withdraw_letters(lake, destination, contract, run_id)
-    forget_states(lake, destination.name, run_id)
-    return _finish(options, delivery, clock, rows)
+    with started(lake, run_id, clock.started, destination.name, pipeline=PIPELINE):
+        clock.done("plan")
+        if job is not None and options.endless:
+            job_id = submit_endless(partial(build, delivery), job, lake, run_id, options, project)
+            lanes = list(rows.begins)
+            return SubmittedDelivery(run_id, destination.name, job_id, job.rest, lanes[0].rows_from, len(lanes))
+        with repeated(lambda: _report_settled(lake, destination, run_id, rows.places, report), _LOOK_EVERY_S):
+            _run(options, project, delivery, job)
+        clock.done("deliver")
+        settle_letters(lake, destination, contract, run_id, list(rows.begins))
+        if options.rows in ("refused", "all"):
+            withdraw_letters(lake, destination, contract, run_id)
+        forget_states(lake, destination.name, run_id)
+        return _finish(options, delivery, clock, rows)
 
 
 def build(delivery: Delivery, pipeline: beam.Pipeline) -> None:

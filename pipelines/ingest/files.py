@@ -25,7 +25,7 @@ from lake.runs.progress import Progress, Report
 from pipelines.ingest.density import window_for
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.options import IngestOptions
-from pipelines.ingest.run import IngestReport, begin, finish
+from pipelines.ingest.run import IngestReport, begun, finish
 from pipelines.ingest.slices import SLICE_BYTES, run_slices
 from pipelines.ingest.sources import Files
 from runners.dataflow import run_on_dataflow
@@ -70,31 +70,31 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
         lake=lake, contract=contract, spec=spec, run_id=new_run_id(spec.name, clock), cut=cut,
         suppressions=project.suppressions(contract),
     )  # fmt: skip
-    begin(graph, clock)
-    landings = list(_land(lake, spec, inputs, report))
-    clock.done("land")
-    files = list({landing.file.raw_file: landing.file for landing in landings if landing.file}.values())
-    todo = unfinished(lake, files)
-    chunks = [chunk for file in todo for chunk in file.as_chunks(lake)]
-    graph = replace(graph, cut=_cut(cut, graph, chunks, options))
-    if not _run(graph, chunks, options, project, report):
-        return HandedOver(graph.run_id)
-    clock.done("ingest")
-    swept = graph.settle()
-    clock.done("settle")
-    report(Progress("account", 0, 1))
-    entry = compute_ledger(lake, {spec.name: graph.table}, files)[spec.name]
-    counts = Counter(landing.status for landing in landings)
-    return finish(
-        graph,
-        options,
-        clock,
-        entry,
-        swept,
-        _input_reasons(spec, landings, options),
-        details=IngestDetails([_input_entry(landing) for landing in landings], ingested_files=len(todo)),
-        summary="files: " + ", ".join(f"{count} {status}" for status, count in counts.items()),
-    )
+    with begun(graph, clock):
+        landings = list(_land(lake, spec, inputs, report))
+        clock.done("land")
+        files = list({landing.file.raw_file: landing.file for landing in landings if landing.file}.values())
+        todo = unfinished(lake, files)
+        chunks = [chunk for file in todo for chunk in file.as_chunks(lake)]
+        graph = replace(graph, cut=_cut(cut, graph, chunks, options))
+        if not _run(graph, chunks, options, project, report):
+            return HandedOver(graph.run_id)
+        clock.done("ingest")
+        swept = graph.settle()
+        clock.done("settle")
+        report(Progress("account", 0, 1))
+        entry = compute_ledger(lake, {spec.name: graph.table}, files)[spec.name]
+        counts = Counter(landing.status for landing in landings)
+        return finish(
+            graph,
+            options,
+            clock,
+            entry,
+            swept,
+            _input_reasons(spec, landings, options),
+            details=IngestDetails([_input_entry(landing) for landing in landings], ingested_files=len(todo)),
+            summary="files: " + ", ".join(f"{count} {status}" for status, count in counts.items()),
+        )
 
 
 def _cut(cut: Cut, graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions) -> Cut:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from contracts.codes import Code
 from contracts.logs import LogContext
 from lake.ledger.ledger import LedgerEntry
 from lake.runs.clock import RunClock
-from lake.runs.manifest import IngestDetails, RunManifest, Verdict, published_table, write_manifest, write_started
+from lake.runs.manifest import IngestDetails, RunManifest, Verdict, published_table, started, write_manifest
 from lake.tables.sweep import Swept
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.options import IngestOptions
@@ -63,15 +64,17 @@ class IngestReport:
         return 1 if self.reasons else 0
 
 
-def begin(graph: IngestGraph, clock: RunClock) -> None:
-    """Make lake and tables, and note that the run began.
+@contextmanager
+def begun(graph: IngestGraph, clock: RunClock) -> Iterator[None]:
+    """Make lake and tables, and note that the run began, and how it ended where it comes to no manifest.
 
     Raises:
         LayoutMismatchError: a table has another layout.
     """
     LogContext.here(graph.run_id, graph.spec.name).apply()
     graph.prepare()
-    write_started(graph.lake, graph.run_id, clock.started, graph.spec.name)
+    with started(graph.lake, graph.run_id, clock.started, graph.spec.name):
+        yield
 
 
 def finish(

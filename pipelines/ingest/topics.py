@@ -25,7 +25,7 @@ from lake.runs.submission import resumed_run_id
 from lake.tables.sweep import Swept
 from pipelines.ingest.graph import IngestGraph, Panes
 from pipelines.ingest.options import IngestOptions
-from pipelines.ingest.run import IngestReport, begin, finish
+from pipelines.ingest.run import IngestReport, begun, finish
 from pipelines.ingest.sources import Topics
 from pipelines.readers import salts_of
 from runners.binaries import find_prism
@@ -84,26 +84,26 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
     clock = RunClock()
     immediate = _immediate(options, cluster, connection, contract.name, topics)
     graph = _graph(options, project, lake, spec, contract, resumed_run_id() or new_run_id(spec.name, clock), immediate)
-    begin(graph, clock)
-    partitions = plan_partitions(options, cluster, topics, lambda log: frontier(lake, spec, log))
-    salts = salts_of(job, max(p.partition for p in partitions) + 1)
-    kafka = kafka_source(
-        options, connection, topic, partitions, salts, f"headrace-{spec.name}", topic_pattern=options.topic_pattern,
-        bound_us=_us(options.watermark_bound), idle_us=_us(options.idle_timeout),
-    )  # fmt: skip
-    build = partial(graph.build, Topics(kafka, spec, lake))
-    clock.done("plan")
-    if job is not None and options.until is None:
-        job_id = submit_endless(build, job, lake, graph.run_id, options, project)
-        partitions_read = sum(there.number for there in topics.values())
-        return Submitted(graph.run_id, spec.name, job_id, job.rest, tuple(topics), partitions_read)
-    with repeated(lambda: _report_landed(lake, spec, partitions, report), _LOOK_EVERY_S):
-        run_to_end(build, job, lake, graph.run_id, options, project)
-    clock.done("ingest")
-    swept = graph.settle()
-    clock.done("settle")
-    report(Progress("account", 0, 1))
-    return _account(graph, options, clock, swept, topics, partitions)
+    with begun(graph, clock):
+        partitions = plan_partitions(options, cluster, topics, lambda log: frontier(lake, spec, log))
+        salts = salts_of(job, max(p.partition for p in partitions) + 1)
+        kafka = kafka_source(
+            options, connection, topic, partitions, salts, f"headrace-{spec.name}", topic_pattern=options.topic_pattern,
+            bound_us=_us(options.watermark_bound), idle_us=_us(options.idle_timeout),
+        )  # fmt: skip
+        build = partial(graph.build, Topics(kafka, spec, lake))
+        clock.done("plan")
+        if job is not None and options.until is None:
+            job_id = submit_endless(build, job, lake, graph.run_id, options, project)
+            partitions_read = sum(there.number for there in topics.values())
+            return Submitted(graph.run_id, spec.name, job_id, job.rest, tuple(topics), partitions_read)
+        with repeated(lambda: _report_landed(lake, spec, partitions, report), _LOOK_EVERY_S):
+            run_to_end(build, job, lake, graph.run_id, options, project)
+        clock.done("ingest")
+        swept = graph.settle()
+        clock.done("settle")
+        report(Progress("account", 0, 1))
+        return _account(graph, options, clock, swept, topics, partitions)
 
 
 def _graph(

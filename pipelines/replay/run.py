@@ -18,7 +18,7 @@ from lake.ledger.sidecars import outcomes_of
 from lake.location import Lake
 from lake.raw.positions import Landed, Positions, extent_batches
 from lake.runs.clock import RunClock, new_run_id
-from lake.runs.manifest import BranchTable, ReplayDetails, RunManifest, Verdict, write_manifest, write_started
+from lake.runs.manifest import BranchTable, ReplayDetails, RunManifest, Verdict, started, write_manifest
 from lake.runs.progress import Progress, Report
 from lake.runs.replays import Replay, Step, add_event, replay_of, replays
 from lake.tables.iceberg import committed, dropped_branch, known_files, num_shards
@@ -101,52 +101,52 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
     specs, contract = dataset_of(project, replay.dataset, replay.spec["sources"])
     clock = RunClock()
     run_id = new_run_id(f"replay-{name}", clock)
-    write_started(lake, run_id, clock.started, f"replay {name}")
-    start_branch(lake, replay, contract, run_id)
-    onto = replace(lake, branch=replay.branch)
-    everything = replay.spec["options"].get("raw") == "all"
-    selections = [select_raw(lake, spec, replay.ranges, everything=everything) for spec in specs]
-    cut = Cut(
-        window_s=_fold_window_s(selections, replay.spec["window_s"], options),
-        num_shards=num_shards(lake.load(replay.table)),
-        ranges=replay.ranges,
-        by_density=True,
-        batch_bytes=None if options.runner == "direct" else BATCH_BYTES,
-    )
-    clock.done("plan")
-    topic, suppressions = _topic(options, contract), project.suppressions(contract)
-    graphs = [
-        IngestGraph(lake=onto, contract=contract, spec=spec, run_id=run_id, cut=cut, immediate=topic, suppressions=suppressions)
-        for spec in specs
-    ]
-    parts = zip(graphs, selections, strict=True)
-    paused = not all(_rebuild(graph, selection, options, project, report) for graph, selection in parts)
-    clock.done("ingest")
-    if not paused:
-        graphs[0].settle()
-        clock.done("settle")
-    report(Progress("account", 0, 1))
-    if paused:
-        add_event(lake, name, Step.PAUSED, {"run_id": run_id})
-    ledger = {s.source: selection_ledger(onto, s, replay.table) for s in selections}
-    reasons = [] if paused else _reasons(ledger)
-    rows, digest = table_totals(onto.load(replay.table))
-    if not paused and not reasons:
-        finish(lake, name, run_id, ledger, rows, digest)
-    manifest = RunManifest(
-        run_id=run_id,
-        pipeline="replay",
-        source=f"replay {name}",
-        clock=clock,
-        details=ReplayDetails(name, replay.branch, replay.ranges),
-        options=options,
-        contracts={contract.name: contract.version},
-        ledger=ledger,
-        datasets={contract.name: BranchTable(replay.table, replay.branch, rows, f"{digest:032x}")},
-        verdict=Verdict(reasons, paused),
-    )
-    write_manifest(lake, manifest)
-    return ReplayReport(name, run_id, replay.dataset, replay.branch, replay.ranges, ledger, rows, paused, tuple(reasons))
+    with started(lake, run_id, clock.started, f"replay {name}"):
+        start_branch(lake, replay, contract, run_id)
+        onto = replace(lake, branch=replay.branch)
+        everything = replay.spec["options"].get("raw") == "all"
+        selections = [select_raw(lake, spec, replay.ranges, everything=everything) for spec in specs]
+        cut = Cut(
+            window_s=_fold_window_s(selections, replay.spec["window_s"], options),
+            num_shards=num_shards(lake.load(replay.table)),
+            ranges=replay.ranges,
+            by_density=True,
+            batch_bytes=None if options.runner == "direct" else BATCH_BYTES,
+        )
+        clock.done("plan")
+        topic, suppressions = _topic(options, contract), project.suppressions(contract)
+        graphs = [
+            IngestGraph(lake=onto, contract=contract, spec=spec, run_id=run_id, cut=cut, immediate=topic, suppressions=suppressions)
+            for spec in specs
+        ]
+        parts = zip(graphs, selections, strict=True)
+        paused = not all(_rebuild(graph, selection, options, project, report) for graph, selection in parts)
+        clock.done("ingest")
+        if not paused:
+            graphs[0].settle()
+            clock.done("settle")
+        report(Progress("account", 0, 1))
+        if paused:
+            add_event(lake, name, Step.PAUSED, {"run_id": run_id})
+        ledger = {s.source: selection_ledger(onto, s, replay.table) for s in selections}
+        reasons = [] if paused else _reasons(ledger)
+        rows, digest = table_totals(onto.load(replay.table))
+        if not paused and not reasons:
+            finish(lake, name, run_id, ledger, rows, digest)
+        manifest = RunManifest(
+            run_id=run_id,
+            pipeline="replay",
+            source=f"replay {name}",
+            clock=clock,
+            details=ReplayDetails(name, replay.branch, replay.ranges),
+            options=options,
+            contracts={contract.name: contract.version},
+            ledger=ledger,
+            datasets={contract.name: BranchTable(replay.table, replay.branch, rows, f"{digest:032x}")},
+            verdict=Verdict(reasons, paused),
+        )
+        write_manifest(lake, manifest)
+        return ReplayReport(name, run_id, replay.dataset, replay.branch, replay.ranges, ledger, rows, paused, tuple(reasons))
 
 
 def _fold_window_s(selections: Sequence[Selection], window_s: int, options: ReplayOptions) -> int:

@@ -28,6 +28,21 @@ first, or write `.venv/bin/headrace`. Where `--lake` is left out, the lake is th
 Codes of `--code` are listed in [dead letters](dead-letters.md#codes). Sizes are written `1048576`, `512M` or `1G` (of 1,024),
 durations `90s`, `15m`, `1h` or `7d`, shares `10%` or `0.1`. All wrong options of `headrace ingest` are reported at once.
 
+## Completion
+
+Verbs, options and choices complete with Tab. Bash: put this into `~/.bashrc`. For zsh and fish write `zsh_source` and
+`fish_source`.
+
+```text
+eval "$(_HEADRACE_COMPLETE=bash_source headrace)"
+```
+
+## Log lines
+
+`headrace --log-level info --log-format json VERB …` sets what goes to stderr beside progress and messages; `HEADRACE_LOG_LEVEL` and
+`HEADRACE_LOG_FORMAT` do so too, for workers as well. A line tells the run, the source and the stage that it belongs to. Of an
+exception only its type is told.
+
 ## Exit codes
 
 | code | meaning |
