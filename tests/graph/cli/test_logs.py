@@ -124,7 +124,7 @@ def test_status_knows_runs_that_were_submitted_to_a_cluster(tmp_path: Path) -> N
     lake = made(tmp_path / "lake", "web", [event(1, "2026-11-02T09:59:00Z"), event(2, "2026-11-02T09:59:00Z")])
     gone = {"run_id": RUN, "started_at": "2026-11-02T10:00:00Z", "source": "web", "pid": 2**22 + 1, "host": socket.gethostname()}
     write_document(lake.runs / RUN / STARTED, gone)
-    assert told(status, lake=lake)[0]["state"] == "stopped"
+    assert told(status, lake=lake)[0]["state"] == "killed"
     record_submission(lake, RUN, ("ingest", "web"), RUN, "localhost:8081", Attempt("j1", datetime(2026, 11, 2, 10, tzinfo=UTC)))
     assert told(status, lake=lake)[0]["state"] == "submitted"
     assert f"headrace job status {RUN}" in said(status, lake=lake)

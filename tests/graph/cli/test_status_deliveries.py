@@ -257,7 +257,7 @@ def test_status_shows_deliveries_apart_from_runs_that_have_a_ledger(shop: Shop) 
     (row,) = [line for line in lines if line.startswith(done)]
     assert row.split() == [done, "cdp", "finished", "61", "1,200", "8", "2", "0", "0", "cdp", "refused", "2", "events"]
     (row,) = [line for line in lines if line.startswith(LATER)]
-    assert row.split()[1:3] == ["cdp", "stopped"]
+    assert row.split()[1:3] == ["cdp", "killed"]
     (title,) = [line for line in lines if line.startswith("run 2026") and LATER in line]
     assert "delivers to cdp: down since " in title and "last failure connect, next try in " in title
     assert "one event is to blame" not in title

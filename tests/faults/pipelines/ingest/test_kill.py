@@ -181,9 +181,9 @@ def test_status_shows_a_killed_run_as_stopped_and_clean_removes_only_what_it_lef
     process.kill()
     process.communicate()
     (stopped,) = headrace("status", "--lake", str(lake))
-    assert stopped["state"] == "stopped"
+    assert stopped["state"] == "killed"
     ingest(lake, files)
-    assert [run["state"] for run in headrace("status", "--lake", str(lake))] == ["finished", "stopped"]
+    assert [run["state"] for run in headrace("status", "--lake", str(lake))] == ["finished", "killed"]
 
     (lake / "_tmp" / "left-over").write_bytes(b"half a file")
     named = snapshots_of(lake)

@@ -254,7 +254,7 @@ def kill_and_run_again(ingest: Ingest, moment: str) -> None:
     else:
         ingest.assert_unsettled_but_whole()
     assert ledger(ingest.folder).balanced
-    assert ingest.newest_run() == "stopped"
+    assert ingest.newest_run() == "killed"
     assert exit_code(headrace, arguments) == 0
     assert ingest.newest_run() == "finished"
     ingest.assert_as_the_model_says("before", "first", "second")

@@ -42,7 +42,7 @@ def test_the_process_that_began_it_runs(lake: Lake) -> None:
 @pytest.mark.parametrize("change", [{"start_ticks": 1}, {"boot_id": "another"}])
 def test_another_process_with_its_number_is_not_it(lake: Lake, change: dict[str, Any]) -> None:
     changed(lake, **change)
-    assert state(lake) == ("stopped", True)
+    assert state(lake) == ("killed", True)
 
 
 def test_a_note_of_an_earlier_version_has_the_number_only(lake: Lake) -> None:
@@ -54,7 +54,7 @@ def test_a_zombie_does_not_run(lake: Lake) -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     changed(lake, pid=child.pid)
-    assert state(lake) == ("stopped", True)
+    assert state(lake) == ("killed", True)
     child.wait()
 
 
@@ -62,4 +62,4 @@ def test_a_process_that_is_not_there_does_not_run(lake: Lake) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         child.wait()
     changed(lake, pid=child.pid)
-    assert state(lake) == ("stopped", True)
+    assert state(lake) == ("killed", True)
