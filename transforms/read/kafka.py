@@ -37,6 +37,7 @@ from transforms.readers.restriction import ReaderName, ReaderRestrictions, reade
 _POLL_S = 0.1
 _POLL_MESSAGES = 10_000
 _BUNDLE_BYTES = 32 << 20
+_SURE_EVERY_S = 0.1  # rows that go out at once wait so long; each time costs a question to the broker
 
 
 @dataclass
@@ -116,8 +117,9 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
         name = ReaderName.parse(element)
         key = self._spec.name, name.number, source.connection, source.group, source.on_gap
         with POOL.borrow(key, lambda: PartitionsReader(source.connection, source.group, source.on_gap)) as reader:
-            progress = began = with_new_partitions(reader, source, name, progress)
-            until, size, stopped = self._clock() + source.slice_s, 0, False
+            progress = sure = with_new_partitions(reader, source, name, progress)
+            until, size, stopped, looked = self._clock() + source.slice_s, 0, False, self._clock()
+            again: list[str] = []
             read: list[TimestampedValue] = []  # given on once it is sure that it is of these topics
             while not progress.finished:
                 reader.resume(progress.lanes)
@@ -136,9 +138,14 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
                 progress = after
                 if size > _BUNDLE_BYTES or self._clock() > until:
                     break
-            if again := reader.made_again(progress.lanes):
-                progress, read = began, []
-                self._forget(began, again, tracker.try_claim(began))
+                if read and self._clock() > looked + _SURE_EVERY_S:
+                    if again := reader.made_again(progress.lanes):
+                        break
+                    yield from read
+                    read, sure, looked = [], progress, self._clock()
+            if again or (again := reader.made_again(progress.lanes)):
+                progress, read = sure, []
+                self._forget(sure, again, tracker.try_claim(sure))
             yield from read
             watermark.set_watermark(_timestamp(progress.watermark_us))
             self._lag.set(reader.lag())
@@ -220,16 +227,22 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
             counts = batch.records_per_message(self._spec).tolist() if self._spec.records else [1] * len(batch.values)
             kept.messages += map(_raw_message, part.messages, counts)  # counts end where the partition's end is
 
-    def _forget(self, began: PartitionsProgress, again: Sequence[str], given_back: bool) -> None:
-        """Nothing was read since the bundle began: some of it may be of another topic than it was taken for.
+    def _forget(self, sure: PartitionsProgress, again: Sequence[str], given_back: bool) -> None:
+        """Nothing was read since this progress: some of it may be of another topic than it was taken for.
 
         Raises:
             OffsetGapError: the rest was given away meanwhile, from a place further on.
         """
         if not given_back:
             raise OffsetGapError(f"topic {again[0]}: was deleted and made again while it was read; the bundle is to be done again")
-        for p in began.lanes:
-            self._unlanded.pop(p.log, None)
+        for p in sure.lanes:
+            part = self._unlanded.get(p.log)
+            if part is None:
+                continue
+            part.end = min(part.end, p.next)
+            part.messages = [message for message in part.messages if message.offset < p.next]
+            if part.start >= part.end:
+                del self._unlanded[p.log]
 
     def _commit_later(self, finalizer: Any, reader: PartitionsReader, progress: PartitionsProgress) -> None:
         """Tell the broker once the runner has made this bundle durable."""

@@ -17,6 +17,7 @@ from contracts.spec.source import SourceSpec
 from lake.location import Lake
 from lake.raw.log_ids import LogId
 from transforms.kafka.connection import KafkaConnection
+from transforms.read import kafka
 from transforms.read.kafka import _ReadFn
 from transforms.read.partitions import PartitionProgress, PartitionsProgress
 from transforms.read.poll import Polled
@@ -128,6 +129,17 @@ def test_what_is_read_goes_on_and_is_landed(tmp_path: Path) -> None:
 def test_a_topic_that_was_made_again_while_a_bundle_read_it_leaves_nothing_and_is_begun_again(tmp_path: Path) -> None:
     given, progress, landed = bundle(tmp_path, ["t"])
     assert (given, progress.lanes, progress.watermark_us, landed) == (0, BEGAN.lanes, BEGAN.watermark_us, [])
+
+
+def test_what_was_given_on_before_it_was_made_again_stays_and_is_landed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows go on as soon as it is sure that they are of the topic; only what came since is forgotten."""
+    monkeypatch.setattr(kafka, "_SURE_EVERY_S", 0.0)
+    looks = iter([[], [], ["t"]])
+    monkeypatch.setattr(Reader, "made_again", lambda _reader, _partitions: next(looks, ["t"]))
+    given, progress, landed = bundle(tmp_path, [])
+    assert given > 0 and progress.lanes[0].next == 3 + given and progress.watermark_us >= BEGAN.watermark_us
+    (name,) = landed
+    assert name.startswith(f"{3:020d}-{3 + given:020d}")
 
 
 def test_where_the_rest_was_given_away_meanwhile_the_bundle_fails(tmp_path: Path) -> None:
