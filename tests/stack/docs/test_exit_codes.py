@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from tests.support.shop import LINES, Shop, event
 PAGE = Path(__file__).parents[3] / "docs/reference/exit-codes.md"
 RUN = "20261123T042512483350Z-web-5c9be0"
 _TOPIC = "web-events"
+_WIDTH = 120  # of the page; a terminal folds lines too
 _RUN_ID = re.compile(r"\d{8}T\d{12}Z-web-[0-9a-f]{6}")
 _HEAD = """# Exit codes
 
@@ -139,7 +141,7 @@ def _savepoint(world: World) -> tuple[int, str]:
     lake.create()
     argv = ("ingest", "web", "--input", "kafka://kafka:9092/web-events")
     record_submission(lake, RUN, argv, RUN, world.cluster.address, Attempt(A, datetime.now(UTC)))
-    trace = "java.util.concurrent.CompletionException: x\nCaused by: java.nio.file.AccessDeniedException: /savepoints\n\tat X.z(X.java:1)"
+    trace = "java.util.concurrent.CompletionException: x\nCaused by: java.nio.file.AccessDeniedException: /s\n\tat X.z(X.java:1)"
     world.cluster.jobs.append(StubJob(A, RUN, stop=(0, trace)))
     return world.run("job", "stop", RUN)
 
@@ -211,7 +213,8 @@ def section(case: Case, said: str) -> str:
     """As it is on the page."""
     about = " ".join((case.kind.__doc__ or "").split()) if case.kind else ""
     text = f"{heading(case)}\n\n" + (f"{about}\n\n" if about else "")
-    text += f"```text\n$ {case.command}\n" + (f"{said}\n" if said else "") + "```\n"
+    lines = [part for line in said.splitlines() for part in textwrap.wrap(line, _WIDTH, break_on_hyphens=False) or [""]]
+    text += "\n".join(["```text", f"$ {case.command}", *lines, "```"]) + "\n"
     return text + (f"\nShown by `{case.elsewhere}`.\n" if case.elsewhere else "")
 
 

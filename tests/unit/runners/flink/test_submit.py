@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from contracts.errors import JobFailedError, OffsetGapError
 from runners.flink.rest import FlinkRest
-from runners.flink.submit import FlinkJob, _arguments, _workers_each
-from tests.support.flink_stub import StubCluster, serving
+from runners.flink.submit import FlinkJob, _arguments, _workers_each, wait
+from tests.support.flink_stub import A, StubCluster, StubJob, serving
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,27 @@ def test_a_job_of_one_slot_is_not_chained_so_that_its_savepoint_fits_jobs_of_mor
     assert "--operator_chaining" in arguments(parallelism=1)
     assert "--operator_chaining" not in arguments(parallelism=2)
     assert "--operator_chaining" not in arguments(parallelism=1, streaming=False)
+
+
+def ended(trace: str) -> None:
+    """Wait for a job that failed with this trace."""
+    with serving(StubCluster()) as cluster:
+        cluster.jobs.append(StubJob(A, "run", state="FAILED", exception=trace))
+        wait(A, FlinkRest(cluster.address))
+
+
+def test_a_job_that_failed_says_why() -> None:
+    with pytest.raises(JobFailedError, match=f"Flink job {A}: failed: OutOfMemoryError: Java heap space"):
+        ended("java.lang.OutOfMemoryError: Java heap space")
+
+
+def test_what_a_worker_raised_of_ours_ends_as_it_would_have_ended_here() -> None:
+    """Beam wraps it into its own words, and Flink into Java's."""
+    trace = (
+        "java.lang.RuntimeException: Error received from SDK harness for instruction 4: Traceback (most recent call last):\n"
+        '  File "transforms/read/poll.py", line 120, in settle_gaps\n'
+        "contracts.errors.OffsetGapError: topic t, partition 0: offset 5 is not there [while running 'ReadKafka/Read']\n"
+        "\n\tat org.apache.beam.runners.flink.X.y(X.java:1)\n"
+    )
+    with pytest.raises(OffsetGapError, match=r"^topic t, partition 0: offset 5 is not there$"):
+        ended(trace)
