@@ -284,6 +284,10 @@ def rebuild(known_too: bool, chosen: tuple[str, ...], lake: str | None, project:
     else:
         cells = [(d.table, d.rows, d.content_hash or "", d.now, _registered(d)) for d in done]
         stdout.print(table(("table", "rows", "content_hash", "metadata file", ""), cells))
+        for d in done:
+            if d.passed_over:
+                names = ", ".join(d.passed_over)
+                stdout.print(f"{d.table}: {names} passed over, a manifest list is gone; headrace lake check tells what is lost")
 
 
 @lake.command("repair", epilog="\b\nExample:\n  headrace lake repair")
@@ -292,7 +296,7 @@ def rebuild(known_too: bool, chosen: tuple[str, ...], lake: str | None, project:
 @json_option
 @plain_errors
 def repair(lake: str | None, project: Path | None, as_json: bool) -> None:
-    """Take data files that are gone (lake check) out of the tables.
+    """Take data files that are gone or cut (lake check) out of the tables.
 
     The ledger tells their records as lost, until a replay makes the rows again.
 

@@ -35,7 +35,12 @@ class _Entry(msgspec.Struct, rename="kebab"):
 
 class _Snapshot(msgspec.Struct, rename="kebab"):
     snapshot_id: int
+    manifest_list: str = ""
     summary: dict[str, str] = {}
+
+
+class _Ref(msgspec.Struct, rename="kebab"):
+    snapshot_id: int
 
 
 class _Metadata(msgspec.Struct, rename="kebab"):
@@ -45,11 +50,16 @@ class _Metadata(msgspec.Struct, rename="kebab"):
     current_snapshot_id: int | None = None
     metadata_log: list[_Entry] = []
     snapshots: list[_Snapshot] = []
+    refs: dict[str, _Ref] = {}
 
 
 @dataclass(frozen=True)
 class MetadataFile:
-    """A metadata file of a table. number: of the commit. rows, content_hash: of its current snapshot, None where it tells none."""
+    """A metadata file of a table.
+
+    number: of the commit. rows, content_hash: of its current snapshot, None where it tells none. before: names of those before it.
+    lists: manifest lists of its branches and tags.
+    """
 
     location: str
     number: int
@@ -57,17 +67,23 @@ class MetadataFile:
     rows: int | None
     content_hash: str | None
     before: tuple[str, ...]
+    lists: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Registered:
-    """What became of a table. was, now: metadata files by name; was is None where the catalog did not know the table."""
+    """What became of a table.
+
+    was, now: metadata files by name; was is None where the catalog did not know the table. passed_over: newer ones, of a commit
+    whose manifest list is gone; what it did is lost, and ``lake check`` tells of what.
+    """
 
     table: str
     was: str | None
     now: str
     rows: int | None
     content_hash: str | None
+    passed_over: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -101,11 +117,13 @@ def rebuild_catalog(lake: Lake, *, known_too: bool = False, chosen: Mapping[str,
         files = metadata_files(lake, folder)
         by_name = {file.location.rsplit("/", 1)[-1]: file for file in files}
         if name not in chosen and was in by_name and not known_too:
-            now = by_name[was]
+            now, passed = by_name[was], list[MetadataFile]()
         else:
-            now = _chosen(name, chosen[name], by_name) if name in chosen else _newest(name, files)
+            whole, passed = _whole(lake, files)
+            now = _chosen(name, chosen[name], by_name) if name in chosen else _newest(name, whole)
             _register(lake, catalog, name, now)
-        yield Registered(name, was, now.location.rsplit("/", 1)[-1], now.rows, now.content_hash)
+        names = tuple(_name(file) for file in passed if file.number > now.number)
+        yield Registered(name, was, _name(now), now.rows, now.content_hash, names)
 
 
 def tables_on_disk(lake: Lake) -> dict[str, str]:
@@ -132,12 +150,36 @@ def _read(lake: Lake, location: str) -> MetadataFile | None:
         document = msgspec.json.decode(lake.storage.read(location), type=_Metadata)
     except (msgspec.MsgspecError, FileNotFoundError):
         return None
+    named = {document.current_snapshot_id, *(ref.snapshot_id for ref in document.refs.values())}
     current = next((s for s in document.snapshots if s.snapshot_id == document.current_snapshot_id), _Snapshot(0))
     return MetadataFile(
         location, _number(location), us_to_datetime(document.last_updated_ms * 1_000),
         int(current.summary[ROWS_PROPERTY]) if ROWS_PROPERTY in current.summary else None, current.summary.get(HASH_PROPERTY),
         tuple(entry.metadata_file.rsplit("/", 1)[-1] for entry in document.metadata_log),
+        tuple(sorted({snapshot.manifest_list for snapshot in document.snapshots if snapshot.snapshot_id in named})),
     )  # fmt: skip
+
+
+def _whole(lake: Lake, files: list[MetadataFile]) -> tuple[list[MetadataFile], list[MetadataFile]]:
+    """Files up to the newest whose manifest lists are all there, and those after it. All of them where there is no such file.
+
+    A machine that was switched off in the midst of a commit may have lost one.
+    """
+    for number in range(len(files), 0, -1):
+        if all(_is_there(lake, data_path(uri)) for uri in files[number - 1].lists):
+            return files[:number], files[number:]
+    return files, []
+
+
+def _is_there(lake: Lake, location: str) -> bool:
+    try:
+        return lake.storage.stat(location).size_bytes > 0
+    except FileNotFoundError:
+        return False
+
+
+def _name(file: MetadataFile) -> str:
+    return file.location.rsplit("/", 1)[-1]
 
 
 def _newest(table: str, files: list[MetadataFile]) -> MetadataFile:

@@ -1,4 +1,4 @@
-"""Data files that were lost, taken out of their tables: else every reader of the range fails, and a replay of it too.
+"""Data files that were lost or cut, taken out of their tables: else every reader of the range fails, and a replay of it too.
 
 The ledger then tells the records whose rows were in them as lost, and a replay of the ranges makes the rows again from raw.
 """
@@ -68,14 +68,14 @@ def _take_out(lake: Lake, name: str, run_id: str) -> list[PublishedFile]:
 
 
 def _lost(table: Table, files: Sequence[PublishedFile]) -> list[PublishedFile]:
+    """Those that are gone, or have another size than was written."""
     storage = storage_of(data_path(table.location()))
 
     def is_gone(file: PublishedFile) -> bool:
         try:
-            storage.stat(data_path(file.path))
+            return storage.stat(data_path(file.path)).size_bytes != file.size_bytes
         except FileNotFoundError:
             return True
-        return False
 
     return [file for file, gone in zip(files, storage.map(is_gone, files), strict=True) if gone]
 

@@ -308,7 +308,7 @@ def _totals_of_gone(table: Table, paths: Sequence[str]) -> tuple[int, int]:
     """Rows and content hash of files of a state; where one of them is lost, what the state has more than its other files."""
     try:
         return files_totals(paths)
-    except FileNotFoundError:
+    except (OSError, pa.ArrowInvalid):  # gone or cut
         rows, digest = table_totals(table)
         rest_rows, rest_hash = files_totals([file.path for file in published_files(table) if file.path not in paths])
         return rows - rest_rows, add_hashes(digest, -rest_hash)

@@ -12,7 +12,7 @@ import pytest
 
 from lake.tables.iceberg import manifests_of, published_files
 from tests.support.lake_state import scan
-from tests.support.shop import LINES, TABLE, Shop, strict
+from tests.support.shop import LINES, TABLE, Shop, event, strict
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +116,22 @@ def test_a_torn_metadata_file_is_passed_over(shop: Shop) -> None:
     assert everything(shop) == before
 
 
+def test_a_commit_whose_manifest_list_is_gone_is_passed_over_and_told(shop: Shop) -> None:
+    """As when a machine is switched off in the midst of a commit (apache/incubator-xtable#176)."""
+    before = everything(shop)
+    shop.ingest([event(n, 12) for n in range(300, 305)])
+    table = shop.lake().load(TABLE)
+    states = {snapshot.snapshot_id for snapshot in table.snapshots()}
+    head = table.current_snapshot()
+    assert head and len(states) > 1
+    Path(head.manifest_list.removeprefix("file://")).unlink()
+    catalog(shop).unlink()
+    done = shop.headrace("lake", "rebuild-catalog")
+    assert done.exit_code == 0 and "passed over, a manifest list is gone" in done.stdout, done.output
+    assert shop.state() == before["state"]
+    assert ("ledger of web", "missing", "files with accepted records whose rows are gone") in findings(check(shop)[1])
+
+
 def test_a_commit_that_lost_before_the_newest_is_passed_over(shop: Shop) -> None:
     before = everything(shop)
     catalog(shop).unlink()
@@ -168,6 +184,10 @@ def _raw_file(shop: Shop) -> Path:
     return next((shop.folder / "lake/raw/source=web").glob("dt=*/hour=*/*"))
 
 
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
 def _flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -214,7 +234,7 @@ def test_records_without_an_outcome_are_told(shop: Shop) -> None:
     assert findings(document) == {("ledger of web", "missing", "files with records that have no outcome")}
 
 
-@pytest.mark.parametrize("layout", ["as written", "compacted"])
+@pytest.mark.parametrize("layout", ["as written", "compacted", "cut"])
 def test_lost_data_files_are_taken_out_and_a_replay_brings_their_rows_back(shop: Shop, layout: str) -> None:
     """What the remedies say."""
     shop.headrace("replay", "rollback", "mended")
@@ -222,7 +242,8 @@ def test_lost_data_files_are_taken_out_and_a_replay_brings_their_rows_back(shop:
     if layout == "compacted":
         shop.headrace("lake", "compact", "--to", "1d")
     before, rows = shop.state(), shop.ledger()
-    _any_data_file(shop).unlink()
+    lose = _cut if layout == "cut" else Path.unlink
+    lose(_any_data_file(shop))
     done = shop.headrace("lake", "repair")
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines()[1].split()[:2] == [TABLE, "1"] and "2026-11-02T" in done.stdout
