@@ -180,7 +180,8 @@ def _check_table(lake: Lake, table: Table, name: str, notes: _Notes, verify: boo
         if missing(location):
             notes.add(name, *_lost("data files", _FROM_RAW, is_current), location)
         elif location in there and there[location].size_bytes != file.size_bytes:
-            notes.add(name, "data files of another size than was written", State.CHANGED, _FROM_RAW, location)
+            what, state, remedy = _lost("data files of another size than was written", _FROM_RAW, is_current)
+            notes.add(name, what, State.CHANGED if is_current else state, remedy, location)
     if verify and "_row_hash" in table.schema().column_names and not notes.has({name}):
         _verify_rows(table, name, notes)
 
