@@ -39,11 +39,8 @@ def test_a_run_of_one_slice_tells_how_far_it_is_within_it(tmp_path: Path, monkey
 
 def test_slices_add_up_to_the_whole(tmp_path: Path) -> None:
     seen = told(Shop(tmp_path), 3, slice_bytes=1)
-    assert [progress.done for progress in seen if progress.note.startswith("slice") and "starting" in progress.note] == [
-        0,
-        100,
-        200,
-    ]
+    begun = dict.fromkeys(progress.done for progress in seen if progress.note.startswith("slice") and "starting" in progress.note)
+    assert list(begun) == [0, 100, 200]
     assert (seen[-1].done, seen[-1].total) == (300, 300)
 
 
