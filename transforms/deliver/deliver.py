@@ -47,13 +47,16 @@ class DeliverRows(beam.PTransform[Any, Any]):
 
 @beam.typehints.with_output_types(dict)
 class _DeliverFn(beam.DoFn, ReaderRestrictions):
+    _context: LogContext | None = None  # of the class: jobs of the version before bring none
+
     def __init__(self, delivery: Delivery) -> None:
         self._delivery, self._source = delivery, delivery.lanes
         self._space = f"deliver/{delivery.destination.name}"
         self._context = LogContext.here(delivery.run_id, delivery.destination.name)
 
     def setup(self) -> None:
-        self._context.apply()
+        if self._context:
+            self._context.apply()
 
     @beam.DoFn.unbounded_per_element()
     def process(self, element: bytes, tracker: Any = _TRACKER) -> Iterator[dict[str, int]]:
