@@ -13,7 +13,8 @@ from contracts.compiler.columns import Values, read_column
 from contracts.compiler.exact import CANONICAL_JSON, find_misfit
 from contracts.compiler.judge import EMPTY, RecordJudge, text_form
 from contracts.spec.model import Contract
-from contracts.spec.source import PayloadPath, SourceSpec, plain_text
+from contracts.spec.paths import PayloadPath
+from contracts.spec.source import SourceSpec, plain_text
 
 
 @dataclass

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from contracts.errors import ConfigurationError
 from contracts.spec.model import Column, ColumnType, Contract
-from contracts.spec.source import PayloadPath
+from contracts.spec.paths import PayloadPath
 
 DialectName = Literal["segment", "rudderstack"]
 DIALECTS: tuple[DialectName, ...] = get_args(DialectName)

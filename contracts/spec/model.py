@@ -37,6 +37,38 @@ FORMATS = {
 }
 
 
+@dataclass(frozen=True)
+class Deprecation:
+    """What goes away. until: the last day on which it may be used. use: what takes its place, empty for nothing."""
+
+    until: date
+    use: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """Who reads a dataset. columns: those that it reads; empty for all. contact: where it is told of changes."""
+
+    name: str
+    columns: tuple[str, ...] = ()
+    contact: str = ""
+
+
+@dataclass(frozen=True)
+class ServiceLevel:
+    """One promise of the dataset, such as freshness, 15, minutes."""
+
+    name: str
+    value: int | float | str
+    unit: str = ""
+
+
+Compatibility = Literal[
+    "NONE", "BACKWARD", "BACKWARD_TRANSITIVE", "FORWARD", "FORWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE"
+]  # Confluent's modes, by their names
+
+
 @dataclass(frozen=True, kw_only=True)
 class Column:
     """One column: its type, its rules, and what may be coerced into it.
@@ -45,6 +77,8 @@ class Column:
         numbers (seconds, milli- or microseconds by magnitude); ``no_zone``: timestamps without a zone, in the source's.
     null_tokens: strings that mean "no value", such as ``undefined``.
     transport: differs between retries of one event and so is left out of the fingerprint.
+    identifier: which identity its values name; email, phone, user, device, cookie or account. unit: of its numbers, such as EUR or ms.
+    purpose, region, retention, handling: of personal data: what for, where, how long, and hash, mask or drop where it leaves.
     """
 
     name: str
@@ -65,6 +99,13 @@ class Column:
     transport: bool = False
     classification: str | None = None
     description: str = ""
+    identifier: str | None = None
+    unit: str | None = None
+    purpose: tuple[str, ...] = ()
+    region: str | None = None
+    retention: str | None = None
+    handling: str | None = None
+    deprecated: Deprecation | None = None
 
     @cached_property
     def regex(self) -> re.Pattern[str] | None:
@@ -104,6 +145,7 @@ class Contract:
     order: columns that decide between different rows with one event_id; the smallest wins. Timestamps or integers.
     partition_key: columns whose first value says whose row it is, such as the user: where rows go to a topic, those of one key keep
         their order; after them the event_id. Strings or integers.
+    owner: the team; contact: how to reach it. compatibility: what its changes must keep.
     """
 
     name: str
@@ -122,6 +164,13 @@ class Contract:
     rules: tuple[Rule, ...] = field(default=())
     deduplication: Deduplication = field(default_factory=Deduplication)
     description: str = ""
+    owner: str | None = None
+    contact: str | None = None
+    status: str = "active"
+    service_levels: tuple[ServiceLevel, ...] = ()
+    consumers: tuple[Consumer, ...] = ()
+    compatibility: Compatibility = "BACKWARD_TRANSITIVE"
+    deprecated: Deprecation | None = None
 
     @property
     def major(self) -> int:

@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from contracts.spec.documents import check_keys, listed, major_version, name_of, read_mapping, refuse
 from contracts.spec.model import Contract
+from contracts.spec.paths import PayloadPath
+from contracts.spec.versions import SchemaVersionRule
 from contracts.units import DURATION_UNITS, SECOND_US
 
 FormatName = Literal["jsonl", "json_array", "csv", "avro", "parquet"]
@@ -29,30 +31,6 @@ FORMAT_NAMES: tuple[FormatName, ...] = ("jsonl", "json_array", "csv", "avro", "p
 
 
 @dataclass(frozen=True)
-class PayloadPath:
-    """Where a value stands in a record. ``steps`` are keys of nested objects; with ``envelope`` they start at the SDK batch."""
-
-    steps: tuple[str, ...]
-    envelope: bool = False
-
-    @classmethod
-    def parse(cls, text: str) -> PayloadPath:
-        r"""Read ``a.b.c``; ``^.a`` is the envelope's; a dot inside a key is written ``\.``."""
-        envelope = text.startswith("^.")
-        steps = tuple(step.replace("\\.", ".") for step in re.split(r"(?<!\\)\.", text[2:] if envelope else text))
-        if not all(steps):
-            raise ValueError(f"{text!r} is not a path such as context.page.url")
-        return cls(steps, envelope)
-
-    def is_below(self, other: PayloadPath) -> bool:
-        """Whether it leads on from where the other one ends."""
-        return len(self.steps) > len(other.steps) and self.steps[: len(other.steps)] == other.steps
-
-    def __str__(self) -> str:
-        return ("^." if self.envelope else "") + ".".join(self.steps)
-
-
-@dataclass(frozen=True)
 class CsvDialect:
     """How a CSV source is written. null_values: cell texts that mean "no value"."""
 
@@ -61,15 +39,6 @@ class CsvDialect:
     encoding: str = "utf-8"
     decimal: str = "."
     null_values: frozenset[str] = frozenset({""})
-
-
-@dataclass(frozen=True)
-class SchemaVersionRule:
-    """The payload's version of its own schema: where it stands, which are known, and which one holds where it is missing."""
-
-    path: PayloadPath
-    accepted: frozenset[str]
-    default: str | None = None
 
 
 @dataclass(frozen=True)
@@ -355,7 +324,7 @@ def _schema_version(definition: Any, problems: list[str]) -> SchemaVersionRule |
     path = _path(definition["path"], "schema_version.path", problems)
     default = definition.get("default")
     accepted = frozenset(t for v in listed(definition["accepted"]) if (t := plain_text(v)))
-    return SchemaVersionRule(path, accepted, plain_text(default)) if path else None
+    return SchemaVersionRule(path=path, accepted=accepted, default=plain_text(default)) if path else None
 
 
 def _epoch(definition: Any, problems: list[str]) -> dict[str | None, EpochUnit]:

@@ -10,7 +10,8 @@ import msgspec
 
 from contracts.codes import Violation
 from contracts.compiler.exact import decode_json
-from contracts.spec.source import PayloadPath, SourceSpec
+from contracts.spec.paths import PayloadPath
+from contracts.spec.source import SourceSpec
 from lake.formats.base import Bookmark, ParsedRecords, RecordBlock
 from lake.formats.lines import read_text_pieces
 

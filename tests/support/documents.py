@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from contracts.compiler.judge import text_form
 from contracts.compiler.values import convert
 from contracts.spec.model import Column, ColumnType, Contract, EventTimeRule
+from contracts.spec.paths import PayloadPath
 from contracts.spec.rules import Compare, RequireAny, RequireWhen
-from contracts.spec.source import DropRule, PayloadPath, SchemaVersionRule, SourceSpec
+from contracts.spec.source import DropRule, SourceSpec
+from contracts.spec.versions import SchemaVersionRule
 
 UnknownPolicy = Literal["keep", "drop", "reject"]
 EPOCH_TOKEN = "0001-01-01T00:00:00Z"  # what .NET writes for "no time": a timestamp in the common form that means nothing
@@ -87,7 +89,9 @@ def everything_spec(missing_event_id: Literal["derive", "reject"] = "reject", de
         format="jsonl",
         columns=columns,
         missing_event_id=missing_event_id,
-        schema_version=SchemaVersionRule(PayloadPath(("v",)), frozenset({"1", "02", "beta"}), default_version),
+        schema_version=SchemaVersionRule(
+            path=PayloadPath(("v",)), accepted=frozenset({"1", "02", "beta"}), default=default_version
+        ),
         filters=(DropRule(PayloadPath(("meta", "traffic")), frozenset({"bot", "7", "true"})),),
         ignore=frozenset({"ignored"}),
         timezone="Europe/Berlin",

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import strategies as st
 
 from contracts.codes import Violation
-from contracts.spec.source import CsvDialect, FormatName, PayloadPath, SourceSpec
+from contracts.spec.paths import PayloadPath
+from contracts.spec.source import CsvDialect, FormatName, SourceSpec
 from lake.formats import Bookmark, ParsedRecords, avro_blocks, compression, format_for, json_array, lines, parquet_groups
 from lake.raw.files import scan_chunks
 from tests.support.compressed import gzip_members, zstd_frames

@@ -17,8 +17,8 @@ from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
+from contracts.spec.paths import PayloadPath
 from contracts.spec.project import Project
-from contracts.spec.source import PayloadPath
 from lake.formats import ParsedRecords
 from lake.raw.batch import RawBlock
 from lake.raw.log_ids import BATCH_BITS

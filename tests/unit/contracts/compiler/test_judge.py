@@ -10,8 +10,9 @@ import pytest
 from contracts.codes import Violation
 from contracts.compiler.judge import EMPTY, RecordJudge, lookup
 from contracts.spec.model import Column, ColumnType, Contract
+from contracts.spec.paths import PayloadPath
 from contracts.spec.rules import RequireAny, RequireWhen
-from contracts.spec.source import PayloadPath, SourceSpec
+from contracts.spec.source import SourceSpec
 from tests.support.documents import everything_contract, everything_spec
 
 GOOD: dict[str, Any] = {"id": "1", "kind": "c", "code": "A1", "at_local": "2026-11-02T10:00:00Z", "choices": {"x": True}}

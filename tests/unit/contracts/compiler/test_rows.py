@@ -17,7 +17,8 @@ from contracts.compiler.checker import RecordChecker
 from contracts.compiler.rows import MAX_AHEAD_US, MAX_BEHIND_US, FinishedColumns, RowFinisher
 from contracts.compiler.timestamps import MAX_US, MIN_US
 from contracts.spec.model import Column, ColumnType, Contract, EventTimeRule
-from contracts.spec.source import PayloadPath, SourceSpec
+from contracts.spec.paths import PayloadPath
+from contracts.spec.source import SourceSpec
 
 NOW = 1_793_613_600_000_000
 DAY = 86_400_000_000

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from contracts.compiler.checker import RecordChecker
 from contracts.compiler.schemas import PROVENANCE, arrow_type, json_schema, row_schema, to_arrow
 from contracts.spec.model import Column, ColumnType
+from contracts.spec.paths import PayloadPath
 from contracts.spec.rules import RequireWhen
-from contracts.spec.source import EpochUnit, PayloadPath, SchemaVersionRule
+from contracts.spec.source import EpochUnit
+from contracts.spec.versions import SchemaVersionRule
 from tests.support.documents import documents, everything_contract, everything_spec
 from tests.support.reference import validator
 
@@ -136,7 +138,10 @@ def test_a_version_that_must_be_there_is_required() -> None:
 
 
 def test_versions_that_are_no_plain_numbers_are_only_texts() -> None:
-    spec = replace(everything_spec(), schema_version=SchemaVersionRule(PayloadPath(("v",)), frozenset({"²", "-3", "true"}), "-3"))
+    spec = replace(
+        everything_spec(),
+        schema_version=SchemaVersionRule(path=PayloadPath(("v",)), accepted=frozenset({"²", "-3", "true"}), default="-3"),
+    )
     (versions,) = [
         s["properties"]["v"]["enum"] for s in json_schema(everything_contract(), spec)["allOf"] if "v" in s.get("properties", {})
     ]

@@ -23,7 +23,8 @@ from contracts.encode.events import EventEncoder
 from contracts.encode.shape import Columns, timestamp_texts
 from contracts.spec.destination import Condition, Destination, Placement, Secret, check_destination
 from contracts.spec.model import Column, ColumnType
-from contracts.spec.source import PayloadPath, plain_text
+from contracts.spec.paths import PayloadPath
+from contracts.spec.source import plain_text
 from contracts.spec.suppressions import NOTHING, Suppressions
 from tests.support.documents import documents, everything_contract, everything_spec
 from transforms.decode.kernel import RecordDecoder

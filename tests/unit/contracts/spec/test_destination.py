@@ -13,8 +13,8 @@ from contracts.errors import ConfigurationError
 from contracts.spec.destination import DIALECTS, Condition, Destination, Limits, Placement, Secret, check_destination
 from contracts.spec.destination_file import load_destination
 from contracts.spec.model import Column, ColumnType, Contract
+from contracts.spec.paths import PayloadPath
 from contracts.spec.project import BUILT_IN_DESTINATIONS, Project
-from contracts.spec.source import PayloadPath
 from tests.support.documents import everything_contract
 
 KEY = "wk-4f1d0c-secret"

@@ -53,7 +53,7 @@ def test_everything_that_a_spec_says_is_read(tmp_path: Path) -> None:
     )  # fmt: skip
     assert spec.columns == {"id": (PayloadPath(("a",)), PayloadPath(("b",), envelope=True), PayloadPath(("c.d", "e")))}
     assert spec.records == PayloadPath(("data", "batch"))
-    assert spec.schema_version == SchemaVersionRule(PayloadPath(("v",)), frozenset({"1", "b"}), "1")
+    assert spec.schema_version == SchemaVersionRule(path=PayloadPath(("v",)), accepted=frozenset({"1", "b"}), default="1")
     assert spec.filters == (DropRule(PayloadPath(("a", "b")), frozenset({"bot", "7", "true"})),)
     assert spec.csv == CsvDialect(";", '"', "cp1252", ",", frozenset({"", "NULL"}))
     assert (spec.missing_event_id, spec.timezone, spec.record_bytes, spec.max_depth) == ("derive", "Europe/Berlin", 10, 3)

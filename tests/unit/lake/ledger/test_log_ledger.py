@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from contracts.codes import Code, Violation
-from contracts.spec.source import PayloadPath, SourceSpec
+from contracts.spec.paths import PayloadPath
+from contracts.spec.source import SourceSpec
 from lake.ledger import sidecars
 from lake.ledger.ledger import LedgerEntry, frontier, log_ledger, source_ledger
 from lake.ledger.outcomes import Outcome, PositionOutcomes, runs_of

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ConfigurationError
-from contracts.spec.source import CsvDialect, PayloadPath
+from contracts.spec.paths import PayloadPath
+from contracts.spec.source import CsvDialect
 from lake.location import Lake
 from lake.raw import files
 from lake.raw.files import Landing, RawFile, find_raw_file, land_file, raw_files, reader_id

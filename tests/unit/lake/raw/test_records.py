@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from contracts.errors import ConfigurationError
-from contracts.spec.source import PayloadPath, SourceSpec
+from contracts.spec.paths import PayloadPath
+from contracts.spec.source import SourceSpec
 from lake.location import Lake
 from lake.raw.files import land_file
 from lake.raw.inputs import InputFile

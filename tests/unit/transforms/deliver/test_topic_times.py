@@ -12,7 +12,7 @@ from contracts.compiler.clocks import LATEST_US
 from contracts.encode.events import EventEncoder
 from contracts.spec.destination import Destination, Placement, Secret
 from contracts.spec.model import Column, ColumnType, Contract
-from contracts.spec.source import PayloadPath
+from contracts.spec.paths import PayloadPath
 from contracts.spec.suppressions import NOTHING
 from lake.raw.log_ids import LogId
 from transforms.deliver import topic

@@ -1,0 +1,75 @@
+"""Versions of a payload's own schema: how a record tells its version, and how older ones are read as the newest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from contracts.spec.paths import PayloadPath
+
+StepKind = Literal["rename", "default", "split", "join", "unit", "widen", "map", "remove"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One change of a payload, on the way from a version to the next.
+
+    kind: what it does; see docs/reference/sources.md. paths: what it reads. into: what it writes; empty where that is the path
+    itself. value: of ``default``. separator: of ``split`` and ``join``. factor, offset: of ``unit``, as decimal texts: factor *
+    value + offset. type: of ``widen``. values: of ``map``, pairs of plain text and the new value. otherwise: what ``map`` does with
+    a value that it does not list.
+    """
+
+    kind: StepKind
+    paths: tuple[PayloadPath, ...]
+    into: tuple[PayloadPath, ...] = ()
+    value: Any = None
+    separator: str = ""
+    factor: str = "1"
+    offset: str = "0"
+    type: Literal["number", "text"] = "number"
+    values: tuple[tuple[str, Any], ...] = ()
+    otherwise: Literal["keep", "reject"] = "reject"
+
+
+@dataclass(frozen=True)
+class Upcast:
+    """How records of one version become records of the next. ``from_version`` may be a pattern such as ``1.*``."""
+
+    from_version: str
+    to_version: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaVersionRule:
+    """The payload's version of its own schema: where it stands, which are known, and which one holds where it is missing.
+
+    Exactly one of path, header, registry and constant says where the version stands: in the payload, in a header of the message, in
+    the registry by the message's schema id, or nowhere, since all records are of one version.
+    accepted: plain texts, or patterns such as ``1.*`` and ``1-*`` for every version of a major.
+    """
+
+    accepted: frozenset[str]
+    path: PayloadPath | None = None
+    header: str | None = None
+    registry: bool = False
+    constant: str | None = None
+    default: str | None = None
+    upcasts: tuple[Upcast, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A payload and what must come of it: ``headrace contract test``.
+
+    payload: as JSON gives it, a mapping. version: what a header, the registry or a constant would say; None where the payload does.
+    row: some columns of its row, as JSON. rejected: rules that it breaks. One of row, rejected and filtered is given.
+    """
+
+    payload: Any
+    name: str = ""
+    version: str | None = None
+    row: tuple[tuple[str, Any], ...] | None = None
+    rejected: tuple[str, ...] | None = None
+    filtered: bool = False
