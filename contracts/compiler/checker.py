@@ -114,7 +114,7 @@ class RecordChecker:
             for i in unsure:
                 suspects[i].add(column.name)
         version = self.spec.schema_version
-        if version:
+        if version and version.path:
             found = payload.at(version.path)
             if found.count(None) < len(found) or version.default not in version.accepted:
                 texts = [version.default if value is None else plain_text(value) for value in found]

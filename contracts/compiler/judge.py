@@ -54,7 +54,7 @@ class RecordJudge:
             known: canonical values of the others, at least of those that a rule reads.
         """
         version = self._spec.schema_version
-        if version:
+        if version and version.path:
             found = lookup(record, envelope, version.path)
             text = version.default if found is None else plain_text(found)
             if text not in version.accepted:

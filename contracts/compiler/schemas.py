@@ -100,7 +100,7 @@ def json_schema(contract: Contract, spec: SourceSpec) -> dict[str, Any]:
             condition = _holds(contract.by_name[rule.when], spec, {"enum": sorted(rule.among, key=str)})
             schema["allOf"].append({"if": condition, "then": {"anyOf" if rule.any_is_enough else "allOf": required}})
     version = spec.schema_version
-    if version and not version.path.envelope:
+    if version and version.path and not version.path.envelope:
         versions = [value for text in sorted(version.accepted) for value in _written_as(text)]
         may_be_absent = version.default in version.accepted
         known = {"enum": [*versions, None] if may_be_absent else versions}

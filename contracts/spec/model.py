@@ -77,7 +77,7 @@ class Column:
         numbers (seconds, milli- or microseconds by magnitude); ``no_zone``: timestamps without a zone, in the source's.
     null_tokens: strings that mean "no value", such as ``undefined``.
     transport: differs between retries of one event and so is left out of the fingerprint.
-    identifier: which identity its values name; email, phone, user, device, cookie or account. unit: of its numbers, such as EUR or ms.
+    identifier: which identity its values name: email, phone, user, device, cookie or account. unit: of its numbers, such as EUR.
     purpose, region, retention, handling: of personal data: what for, where, how long, and hash, mask or drop where it leaves.
     """
 

@@ -97,7 +97,7 @@ class SourceSpec:
         """Top-level payload fields that the spec names, and so are not unknown."""
         paths = [path for paths in self.columns.values() for path in paths]
         paths += [rule.path for rule in self.filters]
-        if self.schema_version:
+        if self.schema_version and self.schema_version.path:
             paths.append(self.schema_version.path)
         return self.ignore | {path.steps[0] for path in paths if not path.envelope}
 
@@ -158,7 +158,9 @@ def check_source(spec: SourceSpec, contract: Contract) -> list[str]:
     if spec.records and spec.format not in ("jsonl", "json_array"):
         problems.append(f"records: payloads of format {spec.format} are records themselves; only JSON has batches")
     if spec.records is None:
-        others = [rule.path for rule in spec.filters] + ([spec.schema_version.path] if spec.schema_version else [])
+        others = [rule.path for rule in spec.filters] + (
+            [spec.schema_version.path] if spec.schema_version and spec.schema_version.path else []
+        )
         problems += [
             f"filter or schema_version: {path} needs an envelope, but there is no records:" for path in others if path.envelope
         ]
