@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from contracts.spec.documents import check_keys, listed, major_version, name_of, read_mapping, refuse
 from contracts.spec.model import Contract
 from contracts.spec.paths import PayloadPath
-from contracts.spec.versions import SchemaVersionRule
+from contracts.spec.versions import Example, SchemaVersionRule
 from contracts.units import DURATION_UNITS, SECOND_US
 
 FormatName = Literal["jsonl", "json_array", "csv", "avro", "parquet"]
@@ -69,6 +69,8 @@ class SourceSpec:
     optional: contract columns whose fields a file with a schema or header may lack.
     whole: decode fields that the source does not read too. Set by who knows the contract, not in YAML.
     clock: bounds of clients' times; None where the contract's kind decides (see rows.py).
+    revision: of this spec; what is read under a higher one takes the place of what was read under a lower. examples: payloads, and
+        what must come of them.
     """
 
     name: str
@@ -90,6 +92,8 @@ class SourceSpec:
     optional: frozenset[str] = frozenset()
     whole: bool = True
     clock: ClockBounds | None = None
+    revision: int = 1
+    examples: tuple[Example, ...] = ()
     description: str = ""
 
     @cached_property
@@ -120,6 +124,11 @@ class SourceSpec:
     def payload_bytes(self) -> int:
         """What one payload may take: a record, or a batch of records."""
         return self.record_bytes if self.records is None else BATCH_RECORDS_BYTES * self.record_bytes
+
+    @property
+    def reads_headers(self) -> bool:
+        """Whether something of a record stands in the headers of its message."""
+        return self.schema_version is not None and self.schema_version.header is not None
 
     @property
     def text(self) -> bool:

@@ -29,7 +29,8 @@ class ParsedRecords:
 
     records: dicts, or anything where ``failed`` has the index. failed: index to violations. raw: the bytes of a record by index, as
     received where the format has them; for dead letters only. envelopes: the SDK batch around each record, or None. messages: where
-    payloads hold several records, the index of each record's payload, ascending; None where each is one.
+    payloads hold several records, the index of each record's payload, ascending; None where each is one. versions: what stands
+    beside each record about the version of its schema, in a header or a registry; None where nothing can.
     """
 
     records: Sequence[Any]
@@ -37,6 +38,7 @@ class ParsedRecords:
     failed: dict[int, list[Violation]] = field(default_factory=dict)
     envelopes: Sequence[Mapping[str, Any]] | None = None
     messages: Sequence[int] | None = None
+    versions: Sequence[str | None] | None = None
 
     def first(self, count: int) -> ParsedRecords:
         """The first so many of them."""
@@ -44,8 +46,9 @@ class ParsedRecords:
             return self
         envelopes = None if self.envelopes is None else self.envelopes[:count]
         messages = None if self.messages is None else self.messages[:count]
+        versions = None if self.versions is None else self.versions[:count]
         failed = {i: violations for i, violations in self.failed.items() if i < count}
-        return ParsedRecords(self.records[:count], self.raw, failed, envelopes, messages)
+        return ParsedRecords(self.records[:count], self.raw, failed, envelopes, messages, versions)
 
 
 @dataclass

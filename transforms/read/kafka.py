@@ -26,7 +26,7 @@ from lake.raw.segment_files import RawMessage
 from lake.raw.segments import PartitionLog
 from transforms.late import NEVER_LATE_US
 from transforms.read.discover import with_new_partitions
-from transforms.read.messages import MessageBatch
+from transforms.read.messages import Headers, MessageBatch
 from transforms.read.partitions import PartitionProgress, PartitionsProgress, far_ahead, watermarks, with_partitions
 from transforms.read.poll import PartitionsReader, Polled
 from transforms.read.topics import KafkaSource
@@ -180,7 +180,8 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
                 )
                 offsets = np.fromiter((int(m.offset() or 0) for m in messages), np.int64, len(messages))
                 values = [_payload(m.value()) for m in messages]
-                batches[p.log] = MessageBatch([str(p.log)] * len(messages), offsets, times, marks, values)
+                headers = [_headers(m) for m in messages] if self._spec.reads_headers else None
+                batches[p.log] = MessageBatch([str(p.log)] * len(messages), offsets, times, marks, values, headers)
                 if moved := max_us != p.max_us:  # a clock that stands moves nothing
                     reader.moved(p.log, now_us / 1e6)
                 self._messages.inc(len(messages))
@@ -258,7 +259,11 @@ def _payload(value: Any) -> bytes:
 
 def _raw_message(message: Any, records: int) -> RawMessage:
     kind, ms = message.timestamp()
-    return RawMessage(message.offset(), ms, kind, message.key(), message.value(), tuple(message.headers() or ()), records)
+    return RawMessage(message.offset(), ms, kind, message.key(), message.value(), _headers(message), records)
+
+
+def _headers(message: Any) -> Headers:
+    return tuple(message.headers() or ())
 
 
 def _timestamp(watermark_us: int) -> Timestamp:

@@ -17,6 +17,17 @@ from lake.formats.jsonl import parse_messages
 from lake.raw.batch import RawBlock
 from lake.raw.log_ids import BATCH_BITS
 
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+class _Coded(msgspec.Struct, array_like=True):
+    logs: list[str]
+    offsets: bytes
+    times: bytes
+    watermarks: bytes
+    values: list[bytes]
+    headers: list[Headers] | None = None  # jobs of versions before wrote none
+
 
 @dataclass(eq=False)
 class MessageBatch:
@@ -24,7 +35,8 @@ class MessageBatch:
 
     logs: the log's id, the rows' ``_raw_file``; offsets, times_us (record times, see clocks.py), watermarks_us (W, see
     late.py): per message.
-    values: payloads; a null value is empty. Parsed once, however often asked.
+    values: payloads; a null value is empty. headers: per message, as Kafka gives them; None where the source has no use for them.
+    Parsed once, however often asked.
     """
 
     logs: list[str]
@@ -32,12 +44,17 @@ class MessageBatch:
     times_us: npt.NDArray[np.int64]
     watermarks_us: npt.NDArray[np.int64]
     values: list[bytes]
+    headers: list[Headers] | None = None
     _parsed: ParsedRecords | None = field(default=None, repr=False)
 
     def parse(self, spec: SourceSpec) -> ParsedRecords:
         """The records in them."""
         if self._parsed is None:
             self._parsed = parse_messages(spec, self.values)
+            rule = spec.schema_version
+            if rule and rule.header:
+                told = [_last(headers, rule.header) for headers in self.headers or [()] * len(self.values)]
+                self._parsed.versions = told if spec.records is None else [told[i] for i in self._parsed.messages or ()]
         return self._parsed
 
     @classmethod
@@ -51,6 +68,7 @@ class MessageBatch:
             np.concatenate([batch.times_us for batch in batches]),
             np.concatenate([batch.watermarks_us for batch in batches]),
             [value for batch in batches for value in batch.values],
+            None if batches[0].headers is None else [headers for batch in batches for headers in batch.headers or ()],
         )
 
     def blocks(self, spec: SourceSpec) -> Iterator[RawBlock]:
@@ -86,19 +104,24 @@ class MessageBatch:
         return positions
 
 
+def _last(headers: Headers, key: str) -> str | None:
+    """The text of a header; of several with one key the last, as Kafka's own ``lastHeader`` has it."""
+    return next((value.decode("utf-8", "replace") for name, value in reversed(headers) if name == key and value is not None), None)
+
+
 class MessageBatchCoder(coders.Coder):
     """MessagePack. Runners fuse reading with decoding, so this is for tests and for runners that do not."""
 
     def encode(self, value: MessageBatch) -> bytes:
         """To bytes."""
         columns = [a.astype("<i8").tobytes() for a in (value.offsets, value.times_us, value.watermarks_us)]
-        return msgspec.msgpack.encode((value.logs, *columns, value.values))
+        return msgspec.msgpack.encode(_Coded(value.logs, *columns, value.values, value.headers))
 
     def decode(self, encoded: bytes) -> MessageBatch:
         """From bytes."""
-        logs, *columns, values = msgspec.msgpack.decode(encoded, type=tuple[list[str], bytes, bytes, bytes, list[bytes]])
-        offsets, times, marks = (np.frombuffer(column, dtype="<i8") for column in columns)
-        return MessageBatch(logs, offsets, times, marks, values)
+        coded = msgspec.msgpack.decode(encoded, type=_Coded)
+        offsets, times, marks = (np.frombuffer(column, dtype="<i8") for column in (coded.offsets, coded.times, coded.watermarks))
+        return MessageBatch(coded.logs, offsets, times, marks, coded.values, coded.headers)
 
     def is_deterministic(self) -> bool:
         """Columns come in a fixed order."""

@@ -112,4 +112,5 @@ def message_batch(log: LogId, messages: Sequence[RawMessage]) -> MessageBatch:
         times_us=record_times_us(np.array([m.timestamp_ms for m in messages], dtype=np.int64)),
         watermarks_us=np.full(count, NEVER_LATE_US, dtype=np.int64),
         values=[m.value or b"" for m in messages],
+        headers=[m.headers for m in messages] if any(m.headers for m in messages) else None,
     )
