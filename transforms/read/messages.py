@@ -114,8 +114,9 @@ class MessageBatchCoder(coders.Coder):
 
     def encode(self, value: MessageBatch) -> bytes:
         """To bytes."""
-        columns = [a.astype("<i8").tobytes() for a in (value.offsets, value.times_us, value.watermarks_us)]
-        return msgspec.msgpack.encode(_Coded(value.logs, *columns, value.values, value.headers))
+        offsets, times, marks = (a.astype("<i8").tobytes() for a in (value.offsets, value.times_us, value.watermarks_us))
+        headers = () if value.headers is None else (value.headers,)
+        return msgspec.msgpack.encode((value.logs, offsets, times, marks, value.values, *headers))
 
     def decode(self, encoded: bytes) -> MessageBatch:
         """From bytes."""
