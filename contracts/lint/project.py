@@ -127,8 +127,9 @@ class _Linter:
             for contract in known:
                 for told in strange_columns(contract, consumers):
                     self._tell(document, place, told, "consumers", Severity.ERROR)
-            if not known:
-                told = f"consumers: {dataset} is no dataset that this project has or uses; correct its name"
+            folders = (*self._project.datasets, BUILT_IN_DATASETS)
+            if not any(True for folder in folders for _ in folder.glob(f"{dataset}.v*.yaml")):
+                told = f"consumers: there is no contract of a dataset {dataset}; correct its name"
                 self._tell(document, place, told, "consumers")
 
     def _fit(

@@ -24,6 +24,8 @@ VERBS += (
     "status",
     "contract",
     "contract export",
+    "contract lint",
+    "contract schema",
 )
 _EVENT = '{"messageId":"m-%d","type":"page","anonymousId":"a-1","originalTimestamp":"%s","receivedAt":"2026-11-02T10:00:01Z"}'
 GOOD = _EVENT % (1, "2026-11-02T10:00:00Z")
