@@ -120,6 +120,11 @@ def open_lake(lake: str | None, project: Path | None) -> tuple[Lake, Project]:
     return opened, loaded
 
 
+def say(text: str) -> None:
+    """What is being done, beside the output."""
+    stderr.print(text, markup=False)
+
+
 def print_json(document: Any) -> None:
     """One document on stdout."""
 
