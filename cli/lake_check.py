@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from cli.console import json_option, lake_option, open_lake, plain_errors, print_json, project_option, say, stdout, table
+from cli.console import advise, json_option, lake_option, open_lake, plain_errors, print_json, project_option, say, stdout, table
 from contracts.units import us_text
 from operations.busy import refuse_if_busy
 from operations.catalog import Registered, rebuild_catalog
@@ -40,7 +40,7 @@ def _print_checked(checked: Checked) -> None:
     for finding in checked.findings:
         more = f", … ({finding.count:,})" if finding.count > len(finding.names) else ""
         stdout.print(f"{finding.part}: {finding.state}: {finding.what}: {', '.join(finding.names)}{more}")
-        stdout.print(f"  → {finding.remedy}")
+        advise(f"  → {finding.remedy}")
     stdout.print("sound: nothing is missing or changed" if checked.sound else "not sound: something is missing or changed")
 
 
@@ -67,7 +67,7 @@ def rebuild(known_too: bool, chosen: tuple[str, ...], lake: str | None, project:
         for d in done:
             if d.passed_over:
                 names = ", ".join(d.passed_over)
-                stdout.print(f"{d.table}: {names} passed over, a manifest list is gone; headrace lake check tells what is lost")
+                advise(f"{d.table}: {names} passed over, a manifest list is gone; headrace lake check tells what is lost")
 
 
 @click.command("repair", epilog="\b\nExample:\n  headrace lake repair")
