@@ -94,6 +94,6 @@ def test_joined_batches_are_one_behind_the_other(mobile: SourceSpec) -> None:
 
 
 @pytest.mark.parametrize("ms", [-1, 0, 1_764_000_000_000_000, 1_764_000_000_000_000_000])
-def test_a_landed_message_without_a_believable_time_has_none(ms: int) -> None:
+def test_a_landed_message_without_a_believable_time_has_none(ms: int, web: SourceSpec) -> None:
     landed = [RawMessage(0, ms, 1, None, b"{}", ()), RawMessage(1, 1_764_000_000_000, 1, None, b"{}", ())]
-    assert message_batch(LogId("t", "id", 0), landed).times_us.tolist() == [NO_TIME_US, 1_764_000_000_000_000]
+    assert message_batch(LogId("t", "id", 0), landed, web).times_us.tolist() == [NO_TIME_US, 1_764_000_000_000_000]
