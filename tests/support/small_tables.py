@@ -47,6 +47,7 @@ def row(event_id: str, second: int, rank: int = 0, content: str = "x", position:
         "_fingerprint": xxhash.xxh3_128_digest(content.encode()),
         "_row_hash": row_digest(public),
         "_rank": rank.to_bytes(8, "big"),
+        "_revision": 1,
     }
 
 
