@@ -11,7 +11,6 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -23,7 +22,7 @@ from contracts.spec.registry import Registry
 from lake.formats.framed import WriterSchema
 from lake.formats.framing import Framed, framing_of, landed_schema, schema_header
 from lake.location import Lake
-from lake.raw.schemas import encode_schema, find_pointer, fingerprint_of, put_schema, read_schema_file
+from lake.raw.schemas import SchemaPointer, encode_schema, find_pointer, fingerprint_of, put_schema, read_schema_file
 from transforms.read.messages import Headers, MessageBatch
 
 _ASK_S = 2.0  # how long a question of a stream is asked again before its messages are given back
@@ -35,15 +34,6 @@ _TELL_EVERY_S = 30.0
 _DEFAULT_NAME = Registry(url="").name
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Found:
-    """What an id stands for. subjects: its version in each."""
-
-    fingerprint: str
-    document: bytes
-    subjects: dict[str, int]
 
 
 class WriterSchemas:
@@ -71,7 +61,7 @@ class WriterSchemas:
         self._lake, self._registry, self._client = lake, registry, client
         self._patience_s = _ASK_S if patience_s is None else patience_s
         self._clock, self._sleep = clock, sleep
-        self._found: OrderedDict[str, Found] = OrderedDict()
+        self._found: OrderedDict[str, SchemaPointer] = OrderedDict()
         self._documents: OrderedDict[str, bytes] = OrderedDict()
         self._missing: dict[str, float] = {}
         self._subjects: dict[str, dict[str, int]] = {}  # as asked for again
@@ -99,7 +89,7 @@ class WriterSchemas:
             (*own, self._header(framed.key, found.get(framed.key), topic)) if isinstance(framed, Framed) else own
             for own, framed in zip(headers, framings, strict=True)
         ]
-        batch.schemas = {one.fingerprint: one.document for one in found.values()}
+        batch.schemas = {one.fingerprint: self._document(one.fingerprint) for one in found.values()}
 
     def of_landed(self, batch: MessageBatch, topic: str) -> None:
         """Give a batch the schemas that its messages name; those without one are looked up as if they were landed now.
@@ -124,7 +114,7 @@ class WriterSchemas:
                 found = None  # it was a dead letter when it was landed, and is one without the registry
             if found:
                 headers[index] = (*headers[index], self._header(key, found, topic))
-                batch.schemas[found.fingerprint] = found.document
+                batch.schemas[found.fingerprint] = self._document(found.fingerprint)
         batch.headers = headers
 
     def check(self) -> None:
@@ -144,9 +134,9 @@ class WriterSchemas:
 
     # --- inside
 
-    def _find_all(self, keys: Iterable[str]) -> dict[str, Found]:
+    def _find_all(self, keys: Iterable[str]) -> dict[str, SchemaPointer]:
         """What these stand for, but for those that the registry says it has not."""
-        found: dict[str, Found] = {}
+        found: dict[str, SchemaPointer] = {}
         fresh: list[str] = []
         for key in dict.fromkeys(keys):
             one = self._known(key)
@@ -165,7 +155,7 @@ class WriterSchemas:
         self._missing |= dict.fromkeys(fresh, self._clock() + _MISSING_S)
         return found
 
-    def _known(self, key: str) -> Found | None:
+    def _known(self, key: str, *, just_asked: bool = False) -> SchemaPointer | None:
         """As met before, by this reader or in the lake."""
         if key in self._found:
             self._found.move_to_end(key)
@@ -173,14 +163,14 @@ class WriterSchemas:
         pointer = find_pointer(self._lake, self._name, key)
         if pointer is None:
             return None
-        found = Found(pointer.fingerprint, self._document(pointer.fingerprint), pointer.subjects)
-        self._compare(key, found)
-        self._found[key] = found
+        if not just_asked:
+            self._compare(key, pointer)
+        self._found[key] = pointer
         if len(self._found) > _KEPT_KEYS:
             self._found.popitem(last=False)
-        return found
+        return pointer
 
-    def _ask(self, key: str) -> Found | None:
+    def _ask(self, key: str) -> SchemaPointer | None:
         """As the registry has it, kept in the lake; None where it has no such id."""
         try:
             schema = self._asked(lambda client: client.schema(key))
@@ -188,7 +178,7 @@ class WriterSchemas:
         except MissingError:
             return None
         put_schema(self._lake, self._name, key, _written(schema), subjects)
-        return self._known(key)
+        return self._known(key, just_asked=True)
 
     def _asked(self, question: Callable[[RegistryClient], T]) -> T:
         if self._registry is None:
@@ -215,7 +205,7 @@ class WriterSchemas:
             self._told_at = now
             _log.warning("%s: waiting for it since %.0f s; no message is rejected for it", error, self.down_s)
 
-    def _compare(self, key: str, kept: Found) -> None:
+    def _compare(self, key: str, kept: SchemaPointer) -> None:
         """Look once whether the registry still says the same of an id that was met before."""
         if self._registry is None or self._clock() < self._compare_from:
             return
@@ -244,18 +234,18 @@ class WriterSchemas:
             self._held_bytes -= len(self._documents.popitem(last=False)[1])
         return document
 
-    def _header(self, key: str, found: Found | None, topic: str) -> tuple[str, bytes]:
+    def _header(self, key: str, found: SchemaPointer | None, topic: str) -> tuple[str, bytes]:
         return schema_header("", None) if found is None else schema_header(found.fingerprint, self._version(key, found, topic))
 
-    def _version(self, key: str, found: Found, topic: str) -> str | None:
+    def _version(self, key: str, found: SchemaPointer, topic: str) -> str | None:
         """Which version of its subject a schema is; None where nobody knows."""
         subjects = self._subjects.get(key, found.subjects)
-        chosen = subject_of(subjects, topic, found.document)
+        chosen = subject_of(subjects, topic, self._document(found.fingerprint))
         if chosen is None and (key, topic) not in self._sought:  # registered for this topic after it was met in another
             self._sought.add((key, topic))
             with contextlib.suppress(RegistryDownError, ConfigurationError, MissingError):
                 subjects = self._subjects[key] = self._asked(lambda client: client.subjects_of(key))
-            chosen = subject_of(subjects, topic, found.document)
+            chosen = subject_of(subjects, topic, self._document(found.fingerprint))
         return None if chosen is None else str(subjects[chosen])
 
     @property
