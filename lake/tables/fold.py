@@ -102,7 +102,7 @@ class _Ranked:
 
 def _rank(rows: pa.Table, codes: npt.NDArray[np.int64], contested: npt.NDArray[np.int64]) -> _Ranked:
     subset = rows.select(list(_ORDER)).take(contested).append_column("_key", pa.array(codes[contested]))
-    subset = subset.append_column(_REVISION, pa.array(_revisions(rows)[contested]))
+    subset = subset.append_column(_REVISION, pa.array(revisions_of(rows)[contested]))
     by = [("_key", "ascending"), (_REVISION, "descending"), *((name, "ascending") for name in _ORDER)]
     order = pc.sort_indices(subset, by).to_numpy()
     ordered = subset.take(pa.array(order))
@@ -121,7 +121,8 @@ def _rank(rows: pa.Table, codes: npt.NDArray[np.int64], contested: npt.NDArray[n
     return _Ranked(contested[order], first, _same_position(ordered, winner), first_of_fingerprint & ~first)
 
 
-def _revisions(rows: pa.Table) -> npt.NDArray[np.int64]:
+def revisions_of(rows: pa.Table) -> npt.NDArray[np.int64]:
+    """By which revision each row was read, see contracts/compiler/revisions.py; -1 of versions without them."""
     if _REVISION not in rows.column_names:
         return np.full(len(rows), -1)
     revisions: npt.NDArray[np.int64] = rows.column(_REVISION).fill_null(-1).to_numpy()
