@@ -107,6 +107,11 @@ class Project:
         """
         return load_suppressions(self.policies, contract)
 
+    @property
+    def source_names(self) -> list[str]:
+        """Names of the project's sources."""
+        return _names(self.sources)
+
     def sources_of(self, dataset: str) -> list[str]:
         """Names of the project's sources that feed a dataset."""
         specs = {name: load_source(self._source_path(name)) for name in _names(self.sources)}
