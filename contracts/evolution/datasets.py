@@ -183,6 +183,13 @@ def _horizon(deduplication: Deduplication) -> str:
     return text + (", derived ids too" if deduplication.derived else "")
 
 
+_UNKNOWN_MIGRATIONS = {
+    "from keep": "tell the consumers of {}: it holds nothing new from now on.",
+    "from reject": "tell consumers before producers send further fields.",
+    "to reject": "name every field that producers send, or have them stop: a record with any other is a dead letter.",
+}
+
+
 def _unknown(before: Contract, after: Contract) -> Iterator[Change]:
     """Fields that no column names."""
     old, new = before.unknown_policy, after.unknown_policy
@@ -196,11 +203,9 @@ def _unknown(before: Contract, after: Contract) -> Iterator[Change]:
             column=after.unknown_column or before.unknown_column,
             what=f"fields that no column names are {does[new]}, were {does[old]}",
             breaks=kind,
-            migration={
-                "reject": "name every field that producers send, or have them stop: a record with any other is a dead letter",
-                "drop": f"tell the consumers of {before.unknown_column}: it holds nothing new from now on",
-                "keep": "",
-            }[new if old == "keep" or new != "drop" else "keep"],
+            migration=" ".join(filter(None, (_UNKNOWN_MIGRATIONS.get(f"from {old}"), _UNKNOWN_MIGRATIONS.get(f"to {new}"))))
+            .format(before.unknown_column)
+            .rstrip("."),
             replay=new == "keep",
         )
     elif before.unknown_column != after.unknown_column:

@@ -64,7 +64,8 @@ def ddl(contract: Contract, database: DatabaseName) -> str:
     dialect = _DIALECTS[database]
     table = _quoted(f"{contract.name}_v{contract.major}", dialect)
     lines = [_line(column, contract, dialect, database) for column in contract.columns]
-    if database != "bigquery":  # which has keys that it does not enforce, and only such
+    # Unique is an id only where repeats are one event for ever. BigQuery's keys are not enforced and need not be there.
+    if contract.deduplication.horizon_s is None and database != "bigquery":
         lines.append(f"  PRIMARY KEY ({_quoted(contract.event_id, dialect)})")
     text = f"CREATE TABLE {table} (\n" + ",\n".join(lines) + "\n)"
     if dialect.comment is not None and contract.description:
