@@ -20,6 +20,7 @@ from contracts.spec.registry import Registry
 from contracts.version import VERSION
 
 _MOST_BYTES = 32 << 20
+UNTOLD = "it does not say why"
 _MOST_REFERENCES = 100
 _MEDIA = "application/vnd.schemaregistry.v1+json"
 _CCOMPAT, _NATIVE = "/apis/ccompat/", "/apis/registry/v3"  # where Apicurio answers as Confluent does, and as itself
@@ -153,7 +154,7 @@ class RegistryClient:
             return []
         if document.get("is_compatible"):
             return []
-        return [str(message) for message in document.get("messages") or ()] or ["it does not say why"]
+        return [str(message) for message in document.get("messages") or ()] or [UNTOLD]
 
     def register(self, subject: str, schema: str, kind: str) -> int:
         """Register a schema, or find it; its id.

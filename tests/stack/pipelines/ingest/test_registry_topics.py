@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from cli.main import main
 from contracts.registry.answers import IncompatibleError, MissingError
+from contracts.spec.project import BUILT_IN_DATASETS
 from devstack.stack import Stack
 from lake.location import Lake
 from tests.support import wire
@@ -120,3 +122,23 @@ def test_the_registry_rejects_what_is_incompatible_and_finds_schemas_by_its_own_
     for key in ("id-2000000", "global-2000000", "guid-550e8400-e29b-41d4-a716-446655440000"):
         with pytest.raises(MissingError):
             asked.schema(key)
+
+
+def test_a_contract_is_registered_and_a_change_that_breaks_it_is_refused_in_words(registry_url: str, tmp_path: Path) -> None:
+    subject = f"{tmp_path.name}-value"
+    (tmp_path / "datasets").mkdir()
+    text = (BUILT_IN_DATASETS / "customer_event.v1.yaml").read_text("utf-8")
+    contract = tmp_path / "datasets" / "customer_event.v1.yaml"
+    contract.write_text(text)
+    (tmp_path / "headrace.yaml").write_text("datasets: [datasets]\n")
+    command = ("contract", "register", "customer_event", "--registry", registry_url, "--subject", subject, "--project", tmp_path)
+    done = headrace(*command)
+    assert done.exit_code == 0 and "version 1, held to BACKWARD_TRANSITIVE" in done.stdout, done.output
+    document = yaml.safe_load(text)
+    (column,) = [entry for entry in document["schema"][0]["properties"] if entry["name"] == "user_agent"]
+    column["required"] = True
+    contract.write_text(yaml.safe_dump(document))
+    for more in (("--dry-run",), ()):
+        done = headrace(*command, *more)
+        assert done.exit_code == 1 and "the registry does not take this" in done.stderr, done.output
+        assert "does not say why" not in done.stderr
