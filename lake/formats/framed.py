@@ -20,6 +20,7 @@ from lake.formats.jsonl import parse_payloads
 
 _KEPT = 64  # schemas that are kept as they are read
 _UNKNOWN = "a schema id that the registry knows"
+_HALF_OF_EIGHT = "id-0"  # no registry gives it
 
 
 class WriterSchema(msgspec.Struct, frozen=True):
@@ -75,7 +76,8 @@ def parse_framed(
 
 def _unknown(framed: Framed) -> Violation:
     kind, _, number = framed.key.partition("-")
-    return Violation("$", "schema_version", f"{_UNKNOWN}; it has no {kind} {number}")
+    hint = "; are these ids of 8 bytes, which Apicurio 2 writes?" if framed.key == _HALF_OF_EIGHT else ""
+    return Violation("$", "schema_version", f"{_UNKNOWN}; it has no {kind} {number}{hint}")
 
 
 def _read(spec: SourceSpec, document: bytes | None, bodies: list[bytes]) -> ParsedRecords:

@@ -6,6 +6,7 @@ In memory, on a free port of 127.0.0.1.
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -22,8 +23,8 @@ _SPACE = UUID(int=0)
 class SchemaRegistry:
     """The registry and its faults.
 
-    schemas: by id. subjects: by name, ids of their versions. script: what the next answers are instead: a status, "hang" or "html".
-    down: every answer is 503. login: (user, password) that it wants. asked: paths in the order in which they were asked for.
+    schemas: by id. subjects: by name, ids of their versions. script: what the next answers are instead: a status, "hang", "reset"
+    or "html". down: every answer is 503. login: (user, password) that it wants. asked: paths in the order in which they were asked for.
     """
 
     def __init__(self) -> None:
@@ -168,6 +169,10 @@ def schema_registry() -> Iterator[SchemaRegistry]:
             fault = 503 if registry.down else registry.script.pop(0) if registry.script else None
             if fault == "hang":
                 time.sleep(3)
+            if fault == "reset":
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
             if registry.login and self.headers.get("Authorization") != registry.login:
                 fault = 401
             kind = "application/vnd.schemaregistry.v1+json"

@@ -75,9 +75,7 @@ def test_a_refusal_is_told_with_the_reasons_of_the_registry(server: SchemaRegist
 
 
 def test_a_source_is_registered_as_json_schema_of_its_payloads(server: SchemaRegistry) -> None:
-    done = register(
-        "web", "--format", "jsonschema", "--registry", server.url, "--project", PROJECT, "--subject", "web-events-value"
-    )
+    done = register("web", "--format", "jsonschema", "--registry", server.url, "--project", PROJECT, "--subject", "web-value")
     assert done.exit_code == 0, done.output
     assert list(server.subjects) == ["web-value"] and server.schemas[1]["schemaType"] == "JSON"
 

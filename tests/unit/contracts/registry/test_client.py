@@ -56,7 +56,7 @@ def test_a_registry_without_guids_has_none_of_them(server: SchemaRegistry, monke
         client(server).schema("guid-550e8400-e29b-41d4-a716-446655440000")
 
 
-@pytest.mark.parametrize("fault", [500, 502, 503, 504, 429, 408, "hang", "html"])
+@pytest.mark.parametrize("fault", [500, 502, 503, 504, 429, 408, "hang", "html", "reset"])
 def test_what_may_be_better_later_is_asked_again(server: SchemaRegistry, fault: int | str) -> None:
     number = server.put("orders-value", ORDER)
     server.script = [fault, fault]
