@@ -24,7 +24,7 @@ class SchemaRegistry:
     """The registry and its faults.
 
     schemas: by id. subjects: by name, ids of their versions. script: what the next answers are instead: a status, "hang", "reset"
-    or "html". down: every answer is 503. login: (user, password) that it wants. asked: paths in the order in which they were asked for.
+    or "html". down: every answer is 503. login: what it wants as Authorization. asked: paths, in order.
     """
 
     def __init__(self) -> None:
