@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,21 @@ import pytest
 
 from contracts.codes import Code
 from contracts.errors import ConfigurationError, RegistryDownError
+from contracts.spec.paths import PayloadPath
+from contracts.spec.project import Project
 from contracts.spec.registry import Registry
 from contracts.spec.source import SourceSpec
+from contracts.spec.versions import SchemaVersionRule, Step, Upcast
 from lake.formats.framed import WriterSchema
 from lake.location import Lake
 from lake.raw.log_ids import LogId
 from lake.raw.schemas import find_pointer, put_schema, schema_faults
 from lake.raw.segment_files import RawMessage
 from lake.raw.segments import PartitionLog, log_segments, read_messages
+from tests.support import wire
 from tests.support.schema_registry import SchemaRegistry, schema_registry
 from tests.unit.lake.formats.test_framed import ORDER, body, framed
+from transforms.decode.kernel import RecordDecoder
 from transforms.read.messages import MessageBatch, MessageBatchCoder
 from transforms.read.raw import LogStretch, _ReadFn
 from transforms.read.schemas import WriterSchemas, subject_of
@@ -253,6 +259,26 @@ def test_a_schema_that_is_registered_for_the_topic_later_is_looked_up_again(serv
     one = batch(order(number))
     finder(lake, server).land(one, "orders")
     assert one.parse(SPEC).versions == ["2"]
+
+
+def test_older_versions_by_the_registry_are_read_through_upcasts_and_unknown_ones_rejected(
+    server: SchemaRegistry, lake: Lake, tmp_path: Path
+) -> None:
+    spec, contract = Project.load(wire.project(tmp_path / "shop", server.url)).source("shop")
+    step = Step(kind="default", paths=(PayloadPath.parse("locale"),), value="en-GB")
+    versions = frozenset({"1", "2", "3"})
+    rule = SchemaVersionRule(registry=True, accepted=versions, upcasts=(Upcast("1", "2", (step,)),))
+    ids = [server.put("orders-value", schema) for schema in wire.VERSIONS]
+    fourth = server.put("orders-value", {**wire.VERSIONS[0], "doc": "the fourth"})
+    protobuf = server.put("other", 'syntax = "proto3";', "PROTOBUF")
+    named = [[field["name"] for field in schema["fields"]] for schema in wire.VERSIONS]
+    found = [{name: event[name] for name in names} for names, event in zip(named, wire.events(3), strict=True)]
+    values = [wire.framed(ids[n], wire.avro(wire.VERSIONS[n], event)) for n, event in enumerate(found)]
+    one = batch(*values, wire.framed(fourth, wire.avro(wire.VERSIONS[0], found[0])), wire.framed(protobuf, b"x"), b"none")
+    finder(lake, server).land(one, "orders")
+    decoded = RecordDecoder(contract, replace(spec, schema_version=rule), "run").decode(one)
+    assert decoded.rows.column("locale").to_pylist() == ["en-GB", "de-DE", "de-DE"]
+    assert decoded.dead_letters.column("code").to_pylist() == ["unknown_schema_version", "malformed", "malformed"]
 
 
 # Landed and read again
