@@ -28,6 +28,7 @@ setup(
         "pyarrow>=25,<26",  # columns, Parquet
         "pyiceberg[sql-sqlite]==0.12.*",  # tables: atomic commits, time travel; SQLite catalog
         "fastavro[snappy,zstandard]>=1.13",  # Avro files, with the codecs that Spark and others write
+        "avro>=1.12,<2",  # whether one Avro schema reads data of another: fastavro tells only when it reads
         "confluent-kafka>=2.16",  # Kafka's consumer, producer and admin client
         "msgspec>=0.22",  # JSON: strict, fast, with canonical output
         "xxhash>=4.1",  # fingerprints, content hashes, shards

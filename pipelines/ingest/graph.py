@@ -25,6 +25,7 @@ from contracts.spec.model import Contract
 from contracts.spec.source import SourceSpec
 from contracts.spec.suppressions import NOTHING, Suppressions
 from contracts.units import HOUR_S
+from lake.kept_contracts import keep_contract
 from lake.ledger.outcomes import Outcome
 from lake.location import Lake
 from lake.runs.tally import Tally
@@ -113,6 +114,7 @@ class IngestGraph:
             ensure_table(self.lake, table, row_schema(self.contract), cut, comments, required)
         ensure_table(self.lake, DEAD_LETTERS, DEAD_LETTER_SCHEMA, layout)
         ensure_table(self.lake, LEDGER, LEDGER_SCHEMA, None)
+        keep_contract(self.lake, self.contract)
 
     def settle(self) -> Swept:
         """Apply the horizon to everything that was published; see ``sweep``.

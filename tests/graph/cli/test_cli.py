@@ -24,6 +24,7 @@ VERBS += (
     "status",
     "contract",
     "contract check",
+    "contract diff",
     "contract export",
 )
 _EVENT = '{"messageId":"m-%d","type":"page","anonymousId":"a-1","originalTimestamp":"%s","receivedAt":"2026-11-02T10:00:01Z"}'
@@ -145,10 +146,7 @@ def test_status_and_lake_files_tell_what_is_there(lake: Path) -> None:
     assert tables["validated.customer_event"]["content_hash"] == run["manifest"]["datasets"]["customer_event"]["content_hash"]
 
 
-def test_contract_check_and_export(lake: Path) -> None:
-    checked = headrace("contract", "check", "crm", "--project", str(PROJECT))
-    assert checked.returncode == 0
-    assert "fits contact 1.0.0" in checked.stdout
+def test_contract_export() -> None:
     schema = json.loads(headrace("contract", "export", "web", "--project", str(PROJECT)).stdout)
     assert schema["type"] == "object"
     assert headrace("contract", "export", "crm", "--project", str(PROJECT)).returncode == 2
