@@ -18,11 +18,11 @@ from contracts.evolution.impact import Surroundings, contract_files, yaml_files
 from contracts.evolution.reports import Checked, changelog, document, github_report, text_report
 from contracts.evolution.specs import destination_changes, source_changes
 from contracts.evolution.verdicts import judge
-from contracts.spec.destination_file import load_destination
+from contracts.spec.files.destination import load_destination
+from contracts.spec.files.source import load_source
 from contracts.spec.model import Contract
 from contracts.spec.odcs import load_contract
 from contracts.spec.project import Project
-from contracts.spec.source import load_source
 from lake.kept_contracts import kept_contracts
 
 T = TypeVar("T")

@@ -10,10 +10,11 @@ from typing import Literal
 from contracts.errors import ConfigurationError
 from contracts.evolution.row_rules import rule_text
 from contracts.spec.destination import CONSENT_COLUMN, Destination
-from contracts.spec.destination_file import load_destination
+from contracts.spec.files.destination import load_destination
+from contracts.spec.files.source import load_source
 from contracts.spec.model import Contract
 from contracts.spec.project import BUILT_IN_DATASETS, BUILT_IN_DESTINATIONS, PROJECT_FILE, Project
-from contracts.spec.source import SourceSpec, load_source
+from contracts.spec.source import SourceSpec
 
 
 @dataclass(frozen=True)
