@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from contracts.codes import Code
 from contracts.spec.paths import PayloadPath
 from contracts.spec.source import SourceSpec
+from contracts.spec.versions import SchemaVersionRule, Step, Upcast
 from lake.formats import Bookmark, format_for
 from lake.formats.base import ParsedRecords
 from lake.formats.framed import WriterSchema, parse_framed
@@ -227,6 +228,9 @@ def test_fields_that_the_source_maps_and_the_schema_has_not_reject_as_in_a_file(
     value = framed(1, body(ORDER, {"id": "a"}))
     assert codes(parse([value], document(ORDER), spec)) == {0: Code.HEADER_MISMATCH}
     assert codes(parse([value], document(ORDER), replace(spec, optional=frozenset({"total"})))) == {}
+    upcasts = (Upcast("1", "2", (Step(kind="default", paths=(PayloadPath.parse("total"),), value=0),)),)
+    rule = SchemaVersionRule(registry=True, accepted=frozenset({"1", "2"}), upcasts=upcasts)
+    assert codes(parse([value], document(ORDER), replace(spec, schema_version=rule))) == {}  # an upcast may give it
 
 
 # Schemas that are odd, but schemas
