@@ -117,16 +117,6 @@ class WriterSchemas:
                 batch.schemas[found.fingerprint] = self._document(found.fingerprint)
         batch.headers = headers
 
-    def check(self) -> None:
-        """Whether the registry would answer.
-
-        Raises:
-            RegistryDownError: not now.
-            ConfigurationError: never, as it is set up.
-        """
-        if self._registry is not None:
-            self._asked(lambda client: client.check())
-
     def close(self) -> None:
         """Close what is open."""
         if self._client is not None:

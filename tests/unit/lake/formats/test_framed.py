@@ -71,7 +71,7 @@ def codes(parsed: ParsedRecords) -> dict[int, Code]:
         (framed(3, b"x"), (("__value_schema_id", framed(9, b"")), ("__value_schema_id", framed(17, b""))), "id-17", 0),
         (b"x", (("apicurio.value.contentId", (17).to_bytes(8, "big")),), "id-17", 0),
         (b"x", (("apicurio.value.globalId", (17).to_bytes(8, "big")),), "global-17", 0),
-        (b"\0\xff\xff\xff\xff", (), "id-4294967295", 5),
+        (b"\0\x7f\xff\xff\xff", (), "id-2147483647", 5),
     ],
 )
 def test_an_id_stands_in_front_or_in_a_header(value: bytes, headers: Headers, key: str, start: int) -> None:
@@ -86,6 +86,8 @@ def test_an_id_stands_in_front_or_in_a_header(value: bytes, headers: Headers, ke
         (b"\0\0\0\1", ()),
         (b"\1\0\0\0\1", ()),
         (b"\2\0\0\0\1x", ()),
+        (b"\0\x80\0\0\0x", ()),
+        (b"\0\xff\xff\xff\xffx", ()),
         (b'{"id": "a"}', ()),
         (b"x", (("__value_schema_id", b""),)),
         (b"x", (("__value_schema_id", b"\7\0\0\0\1"),)),
