@@ -287,7 +287,7 @@ def _check_ledger(lake: Lake, project: Project, files: Iterable[RawFile], tables
     for source, own in sorted(by_source.items()):
         try:
             spec, contract = project.source(source)
-            table = f"validated.{contract.name}"
+            table = contract.table
         except ConfigurationError:
             remedy = "name the project that has it: --project"
             notes.add("ledger", "sources that the project has not", State.MISSING, remedy, source)

@@ -62,7 +62,7 @@ def stream_state(lake: Lake, project: Project, run: RunSummary) -> StreamState |
         spec, contract = project.source(run.source)
     except ConfigurationError as error:
         return str(error)
-    name = f"validated.{contract.name}"
+    name = contract.table
     now_s = time.time()
     newest = newest_window_time(lake, run.source, name, int(now_s * SECOND_US))
     age = None if newest is None else round(now_s - newest / SECOND_US, 3)

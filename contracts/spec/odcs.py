@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from contracts.errors import ConfigurationError
 from contracts.spec.documents import read_mapping, refuse
-from contracts.spec.model import FORMATS, Column, ColumnType, Contract, Deduplication, EventTimeRule
+from contracts.spec.model import FORMATS, Column, ColumnType, Contract, Deduplication, EventTimeRule, name_and_major
 from contracts.spec.rules import Compare, RequireWhen, Rule, parse_rule
 from contracts.units import DURATION_UNITS
 
@@ -135,6 +135,8 @@ def _check_values(contract: Contract) -> Iterable[str]:
     """Whether each part is one that is known."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", contract.name):
         yield f"name: {contract.name!r} is not lower snake_case"
+    if name_and_major(contract.name)[1] != 1:
+        yield f"name: {contract.name!r} ends as the dataset of a major version does; choose another name"
     if not re.fullmatch(r"[1-9]\d*(\.\d+){0,2}", contract.version):
         yield f"version: {contract.version!r} is not MAJOR.MINOR.PATCH with a major of at least 1"
     if contract.kind not in ("event", "entity"):

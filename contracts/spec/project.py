@@ -14,7 +14,7 @@ from contracts.errors import ConfigurationError
 from contracts.spec.destination import Destination, check_destination
 from contracts.spec.destination_file import load_destination
 from contracts.spec.documents import refuse
-from contracts.spec.model import Contract
+from contracts.spec.model import Contract, name_and_major
 from contracts.spec.odcs import load_contract
 from contracts.spec.source import SourceSpec, check_source, load_source
 from contracts.spec.suppressions import Suppressions, load_suppressions
@@ -103,9 +103,15 @@ class Project:
         """
         return load_suppressions(self.policies, contract)
 
+    @property
+    def source_names(self) -> list[str]:
+        """Names of the project's sources."""
+        return _names(self.sources)
+
     def sources_of(self, dataset: str) -> list[str]:
         """Names of the project's sources that feed a dataset."""
-        return [name for name in _names(self.sources) if load_source(self._source_path(name)).dataset == dataset]
+        specs = {name: load_source(self._source_path(name)) for name in _names(self.sources)}
+        return [name for name, spec in specs.items() if (spec.dataset, spec.version) == name_and_major(dataset)]
 
     def contract(self, name: str, major: int) -> Contract:
         """The contract of a dataset; a user's own file wins over a built-in one.

@@ -92,12 +92,12 @@ class IngestGraph:
     @property
     def table(self) -> str:
         """The published table."""
-        return f"validated.{self.contract.name}"
+        return self.contract.table
 
     @property
     def late_table(self) -> str:
         """Rows that came too late, in the same shape."""
-        return f"late.{self.contract.name}"
+        return self.contract.late_table
 
     def prepare(self) -> None:
         """Make the lake and its tables.
@@ -190,7 +190,7 @@ class IngestGraph:
     ) -> ConvergeIntoTable:
         return ConvergeIntoTable(
             self.lake, table, key, ranging or self.cut.ranging, outcome, self.run_id, commit_every_s=self._commit_every_s,
-            letters=letters, upkeep=self._upkeep, sweeps=sweeps, dataset=self.contract.name,
+            letters=letters, upkeep=self._upkeep, sweeps=sweeps, dataset=self.contract.dataset,
         )  # fmt: skip
 
     def _windows(self) -> beam.WindowInto:

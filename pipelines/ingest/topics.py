@@ -82,7 +82,7 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
     if job is None:
         find_prism()  # its lack is told before anything is written
     clock = RunClock()
-    immediate = _immediate(options, cluster, connection, contract.name, topics)
+    immediate = _immediate(options, cluster, connection, contract.dataset, topics)
     graph = _graph(options, project, lake, spec, contract, resumed_run_id() or new_run_id(spec.name, clock), immediate)
     with begun(graph, clock):
         partitions = plan_partitions(options, cluster, topics, lambda log: frontier(lake, spec, log))

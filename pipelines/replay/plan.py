@@ -135,7 +135,7 @@ def make_plan(options: ReplayOptions, project: Project, lake: Lake) -> ReplayPla
     selections = tuple(select_raw(lake, spec, ranges, everything=everything) for spec in specs) if ranges else ()
     records = sum(s.records for s in selections)
     rate, rate_from = _rate(lake)
-    files = _published(lake, f"validated.{contract.name}")
+    files = _published(lake, contract.table)
     plan = ReplayPlan(
         dataset=options.dataset,
         contract=contract,
@@ -155,7 +155,7 @@ def make_plan(options: ReplayOptions, project: Project, lake: Lake) -> ReplayPla
 
 
 def _ranges(options: ReplayOptions, lake: Lake, specs: Sequence[SourceSpec], contract: Contract) -> tuple[Range, ...]:
-    tables = (f"validated.{contract.name}", f"late.{contract.name}")
+    tables = (contract.table, contract.late_table)
     if options.offsets:
         found: list[Range] = []
         for text in options.offsets:

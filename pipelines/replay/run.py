@@ -140,9 +140,9 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
             clock=clock,
             details=ReplayDetails(name, replay.branch, replay.ranges),
             options=options,
-            contracts={contract.name: contract.version},
+            contracts={contract.dataset: contract.version},
             ledger=ledger,
-            datasets={contract.name: BranchTable(replay.table, replay.branch, rows, f"{digest:032x}")},
+            datasets={contract.dataset: BranchTable(replay.table, replay.branch, rows, f"{digest:032x}")},
             verdict=Verdict(reasons, paused),
         )
         write_manifest(lake, manifest)
