@@ -14,7 +14,7 @@ from cli.console import lake_option, open_lake, plain_errors, print_json, projec
 from contracts.errors import ConfigurationError
 from contracts.evolution.datasets import contract_changes
 from contracts.evolution.history import GitHistory
-from contracts.evolution.impact import Surroundings, contract_files, yaml_files
+from contracts.evolution.impact import Surroundings, contract_files, contracts_called, yaml_files
 from contracts.evolution.reports import Checked, changelog, document, github_report, text_report
 from contracts.evolution.specs import destination_changes, source_changes
 from contracts.evolution.verdicts import judge
@@ -68,7 +68,7 @@ def check(
         found = list(_against_git(loaded, files, ref, everything=not names))
     elif by_lake:
         opened, _ = open_lake(lake, project)
-        found = [_against(path, kept_contracts(opened, contract.name, contract.major)) for path, contract in files]
+        found = [_against(path, kept_contracts(opened, contract.dataset)) for path, contract in files]
         found = [checked for checked in found if names or not checked.is_new]
     else:
         found = []
@@ -103,7 +103,7 @@ def _chosen(project: Project, names: Sequence[str]) -> list[tuple[Path, Contract
         if name.endswith((".yaml", ".yml")) or "/" in name:
             chosen.append(Path(name))
             continue
-        matching = [path for path in known if name in (path.stem, path.stem.rpartition(".v")[0])]
+        matching = contracts_called(project, name)
         if not matching:
             there = ", ".join(path.stem for path in known) or "none"
             raise ConfigurationError(f"no contract {name!r}; there is: {there}. Choose a project with --project DIR.")

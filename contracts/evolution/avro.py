@@ -45,7 +45,7 @@ def avro_schema(contract: Contract) -> dict[str, Any]:
             f"contract {contract.name}: Avro takes names of letters, digits and _ that do not begin with a digit, not "
             f"{', '.join(odd)}; rename them, or export another format"
         )
-    schema: dict[str, Any] = {"type": "record", "name": contract.name, "namespace": NAMESPACE, "fields": []}
+    schema: dict[str, Any] = {"type": "record", "name": contract.dataset, "namespace": NAMESPACE, "fields": []}
     if contract.description:
         schema["doc"] = contract.description
     schema["fields"] = [_field(column, contract) for column in contract.columns]
