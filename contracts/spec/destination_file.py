@@ -12,7 +12,7 @@ from typing import Any
 from contracts.spec.destination import DIALECTS, Condition, Destination, Limits, Placement, Secret
 from contracts.spec.documents import check_keys, major_version, name_of, read_mapping, refuse
 from contracts.spec.paths import PayloadPath
-from contracts.spec.source import plain_text
+from contracts.spec.text import plain_text
 
 _KEYS = {
     "destination", "description", "dataset", "version", "type", "endpoint", "credentials", "consent", "columns", "constants",

@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from contracts.spec.documents import check_keys, listed, major_version, name_of, read_mapping, refuse
 from contracts.spec.model import Contract
 from contracts.spec.paths import PayloadPath
+from contracts.spec.text import plain_text
+from contracts.spec.version_keys import examples, revision, schema_version
 from contracts.spec.versions import Example, SchemaVersionRule
 from contracts.units import DURATION_UNITS, SECOND_US
 
@@ -20,7 +22,6 @@ FormatName = Literal["jsonl", "json_array", "csv", "avro", "parquet"]
 EpochUnit = Literal["s", "ms", "us", "ns", "mixed"]  # mixed: each number tells its unit by its digits, and that is meant
 EPOCH_UNIT_NAMES: tuple[EpochUnit, ...] = ("s", "ms", "us", "ns", "mixed")
 BATCH_RECORDS_BYTES = 16  # how many of the largest records a batch may be as large as
-_PLAIN_INTEGER_LIMIT = 10**18
 _TRANSPORT_NAMES = {  # what SDKs, collectors and loaders call when something was sent, received or tried, without case and signs
     "sentat", "sendat", "senttimestamp", "receivedat", "receivedtimestamp", "receivetime", "receivetimestamp", "collectortstamp",
     "dvcesenttstamp", "etltstamp", "loadtstamp", "uploadtime", "serveruploadtime", "serverreceivedtime", "clientuploadtime",
@@ -138,7 +139,8 @@ class SourceSpec:
 
 _KEYS = {
     "source", "description", "dataset", "version", "format", "records", "missing_event_id", "schema_version", "filter", "ignore",
-    "csv", "timezone", "clock", "record_bytes", "max_depth", "tombstones", "columns", "epoch", "optional",
+    "csv", "timezone", "clock", "record_bytes", "max_depth", "tombstones", "columns", "epoch", "optional", "revision",
+    "examples",
 }  # fmt: skip
 
 
@@ -264,7 +266,9 @@ def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None
         columns=columns,
         records=_path(document["records"], "records", problems) if document.get("records") else None,
         missing_event_id=document.get("missing_event_id", "reject"),
-        schema_version=_schema_version(document.get("schema_version"), problems),
+        schema_version=schema_version(document.get("schema_version"), problems),
+        revision=revision(document.get("revision", 1), problems),
+        examples=examples(document.get("examples") or [], problems),
         filters=_filters(document.get("filter") or (), problems),
         ignore=frozenset(map(str, document.get("ignore") or ())),
         csv=_csv(document.get("csv") or {}, problems),
@@ -276,17 +280,6 @@ def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None
         optional=frozenset(map(str, document.get("optional") or ())),
         clock=_clock(document.get("clock"), problems),
     )
-
-
-def plain_text(value: Any) -> str | None:
-    """A scalar as a filter or version list writes it: true, 7, beta; None for anything that is not one."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # JSON: 2.0 is 2
-    return str(value) if isinstance(value, int) and abs(value) < _PLAIN_INTEGER_LIMIT else None
 
 
 def _timezone(document: Mapping[str, Any], problems: list[str]) -> str:
@@ -324,18 +317,6 @@ def _path(text: Any, where: str, problems: list[str]) -> PayloadPath | None:
     except (ValueError, AttributeError, TypeError) as error:
         problems.append(f"{where}: {error if isinstance(error, ValueError) else 'expected a path such as context.page.url'}")
         return None
-
-
-def _schema_version(definition: Any, problems: list[str]) -> SchemaVersionRule | None:
-    if definition is None:
-        return None
-    if not isinstance(definition, dict) or not {"path", "accepted"} <= set(definition) <= {"path", "accepted", "default"}:
-        problems.append("schema_version: expected {path: …, accepted: [1, 2], default: 1}")
-        return None
-    path = _path(definition["path"], "schema_version.path", problems)
-    default = definition.get("default")
-    accepted = frozenset(t for v in listed(definition["accepted"]) if (t := plain_text(v)))
-    return SchemaVersionRule(path=path, accepted=accepted, default=plain_text(default)) if path else None
 
 
 def _epoch(definition: Any, problems: list[str]) -> dict[str | None, EpochUnit]:
