@@ -23,6 +23,7 @@ from lake.ledger.ledger import LedgerEntry, ledger_of, log_ledger
 from lake.location import Lake, data_path
 from lake.raw.files import RawFile, raw_files
 from lake.raw.positions import landed_file
+from lake.raw.schemas import schema_count, schema_faults
 from lake.raw.segments import log_folder, log_segments, logs_of
 from lake.receipts.receipts import deliveries_folder, lane_folder, lanes_of, list_receipts, read_receipts
 from lake.storage import StoredFile, read_parquet, storage_of
@@ -121,6 +122,7 @@ def check_lake(lake: Lake, project: Project, *, verify: bool = False, report: Ca
     files = _check_raw(lake, notes, verify)
     report("raw segments of logs")
     _check_logs(lake, notes)
+    _check_schemas(lake, notes)
     if not notes.has(names):  # else rows that are missing have been told, and the ledger cannot be added up
         report("ledger")
         _check_ledger(lake, project, files, names, notes)
@@ -230,7 +232,7 @@ def _check_raw(lake: Lake, notes: _Notes, verify: bool) -> list[RawFile]:
     indexed = {lake.at_key(file.path) for file in files}
     for location in sorted(there.keys() - indexed):
         key = location.removeprefix(f"{raw}/")
-        if "/_index/" not in key and "/kafka/" not in key and not _exists(_index_of(location)):
+        if "/_index/" not in key and "/kafka/" not in key and not key.startswith("schemas/") and not _exists(_index_of(location)):
             remedy = (
                 "ingest it again: headrace ingest SOURCE --input FILE; a run that was killed while it landed leaves such a file"
             )
@@ -273,6 +275,13 @@ def _check_logs(lake: Lake, notes: _Notes) -> None:
                     where = f"{log.topic}[{log.partition}] {before.end} to {after.start}"
                     remedy = "right where a job began further on (--start, --on-offset-gap earliest); else ingest that range again"
                     notes.add(f"raw of {source}", "offsets that were never landed", State.NOTED, remedy, where)
+
+
+def _check_schemas(lake: Lake, notes: _Notes) -> None:
+    notes.looked("raw schemas", schema_count(lake))
+    for state, path in schema_faults(lake):
+        told = "schemas of messages that are not there" if state == "missing" else "schemas of messages that were changed"
+        notes.add("raw", told, State(state), _FROM_BACKUP, path)
 
 
 def _sources_in_raw(lake: Lake) -> list[str]:

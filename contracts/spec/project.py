@@ -16,6 +16,7 @@ from contracts.spec.destination_file import load_destination
 from contracts.spec.documents import refuse
 from contracts.spec.model import Contract, name_and_major
 from contracts.spec.odcs import load_contract
+from contracts.spec.registry import Registry, registry_of
 from contracts.spec.source import SourceSpec, check_source, load_source
 from contracts.spec.suppressions import Suppressions, load_suppressions
 from contracts.spec.yaml_files import read_yaml
@@ -38,6 +39,7 @@ class Project:
     for SQLite inside the lake. flink: REST address of the Flink cluster, HOST:PORT. destinations: folders with destinations.
     policies: folders with ``suppressions/*.yaml``. replay: limits above which a replay needs an approval, see
     docs/guides/replay.md. files: who may read what is written, ``private`` or ``group``.
+    registry: where schemas of messages are, see docs/guides/avro-and-registries.md.
     """
 
     root: Path
@@ -51,6 +53,7 @@ class Project:
     policies: tuple[Path, ...] = ()
     replay: Mapping[str, Any] = field(default_factory=dict)
     files: str | None = None
+    registry: Registry | None = None
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Project:
@@ -78,6 +81,7 @@ class Project:
             policies=tuple(root / entry for entry in document.get("policies") or ("policies",)),
             replay=document.get("replay") or {},
             files=document.get("files"),
+            registry=registry_of(document.get("registry"), root, []),
         )
 
     def lake_location(self, given: str | None) -> str:
@@ -168,13 +172,14 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise ConfigurationError(f"no project file {path}; create it or give another --project")
     document = read_yaml(path, "project file") or {}
-    known = {*_FOLDERS, *_TEXTS, "replay"}
+    known = {*_FOLDERS, *_TEXTS, "replay", "registry"}
     if not isinstance(document, dict) or not set(document) <= known:
         raise ConfigurationError(f"project file {path}: expected a mapping with some of {', '.join(sorted(known))}")
     problems = [f"{key}: expected a list of folders" for key in _FOLDERS if not isinstance(document.get(key) or [], list)]
     problems += [f"{key}: expected a text" for key in _TEXTS if not isinstance(document.get(key) or "", str)]
     problems += _replay_problems(document.get("replay") or {})
     problems += [] if document.get("files") in (None, "private", "group") else ["files: expected private or group"]
+    registry_of(document.get("registry"), path.parent.absolute(), problems)
     refuse(f"project file {path}", problems)
     return document
 

@@ -72,6 +72,8 @@ class SourceSpec:
     clock: bounds of clients' times; None where the contract's kind decides (see rows.py).
     revision: of this spec; what is read under a higher one takes the place of what was read under a lower. examples: payloads, and
         what must come of them.
+    wire_format: how messages of topics name their schema: ``confluent``, an id of the registry in front or in a header; None where
+        they do not.
     """
 
     name: str
@@ -95,6 +97,7 @@ class SourceSpec:
     clock: ClockBounds | None = None
     revision: int = 1
     examples: tuple[Example, ...] = ()
+    wire_format: Literal["confluent"] | None = None
     description: str = ""
 
     @cached_property
@@ -129,7 +132,7 @@ class SourceSpec:
     @property
     def reads_headers(self) -> bool:
         """Whether something of a record stands in the headers of its message."""
-        return self.schema_version is not None and self.schema_version.header is not None
+        return self.wire_format is not None or (self.schema_version is not None and self.schema_version.header is not None)
 
     @property
     def text(self) -> bool:
@@ -140,7 +143,7 @@ class SourceSpec:
 _KEYS = {
     "source", "description", "dataset", "version", "format", "records", "missing_event_id", "schema_version", "filter", "ignore",
     "csv", "timezone", "clock", "record_bytes", "max_depth", "tombstones", "columns", "epoch", "optional", "revision",
-    "examples",
+    "examples", "wire_format",
 }  # fmt: skip
 
 
@@ -168,6 +171,10 @@ def check_source(spec: SourceSpec, contract: Contract) -> list[str]:
             problems.append(f"columns: {column.name} is required by {contract.name} and not mapped")
     if spec.records and spec.format not in ("jsonl", "json_array"):
         problems.append(f"records: payloads of format {spec.format} are records themselves; only JSON has batches")
+    if spec.wire_format and (spec.format not in ("avro", "jsonl") or spec.records):
+        problems.append("wire_format: messages that name a schema hold one record each, of format avro or jsonl, without records:")
+    if spec.schema_version and spec.schema_version.registry and not spec.wire_format:
+        problems.append("schema_version: registry needs wire_format: confluent")
     if spec.records is None:
         others = [rule.path for rule in spec.filters] + (
             [spec.schema_version.path] if spec.schema_version and spec.schema_version.path else []
@@ -243,6 +250,8 @@ def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None
         problems.append(f"missing_event_id: {document['missing_event_id']!r}; expected derive or reject")
     if document.get("tombstones", "reject") not in ("filter", "reject"):
         problems.append(f"tombstones: {document['tombstones']!r}; expected filter or reject")
+    if document.get("wire_format") not in (None, "confluent"):
+        problems.append(f"wire_format: {document['wire_format']!r}; expected confluent")
     timezone = _timezone(document, problems)
     limits = {key: document.get(key, default) for key, default in (("record_bytes", 1_048_576), ("max_depth", 64))}
     problems += [f"{k}: {v!r} is not a positive number" for k, v in limits.items() if type(v) is not int or v < 1]
@@ -279,6 +288,7 @@ def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None
         epoch=tuple(_epoch(document.get("epoch"), problems).items()),
         optional=frozenset(map(str, document.get("optional") or ())),
         clock=_clock(document.get("clock"), problems),
+        wire_format=document.get("wire_format"),
     )
 
 

@@ -34,6 +34,8 @@ def read_record(lake: Lake, spec: SourceSpec, raw_file: str, position: int) -> b
 def _read_from_log(lake: Lake, spec: SourceSpec, log: LogId, position: int) -> bytes:
     batched = spec.records is not None
     message = read_message(lake, spec.name, log, offset_of(position, batched))
+    if spec.wire_format:
+        return (message.value or b"")[: spec.record_bytes]
     records = parse_messages(spec, [message.value or b""])
     index = position & ((1 << BATCH_BITS) - 1) if batched else 0
     if index >= len(records.records):

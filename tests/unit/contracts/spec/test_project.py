@@ -73,11 +73,11 @@ def test_without_a_project_the_working_directory_is_searched(tmp_path: Path, mon
         ("lake: [", "not valid YAML"),
         (
             "- lake",
-            "expected a mapping with some of catalog, datasets, destinations, files, flink, lake, policies, replay, sources",
+            "with some of catalog, datasets, destinations, files, flink, lake, policies, registry, replay, sources",
         ),
         (
             "lakes: x",
-            "expected a mapping with some of catalog, datasets, destinations, files, flink, lake, policies, replay, sources",
+            "with some of catalog, datasets, destinations, files, flink, lake, policies, registry, replay, sources",
         ),
         ("lake: 5", "lake: expected a text"),
         ("catalog: [a]", "catalog: expected a text"),
