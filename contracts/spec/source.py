@@ -70,6 +70,7 @@ class SourceSpec:
     optional: contract columns whose fields a file with a schema or header may lack.
     whole: decode fields that the source does not read too. Set by who knows the contract, not in YAML.
     clock: bounds of clients' times; None where the contract's kind decides (see rows.py).
+    raw: the source whose raw layer it shares; None where it has one of its own.
     revision: of this spec; what is read under a higher one takes the place of what was read under a lower. examples: payloads, and
         what must come of them.
     wire_format: how messages of topics name their schema: ``confluent``, an id of the registry in front or in a header; None where
@@ -95,6 +96,7 @@ class SourceSpec:
     optional: frozenset[str] = frozenset()
     whole: bool = True
     clock: ClockBounds | None = None
+    raw: str | None = None
     revision: int = 1
     examples: tuple[Example, ...] = ()
     wire_format: Literal["confluent"] | None = None
@@ -130,6 +132,11 @@ class SourceSpec:
         return self.record_bytes if self.records is None else BATCH_RECORDS_BYTES * self.record_bytes
 
     @property
+    def raw_source(self) -> str:
+        """Whose raw layer it lands in and replays from."""
+        return self.raw or self.name
+
+    @property
     def reads_headers(self) -> bool:
         """Whether something of a record stands in the headers of its message."""
         return self.wire_format is not None or (self.schema_version is not None and self.schema_version.header is not None)
@@ -143,7 +150,7 @@ class SourceSpec:
 _KEYS = {
     "source", "description", "dataset", "version", "format", "records", "missing_event_id", "schema_version", "filter", "ignore",
     "csv", "timezone", "clock", "record_bytes", "max_depth", "tombstones", "columns", "epoch", "optional", "revision",
-    "examples", "wire_format",
+    "examples", "wire_format", "raw",
 }  # fmt: skip
 
 
@@ -276,6 +283,7 @@ def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None
         records=_path(document["records"], "records", problems) if document.get("records") else None,
         missing_event_id=document.get("missing_event_id", "reject"),
         schema_version=schema_version(document.get("schema_version"), problems),
+        raw=_raw(document, problems),
         revision=revision(document.get("revision", 1), problems),
         examples=examples(document.get("examples") or [], problems),
         filters=_filters(document.get("filter") or (), problems),
@@ -290,6 +298,14 @@ def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None
         clock=_clock(document.get("clock"), problems),
         wire_format=document.get("wire_format"),
     )
+
+
+def _raw(document: Mapping[str, Any], problems: list[str]) -> str | None:
+    raw = document.get("raw")
+    if raw is None or (isinstance(raw, str) and raw != document["source"]):
+        return raw
+    problems.append(f"raw: {raw!r} is not the name of another source")
+    return None
 
 
 def _timezone(document: Mapping[str, Any], problems: list[str]) -> str:

@@ -197,5 +197,5 @@ def _account(
 def _report_landed(lake: Lake, spec: SourceSpec, partitions: Sequence[PartitionProgress], report: Report) -> None:
     """Report how many messages were landed."""
     total = sum(p.end - p.next for p in partitions if p.end is not None)
-    done = sum(max(landed_up_to(lake, spec.name, p.log, p.next) - p.next, 0) for p in partitions)
+    done = sum(max(landed_up_to(lake, spec.raw_source, p.log, p.next) - p.next, 0) for p in partitions)
     report(Progress("read", done, total))

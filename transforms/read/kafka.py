@@ -183,7 +183,7 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
     def finish_bundle(self) -> None:
         for log, part in self._unlanded.items():
             if log not in self._logs:
-                self._logs[log] = PartitionLog(self._lake, self._spec.name, log, batched=self._spec.records is not None)
+                self._logs[log] = PartitionLog(self._lake, self._spec.raw_source, log, batched=self._spec.records is not None)
             self._logs[log].land(part.start, part.end, part.messages)
         self._unlanded = {}
 
