@@ -6,15 +6,17 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from cli.console import lake_option, open_lake, plain_errors, print_json, project_option, stdout
+from cli.contract_register import chosen_registry, subject_of
 from contracts.errors import ConfigurationError
 from contracts.evolution.datasets import contract_changes
 from contracts.evolution.history import GitHistory
-from contracts.evolution.impact import Surroundings, contract_files, yaml_files
+from contracts.evolution.impact import Surroundings, contract_files, contracts_called, yaml_files
+from contracts.evolution.registered import RegisteredAvro, judge_registered
 from contracts.evolution.reports import Checked, changelog, document, github_report, text_report
 from contracts.evolution.specs import destination_changes, source_changes
 from contracts.evolution.verdicts import judge
@@ -23,9 +25,14 @@ from contracts.spec.files.source import load_source
 from contracts.spec.model import Contract
 from contracts.spec.odcs import load_contract
 from contracts.spec.project import Project
+from contracts.spec.registry import Registry
 from lake.kept_contracts import kept_contracts
 
+if TYPE_CHECKING:
+    from contracts.registry.client import RegisteredSchema
+
 T = TypeVar("T")
+_PATIENCE_S = 20.0
 _CHECK = """\b
 Examples:
   headrace contract check --against-git origin/main
@@ -68,10 +75,11 @@ def check(
         found = list(_against_git(loaded, files, ref, everything=not names))
     elif by_lake:
         opened, _ = open_lake(lake, project)
-        found = [_against(path, kept_contracts(opened, contract.name, contract.major)) for path, contract in files]
+        found = [_against(path, kept_contracts(opened, contract.dataset)) for path, contract in files]
         found = [checked for checked in found if names or not checked.is_new]
     else:
-        found = []
+        found = _against_registry(chosen_registry(loaded, registry), files)
+        found = [checked for checked in found if names or not checked.is_new]
     _show(found, surroundings, form, loaded.root)
     if not all(checked.allowed for checked in found):
         sys.exit(1)
@@ -103,7 +111,7 @@ def _chosen(project: Project, names: Sequence[str]) -> list[tuple[Path, Contract
         if name.endswith((".yaml", ".yml")) or "/" in name:
             chosen.append(Path(name))
             continue
-        matching = [path for path in known if name in (path.stem, path.stem.rpartition(".v")[0])]
+        matching = contracts_called(project, name)
         if not matching:
             there = ", ".join(path.stem for path in known) or "none"
             raise ConfigurationError(f"no contract {name!r}; there is: {there}. Choose a project with --project DIR.")
@@ -130,6 +138,33 @@ def _against_git(project: Project, files: Sequence[tuple[Path, Contract]], ref: 
     if everything:
         yield from _gone(project, git)
         yield from _specs(project, git)
+
+
+def _against_registry(registry: Registry, files: Sequence[tuple[Path, Contract]]) -> list[Checked]:
+    """Subjects as ``contract register`` names them."""
+    from contracts.registry.client import RegistryClient  # noqa: PLC0415 - brings an HTTP client
+
+    client = RegistryClient(registry, patience_s=_PATIENCE_S)
+    found = []
+    try:
+        for path, contract in files:
+            versions = client.versions(subject_of(contract))
+            avro = [v for v in versions if v.schema.type == "AVRO" and not v.schema.references]
+            notes = [
+                f"version {v.number} of subject {subject_of(contract)} is not compared: {_why_not(v.schema)}"
+                for v in versions
+                if v not in avro
+            ]
+            earlier = [RegisteredAvro(f"registry version {version.number}", version.schema.schema) for version in avro]
+            verdict = judge_registered(contract, earlier) if earlier else None
+            found.append(Checked(path=path, name=path.stem, verdict=verdict, is_new=verdict is None, notes=notes))
+    finally:
+        client.close()
+    return found
+
+
+def _why_not(schema: RegisteredSchema) -> str:
+    return "it refers to other schemas" if schema.type == "AVRO" else f"it is {schema.type}, not Avro"
 
 
 def _gone(project: Project, git: GitHistory) -> Iterator[Checked]:

@@ -11,12 +11,14 @@ import click
 import pyarrow as pa
 
 from cli.console import plain_errors, project_option, stderr
+from contracts.catalogue.entries import gather
+from contracts.catalogue.page import render
 from contracts.compiler.schemas import arrow_type, json_schema
 from contracts.errors import ConfigurationError
 from contracts.evolution.avro import avro_schema
 from contracts.evolution.ddl import DatabaseName, ddl
 from contracts.evolution.iceberg import iceberg_schema
-from contracts.evolution.impact import contract_files, yaml_files
+from contracts.evolution.impact import contract_files, contracts_called
 from contracts.spec.model import Contract
 from contracts.spec.odcs import load_contract
 from contracts.spec.project import Project
@@ -65,31 +67,23 @@ def export(name: str, kind: str, output: Path | None, project: Path | None) -> N
 
 def _contract(project: Project, name: str) -> Contract:
     """The contract of a dataset's name, with or without its major version; or of a source's."""
-    known = contract_files(project)
-    matching = [path for path in known if name in (path.stem, path.stem.rpartition(".v")[0])]
-    if matching:
+    if matching := contracts_called(project, name):
         return max((load_contract(path) for path in matching), key=lambda contract: contract.major)
-    if name in _source_names(project) or "/" in name or name.endswith((".yaml", ".yml")):
+    if name in project.source_names or "/" in name or name.endswith((".yaml", ".yml")):
         return project.source(name)[1]
-    raise ConfigurationError(
-        f"no dataset or source {name!r}; there is: {', '.join([*(path.stem for path in known), *_source_names(project)])}. "
-        "Choose a project with --project DIR."
-    )
+    there = ", ".join([*(path.stem for path in contract_files(project)), *project.source_names])
+    raise ConfigurationError(f"no dataset or source {name!r}; there is: {there}. Choose a project with --project DIR.")
 
 
 def _source(project: Project, name: str) -> tuple[SourceSpec, Contract]:
     """A source; or the one that feeds a dataset of this name."""
-    if name in _source_names(project) or not any(name in (p.stem, p.stem.rpartition(".v")[0]) for p in contract_files(project)):
+    if name in project.source_names or not contracts_called(project, name):
         return project.source(name)
-    feeding = project.sources_of(name.rpartition(".v")[0] or name)
+    feeding = project.sources_of(_contract(project, name).dataset)
     if len(feeding) != 1:
         there = f"one of {', '.join(feeding)}" if feeding else "a source, but none feeds it"
         raise ConfigurationError(f"{name} is a dataset; JSON Schema is of the payloads of a source: give {there}")
     return project.source(feeding[0])
-
-
-def _source_names(project: Project) -> list[str]:
-    return [path.stem for path in yaml_files(project.sources)]
 
 
 def _arrow_schema(contract: Contract) -> pa.Schema:
@@ -117,3 +111,20 @@ def _write(content: str | bytes, output: Path | None) -> None:
     except OSError as error:
         raise ConfigurationError(f"{output}: cannot be written: {error.strerror}") from None
     stderr.print(f"written: {output}")
+
+
+@click.command("docs", epilog="\b\nExample:\n  headrace contract docs --output build/catalogue --project examples/webshop")
+@click.option(
+    "--output", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where to write index.html."
+)
+@click.option("--title", default="Data catalogue", show_default=True, help="Of the page.")
+@project_option
+@plain_errors
+def docs(output: Path, title: str, project: Path | None) -> None:
+    """Write the catalogue: one page with all datasets, their fields, owners, readers and versions. It needs no network.
+
+    Earlier versions are read from git where the project lies in a repository.
+    """
+    catalogue = gather(Project.load(project), title)
+    output.mkdir(parents=True, exist_ok=True)
+    _write(render(catalogue), output / "index.html")

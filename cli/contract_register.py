@@ -51,7 +51,7 @@ def register(
     from cli.registration import register_schema  # noqa: PLC0415 - brings an HTTP client
 
     loaded = Project.load(project)
-    registry = _registry(loaded, url)
+    registry = chosen_registry(loaded, url)
     contract, schema, stem = _schema(loaded, name, kind)
     done = register_schema(
         registry, subject or f"{stem}-value", schema, "AVRO" if kind == "avro" else "JSON", contract.compatibility,
@@ -67,7 +67,12 @@ def register(
         raise DataError(f"subject {done.subject}: the registry does not take this as the next version: {'; '.join(done.reasons)}")
 
 
-def _registry(project: Project, url: str | None) -> Registry:
+def chosen_registry(project: Project, url: str | None) -> Registry:
+    """The registry that was asked for, or the project's.
+
+    Raises:
+        ConfigurationError: there is none, or the URL is none.
+    """
     if url is None:
         if project.registry is None:
             raise ConfigurationError("no registry: give --registry URL, or a project whose headrace.yaml names one (--project DIR)")
@@ -94,7 +99,16 @@ def _schema(project: Project, name: str, kind: str) -> tuple[Contract, dict[str,
         there = ", ".join(path.stem for path in contract_files(project))
         raise ConfigurationError(f"no dataset {name!r}; there is: {there}. Choose a project with --project DIR.")
     contract = max(map(load_contract, files), key=lambda found: found.major)
-    return contract, avro_schema(contract), f"headrace.validated.{contract.dataset}"
+    return contract, avro_schema(contract), _stem(contract)
+
+
+def subject_of(contract: Contract) -> str:
+    """Where the schema of a contract's rows is registered, unless another subject is asked for."""
+    return f"{_stem(contract)}-value"
+
+
+def _stem(contract: Contract) -> str:
+    return f"headrace.validated.{contract.dataset}"
 
 
 def _show(done: Any) -> None:

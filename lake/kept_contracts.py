@@ -14,10 +14,10 @@ _log = logging.getLogger(__name__)
 
 def keep_contract(lake: Lake, contract: Contract) -> None:
     """Note the contract that a run works by; a state that is there already is not written again."""
-    lake.storage.put_if_absent(f"{_folder(lake, contract.name)}/{stored_name(contract)}", stored(contract))
+    lake.storage.put_if_absent(f"{_folder(lake, contract.dataset)}/{stored_name(contract)}", stored(contract))
 
 
-def kept_contracts(lake: Lake, dataset: str, major: int) -> list[Contract]:
+def kept_contracts(lake: Lake, dataset: str) -> list[Contract]:
     """Every state of a contract that tables were filled by, the oldest version first; of one version the earlier state first."""
     found = []
     for file in lake.storage.files(_folder(lake, dataset)):
@@ -26,8 +26,7 @@ def kept_contracts(lake: Lake, dataset: str, major: int) -> list[Contract]:
         except ValueError:
             _log.warning("%s cannot be read and is passed over", file.location)
             continue
-        if contract.major == major:
-            found.append((version_numbers(contract.version), file.updated_s, contract))
+        found.append((version_numbers(contract.version), file.updated_s, contract))
     return [contract for _, _, contract in sorted(found, key=lambda each: each[:2])]
 
 

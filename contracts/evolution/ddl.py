@@ -62,7 +62,7 @@ _BIGQUERY_NUMERIC = (29, 9)  # digits before and after the point that NUMERIC ta
 def ddl(contract: Contract, database: DatabaseName) -> str:
     """``CREATE TABLE`` of a dataset's columns. Every name is quoted, so that reserved words are names too."""
     dialect = _DIALECTS[database]
-    table = _quoted(f"{contract.name}_v{contract.major}", dialect)
+    table = _quoted(contract.dataset, dialect)
     lines = [_line(column, contract, dialect, database) for column in contract.columns]
     # Unique is an id only where repeats are one event for ever. BigQuery's keys are not enforced and need not be there.
     if contract.deduplication.horizon_s is None and database != "bigquery":

@@ -92,7 +92,7 @@ class Surroundings:
                 contact = f" ({consumer.contact})" if consumer.contact else ""
                 yield Reader("consumer", consumer.name, f"reads {'it' if consumer.columns and column else 'the dataset'}{contact}")
         known = {consumer.name for consumer in contract.consumers}
-        for name in self.named.get(contract.name, ()):
+        for name in self.named.get(contract.dataset, ()):
             if name not in known:
                 yield Reader("consumer", name, f"reads the dataset ({PROJECT_FILE})")
 
@@ -121,6 +121,15 @@ def yaml_files(folders: Sequence[Path]) -> list[Path]:
             if path.name != PROJECT_FILE:
                 found.setdefault(path.name, path)
     return list(found.values())
+
+
+def contracts_called(project: Project, name: str) -> list[Path]:
+    """Files of contracts by a name, of all versions, or by name and version, as of files (order.v2) or datasets (order_v2)."""
+    return [
+        path
+        for path in contract_files(project)
+        if name in (path.stem, path.stem.rpartition(".v")[0], path.stem.replace(".v1", "").replace(".v", "_v"))
+    ]
 
 
 def contract_files(project: Project) -> list[Path]:

@@ -97,7 +97,7 @@ def _change_lines(change: Change, verdict: Verdict, readers: Readers, word: str,
     if change.migration:
         lines.append(f"          do: {change.migration}")
     if change.replay:
-        lines.append(f"          rows that are there differ until a replay: headrace replay plan --dataset {verdict.after.name}")
+        lines.append("          rows that are there differ until a replay (headrace replay plan)")
     return lines
 
 

@@ -11,7 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from contracts.evolution.avro import avro_schema
+from contracts.spec.odcs import load_contract
 from tests.support.git_repository import Repository
+from tests.support.schema_registry import schema_registry
 
 ROOT = Path(__file__).parents[3]
 _ORDER = (ROOT / "contracts" / "datasets" / "order.v1.yaml").read_text()
@@ -179,3 +182,21 @@ def _ingest(data: Path, lake: str) -> None:
     command = [sys.executable, "-m", "cli.main", "ingest", "orders", "--input", str(data), "--lake", lake]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "nothing was read" in done.stdout, done.stderr
+
+
+def test_a_registry_tells_what_its_schemas_do_not_allow(repository: Repository) -> None:
+    subject = "headrace.validated.order-value"
+    path = repository.folder / "datasets/order.v1.yaml"
+    with schema_registry() as registry:
+        registry.put(subject, avro_schema(load_contract(path)))
+        same = _run("check", "--against-registry", registry.url)
+        assert (same.exit_code, same.output) == (0, "order.v1: unchanged, 1.0.0 against registry version 1\n")
+        _edit(repository, "datasets/order.v1.yaml", ("{name: items,", "{name: items, required: true,"))
+        done = _run("check", "order", "--against-registry", registry.url)
+        assert done.exit_code == 1
+        told = "data of the registered schema cannot be read by the contract's: items is string, and null or string in the data"
+        assert f"  breaks  {told}" in done.output.splitlines()
+        registry.put(subject, {"type": "object"}, "JSON")
+        told = _run("check", "order", "--against-registry", registry.url).output
+        assert f"note: order.v1: version 2 of subject {subject} is not compared: it is JSON, not Avro" in told
+    assert _run("check", "order", "--against-registry", "ftp://x").exit_code == 2

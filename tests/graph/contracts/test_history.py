@@ -48,12 +48,13 @@ def test_of_each_version_the_last_state_counts_and_the_newest_stands_last(reposi
 
 def test_a_file_is_followed_through_its_earlier_names(repository: Repository) -> None:
     repository.commit("contracts/shop.v1.yaml", _text("1.0.0"))
+    repository.commit("contracts/shop.v1.yaml", _text("1.0.1"))
     (repository.folder / "datasets").mkdir()
     repository.git("mv", "contracts/shop.v1.yaml", "datasets/order.v1.yaml")
     repository.git("commit", "-q", "-m", "moved")
     repository.commit("datasets/order.v1.yaml", _text("1.1.0"))
     found = GitHistory(repository.folder, "main").contracts(repository.folder / "datasets" / "order.v1.yaml")
-    assert [contract.version for contract in found.contracts] == ["1.0.0", "1.1.0"]
+    assert [contract.version for contract in found.contracts] == ["1.0.0", "1.0.1", "1.1.0"]
 
 
 def test_what_came_after_the_commit_is_not_seen(repository: Repository) -> None:

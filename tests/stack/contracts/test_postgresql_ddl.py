@@ -33,7 +33,7 @@ def test_postgresql_makes_the_table(server: str, contract: Contract) -> None:
         found = connection.execute(
             "SELECT attname, attnotnull, col_description(attrelid, attnum) FROM pg_attribute"
             " WHERE attrelid = %s::regclass AND attnum > 0 ORDER BY attnum",
-            (f'"{contract.name}_v{contract.major}"',),
+            (f'"{contract.dataset}"',),
         ).fetchall()
     assert [name for name, _, _ in found] == [column.name for column in contract.columns]
     assert {name for name, needed, _ in found if needed} == {c.name for c in contract.columns if c.required} | {contract.event_id}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 import pytest
 
 from contracts.evolution.avro import avro_schema, broken_directions
 from contracts.evolution.changes import MODES, Direction, guarded, is_transitive
 from contracts.evolution.verdicts import allowing_modes, judge
-from tests.support.contract_table import ON, Row, rows
+from tests.support.contract_table import ON, Row, page, rows
 
 ROWS = rows()
 
@@ -60,3 +61,8 @@ def test_what_breaks_somebody_says_whom_and_what_to_do() -> None:
 def test_deprecations_count_until_their_last_day() -> None:
     row = next(row for row in ROWS if row.change == "a column is removed on the last day of its deprecation")
     assert [judge(row.after, row.earlier, date(2026, 6, day)).needed.name for day in (15, 16)] == ["MAJOR", "MINOR"]
+
+
+def test_the_page_of_the_reference_is_the_table() -> None:
+    text = (Path(__file__).parents[4] / "docs" / "reference" / "compatibility.md").read_text("utf-8")
+    assert text.partition("<!-- table -->\n\n")[2] == page(), "python -m tests.support.contract_table"
