@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cli.hints import as_given
 from contracts.errors import ConfigurationError, HeadraceError
 from contracts.spec.project import Project
 from contracts.text import json_text, printable
@@ -96,7 +97,7 @@ def plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def fail(message: str, exit_code: int) -> None:
     """Say what is wrong and end."""
-    stderr.print(f"headrace: {message}", style="red", markup=False)
+    stderr.print(as_given(f"headrace: {message}"), style="red", markup=False)
     sys.exit(exit_code)
 
 
@@ -118,6 +119,16 @@ def open_lake(lake: str | None, project: Path | None) -> tuple[Lake, Project]:
     if not opened.exists():
         raise ConfigurationError(f"no lake at {opened.root}; headrace ingest makes one, or give another --lake")
     return opened, loaded
+
+
+def say(text: str) -> None:
+    """What is being done, beside the output."""
+    stderr.print(text, markup=False)
+
+
+def advise(text: str, style: str | None = None) -> None:
+    """A line that names commands, with the lake and the project as they were given."""
+    stdout.print(as_given(text), style=style, markup=False)
 
 
 def print_json(document: Any) -> None:

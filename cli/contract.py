@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from cli.console import json_option, plain_errors, print_json, project_option, stdout, table
+from cli.contract_changes import check, diff
+from cli.contract_exports import docs, export
 from cli.contract_lint import lint, schema
-from contracts.compiler.schemas import json_schema
-from contracts.errors import ConfigurationError
+from cli.contract_register import register
 from contracts.spec.project import Project
 
 
@@ -19,7 +20,7 @@ def contract() -> None:
     """Contracts and source specs."""
 
 
-for command in (lint, schema):
+for command in (check, diff, docs, export, lint, register, schema):
     contract.add_command(command)
 
 
@@ -51,16 +52,3 @@ def test(sources: tuple[str, ...], project: Path | None, as_json: bool) -> None:
             stdout.print(f"warning: {source}: version {version} is read through upcasts, and no example shows how")
     if any(r.problems for r in results):
         raise click.exceptions.Exit(1)
-
-
-@contract.command("export", epilog="\b\nExample:\n  headrace contract export web --format jsonschema --project examples/webshop")
-@click.argument("source")
-@click.option("--format", "kind", type=click.Choice(["jsonschema"]), default="jsonschema", show_default=True, help="Which schema.")
-@project_option
-@plain_errors
-def export(source: str, kind: str, project: Path | None) -> None:
-    """Print the schema of one payload record of SOURCE, for whoever sends it."""
-    spec, found = Project.load(project).source(source)
-    if kind == "jsonschema" and spec.text:
-        raise ConfigurationError(f"source {spec.name} is CSV; JSON Schema describes JSON payloads only")
-    print_json(json_schema(found, spec))

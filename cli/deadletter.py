@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli.console import json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
+from cli.console import advise, json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
 from contracts.codes import Code
 from operations.deadletters import (
     COUNTED_BY,
@@ -57,7 +57,7 @@ def list_letters(source: str | None, code: str | None, limit: int, lake: str | N
     ]
     stdout.print(table(("id", "code", "source", "position", "path: expected"), rows))
     if len(letters) == limit:
-        stdout.print(f"the first {limit}; more with --limit, counts with: headrace deadletter stats")
+        advise(f"the first {limit}; more with --limit, counts with: headrace deadletter stats")
 
 
 @deadletter.command("show", epilog="\b\nExample:\n  headrace deadletter show 3f2a --reveal")

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from cli.console import json_option, load_project, plain_errors, print_json, progress, project_option, stdout, table
+from cli.console import advise, json_option, load_project, plain_errors, print_json, progress, project_option, stdout, table
 from cli.options import GroupedCommand, click_options
 from lake.receipts.receipts import BEFORE, DELIVERED, FILTERED, REFUSED, WITHHELD
 from pipelines.deliver.options import DeliverOptions
@@ -58,9 +58,9 @@ def deliver(destination: str, beam_options: tuple[str, ...], project: Path | Non
 def _show_submitted(job: SubmittedDelivery) -> None:
     stdout.print(f"run {job.run_id}: delivers {job.topic} ({job.lanes} partitions) to {job.destination}")
     stdout.print(f"  as Flink job {job.job_id} on {job.flink}")
-    stdout.print("  how it goes:  headrace status")
-    stdout.print(f"  look at it:   headrace job status {job.run_id}")
-    stdout.print(f"  stop it:      headrace job stop {job.run_id}")
+    advise("  how it goes:  headrace status")
+    advise(f"  look at it:   headrace job status {job.run_id}")
+    advise(f"  stop it:      headrace job stop {job.run_id}")
 
 
 def _show(report: DeliveryReport) -> None:
@@ -77,4 +77,4 @@ def _show(report: DeliveryReport) -> None:
     if withheld:
         stdout.print("withheld: " + ", ".join(f"{reason} {count:,}" for reason, count in withheld.most_common()))
     for reason in report.reasons:
-        stdout.print(f"exit 1: {reason}", style="red", markup=False)
+        advise(f"exit 1: {reason}", style="red")

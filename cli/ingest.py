@@ -11,6 +11,7 @@ import click
 
 from cli.console import (
     LEDGER_COLUMNS,
+    advise,
     balance,
     json_option,
     ledger_cells,
@@ -23,6 +24,7 @@ from cli.console import (
     stdout,
     table,
 )
+from cli.hints import as_given
 from cli.options import GroupedCommand, click_options
 from contracts.spec.source import warnings_of
 from pipelines.ingest.files import HandedOver, ingest_files
@@ -83,9 +85,9 @@ def show_submitted(job: Submitted) -> None:
     stdout.print(
         f"run {job.run_id}: reads {', '.join(job.topics)} ({job.partitions} partitions) as Flink job {job.job_id} on {job.flink}"
     )
-    stdout.print(f"  look at it:  headrace job status {job.run_id}")
-    stdout.print(f"  stop it:     headrace job stop {job.run_id}")
-    stdout.print(f"  look after:  headrace job supervise {job.run_id}")
+    advise(f"  look at it:  headrace job status {job.run_id}")
+    advise(f"  stop it:     headrace job stop {job.run_id}")
+    advise(f"  look after:  headrace job supervise {job.run_id}")
 
 
 def show_report(report: IngestReport) -> None:
@@ -98,6 +100,6 @@ def show_report(report: IngestReport) -> None:
         stdout.print(f"dead letters: {codes}")
     stdout.print(f"{dataset['table']}: {dataset['rows']:,} rows, content_hash {dataset['content_hash']}")
     for warning in report.warnings:
-        stderr.print(f"warning: {warning}", style="yellow", markup=False)
+        stderr.print(as_given(f"warning: {warning}"), style="yellow", markup=False)
     for reason in report.reasons:
-        stdout.print(f"exit 1: {reason}", style="red", markup=False)
+        advise(f"exit 1: {reason}", style="red")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cli.console import print_json, stdout, table
+from cli.console import advise, print_json, stdout, table
 from contracts.errors import ComponentDownError, ConfigurationError
 from contracts.units import DURATION_UNITS
 from runners.flink.checkpoints import Checkpoints
@@ -39,7 +39,7 @@ def show_list(lines: Sequence[JobLine], address: str, others: Sequence[str], *, 
     ]  # fmt: skip
     stdout.print(table(_LIST, rows))
     if any(line.state == LOST for line in lines):
-        stdout.print("LOST: headrace job status JOB says how to start it again; headrace job supervise JOB does it by itself")
+        advise("LOST: headrace job status JOB says how to start it again; headrace job supervise JOB does it by itself")
 
 
 def status_document(target: Target) -> dict[str, Any]:

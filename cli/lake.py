@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
 import click
 
-from cli.console import fail, json_option, lake_option, open_lake, plain_errors, print_json, project_option, stderr, stdout, table
+from cli.console import fail, json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
+from cli.lake_check import check, rebuild, repair
+from cli.lake_upgrade import downgrade_lake, horizon_text, upgrade_lake
 from cli.options import read_option
-from contracts.units import DURATION_UNITS, us_text
 from lake.ledger.logs import log_files
-from lake.location import Lake
 from lake.raw.files import raw_files
 from lake.tables.expire import expire_snapshots, orphans
-from lake.tables.iceberg import LEDGER, UNLIMITED_S
+from lake.tables.iceberg import LEDGER
 from lake.upkeep import all_tables, compact, folded_tables, list_tables, settled_paths
-from operations.busy import refuse_if_busy
-from operations.catalog import Registered, rebuild_catalog
-from operations.check import Checked, check_lake
 from operations.copies import Copy, copies_of
 from operations.deadletters import short_position
-from operations.repair import take_out_lost
-from operations.upgrade import TableStep, downgrade, plan_upgrade, upgrade, work_of
-from runners.option_readers import duration, in_largest_unit
+from runners.option_readers import duration
 
 
 @click.group()
@@ -74,6 +67,9 @@ def files(verify: bool, paths: str | None, lake: str | None, project: Path | Non
         stdout.print(table(("table", "files", "rows", "dropped", "bytes", "content_hash", ""), rows))
         for behind in (t for t in tables if t.settled_age_s):
             stdout.print(f"{behind.table}: settled but for the last {behind.settled_age_s:,.0f} s")
+        for mixed in (t for t in tables if len(t.revisions) > 1):
+            named = "; ".join(mixed.revisions)
+            stdout.print(f"{mixed.table}: rows of several revisions ({named}). A replay reads all by the newest.")
     if any(t.verified is False for t in tables):
         fail("a table's files do not give the content hash that its snapshot claims", 1)
 
@@ -150,183 +146,6 @@ def clean(older_than: int, dry_run: bool, lake: str | None, project: Path | None
     stdout.print(f"{len(found):,} files, {size:,} bytes {'would be' if dry_run else 'were'} deleted")
 
 
-@lake.command("upgrade", epilog="\b\nExample:\n  headrace lake upgrade --dry-run")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@lake_option
-@project_option
-@json_option
-@plain_errors
-def upgrade_lake(dry_run: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
-    """Bring a lake of an earlier version to this one's format, and tables to the deduplication horizon of their contracts.
-
-    Stop its jobs first, and start them with this version afterwards. May be killed and given again. Content hashes stay where no id
-    has copies in different minutes. The way back is lake downgrade.
-    """
-    opened, found = open_lake(lake, project)
-    if dry_run:
-        _print_plan(opened, plan_upgrade(opened, found), as_json)
-    else:
-        _print_steps(list(upgrade(opened, found, _say)), as_json)
-
-
-@lake.command("downgrade", epilog="\b\nExample:\n  headrace lake downgrade")
-@lake_option
-@project_option
-@json_option
-@plain_errors
-def downgrade_lake(lake: str | None, project: Path | None, as_json: bool) -> None:
-    """Bring a lake back to format 1, for the version before: what the deduplication horizon dropped is published again.
-
-    Stop its jobs first. May be killed and given again.
-    """
-    opened, _ = open_lake(lake, project)
-    _print_steps(list(downgrade(opened, _say)), as_json)
-
-
-def _say(text: str) -> None:
-    stderr.print(text, markup=False)
-
-
-def _print_plan(opened: Lake, steps: Sequence[TableStep], as_json: bool) -> None:
-    """What an upgrade would do, and about how long it takes."""
-    works = [work_of(opened, step) for step in steps]
-    if as_json:
-        pairs = zip(steps, works, strict=True)
-        print_json([{"before": asdict(s), "after": asdict(s), "needed": s.needed, "work": asdict(work)} for s, work in pairs])
-        return
-    rows = []
-    for step, work in zip(steps, works, strict=True):
-        horizon = _arrow(_horizon(step.horizon_s), _horizon(step.to_horizon_s))
-        cells = (step.table, _arrow(step.format, step.to_format), horizon, step.rows, step.dropped, work.files, work.size_bytes)
-        rows.append((*cells, f"{work.seconds:,.1f}" if step.needed else "", "would be done" if step.needed else ""))
-    stdout.print(table(("table", "format", "horizon", "rows", "dropped", "files", "bytes", "about seconds", ""), rows))
-    _print_unknown(steps)
-    if needed := [work.seconds for step, work in zip(steps, works, strict=True) if step.needed]:
-        stdout.print(f"about {sum(needed):,.0f} s in all; nothing was changed", markup=False)
-
-
-def _print_steps(steps: Sequence[tuple[TableStep, TableStep]], as_json: bool) -> None:
-    if as_json:
-        print_json([{"before": asdict(before), "after": asdict(after), "needed": before.needed} for before, after in steps])
-        return
-    rows = []
-    for before, after in steps:
-        horizon = _arrow(_horizon(before.horizon_s), _horizon(after.horizon_s))
-        cells = (after.table, _arrow(before.format, after.format), horizon, _arrow(before.rows, after.rows), after.dropped)
-        rows.append((*cells, _arrow(before.content_hash, after.content_hash), "done" if before.needed else ""))
-    stdout.print(table(("table", "format", "horizon", "rows", "dropped", "content_hash", ""), rows))
-    _print_unknown([before for before, _ in steps])
-
-
-def _arrow(before: int | str, after: int | str) -> str:
-    texts = [f"{x:,}" if isinstance(x, int) else x for x in (before, after)]
-    return texts[0] if before == after else " → ".join(texts)
-
-
-def _print_unknown(steps: Sequence[TableStep]) -> None:
-    for step in steps:
-        if not step.known:
-            horizon = _horizon(step.to_horizon_s)
-            kept = "it keeps its horizon" if step.format == step.to_format else f"it gets the default horizon, {horizon}"
-            stdout.print(f"{step.table}: no contract of it in this project; {kept}", markup=False)
-
-
-def _horizon(seconds: int | None) -> str:
-    if seconds is None or seconds == UNLIMITED_S:
-        return "unlimited"
-    return in_largest_unit(DURATION_UNITS)(seconds) if seconds else "none"
-
-
-@lake.command("check", epilog="\b\nExample:\n  headrace lake check --verify")
-@click.option("--verify", is_flag=True, help="Read all files too, and compare their hashes.")
-@lake_option
-@project_option
-@json_option
-@plain_errors
-def check(verify: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
-    """Whether it fits together: catalog, metadata, data files, raw files and their index, ledger, receipts. Changes nothing.
-
-    Exit 1 where something is missing or changed; the last column says what to do. What is orphaned only takes room.
-    """
-    opened, found = open_lake(lake, project)
-    checked = check_lake(opened, found, verify=verify, report=_say)
-    print_json({"sound": checked.sound, **asdict(checked)}) if as_json else _print_checked(checked)
-    if not checked.sound:
-        raise SystemExit(1)
-
-
-def _print_checked(checked: Checked) -> None:
-    stdout.print(table(("looked at", ""), sorted(checked.looked_at.items())))
-    for finding in checked.findings:
-        more = f", … ({finding.count:,})" if finding.count > len(finding.names) else ""
-        stdout.print(f"{finding.part}: {finding.state}: {finding.what}: {', '.join(finding.names)}{more}")
-        stdout.print(f"  → {finding.remedy}")
-    stdout.print("sound: nothing is missing or changed" if checked.sound else "not sound: something is missing or changed")
-
-
-@lake.command("rebuild-catalog", epilog="\b\nExample:\n  headrace lake rebuild-catalog")
-@click.option("--known-too", is_flag=True, help="Also tables that the catalog knows, for a catalog that was restored from a copy.")
-@click.option("--use", "chosen", multiple=True, metavar="TABLE=FILE", help="This metadata file of a table; may be given again.")
-@lake_option
-@project_option
-@json_option
-@plain_errors
-def rebuild(known_too: bool, chosen: tuple[str, ...], lake: str | None, project: Path | None, as_json: bool) -> None:
-    """Register tables that the catalog does not know, each by the newest of its metadata files: for a catalog that is lost.
-
-    Rows, hashes, branches and tags are those of the files. Stop its jobs first. May be killed and given again.
-    """
-    opened, _ = open_lake(lake, project)
-    refuse_if_busy(opened, replays_too=False)
-    done = list(rebuild_catalog(opened, known_too=known_too, chosen=dict(map(_use, chosen))))
-    if as_json:
-        print_json(done)
-    else:
-        cells = [(d.table, d.rows, d.content_hash or "", d.now, _registered(d)) for d in done]
-        stdout.print(table(("table", "rows", "content_hash", "metadata file", ""), cells))
-        for d in done:
-            if d.passed_over:
-                names = ", ".join(d.passed_over)
-                stdout.print(f"{d.table}: {names} passed over, a manifest list is gone; headrace lake check tells what is lost")
-
-
-@lake.command("repair", epilog="\b\nExample:\n  headrace lake repair")
-@lake_option
-@project_option
-@json_option
-@plain_errors
-def repair(lake: str | None, project: Path | None, as_json: bool) -> None:
-    """Take data files that are gone or cut (lake check) out of the tables.
-
-    The ledger tells their records as lost, until a replay makes the rows again.
-
-    Stop its jobs first. May be killed and given again.
-    """
-    opened, found = open_lake(lake, project)
-    refuse_if_busy(opened)
-    done = list(take_out_lost(opened, found, f"repair-{secrets.token_hex(3)}"))
-    if as_json:
-        print_json(done)
-        return
-    cells = [(d.table, d.files, d.rows, ", ".join(f"{us_text(low)} to {us_text(high)}" for low, high in d.ranges)) for d in done]
-    stdout.print(table(("table", "files taken out", "rows", "to replay"), cells))
-
-
-def _use(given: str) -> tuple[str, str]:
-    name, equals, file = given.partition("=")
-    if not (name and equals and file):
-        raise click.BadParameter(
-            f"{given!r}: expected TABLE=FILE, such as validated.order=00042-….metadata.json", param_hint="--use"
-        )
-    return name, file
-
-
-def _registered(done: Registered) -> str:
-    if not done.changed:
-        return "known"
-    return "registered" if done.was is None else f"instead of {done.was}"
-
-
 @lake.command("why", epilog="\b\nExample:\n  headrace lake why 0f9a6c1e-1111-4222-8333-444455556666")
 @click.argument("event_id", metavar="EVENT_ID")
 @click.option("--dataset", metavar="NAME", help="Only this one.")
@@ -351,7 +170,7 @@ def why(event_id: str, dataset: str | None, lake: str | None, project: Path | No
         stdout.print(table(("dataset", "state", "window time", "source", "position", "why"), cells))
         for name, seconds in found.horizon_s.items():
             if name in {c.dataset for c in found.copies}:
-                stdout.print(f"{name}: deduplication horizon {_horizon(seconds)}", markup=False)
+                stdout.print(f"{name}: deduplication horizon {horizon_text(seconds)}", markup=False)
     if not found.copies:
         fail(f"no copy of {event_id!r} in {', '.join(found.looked_in)}", 1)
 
@@ -366,3 +185,7 @@ def _reason(copy: Copy) -> str:
     content = "same content" if copy.same_content else "other content"
     verb = "copy" if copy.state == "dropped" else "the next sweep drops it: copy"
     return f"{verb} of {_moment(copy.copy_of)}, {content}"
+
+
+for _command in (check, downgrade_lake, rebuild, repair, upgrade_lake):
+    lake.add_command(_command)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from cli.console import json_option, open_lake, plain_errors, print_json, progress, project_option, stdout, table
+from cli.console import advise, json_option, open_lake, plain_errors, print_json, progress, project_option, stdout, table
 from cli.options import GroupedCommand, click_options
 from contracts.text import printable
 from operations.reconcile.options import ReconcileOptions
@@ -79,6 +79,6 @@ def _show(document: Mapping[str, Any]) -> None:
                 cells = (sample["id"], sample["window_time"] or "no time", sample["event_type"] or "no type")
                 stdout.print(f"    {'  '.join(map(printable, cells))}  {cause['cause']}")
         for do in dict.fromkeys(cause["do"] for cause in causes if cause["do"]):
-            stdout.print(f"  what to do: {do}")
+            advise(f"  what to do: {do}")
     for reason in document["verdict"]["reasons"]:
-        stdout.print(f"exit 1: {reason}", style="red")
+        advise(f"exit 1: {reason}", style="red")

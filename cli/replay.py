@@ -9,6 +9,7 @@ import click
 
 from cli.console import (
     LEDGER_COLUMNS,
+    advise,
     json_option,
     lake_option,
     ledger_cells,
@@ -114,7 +115,7 @@ def pause(name: str, lake: str | None, project: Path | None) -> None:
     opened, _ = open_lake(lake, project)
     replay_of(opened, name)
     add_event(opened, name, Step.PAUSE_ASKED, {}, check)
-    stdout.print(f"replay {name} pauses after its slice; headrace replay run {name} goes on")
+    advise(f"replay {name} pauses after its slice; headrace replay run {name} goes on")
 
 
 @replay.command("diff")
@@ -174,7 +175,7 @@ def discard_(name: str, lake: str | None, project: Path | None) -> None:
     """Give a replay up; one that was promoted stays published, and can no longer be rolled back."""
     opened, _ = open_lake(lake, project)
     discard(name, opened)
-    stdout.print(f"replay {name} is discarded; headrace lake expire and lake clean take its files away")
+    advise(f"replay {name} is discarded; headrace lake expire and lake clean take its files away")
 
 
 @replay.command("list")
@@ -260,9 +261,9 @@ def _show_run(report: ReplayReport) -> None:
     for reason in report.reasons:
         stdout.print(reason, style="red")
     if report.paused:
-        stdout.print(f"paused; headrace replay run {report.name} goes on")
+        advise(f"paused; headrace replay run {report.name} goes on")
     elif not report.reasons:
-        stdout.print(f"branch {report.branch} is ready; headrace replay diff {report.name} shows what would change")
+        advise(f"branch {report.branch} is ready; headrace replay diff {report.name} shows what would change")
 
 
 def _show_promotion(done: Promotion, word: str, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cli.console import stdout, table
+from cli.console import advise, stdout, table
 from contracts.text import printable
 
 _MOST_WINDOWS = 30
@@ -26,7 +26,7 @@ def show_difference(document: Mapping[str, Any]) -> None:
     if not document["equal"]:
         _show_samples(document)
     if document["next"]:
-        stdout.print(f"\nnext: {document['next']}")
+        advise(f"\nnext: {document['next']}")
 
 
 def headline(document: Mapping[str, Any]) -> str:

@@ -33,6 +33,7 @@ from devstack.kafka import kafka
 from devstack.layout import TASKMANAGER, Layout, Settings, taskmanager_name, taskmanager_number
 from devstack.lock import held
 from devstack.processes import command_of, listener, marked, port_is_free, spawn, stop
+from devstack.registry import CCOMPAT, registry
 from devstack.state import Record, State
 from runners import binaries
 from runners.flink.worker.launcher import write_launcher
@@ -45,8 +46,9 @@ GROUPS = {
     "prism": (),
     "gcs": ("gcs",),
     "cdp": ("cdp",),
+    "registry": ("registry",),
 }
-EXTRA = ("gcs", "cdp")  # only where it is asked for
+EXTRA = ("gcs", "cdp", "registry")  # only where it is asked for
 USUAL = tuple(name for name in GROUPS if name not in EXTRA)
 MARK = "HEADRACE_STACK"  # in the environment of all that a stack starts, directly or not: its home folder
 READY_DEADLINE_S = 60.0
@@ -107,6 +109,11 @@ class Stack:
     def cdp_endpoint(self) -> str:
         """Address of the CDP endpoint: Segment's dialect, and RudderStack's at ``/rudderstack``."""
         return f"http://localhost:{self.settings.ports.cdp}"
+
+    @property
+    def registry_url(self) -> str:
+        """Address of the schema registry, as Confluent's API; ``registry.url`` of ``headrace.yaml``."""
+        return f"http://localhost:{self.settings.ports.registry}{CCOMPAT}"
 
     @property
     def flink_rest(self) -> str:
@@ -291,6 +298,7 @@ class Stack:
             jobmanager(layout, settings, java=java, flink=pieces.flink(layout.downloads)),
             gcs(layout, settings, binary=pieces.gcs(layout.downloads)),
             cdp(layout, settings),
+            registry(layout, settings, java=java, folder=pieces.registry(layout.downloads)),
         )
         return {component.name: component for component in made}
 

@@ -12,10 +12,9 @@ import numpy as np
 from contracts.codes import RULE_CODES
 from contracts.compiler.rows import canonical_values
 from contracts.compiler.values import TextForm, convert
-from contracts.compiler.versions import matches, steps_from
 from contracts.spec.model import Column, ColumnType, Contract
 from contracts.spec.source import SourceSpec
-from contracts.spec.versions import Example
+from contracts.spec.versions import Example, matches, steps_from
 from contracts.units import us_text
 from lake.formats import ParsedRecords
 from lake.formats.jsonl import parse_messages

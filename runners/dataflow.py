@@ -13,6 +13,7 @@ from apache_beam.runners.runner import PipelineResult
 from contracts.errors import ComponentDownError, ConfigurationError, JobFailedError
 from runners.direct import Build, error_line, quiet_beam
 from runners.loopback import keep_grpc_on_loopback
+from runners.temporary import temporary_files_removed
 
 _NEEDED = ("project", "region", "temp_location")
 
@@ -59,9 +60,10 @@ def _submit(build: Build, options: PipelineOptions) -> PipelineResult:
         ) from None
     quiet_beam()
     keep_grpc_on_loopback()
-    pipeline = beam.Pipeline(runner=DataflowRunner(), options=options)
-    build(pipeline)
-    try:
-        return pipeline.run()
-    except Exception as error:  # of whichever client failed: authentication, storage or the service
-        raise ComponentDownError(f"Dataflow did not take the job: {error_line(error)}") from None
+    with temporary_files_removed():
+        pipeline = beam.Pipeline(runner=DataflowRunner(), options=options)
+        build(pipeline)
+        try:
+            return pipeline.run()
+        except Exception as error:  # of whichever client failed: authentication, storage or the service
+            raise ComponentDownError(f"Dataflow did not take the job: {error_line(error)}") from None

@@ -16,14 +16,16 @@ import apache_beam as beam
 import grpc  # type: ignore[import-untyped]
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.runners.portability.prism_runner import PrismRunner
+from apache_beam.runners.runner import PipelineResult
 from apache_beam.transforms.environments import EmbeddedPythonEnvironment, Environment, SubprocessSDKEnvironment
 
 from contracts.errors import HeadraceError
 from contracts.logs import LogOptions
 from runners.allocator import tune_allocator
+from runners.job_server import PrismWithOwnServer
 from runners.loopback import keep_grpc_on_loopback
 from runners.raised import raised_in
+from runners.temporary import temporary_files_removed
 
 Build = Callable[[beam.Pipeline], None]
 
@@ -46,6 +48,7 @@ def run_bounded(build: Build, *, workers: int = 1, extra: Sequence[str] = ()) ->
     keep_grpc_on_loopback()
     with (
         _plainly(),
+        temporary_files_removed(),
         beam.Pipeline(runner=FnApiRunner(_environment(workers)), options=PipelineOptions([*arguments, *extra])) as pipeline,
     ):
         build(pipeline)
@@ -75,16 +78,24 @@ def run_unbounded(build: Build, *, prism: str, extra: Sequence[str] = ()) -> Non
     tune_allocator()
     keep_grpc_on_loopback()
     threading.excepthook = _without_broken_streams
-    with _plainly():
-        pipeline = beam.Pipeline(runner=PrismRunner(), options=PipelineOptions([*arguments, *extra]))
+    runner = PrismWithOwnServer()
+    with _plainly(), temporary_files_removed():
+        pipeline = beam.Pipeline(runner=runner, options=PipelineOptions([*arguments, *extra]))
         build(pipeline)
-        result = pipeline.run()
         try:
-            result.wait_until_finish()
-        except BaseException:  # an interrupt too must not leave the job running in Prism
-            with suppress(Exception):
-                result.cancel()
-            raise
+            result = pipeline.run()
+            _wait(result)
+        finally:
+            runner.stop_job_server()
+
+
+def _wait(result: PipelineResult) -> None:
+    try:
+        result.wait_until_finish()
+    except BaseException:  # an interrupt too must not leave the job running in Prism
+        with suppress(Exception):
+            result.cancel()
+        raise
 
 
 def quiet_beam() -> None:

@@ -4,7 +4,7 @@ import signal
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.support.tiers", "tests.support.stack", "tests.support.buckets"]
+pytest_plugins = ["tests.support.leftovers", "tests.support.tiers", "tests.support.stack", "tests.support.buckets"]
 
 settings.register_profile("shared-machine", deadline=None)  # how long an example takes says how busy the machine is
 settings.load_profile("shared-machine")

@@ -15,7 +15,8 @@ from contracts.compiler.judge import EMPTY, RecordJudge, text_form
 from contracts.compiler.versions import VersionReader
 from contracts.spec.model import Contract
 from contracts.spec.paths import PayloadPath
-from contracts.spec.source import SourceSpec, plain_text
+from contracts.spec.source import SourceSpec
+from contracts.spec.text import plain_text
 
 
 @dataclass

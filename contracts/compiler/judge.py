@@ -11,7 +11,8 @@ from contracts.compiler.exact import CANONICAL_JSON, find_misfit
 from contracts.compiler.values import TextForm, convert
 from contracts.spec.model import Column, Contract
 from contracts.spec.paths import PayloadPath
-from contracts.spec.source import SourceSpec, plain_text
+from contracts.spec.source import SourceSpec
+from contracts.spec.text import plain_text
 
 EMPTY: Mapping[str, Any] = {}
 Row = dict[str, Any]

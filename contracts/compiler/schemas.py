@@ -9,12 +9,11 @@ from typing import Any
 import pyarrow as pa
 
 from contracts.compiler.timestamps import PLAUSIBLE_DIGITS, TIMESTAMP_FORM, ZONE_FORM
-from contracts.compiler.versions import is_pattern, matches, steps_from
 from contracts.spec.model import FORMATS, Column, ColumnType, Contract
 from contracts.spec.paths import PayloadPath
 from contracts.spec.rules import RequireAny, RequireWhen
 from contracts.spec.source import SourceSpec
-from contracts.spec.versions import SchemaVersionRule
+from contracts.spec.versions import SchemaVersionRule, is_pattern, matches, steps_from
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 

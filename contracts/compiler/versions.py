@@ -14,8 +14,8 @@ from typing import Any
 from contracts.codes import Violation
 from contracts.compiler.exact import ExactNumber, exact_float
 from contracts.spec.paths import PayloadPath
-from contracts.spec.source import plain_text
-from contracts.spec.versions import SchemaVersionRule, Step, Upcast
+from contracts.spec.text import plain_text
+from contracts.spec.versions import SchemaVersionRule, Step, Upcast, matches, steps_from
 
 Record = dict[str, Any]
 _DIGITS = Context(prec=500, Emax=999_999, Emin=-999_999, traps=[InvalidOperation, Overflow])
@@ -85,30 +85,6 @@ class VersionReader:
             known = text is not None and any(matches(text, accepted) for accepted in self._rule.accepted)
             self._chains[text] = _Chain(steps_from(text, self._rule.upcasts)) if known and text is not None else None
         return self._chains[text]
-
-
-def matches(version: str, accepted: str) -> bool:
-    """Whether a version is the accepted one, or one of its major where that is a pattern such as ``1.*``."""
-    return version.startswith(accepted[:-1]) if is_pattern(accepted) else version == accepted
-
-
-def is_pattern(accepted: str) -> bool:
-    """Whether it stands for all versions of a major."""
-    return accepted.endswith((".*", "-*"))
-
-
-def steps_from(version: str, upcasts: Sequence[Upcast]) -> list[Upcast]:
-    """The upcasts that lead from a version, or the versions of a pattern, to the newest, in order; a loop is followed once."""
-    found: list[Upcast] = []
-    while (following := _following(version, upcasts)) is not None and following not in found:
-        found.append(following)
-        version = following.to_version
-    return found
-
-
-def _following(version: str, upcasts: Sequence[Upcast]) -> Upcast | None:
-    exact = (u for u in upcasts if u.from_version == version)
-    return next(exact, next((u for u in upcasts if is_pattern(u.from_version) and matches(version, u.from_version)), None))
 
 
 class _BrokenStepError(Exception):

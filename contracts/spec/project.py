@@ -14,6 +14,7 @@ from contracts.errors import ConfigurationError
 from contracts.spec.destination import Destination, check_destination
 from contracts.spec.documents import refuse
 from contracts.spec.model import Consumer, Contract, name_and_major
+from contracts.spec.registry import Registry
 from contracts.spec.source import SourceSpec, check_source
 from contracts.spec.suppressions import Suppressions
 
@@ -36,7 +37,7 @@ class Project:
     for SQLite inside the lake. flink: REST address of the Flink cluster, HOST:PORT. destinations: folders with destinations.
     policies: folders with ``suppressions/*.yaml``. replay: limits above which a replay needs an approval, see
     docs/guides/replay.md. files: who may read what is written, ``private`` or ``group``. consumers: who reads a dataset, beside
-    those that its contract names.
+    those that its contract names. registry: where schemas of messages are, see docs/guides/avro-and-registries.md.
     """
 
     root: Path
@@ -50,6 +51,7 @@ class Project:
     policies: tuple[Path, ...] = ()
     replay: Mapping[str, Any] = field(default_factory=dict)
     files: str | None = None
+    registry: Registry | None = None
     consumers: Mapping[str, tuple[Consumer, ...]] = field(default_factory=dict)
 
     @classmethod
@@ -81,6 +83,7 @@ class Project:
             replay=file.replay.model_dump(exclude_unset=True),
             files=file.files,
             consumers={dataset: tuple(one.compiled() for one in those) for dataset, those in file.consumers.items()},
+            registry=file.registry.compiled(root) if file.registry else None,
         )
 
     def lake_location(self, given: str | None) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from contracts.spec.model import Contract
 from contracts.spec.paths import PayloadPath
@@ -15,8 +15,8 @@ from contracts.spec.versions import Example, SchemaVersionRule
 FormatName = Literal["jsonl", "json_array", "csv", "avro", "parquet"]
 EpochUnit = Literal["s", "ms", "us", "ns", "mixed"]  # mixed: each number tells its unit by its digits, and that is meant
 EPOCH_UNIT_NAMES: tuple[EpochUnit, ...] = ("s", "ms", "us", "ns", "mixed")
+MOST_REVISION = 999_999
 BATCH_RECORDS_BYTES = 16  # how many of the largest records a batch may be as large as
-_PLAIN_INTEGER_LIMIT = 10**18
 _TRANSPORT_NAMES = {  # what SDKs, collectors and loaders call when something was sent, received or tried, without case and signs
     "sentat", "sendat", "senttimestamp", "receivedat", "receivedtimestamp", "receivetime", "receivetimestamp", "collectortstamp",
     "dvcesenttstamp", "etltstamp", "loadtstamp", "uploadtime", "serveruploadtime", "serverreceivedtime", "clientuploadtime",
@@ -65,8 +65,11 @@ class SourceSpec:
     optional: contract columns whose fields a file with a schema or header may lack.
     whole: decode fields that the source does not read too. Set by who knows the contract, not in YAML.
     clock: bounds of clients' times; None where the contract's kind decides (see rows.py).
+    raw: the source whose raw layer it shares; None where it has one of its own.
     revision: of this spec; what is read under a higher one takes the place of what was read under a lower. examples: payloads, and
         what must come of them.
+    wire_format: how messages of topics name their schema: ``confluent``, an id of the registry in front or in a header; None where
+        they do not.
     """
 
     name: str
@@ -88,8 +91,10 @@ class SourceSpec:
     optional: frozenset[str] = frozenset()
     whole: bool = True
     clock: ClockBounds | None = None
+    raw: str | None = None
     revision: int = 1
     examples: tuple[Example, ...] = ()
+    wire_format: Literal["confluent"] | None = None
     description: str = ""
 
     @cached_property
@@ -122,9 +127,14 @@ class SourceSpec:
         return self.record_bytes if self.records is None else BATCH_RECORDS_BYTES * self.record_bytes
 
     @property
+    def raw_source(self) -> str:
+        """Whose raw layer it lands in and replays from."""
+        return self.raw or self.name
+
+    @property
     def reads_headers(self) -> bool:
         """Whether something of a record stands in the headers of its message."""
-        return self.schema_version is not None and self.schema_version.header is not None
+        return self.wire_format is not None or (self.schema_version is not None and self.schema_version.header is not None)
 
     @property
     def text(self) -> bool:
@@ -142,6 +152,10 @@ def check_source(spec: SourceSpec, contract: Contract) -> list[str]:
             problems.append(f"columns: {column.name} is required by {contract.name} and not mapped")
     if spec.records and spec.format not in ("jsonl", "json_array"):
         problems.append(f"records: payloads of format {spec.format} are records themselves; only JSON has batches")
+    if spec.wire_format and (spec.format not in ("avro", "jsonl") or spec.records):
+        problems.append("wire_format: messages that name a schema hold one record each, of format avro or jsonl, without records:")
+    if spec.schema_version and spec.schema_version.registry and not spec.wire_format:
+        problems.append("schema_version: registry needs wire_format: confluent")
     if spec.records is None:
         others = [rule.path for rule in spec.filters] + (
             [spec.schema_version.path] if spec.schema_version and spec.schema_version.path else []
@@ -204,14 +218,3 @@ def _plain_name(key: str) -> str:
 
 def _accepting_epoch(contract: Contract) -> frozenset[str]:
     return frozenset(column.name for column in contract.columns if "epoch" in column.accept)
-
-
-def plain_text(value: Any) -> str | None:
-    """A scalar as a filter or version list writes it: true, 7, beta; None for anything that is not one."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # JSON: 2.0 is 2
-    return str(value) if isinstance(value, int) and abs(value) < _PLAIN_INTEGER_LIMIT else None

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
+from pyiceberg.types import ListType, MapType, NestedField, StructType
 
 from lake.location import data_path
 from lake.storage import read_parquet, read_parquet_schema, storage_of
@@ -19,6 +21,7 @@ from lake.tables.iceberg import RANGE_COLUMNS
 
 PROVENANCE_KEY = ("_source", "_raw_file", "_position")
 _DICTIONARY_SAMPLE = 1_000
+_FIELD_ID = b"PARQUET:field_id"
 
 
 def with_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -44,12 +47,37 @@ def write_rows(table: Table, rows: pa.Table, from_us: int, to_us: int, shard: in
     storage = storage_of(target)
     temporary = storage.scratch(target)
     try:
-        pq.write_table(rows.replace_schema_metadata(None), temporary, compression="zstd", use_dictionary=_repeating(rows))
+        numbered = pa.Table.from_arrays(rows.columns, schema=numbered_schema(rows.schema, table.schema()))
+        pq.write_table(numbered, temporary, compression="zstd", use_dictionary=_repeating(rows))
         storage.upload(temporary, target)
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
     return f"{table.location()}/data/{name}"
+
+
+def numbered_schema(rows: pa.Schema, schema: Schema) -> pa.Schema:
+    """The schema of these rows with the table's field ids, by which readers find columns that were renamed since.
+
+    Without any where the table, as it was loaded, lacks a column of the rows: readers take a file that has some ids by ids alone,
+    and one that has none by names.
+    """
+    fields = {field.name: field for field in schema.fields}
+    if not fields.keys() >= set(rows.names):
+        return pa.schema([field.remove_metadata() for field in rows])
+    return pa.schema([_numbered(field, fields[field.name]) for field in rows])
+
+
+def _numbered(field: pa.Field, known: NestedField) -> pa.Field:
+    inner, kind = field.type, known.field_type
+    if isinstance(kind, MapType):
+        inner = pa.map_(_numbered(inner.key_field, kind.key_field), _numbered(inner.item_field, kind.value_field))
+    elif isinstance(kind, ListType):
+        inner = pa.list_(_numbered(inner.value_field, kind.element_field))
+    elif isinstance(kind, StructType):
+        known_inside = {one.name: one for one in kind.fields}
+        inner = pa.struct([_numbered(inner.field(i), known_inside[inner.field(i).name]) for i in range(inner.num_fields)])
+    return pa.field(field.name, inner, field.nullable, {_FIELD_ID: str(known.field_id).encode()})
 
 
 def _repeating(rows: pa.Table) -> list[str]:

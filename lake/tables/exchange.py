@@ -58,7 +58,7 @@ def note_state(transaction: Transaction, properties: dict[str, str], branch: str
 
 
 def _map_names(transaction: Transaction) -> None:
-    """Our data files have no field ids: readers find columns by name."""
+    """Data files of versions before this one have no field ids: readers find columns by name."""
     metadata = transaction.table_metadata
     if metadata.name_mapping() is None:
         transaction.set_properties({TableProperties.DEFAULT_NAME_MAPPING: metadata.schema().name_mapping.model_dump_json()})

@@ -8,7 +8,7 @@ Winner = of the highest ``_revision`` the smallest of (``_rank``: the contract's
 another fingerprint are *conflicts*: of each such fingerprint the smallest row is kept as the loser that becomes a dead letter, its
 repeats are duplicates. A fingerprint that lost may win later, by a smaller row: so the winner of a contested key is told too, and
 takes back the letter of its own. A row of another revision is no conflict: it may be other because it was read otherwise (decision
-0032).
+0033).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
@@ -49,9 +49,11 @@ UPKEEP_PROPERTIES = {
 }
 # Of tables in ranges: bounds only of columns that follow the order of files; those of ids would let a reader skip nothing. Counts
 # of all: without them DuckDB takes a column for one without nulls, and answers IS NULL with no row (duckdb-iceberg#782).
+REVISION_METRICS = {"write.metadata.metrics.column._revision": "full"}
 METRICS_PROPERTIES = {
     "write.metadata.metrics.default": "counts",
     **{f"write.metadata.metrics.column.{name}": "full" for name in ("_from", "_to", "_shard", "_window_time", "_received_at")},
+    **REVISION_METRICS,
 }
 FORMAT = 2  # of a lake's tables: 1 had no horizon
 _log = logging.getLogger(__name__)
@@ -176,7 +178,12 @@ class PublishedFile:
 
 
 def ensure_table(
-    lake: Lake, name: str, schema: pa.Schema, layout: Layout | None, comments: Mapping[str, str] = MappingProxyType({})
+    lake: Lake,
+    name: str,
+    schema: pa.Schema,
+    layout: Layout | None,
+    comments: Mapping[str, str] = MappingProxyType({}),
+    required: Collection[str] = (),
 ) -> Table:
     """The table, made where it is missing and widened by new columns where the schema has some.
 
@@ -186,6 +193,8 @@ def ensure_table(
         schema: Arrow schema of its rows, without range columns.
         layout: None for plain append tables.
         comments: what columns mean, for whoever reads the table with another tool; brought up to date where the table is there.
+        required: columns that have a value in every row, beside those that the schema says so of. A table that is made has them as
+            NOT NULL. In one that is there none becomes it, since older rows may lack a value; one that is no more loses it.
 
     Raises:
         LayoutMismatchError: it exists with another layout.
@@ -199,7 +208,8 @@ def ensure_table(
     except NoSuchTableError:
         properties = {"format-version": "2", **UPKEEP_PROPERTIES, **(METRICS_PROPERTIES if layout else {}), **wanted}
         try:
-            commented = [f.with_metadata({"doc": comments[f.name]}) if comments.get(f.name) else f for f in full]
+            told = [f.with_nullable(f.nullable and f.name not in required) for f in full]
+            commented = [f.with_metadata({"doc": comments[f.name]}) if comments.get(f.name) else f for f in told]
             return catalog.create_table(name, schema=pa.schema(commented), properties=properties)
         except TableAlreadyExistsError:  # another run was faster
             table = catalog.load_table(name)
@@ -225,7 +235,7 @@ def ensure_table(
             "deduplication of the contract, can be changed: headrace lake upgrade."
         )
     _check_types(name, table, full)
-    return committed(name, lambda: _widened(catalog.load_table(name), full, comments))
+    return committed(name, lambda: _widened(catalog.load_table(name), full, comments, required))
 
 
 def _layout_text(properties: Mapping[str, str | None] | Mapping[str, str]) -> str:
@@ -252,15 +262,21 @@ def _plain_type(arrow_type: pa.DataType) -> str:
     return str(arrow_type).removeprefix("large_")
 
 
-def _widened(table: Table, schema: pa.Schema, comments: Mapping[str, str]) -> Table:
+def _widened(table: Table, schema: pa.Schema, comments: Mapping[str, str], required: Collection[str]) -> Table:
     """With the columns, comments and upkeep properties that it lacks: an older version may have made it."""
-    if missing_properties := {key: value for key, value in UPKEEP_PROPERTIES.items() if key not in table.properties}:
+    wanted = UPKEEP_PROPERTIES | (REVISION_METRICS if "_revision" in schema.names else {})
+    if missing_properties := {key: value for key, value in wanted.items() if key not in table.properties}:
         with table.transaction() as transaction:
             transaction.set_properties(missing_properties)
     missing = [field for field in schema if field.name not in table.schema().column_names]
     if missing:
         with table.update_schema() as update:
             update.union_by_name(pa.schema(missing))
+    may_lack = {field.name for field in schema if field.nullable and field.name not in required}
+    if loosened := [f.name for f in table.schema().fields if f.required and f.name in may_lack]:
+        with table.update_schema() as update:
+            for column in loosened:
+                update.make_column_optional(column)
     stale = {f.name: doc for f in table.schema().fields if (doc := comments.get(f.name)) and f.doc != doc}
     if stale:
         with table.update_schema() as update:

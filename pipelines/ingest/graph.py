@@ -25,6 +25,7 @@ from contracts.spec.model import Contract
 from contracts.spec.source import SourceSpec
 from contracts.spec.suppressions import NOTHING, Suppressions
 from contracts.units import HOUR_S
+from lake.kept_contracts import keep_contract
 from lake.ledger.outcomes import Outcome
 from lake.location import Lake
 from lake.runs.tally import Tally
@@ -108,10 +109,12 @@ class IngestGraph:
         layout, rule = Layout(num_shards=self.cut.num_shards), self.contract.deduplication
         deduplicated = replace(layout, horizon_s=rule.horizon_s, derived=rule.derived)
         comments = {column.name: column.description for column in self.contract.columns}
-        ensure_table(self.lake, self.table, row_schema(self.contract), deduplicated, comments)
-        ensure_table(self.lake, self.late_table, row_schema(self.contract), layout, comments)
+        required = [column.name for column in self.contract.columns if column.required]
+        for table, cut in ((self.table, deduplicated), (self.late_table, layout)):
+            ensure_table(self.lake, table, row_schema(self.contract), cut, comments, required)
         ensure_table(self.lake, DEAD_LETTERS, DEAD_LETTER_SCHEMA, layout)
         ensure_table(self.lake, LEDGER, LEDGER_SCHEMA, None)
+        keep_contract(self.lake, self.contract)
 
     def settle(self) -> Swept:
         """Apply the horizon to everything that was published; see ``sweep``.

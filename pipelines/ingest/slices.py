@@ -5,7 +5,6 @@ FnApiRunner holds every shuffle in memory, so a slice bounds it; the fold makes 
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from lake.runs.tally import Tally
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.sources import RawSource
 from runners.direct import run_bounded
+from runners.temporary import removed_folder
 
 SLICE_BYTES = 512 << 20  # per worker process: each starts anew with every slice
 _LOOK_EVERY_S = 0.5
@@ -84,8 +84,8 @@ def run_slices(
         if not may_go_on(done_bytes):
             return False
         records = sum(piece.records for piece in part)
-        with tempfile.TemporaryDirectory(prefix="headrace-tally-") as folder:
-            tally = Tally(folder)
+        with removed_folder() as folder:
+            tally = Tally(str(folder))
             where = f"{of}slice {number} of {len(slices)}" if len(slices) > 1 else of.rstrip(": ")
             look = partial(_tell, report, tally, done, records, total, where, began)
             look()

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.flink_runner import FlinkRunner
-from apache_beam.runners.portability.job_server import JobServer
 from apache_beam.runners.runner import PipelineResult
 
 from contracts.errors import ComponentDownError, ConfigurationError, JobFailedError
@@ -23,7 +21,9 @@ from runners.direct import Build, error_line, quiet_beam
 from runners.flink.key_groups import MAX_PARALLELISM
 from runners.flink.rest import Failure, FlinkRest, Job
 from runners.flink.worker.launcher import write_launcher
+from runners.job_server import FlinkWithOwnServer
 from runners.loopback import keep_grpc_on_loopback
+from runners.temporary import temporary_files_removed
 
 _START_S = 180.0
 _POLL_S = 0.5
@@ -51,21 +51,6 @@ class FlinkJob:
     endless: bool = True
 
 
-class _FlinkRunner(FlinkRunner):
-    """Stops its job server when the cluster has the job. Beam stops it when the process ends, which may be killed before that."""
-
-    _job_server: JobServer | None = None
-
-    def default_job_server(self, options: PipelineOptions) -> JobServer:
-        self._job_server = super().default_job_server(options)
-        return self._job_server
-
-    def stop_job_server(self) -> None:
-        """Does nothing where none was started."""
-        if self._job_server is not None:
-            self._job_server.stop()
-
-
 def submit(build: Build, job: FlinkJob, name: str, extra: Sequence[str] = ()) -> str:
     """Submit a graph and return when it runs.
 
@@ -91,17 +76,18 @@ def submit(build: Build, job: FlinkJob, name: str, extra: Sequence[str] = ()) ->
         )
     quiet_beam()
     keep_grpc_on_loopback()
-    runner = _FlinkRunner()
+    runner = FlinkWithOwnServer()
     arguments = _arguments(job, name, job.workers_each or _workers_each(rest, job.parallelism))
-    pipeline = beam.Pipeline(runner=runner, options=PipelineOptions([*arguments, *extra]))
-    build(pipeline)
-    try:
-        result = pipeline.run()
-        return _running(rest, job, name, result)
-    except RuntimeError as error:
-        raise ComponentDownError(f"Flink {job.rest}: the job server did not take the job: {error_line(error)}") from None
-    finally:
-        runner.stop_job_server()
+    with temporary_files_removed():
+        pipeline = beam.Pipeline(runner=runner, options=PipelineOptions([*arguments, *extra]))
+        build(pipeline)
+        try:
+            result = pipeline.run()
+            return _running(rest, job, name, result)
+        except RuntimeError as error:
+            raise ComponentDownError(f"Flink {job.rest}: the job server did not take the job: {error_line(error)}") from None
+        finally:
+            runner.stop_job_server()
 
 
 def _workers_each(rest: FlinkRest, parallelism: int) -> int:

@@ -17,7 +17,7 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, cor
 from contracts.errors import ConfigurationError
 from contracts.spec.documents import Problem, ProblemsError
 from contracts.spec.paths import PayloadPath
-from contracts.spec.source import plain_text
+from contracts.spec.text import plain_text
 from contracts.spec.yaml_files import Document, read_yaml
 from contracts.units import DURATION_UNITS
 
@@ -176,7 +176,8 @@ class Read:
         return dict(self.schema)
 
 
-def _path(text: Any) -> PayloadPath:
+def read_path(text: Any) -> PayloadPath:
+    """A path in a payload."""
     try:
         return PayloadPath.parse(text)
     except (ValueError, AttributeError, TypeError) as error:
@@ -196,7 +197,7 @@ def duration_s(value: Any, units: str = "dhms") -> int | None:
 
 
 PLAIN_SCHEMA: dict[str, Any] = {"type": ["string", "integer", "number", "boolean"]}
-Path_ = Annotated[PayloadPath, Read(_path, {"type": "string", "examples": ["context.page.url"]})]
+Path_ = Annotated[PayloadPath, Read(read_path, {"type": "string", "examples": ["context.page.url"]})]
 Plain = Annotated[str, Read(_plain, PLAIN_SCHEMA)]
 Plains = Annotated[list[Plain], OneOrMore()]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$"), Worded("{value!r} is not lower case letters, digits, _ and -")]

@@ -26,7 +26,7 @@ from contracts.spec.files.base import (
     wrong_at,
 )  # fmt: skip
 from contracts.spec.paths import PayloadPath
-from contracts.spec.source import plain_text
+from contracts.spec.text import plain_text
 from contracts.spec.yaml_files import Document
 
 _USERS = {"userId", "anonymousId"}

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from contracts.spec.files.base import FileModel, Read, WholeFile, Worded, duration_s, wrong
+from contracts.spec.files.registry import RegistryFile
 from contracts.spec.model import Consumer
 
 _Text = Annotated[str, Worded("expected a text")]
@@ -50,7 +51,9 @@ class ProjectFile(WholeFile):
     """The project file: where a user's lake, contracts and sources lie."""
 
     what: ClassVar[str] = "project file"
-    keys: ClassVar[str] = "some of catalog, consumers, datasets, destinations, files, flink, lake, policies, replay, sources"
+    keys: ClassVar[str] = (
+        "some of catalog, consumers, datasets, destinations, files, flink, lake, policies, registry, replay, sources"
+    )
 
     lake: _Text | None = Field(
         default=None,
@@ -59,7 +62,9 @@ class ProjectFile(WholeFile):
     )
     catalog: _Text | None = Field(
         default=None,
-        description="SQLAlchemy URL of the Iceberg catalog. Only SQLite is tested so far.",
+        description="`sqlite:///FILE`, `postgresql+psycopg://HOST/DATABASE`, or `https://HOST` (without TLS "
+        "`rest+http://HOST:PORT`) of an "
+        "Iceberg REST catalog.",
         json_schema_extra={"shown": "SQLite, `catalog.db` in the lake"},
     )
     flink: _Text | None = Field(
@@ -98,3 +103,7 @@ class ProjectFile(WholeFile):
         description="By dataset, who reads it: for contracts that ship. A contract of your own names its consumers itself.",
         examples=[{"customer_event": [{"name": "audiences", "columns": ["user_id"], "contact": "audiences@example.com"}]}],
     )
+    registry: (
+        Annotated[RegistryFile, Worded("expected a mapping with url, and if need be name, credentials, ca, timeout, patience")]
+        | None
+    ) = Field(default=None, description="The [schema registry](#registry) of messages with `wire_format`.")

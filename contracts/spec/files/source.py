@@ -27,6 +27,7 @@ from contracts.spec.files.versions import ExampleFile, SchemaVersion
 from contracts.spec.source import (
     EPOCH_UNIT_NAMES,
     FORMAT_NAMES,
+    MOST_REVISION,
     ClockBounds,
     CsvDialect,
     DropRule,
@@ -75,6 +76,7 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+_REVISION = f"{{value!r}} is not a number from 1 to {MOST_REVISION:,}"
 _UNITS = {"enum": list(EPOCH_UNIT_NAMES)}
 _Text = Annotated[str, Read(_text, {"type": "string"})]
 _Duration = Annotated[int | None, Read(_distance, {"type": "string", "examples": ["30d", "1h", "any"]})]
@@ -86,9 +88,13 @@ _Character = Annotated[
 class ClockFile(FileModel):
     """How far a client's time may be from its record's clock."""
 
-    max_behind: _Duration = Field(description="A duration (`d`, `h`, `m`, `s`), or `any`.")
+    max_behind: _Duration = Field(
+        description="A duration (`d`, `h`, `m`, `s`), or `any`.",
+        json_schema_extra={"shown": "`30d`; `any` for contracts without `eventTime`"},
+    )
     max_ahead: _Duration = Field(
-        description="The same. On a topic a row up to an hour ahead waits for its window; one further ahead does not."
+        description="The same. On a topic a row up to an hour ahead waits for its window; one further ahead does not.",
+        json_schema_extra={"shown": "`1h`"},
     )
 
 
@@ -136,10 +142,10 @@ class SourceFile(WholeFile):
     description: Description = Field(default="", description="For people.")
     dataset: _Text = Field(description="The [contract](contracts.md) that its rows must keep.", examples=["customer_event"])
     version: Major = Field(default=1, description="Major version of that contract.")
-    revision: Annotated[int, Field(ge=1), Worded("{value!r} is not a revision such as 2")] = Field(
+    revision: Annotated[int, Field(ge=1, le=MOST_REVISION), Worded(_REVISION)] = Field(
         default=1,
-        description="Revision of this file. Rows that are read under a higher one take the place of those that were read under a "
-        "lower; raise it when a change of the file reads old records otherwise.",
+        description="Number of this spec, 1 to 999,999: raise it with each change. [Of two readings of one "
+        "record](lake.md#revisions) that of the higher stands.",
     )
     format: Annotated[FormatName, Worded(f"{{value!r}}; known: {', '.join(FORMAT_NAMES)}")] = Field(
         description="`jsonl`, `json_array`, `csv`, `avro` or `parquet`; see [formats](#formats)."
@@ -206,6 +212,17 @@ class SourceFile(WholeFile):
         "is no value.",
         examples=[{"event_id": "messageId", "event_name": ["event", "name"]}],
     )
+    wire_format: Annotated[Literal["confluent"], Worded("{value!r}; expected confluent")] | None = Field(
+        default=None,
+        description="`confluent`: messages of topics name their schema by an id of the [registry](#registry). For `avro` and "
+        "`jsonl`. "
+        "[More](../guides/avro-and-registries.md).",
+    )
+    raw: Name | None = Field(
+        default=None,
+        description="A source whose raw layer this one shares: for [another major](../guides/change-a-contract.md) of the same "
+        "dataset. Nothing is landed twice.",
+    )
     examples: list[ExampleFile] = Field(default=[], description="[Payloads and what must come of them](#examples).")
 
     def compiled(self) -> SourceSpec:
@@ -232,6 +249,8 @@ class SourceFile(WholeFile):
             optional=frozenset(self.optional),
             clock=ClockBounds(self.clock.max_behind, self.clock.max_ahead) if self.clock else None,
             examples=tuple(example.compiled() for example in self.examples),
+            wire_format=self.wire_format,
+            raw=self.raw,
         )
 
 

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from contracts.spec.files.base import FileModel, Path_, Plain, Plains, Read, Worded, wrong
-from contracts.spec.source import plain_text
-from contracts.spec.versions import Example, SchemaVersionRule, Step, Upcast
+from contracts.spec.files.base import FileModel, OneOrMore, Path_, Plain, Plains, Read, Worded, read_path, wrong, wrong_at
+from contracts.spec.paths import PayloadPath
+from contracts.spec.text import plain_text
+from contracts.spec.versions import Example, SchemaVersionRule, Step, Upcast, is_pattern, matches, steps_from
 
-_Paths = Annotated[list[Path_], Field(min_length=1), Worded("expected a list of paths", whole=False)]
+_MOST_DIGITS = 40
+
+
+def _of_record(text: Any) -> PayloadPath:
+    path = read_path(text)
+    if path.envelope:
+        raise wrong(f"{text}: a step changes the record, not what is around it")
+    return path
+
+
+Place = Annotated[PayloadPath, Read(_of_record, {"type": "string", "examples": ["context.page.url"]})]
+_Places = Annotated[list[Place], Field(min_length=2), Worded("expected two paths or more")]
 
 
 def _decimal(value: Any) -> str:
@@ -19,9 +32,15 @@ def _decimal(value: Any) -> str:
         number = Decimal(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
     except InvalidOperation:
         number = None
-    if number is None or not number.is_finite():
+    if number is None or not number.is_finite() or max(len(number.as_tuple().digits), abs(number.adjusted())) > _MOST_DIGITS:
         raise wrong(f'{value!r} is not a decimal number such as "0.01"')
-    return str(value)
+    return f"{number:f}"
+
+
+def _factor(value: Any) -> str:
+    if Decimal(text := _decimal(value)) == 0:
+        raise wrong("0 loses every value")
+    return text
 
 
 def _json_value(value: Any) -> Any:
@@ -35,15 +54,15 @@ _Value = Annotated[Any, Read(_json_value, {})]
 
 
 class _Rename(FileModel):
-    path: Path_ = Field(description="Where the value stands.")
-    to: Path_ = Field(description="Where it goes.")
+    path: Place = Field(description="Where the value stands.")
+    to: Place = Field(description="Where it goes.")
 
     def step(self) -> Step:
         return Step(kind="rename", paths=(self.path,), into=(self.to,))
 
 
 class _Default(FileModel):
-    path: Path_ = Field(description="Where a value may be missing.")
+    path: Place = Field(description="Where a value may be missing.")
     value: _Value = Field(description="What stands there then.")
 
     def step(self) -> Step:
@@ -51,27 +70,29 @@ class _Default(FileModel):
 
 
 class _Split(FileModel):
-    path: Path_ = Field(description="Where the text stands.")
+    path: Place = Field(description="Where the text stands.")
     at: str = Field(min_length=1, description="What it is split at.")
-    into: _Paths = Field(description="Where the parts go; the last has the rest.")
+    into: _Places = Field(description="Where the parts go; the last has the rest.")
 
     def step(self) -> Step:
         return Step(kind="split", paths=(self.path,), into=tuple(self.into), separator=self.at)
 
 
 class _Join(FileModel):
-    paths: _Paths = Field(description="Where the parts stand.")
+    paths: _Places = Field(description="Where the parts stand.")
     with_: str = Field(alias="with", description="What stands between them.")
-    into: Path_ = Field(description="Where the text goes.")
+    into: Place = Field(description="Where the text goes.")
 
     def step(self) -> Step:
         return Step(kind="join", paths=tuple(self.paths), into=(self.into,), separator=self.with_)
 
 
 class _Unit(FileModel):
-    path: Path_ = Field(description="Where the number stands.")
-    to: Path_ | None = Field(default=None, description="Where it goes; where it stood.")
-    factor: _Decimal = Field(default="1", description="It is multiplied by this, in decimal digits.")
+    path: Place = Field(description="Where the number stands.")
+    to: Place | None = Field(default=None, description="Where it goes; where it stood.")
+    factor: Annotated[str, Read(_factor, {"type": ["string", "number"], "examples": ["0.01"]})] = Field(
+        default="1", description="It is multiplied by this, in decimal digits."
+    )
     offset: _Decimal = Field(default="0", description="Then this is added.")
 
     def step(self) -> Step:
@@ -79,7 +100,7 @@ class _Unit(FileModel):
 
 
 class _Widen(FileModel):
-    path: Path_ = Field(description="Where the value stands.")
+    path: Place = Field(description="Where the value stands.")
     type: Literal["number", "text"] = Field(description="What it becomes.")
 
     def step(self) -> Step:
@@ -87,8 +108,8 @@ class _Widen(FileModel):
 
 
 class _Map(FileModel):
-    path: Path_ = Field(description="Where the value stands.")
-    to: Path_ | None = Field(default=None, description="Where it goes; where it stood.")
+    path: Place = Field(description="Where the value stands.")
+    to: Place | None = Field(default=None, description="Where it goes; where it stood.")
     values: dict[str | int | bool, _Value] = Field(min_length=1, description="Old value to new value.")
     otherwise: Literal["keep", "reject"] = Field(default="reject", description="What becomes of another value.")
 
@@ -98,7 +119,7 @@ class _Map(FileModel):
 
 
 class _Remove(FileModel):
-    path: Path_ = Field(description="What goes away.")
+    path: Place = Field(description="What goes away.")
 
     def step(self) -> Step:
         return Step(kind="remove", paths=(self.path,))
@@ -154,10 +175,14 @@ _SHOWN = "expected {path: …, accepted: [1, 2], default: 1}"
 class SchemaVersionFile(FileModel):
     """Version of the payload's own schema."""
 
-    path: Path_ | None = Field(default=None, description="Where the version stands in the payload.")
-    header: str | None = Field(default=None, min_length=1, description="Header of the message that tells it.")
-    registry: Literal[True] | None = Field(default=None, description="`true`: the registry tells it by the message's schema id.")
-    constant: Plain | None = Field(default=None, description="All records are of this version.")
+    path: Path_ | None = Field(default=None, description="Where in the payload.")
+    header: str | None = Field(
+        default=None, min_length=1, description="Name of a header of the message; of several with that name the last."
+    )
+    registry: Literal[True] | None = Field(
+        default=None, description="`true`: the version that the registry gave the schema of the message."
+    )
+    constant: Plain | None = Field(default=None, description="The version of all records of this source.")
     accepted: Plains = Field(
         description='Known versions; `2`, `2.0` and `"2"` are the same. Patterns `1.*` and `1-*` stand for every version of a '
         "major."
@@ -165,7 +190,7 @@ class SchemaVersionFile(FileModel):
     default: Plain | None = Field(
         default=None, description="The version of a record that has none; without it such a record is rejected."
     )
-    upcasts: list[UpcastFile] = Field(default=[], description="How older versions become the newest.")
+    upcasts: list[UpcastFile] = Field(default=[], description="[How older versions become the newest](#upcasts).")
 
     @model_validator(mode="after")
     def _one_place(self) -> SchemaVersionFile:
@@ -174,7 +199,20 @@ class SchemaVersionFile(FileModel):
         froms = [upcast.from_ for upcast in self.upcasts]
         if twice := sorted({version for version in froms if froms.count(version) > 1}):
             raise wrong(f"upcasts: two begin at version {twice[0]}; which one would hold?")
+        wrong_at("schema_version", self._loose_ends())
         return self
+
+    def _loose_ends(self) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+        rule = self.compiled()
+        for number, upcast in enumerate(rule.upcasts):
+            if not any(upcast.from_version == text or matches(upcast.from_version, text) for text in rule.accepted):
+                yield f"version {upcast.from_version} is not among accepted, so no record comes here", ("upcasts", number, "from")
+            if is_pattern(upcast.to_version):
+                yield f"{upcast.to_version} stands for several versions; name one", ("upcasts", number, "to")
+            elif not any(matches(upcast.to_version, text) for text in rule.accepted):
+                yield f"version {upcast.to_version} is not among accepted", ("upcasts", number, "to")
+            elif upcast in steps_from(upcast.to_version, rule.upcasts):
+                yield f"leads from {upcast.from_version} back to itself", ("upcasts", number)
 
     def compiled(self) -> SchemaVersionRule:
         """What it means."""
@@ -187,12 +225,14 @@ class SchemaVersionFile(FileModel):
 class ExampleFile(FileModel):
     """A payload and what must come of it."""
 
-    payload: dict[str, Any] = Field(description="A record as JSON gives it.")
+    payload: Any = Field(description="A record; with `records` a batch of one.")
     name: str = Field(default="", description="What it shows.")
-    version: Plain | None = Field(default=None, description="What a header, the registry or a constant would say.")
-    row: dict[str, Any] | None = Field(default=None, description="Some columns of its row, as JSON.")
-    rejected: list[str] | None = Field(default=None, description="Rules that it breaks.")
-    filtered: Literal[True] | None = Field(default=None, description="`true`: it is left out.")
+    version: Plain | None = Field(default=None, description="What a header or the registry would say.")
+    row: dict[str, Any] | None = Field(default=None, description="Columns of its row, those that matter.")
+    rejected: Annotated[list[str], OneOrMore(), Field(min_length=1)] | None = Field(
+        default=None, description="Rules or codes that it breaks, all of them."
+    )
+    filtered: Literal[True] | None = Field(default=None, description="`true`: a filter takes it out.")
 
     @model_validator(mode="after")
     def _one_outcome(self) -> ExampleFile:

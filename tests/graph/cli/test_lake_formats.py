@@ -52,7 +52,7 @@ def test_a_lake_goes_back_to_format_1_and_comes_again(path: Path) -> None:
     assert "dropped" not in table.metadata.refs and "settled" not in table.metadata.refs
     refused = headrace(path, "ingest", "src", "--input", str(path / "in"))
     assert refused.exit_code == 2
-    assert "headrace lake upgrade --dry-run says what it will do" in refused.stderr
+    assert f"headrace lake upgrade --project {path} --dry-run says what it will do" in refused.stderr
     dry = document(path, "lake", "upgrade", "--dry-run")
     assert all(step["needed"] for step in dry)
     assert published(path) == ALL, "a dry run changes nothing"
@@ -196,7 +196,7 @@ def test_what_is_going_on_is_ended_first(path: Path) -> None:
     record_submission(lake, run_id, ["ingest"], run_id, "localhost:1", Attempt("j", datetime(2026, 1, 1, tzinfo=UTC)))
     refused = headrace(path, "lake", "upgrade")
     assert refused.exit_code == 2
-    assert f"headrace job stop {run_id}" in refused.stderr
+    assert f"headrace job stop --project {path} {run_id}" in refused.stderr
     record_ending(lake, run_id, "stopped", "savepoint")
     assert headrace(path, "lake", "upgrade").exit_code == 0
     add_event(lake, "r", Step.BEGUN, {"dataset": "thing", "ranges": [[0, 60_000_000]]})

@@ -73,7 +73,7 @@ def test_from_plan_to_rollback_and_discard_in_words(shop: ReplayShop) -> None:
     assert [line.split() for line in ran.splitlines() if line.startswith("web ")] == [
         ["web", "7", "5", "0", "0", "1", "1", "0", "0", "0"]
     ]
-    assert "branch replay_mend is ready; headrace replay diff mend" in ran
+    assert f"branch replay_mend is ready; headrace replay diff --project {shop.folder} mend" in ran
     assert len(scan(shop.lake(), TABLE)) == 6, "nothing is published by a run"
     promoted = shop.replay("promote", "mend")
     assert "mend is promoted: 0 rows added, 1 removed, 0 changed in customer_event" in promoted
@@ -134,7 +134,8 @@ def test_a_paused_replay_goes_on_by_its_name(shop: ReplayShop, monkeypatch: pyte
         return may_go_on(lake, name, *rest)
 
     monkeypatch.setattr(module, "_may_go_on", pause_first)
-    assert "paused; headrace replay run slow goes on" in shop.replay("run", "slow", *RANGE, *APPROVED)
+    said = shop.replay("run", "slow", *RANGE, *APPROVED)
+    assert f"paused; headrace replay run --project {shop.folder} slow goes on" in said
     assert shop.document("list")[0]["state"] == "paused"
     assert "is paused, not running" in shop.told("pause", "slow")
     assert "only one that is finished can be promoted" in shop.told("promote", "slow")

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from contracts.codes import Code, Violation
 from contracts.compiler.checker import RecordChecker
 from contracts.compiler.exact import CANONICAL_JSON, decode_json
-from contracts.compiler.versions import VersionReader, steps_from
+from contracts.compiler.versions import VersionReader
 from contracts.spec.model import Column, ColumnType, Contract
 from contracts.spec.paths import PayloadPath
 from contracts.spec.source import DropRule, SourceSpec
-from contracts.spec.versions import SchemaVersionRule, Step, Upcast
+from contracts.spec.versions import SchemaVersionRule, Step, Upcast, steps_from
 
 
 def p(text: str) -> PayloadPath:

@@ -73,7 +73,7 @@ def test_without_a_project_the_working_directory_is_searched(tmp_path: Path, mon
         ("lake: [", "not valid YAML"),
         (
             "- lake",
-            "expected a mapping with some of catalog, consumers, datasets, destinations, files, flink, lake, policies, replay",
+            "expected a mapping with some of catalog, consumers, datasets, destinations, files, flink, lake, policies, registry",
         ),
         (
             "lake: x\nlakes: x",

@@ -1,0 +1,43 @@
+"""Commands that a text advises, with the places that the user has named for this one: else they would look at another lake."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import click
+from click.core import ParameterSource
+
+_PLACES = ("lake", "project")
+# Verbs of a lake, and their own verbs. A test holds them to the commands.
+_VERBS: dict[str, tuple[str, ...]] = {
+    "deadletter": ("list", "show", "stats"),
+    "deliver": (),
+    "ingest": (),
+    "job": ("cancel", "list", "status", "stop", "supervise"),
+    "lake": ("check", "clean", "compact", "downgrade", "expire", "files", "rebuild-catalog", "repair", "upgrade", "why"),
+    "reconcile": (),
+    "replay": ("diff", "discard", "list", "pause", "plan", "promote", "rollback", "run"),
+    "status": (),
+}
+_COMMAND = re.compile(
+    r"\bheadrace (?:"
+    + "|".join(rf"{verb} (?:{'|'.join(own)})" if own else verb for verb, own in _VERBS.items())
+    + r")(?![\w-])(?P<rest>[^;\n]*)"
+)
+
+
+def as_given(text: str) -> str:
+    """The text with ``--lake``, ``--project`` and ``--flink`` behind each command, as they were given to this one."""
+    context = click.get_current_context(silent=True)
+    return text if context is None else _COMMAND.sub(lambda found: _placed(found, context), text)
+
+
+def _placed(found: re.Match[str], context: click.Context) -> str:
+    command, rest = found[0].removesuffix(found["rest"]), found["rest"]
+    asks_flink = command.startswith("headrace job ") and not command.endswith(" supervise")
+    places = (*_PLACES, "flink") if asks_flink else _PLACES
+    given = {name: context.params.get(name) for name in places if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    missing = {name: value for name, value in given.items() if not re.search(rf"--{name}[ =]\S", rest)}
+    options = "".join(f" --{name} {shlex.quote(str(value))}" for name, value in missing.items())
+    return f"{command}{options}{rest}"

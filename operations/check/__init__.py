@@ -1,0 +1,1 @@
+"""Whether what lies in a lake fits together; reads only."""
