@@ -59,6 +59,7 @@ class Ports:
     taskmanager_metrics: int = 29_250
     gcs: int = 24_443
     cdp: int = 24_480
+    s3: int = 24_445
     further: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
