@@ -12,7 +12,7 @@ from contracts.evolution.row_rules import rule_text
 from contracts.spec.destination import CONSENT_COLUMN, Destination
 from contracts.spec.files.destination import load_destination
 from contracts.spec.files.source import load_source
-from contracts.spec.model import Contract
+from contracts.spec.model import Consumer, Contract
 from contracts.spec.project import BUILT_IN_DATASETS, BUILT_IN_DESTINATIONS, PROJECT_FILE, Project
 from contracts.spec.source import SourceSpec
 
@@ -32,7 +32,7 @@ class Surroundings:
 
     sources: Sequence[SourceSpec] = ()
     destinations: Sequence[Destination] = ()
-    named: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    named: Mapping[str, Sequence[Consumer]] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
     @classmethod
@@ -52,9 +52,7 @@ class Surroundings:
             except ConfigurationError as error:
                 if not path.is_relative_to(BUILT_IN_DESTINATIONS) and project.file is not None:
                     notes.append(str(error).splitlines()[0].rstrip(":"))
-        named = project.replay.get("consumers") or {}
-        listed = {str(name): tuple(map(str, who)) for name, who in named.items() if isinstance(who, list)}
-        return cls(sources, destinations, listed, tuple(f"readers are not looked for in it: {note}" for note in notes))
+        return cls(sources, destinations, project.consumers, tuple(f"readers are not looked for in it: {note}" for note in notes))
 
     def readers(self, contract: Contract, column: str | None) -> list[Reader]:
         """Who has to do with a column, or with the dataset as a whole (None)."""
@@ -87,14 +85,11 @@ class Surroundings:
                 yield Reader("destination", destination.name, ", ".join(dict.fromkeys(how)))
 
     def _consumers(self, contract: Contract, column: str | None) -> Iterator[Reader]:
-        for consumer in contract.consumers:
+        known = {consumer.name for consumer in contract.consumers}
+        for consumer in (*contract.consumers, *(c for c in self.named.get(contract.dataset, ()) if c.name not in known)):
             if column is None or not consumer.columns or column in consumer.columns:
                 contact = f" ({consumer.contact})" if consumer.contact else ""
                 yield Reader("consumer", consumer.name, f"reads {'it' if consumer.columns and column else 'the dataset'}{contact}")
-        known = {consumer.name for consumer in contract.consumers}
-        for name in self.named.get(contract.dataset, ()):
-            if name not in known:
-                yield Reader("consumer", name, f"reads the dataset ({PROJECT_FILE})")
 
 
 def _within(contract: Contract, column: str) -> Iterator[Reader]:
