@@ -22,12 +22,14 @@ setup(
             for name in ("contracts", "lake", "transforms", "runners", "pipelines", "operations", "templates", "cli", "devstack")
         ]
     ),
-    package_data={"contracts": ["datasets/*.yaml", "destinations/*.yaml"], "devstack": ["java/*.java"]},
+    package_data={"contracts": ["datasets/*.yaml", "destinations/*.yaml", "catalogue/page.*"], "devstack": ["java/*.java"]},
     install_requires=[  # exact versions: requirements/base.lock
         "apache-beam==2.77.*",  # the graph and its runners
         "pyarrow>=25,<26",  # columns, Parquet
         "pyiceberg[sql-sqlite]==0.12.*",  # tables: atomic commits, time travel; SQLite catalog
         "fastavro[snappy,zstandard]>=1.13",  # Avro files, with the codecs that Spark and others write
+        "Jinja2>=3.1,<4",  # the catalogue's page, escaped
+        "avro>=1.12,<2",  # whether one Avro schema reads data of another: fastavro tells only when it reads
         "confluent-kafka>=2.16",  # Kafka's consumer, producer and admin client
         "msgspec>=0.22",  # JSON: strict, fast, with canonical output
         "xxhash>=4.1",  # fingerprints, content hashes, shards

@@ -67,6 +67,9 @@ def files(verify: bool, paths: str | None, lake: str | None, project: Path | Non
         stdout.print(table(("table", "files", "rows", "dropped", "bytes", "content_hash", ""), rows))
         for behind in (t for t in tables if t.settled_age_s):
             stdout.print(f"{behind.table}: settled but for the last {behind.settled_age_s:,.0f} s")
+        for mixed in (t for t in tables if len(t.revisions) > 1):
+            named = "; ".join(mixed.revisions)
+            stdout.print(f"{mixed.table}: rows of several revisions ({named}). A replay reads all by the newest.")
     if any(t.verified is False for t in tables):
         fail("a table's files do not give the content hash that its snapshot claims", 1)
 

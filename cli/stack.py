@@ -32,8 +32,8 @@ def stack() -> None:
     "extra",
     metavar="NAMES",
     multiple=True,
-    help=f"Also these: {','.join(EXTRA)} (an emulator of Google Cloud Storage; a CDP endpoint; a stand-in for S3, in memory). "
-    "May be repeated.",
+    help=f"Also these: {','.join(EXTRA)} (an emulator of Google Cloud Storage, a CDP endpoint, a schema registry, "
+    "a stand-in for S3 in memory). May be repeated.",
 )
 @click.option("--taskmanagers", type=click.IntRange(1), help="How many; more of them may come while it runs.  [default: 1]")
 @click.option("--slots", type=click.IntRange(1), help="Task slots of each TaskManager.  [default: 2]")
@@ -140,6 +140,7 @@ def _addresses(it: Stack) -> dict[str, str]:
         "s3_emulator": it.s3_emulator,
         "cdp_endpoint": it.cdp_endpoint,
         "cdp_write_key": WRITE_KEY,
+        "registry_url": it.registry_url,
     }
 
 

@@ -56,7 +56,7 @@ def status(limit: int, check: bool, lake: str | None, project: Path | None, as_j
     named = {run.run_id for run in latest}
     older = (read_run(opened, run_id) for run_id in sorted(found.keys() - named, reverse=True))
     runs = [as_submitted(opened, run) for run in (*latest, *filter(None, older))]
-    streams = {run.run_id: stream_state(opened, loaded, run) for run in streaming(opened, runs)}
+    streams = {run.run_id: stream_state(opened, loaded, run) for run in streaming(opened, loaded, runs)}
     if as_json:
         print_json([asdict(run) | _more(run.run_id, streams, found) for run in runs])
     else:

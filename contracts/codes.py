@@ -29,6 +29,7 @@ class Code(StrEnum):
     HEADER_MISMATCH = "header_mismatch"
     DAMAGED_INPUT = "damaged_input"
     UNKNOWN_SCHEMA_VERSION = "unknown_schema_version"
+    UPCAST_FAILED = "upcast_failed"
     CONFLICTING_DUPLICATE = "conflicting_duplicate"
     REFUSED = "refused"
 
@@ -55,6 +56,7 @@ RULE_CODES: dict[str, Code] = {
     "header": Code.HEADER_MISMATCH,
     "damage": Code.DAMAGED_INPUT,
     "schema_version": Code.UNKNOWN_SCHEMA_VERSION,
+    "upcast": Code.UPCAST_FAILED,
     "fingerprint": Code.CONFLICTING_DUPLICATE,
     "delivery": Code.REFUSED,
 }

@@ -8,6 +8,7 @@ HeadraceError
 │   ├── TopicMissingError      a topic that is to be read does not exist
 │   └── UnknownJobError        the cluster knows no such job
 └── ComponentDownError      3  a catalog, store, broker or cluster does not answer; the same command may work later
+    ├── RegistryDownError      the schema registry does not answer
     ├── SavepointError         a savepoint failed or did not complete in time
     ├── JobFailedError         a job on a cluster failed or was cancelled, for a reason that is none of the above
     └── GaveUpError            a supervised job failed too often
@@ -57,6 +58,10 @@ class ComponentDownError(HeadraceError):
     """A component that the job needs does not answer."""
 
     exit_code = 3
+
+
+class RegistryDownError(ComponentDownError):
+    """The schema registry does not answer."""
 
 
 class SavepointError(ComponentDownError):

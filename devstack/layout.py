@@ -6,7 +6,8 @@
     home/state/<component>.json     process id and time of its start; settings.json while it runs
     home/bin/flink-worker           the command of Beam's PROCESS environment
     home/conf, home/logs            made by ``up``; a log of each process
-    home/data                       Kafka's log, Flink's checkpoints and savepoints, buckets, the CDP endpoint's ledger
+    home/data                       Kafka's log, Flink's checkpoints and savepoints, buckets, the CDP endpoint's ledger,
+                                    the registry's schemas
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Ports:
     taskmanager_metrics: int = 29_250
     gcs: int = 24_443
     cdp: int = 24_480
+    registry: int = 24_490
     s3: int = 24_445
     further: Mapping[str, int] = field(default_factory=dict)
 

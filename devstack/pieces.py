@@ -76,6 +76,8 @@ PRISM = Piece(
 )
 GCS = Piece(component="gcs", folder=f"fake-gcs-server-{versions.FAKE_GCS_SERVER}", tool="go", disk_mb=1200, make=recipes.gcs)
 
+REGISTRY = Piece(component="registry", folder=f"apicurio-{versions.APICURIO}", tool="mvn", disk_mb=400, make=recipes.registry)
+
 
 def flink(downloads: Path) -> Path:
     """Folder with Flink's lib, bin and plugins."""
@@ -92,6 +94,11 @@ def gcs(downloads: Path) -> Path:
     return downloads / GCS.folder / recipes.GCS_BINARY
 
 
+def registry(downloads: Path) -> Path:
+    """Folder with the registry's jars."""
+    return downloads / REGISTRY.folder
+
+
 def needed(components: Collection[str]) -> list[Piece]:
     """The pieces of these components.
 
@@ -106,7 +113,7 @@ def needed(components: Collection[str]) -> list[Piece]:
     for variable, piece in own.items():
         if piece.component in components and not Path(os.environ[variable]).is_file():
             raise ConfigurationError(f"{variable}={os.environ[variable]}: there is no such file; name one, or unset it")
-    return [p for p in (FLINK, KAFKA, JOB_SERVER, PRISM, GCS) if p.component in components and p not in own.values()]
+    return [p for p in (FLINK, KAFKA, JOB_SERVER, PRISM, GCS, REGISTRY) if p.component in components and p not in own.values()]
 
 
 def fetch(components: Collection[str], downloads: Path, report: Report) -> None:

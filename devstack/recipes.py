@@ -172,6 +172,29 @@ def gcs(folder: Path, toolbox: Toolbox) -> None:
     toolbox.run(["go", "install", module], log=folder / "go.log", what=what, env={**GO, "GOBIN": str(folder)})
 
 
+def registry(folder: Path, toolbox: Toolbox) -> None:
+    """Apicurio's archive, unpacked.
+
+    Raises:
+        ComponentDownError: Maven failed, or gave another archive than the pinned one.
+    """
+    work, what = folder / ".work", f"apicurio registry {versions.APICURIO}"
+    work.mkdir()
+    goal = f"org.apache.maven.plugins:maven-dependency-plugin:{versions.MAVEN_COPY_PLUGIN}:copy"
+    artifact = f"io.apicurio:apicurio-registry-app:{versions.APICURIO}:tar.gz:all"
+    command = ["mvn", "--batch-mode", "--quiet", "--strict-checksums", goal, f"-Dartifact={artifact}", f"-DoutputDirectory={work}"]
+    toolbox.run(command, log=work / "maven.log", what=what)
+    (archive,) = work.glob("*.tar.gz")
+    if (found := sha256(archive)) != versions.APICURIO_SHA256:
+        raise ComponentDownError(
+            f"{what}: Maven gave another archive than the pinned one (SHA-256 {found}, not {versions.APICURIO_SHA256}); "
+            "look at the mirrors in ~/.m2/settings.xml, and run it again"
+        )
+    with tarfile.open(archive) as opened:
+        opened.extractall(folder, filter="data")
+    shutil.rmtree(work)
+
+
 def jars_digest(folder: Path) -> str:
     """One SHA-256 over names and contents of a folder's jars."""
     total = hashlib.sha256()

@@ -33,6 +33,7 @@ from devstack.kafka import kafka
 from devstack.layout import TASKMANAGER, Layout, Settings, taskmanager_name, taskmanager_number
 from devstack.lock import held
 from devstack.processes import command_of, listener, marked, port_is_free, spawn, stop
+from devstack.registry import CCOMPAT, registry
 from devstack.s3 import s3
 from devstack.state import Record, State
 from runners import binaries
@@ -46,9 +47,10 @@ GROUPS = {
     "prism": (),
     "gcs": ("gcs",),
     "cdp": ("cdp",),
+    "registry": ("registry",),
     "s3": ("s3",),
 }
-EXTRA = ("gcs", "cdp", "s3")  # only where it is asked for
+EXTRA = ("gcs", "cdp", "registry", "s3")  # only where it is asked for
 USUAL = tuple(name for name in GROUPS if name not in EXTRA)
 MARK = "HEADRACE_STACK"  # in the environment of all that a stack starts, directly or not: its home folder
 READY_DEADLINE_S = 60.0
@@ -114,6 +116,11 @@ class Stack:
     def cdp_endpoint(self) -> str:
         """Address of the CDP endpoint: Segment's dialect, and RudderStack's at ``/rudderstack``."""
         return f"http://localhost:{self.settings.ports.cdp}"
+
+    @property
+    def registry_url(self) -> str:
+        """Address of the schema registry, as Confluent's API; ``registry.url`` of ``headrace.yaml``."""
+        return f"http://localhost:{self.settings.ports.registry}{CCOMPAT}"
 
     @property
     def flink_rest(self) -> str:
@@ -298,6 +305,7 @@ class Stack:
             jobmanager(layout, settings, java=java, flink=pieces.flink(layout.downloads)),
             gcs(layout, settings, binary=pieces.gcs(layout.downloads)),
             cdp(layout, settings),
+            registry(layout, settings, java=java, folder=pieces.registry(layout.downloads)),
             s3(layout, settings),
         )
         return {component.name: component for component in made}

@@ -16,7 +16,7 @@ from devstack.cdp.component import missing_packages
 from devstack.versions import JDK_AT_LEAST
 
 _TIMEOUT_S = 30
-_NEED_JAVA = {"kafka", "flink", "job-server"}
+_NEED_JAVA = {"kafka", "flink", "job-server", "registry"}
 _INSTALL = {
     "javac": f"a JDK {JDK_AT_LEAST} or newer, not the runtime alone: apt-get install openjdk-{JDK_AT_LEAST}-jdk-headless",
     "mvn": "Maven: apt-get install maven",

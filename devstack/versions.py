@@ -6,6 +6,7 @@ How each piece is held to these:
 - Maven artifacts have exact versions and are checked against the repository's checksums (``mvn --strict-checksums``); Kafka's jars
   as a whole, and those that the job server is packaged of, also against the digests below. The job server jar's own bytes differ
   from build to build, since they hold the time of packaging.
+- Apicurio comes as one archive, which has the digest below.
 - Prism and fake-gcs-server are compiled here; Go checks their sources against the public checksum database, whatever its
   environment says (``recipes.GO``).
 
@@ -34,6 +35,10 @@ JOB_SERVER_JARS_SHA256 = "1cc1d1407ed37fcdd9e85e069ed0a4d32ff596acfcfd3c153a167b
 PRISM = binaries.PRISM
 
 FAKE_GCS_SERVER = "1.56.1"
+
+APICURIO = "3.0.9"
+APICURIO_SHA256 = "2b28181501a20cbf6efcd77f9b7153908fc01f3d3a7c32024c0bd9e1b04c8a43"
+MAVEN_COPY_PLUGIN = "2.10"  # later ones also want the parent of an artifact's POM, which mirrors may not carry
 
 MAVEN_SHADE_PLUGIN = "3.5.0"
 MAVEN_DEPENDENCY_PLUGIN = "3.6.1"

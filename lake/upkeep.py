@@ -7,6 +7,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from pyiceberg.conversions import from_bytes
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+from pyiceberg.types import LongType
+
+from contracts.compiler.revisions import revision_text
+from contracts.spec.model import name_and_major
 from contracts.units import DAY_S, HOUR_S, SECOND_US
 from lake.ledger.upkeep import merge_ledger
 from lake.location import NAMESPACES, Lake, data_path
@@ -38,7 +45,8 @@ class TableFiles:
     """What a table's current snapshot holds. dropped: rows beside it that the deduplication horizon keeps out.
 
     verified: whether its files give the hash it claims; None if not asked. settled_age_s: for how long the settled snapshot has not
-    been the current one; 0 where it is, None of a table without a horizon.
+    been the current one; 0 where it is, None of a table without a horizon. revisions: of contract and spec by which its rows were
+    read, the oldest first; of a file with several the first and the last.
     """
 
     table: str
@@ -49,6 +57,7 @@ class TableFiles:
     dropped: int = 0
     verified: bool | None = None
     settled_age_s: float | None = None
+    revisions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,24 @@ def list_tables(lake: Lake, *, verify: bool = False) -> Iterator[TableFiles]:
             dropped=dropped_rows(table, None),
             verified=checked,
             settled_age_s=settled_age_s(table, time.time()),
+            revisions=_revisions(table, [t.file for t in tasks]),
         )
+
+
+def _revisions(table: Table, files: Sequence[DataFile]) -> tuple[str, ...]:
+    namespace, dataset = table.name()
+    if namespace not in ("validated", "late"):
+        return ()
+    ids = {field.name: field.field_id for field in table.schema().fields}
+    column = ids.get("_revision", -1)
+    found: set[int | None] = set()
+    for file in files:
+        bounds = [(limits or {}).get(column) for limits in (file.lower_bounds, file.upper_bounds)]
+        found |= {None if bound is None else int(from_bytes(LongType(), bound)) for bound in bounds}
+        if (file.null_value_counts or {}).get(column):
+            found.add(None)
+    major = name_and_major(dataset)[1]
+    return tuple(revision_text(major, number) for number in sorted(found, key=lambda n: -1 if n is None else n))
 
 
 def settled_paths(lake: Lake, name: str) -> list[str]:

@@ -12,6 +12,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
 
 from contracts.errors import ConfigurationError
+from contracts.spec.model import name_and_major
 from contracts.spec.project import Project
 from lake.location import Lake, data_path
 from lake.storage import storage_of
@@ -96,7 +97,7 @@ def _settle(lake: Lake, project: Project, name: str, run_id: str) -> None:
     dataset = name.partition(".")[2]
     try:
         source = next(iter(project.sources_of(dataset)), None)
-        contract = project.source(source)[1] if source else project.contract(dataset, 1)
+        contract = project.source(source)[1] if source else project.contract(*name_and_major(dataset))
     except ConfigurationError:
         sweep(lake, name, key=key_of(name), run_id=run_id)
         return

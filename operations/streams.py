@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -47,13 +48,19 @@ def as_submitted(lake: Lake, run: RunSummary) -> RunSummary:
     return replace(run, state=submission.ended.how if submission.ended else SUBMITTED)
 
 
-def streaming(lake: Lake, runs: Sequence[RunSummary]) -> list[RunSummary]:
+def streaming(lake: Lake, project: Project, runs: Sequence[RunSummary]) -> list[RunSummary]:
     """Runs without an end whose source has logs; of each source the newest, since logs are a source's, not a run's."""
     found: dict[str, RunSummary] = {}
     for run in runs:
-        if run.ledger is None and run.pipeline != PIPELINE and run.source not in found and logs_of(lake, run.source):
+        if run.ledger is None and run.pipeline != PIPELINE and run.source not in found and _has_logs(lake, project, run.source):
             found[run.source] = run
     return list(found.values())
+
+
+def _has_logs(lake: Lake, project: Project, source: str) -> bool:
+    with contextlib.suppress(ConfigurationError):
+        source = project.source(source)[0].raw_source
+    return bool(logs_of(lake, source))
 
 
 def stream_state(lake: Lake, project: Project, run: RunSummary) -> StreamState | str:
@@ -62,7 +69,7 @@ def stream_state(lake: Lake, project: Project, run: RunSummary) -> StreamState |
         spec, contract = project.source(run.source)
     except ConfigurationError as error:
         return str(error)
-    name = f"validated.{contract.name}"
+    name = contract.table
     now_s = time.time()
     newest = newest_window_time(lake, run.source, name, int(now_s * SECOND_US))
     age = None if newest is None else round(now_s - newest / SECOND_US, 3)

@@ -20,7 +20,7 @@ from pyiceberg.table import Table, Transaction
 from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from contracts.errors import ConfigurationError
-from contracts.spec.model import Contract, Deduplication
+from contracts.spec.model import Contract, Deduplication, name_and_major
 from contracts.spec.project import Project
 from contracts.units import SECOND_US
 from lake.ledger.outcomes import Outcome
@@ -142,7 +142,7 @@ def _upgrade_table(lake: Lake, project: Project, step: TableStep, report: Report
     was_swept = HORIZON_PROPERTY in lake.load(name).properties
     committed(name, partial(_unsettle, lake, name, "upgrade" if step.format < FORMAT else None))
     if was_swept and contract:  # they are judged again
-        remove_letters(lake, partial(of_horizon, dataset=contract.name), run_id)
+        remove_letters(lake, partial(of_horizon, dataset=contract.dataset), run_id)
     committed(name, partial(_begin, lake, name, Layout(horizon_s=step.to_horizon_s, derived=step.to_derived)))
     if _is_swept(name):
         looking = _Looking(report, step)
@@ -151,7 +151,7 @@ def _upgrade_table(lake: Lake, project: Project, step: TableStep, report: Report
         else:
             sweep(lake, name, key=key_of(name), run_id=run_id, looking=looking)
     if contract and step.format < FORMAT:
-        for source in project.sources_of(contract.name):
+        for source in project.sources_of(contract.dataset):
             report(f"{name}: duplicates of {source}")
             note_duplicates(lake, project.source(source)[0], name)
     committed(name, partial(_as_this_format, lake, name))
@@ -239,7 +239,7 @@ def _wanted(project: Project, table: str) -> Contract | None:
     for source in project.sources_of(dataset):
         return project.source(source)[1]
     try:
-        return project.contract(dataset, 1)
+        return project.contract(*name_and_major(dataset))
     except ConfigurationError:
         return None
 

@@ -89,9 +89,9 @@ class _Outgoing(NamedTuple):
 class _PublishFn(beam.DoFn):
     def __init__(self, topic: RowsTopic, contract: Contract) -> None:
         self._topic, self._contract = topic, contract
-        self._published = Metrics.counter(f"immediate/{contract.name}", "rows_published")
-        self._repeated = Metrics.counter(f"immediate/{contract.name}", "rows_repeated")
-        self._too_large = Metrics.counter(f"immediate/{contract.name}", "rows_too_large")
+        self._published = Metrics.counter(f"immediate/{contract.dataset}", "rows_published")
+        self._repeated = Metrics.counter(f"immediate/{contract.dataset}", "rows_repeated")
+        self._too_large = Metrics.counter(f"immediate/{contract.dataset}", "rows_too_large")
 
     def setup(self) -> None:
         self._recent = RecentIds()
@@ -122,7 +122,7 @@ class _PublishFn(beam.DoFn):
             rows, ids = rows.take(pa.array(new, pa.int64())), [ids[i] for i in new]
         keys = _keys(rows, contract)
         times = rows.column("_window_time").cast("int64").to_pylist()
-        common = [("dataset", contract.name), ("version", contract.version)]
+        common = [("dataset", contract.dataset), ("version", contract.version)]
         for event_id, key, time_us, value in zip(ids, keys, times, rows.column(ROW_JSON.name).to_pylist(), strict=True):
             self._produce(_Outgoing(value, key, [("event_id", event_id), *common, ("window_time", str(time_us))]))
         self._producer.poll(0)

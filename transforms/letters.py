@@ -133,7 +133,7 @@ def _conflict_id(letter: dict[str, Any], *more: str) -> str:
 
 def _conflict(letter: dict[str, Any], contract: Contract, code: str, *more: str) -> dict[str, Any]:
     """A dead letter of a row. more: what its id is made of beside event_id, cell, fingerprint and dataset."""
-    letter = letter | {"event_id": letter.pop(contract.event_id), "dataset": contract.name}
+    letter = letter | {"event_id": letter.pop(contract.event_id), "dataset": contract.dataset}
     return letter | {
         "dead_letter_id": _conflict_id(letter, *more),
         "code": code,

@@ -29,6 +29,7 @@ from contracts.compiler.judge import RecordJudge
 from contracts.compiler.rows import MAX_AHEAD_US, MAX_BEHIND_US
 from contracts.compiler.schemas import TIMESTAMP, row_schema
 from contracts.compiler.values import CANONICAL_JSON
+from contracts.compiler.versions import VersionReader
 from contracts.spec.project import Project
 from lake.formats.jsonl import parse_payloads
 from runners.direct import run_bounded
@@ -200,7 +201,8 @@ def dead_letter(violations: list[Violation], event_id: Any, file: str, received_
 @beam.typehints.with_output_types(tuple[str, dict[str, Any]])
 class _ParseAndValidateFn(beam.DoFn):
     def setup(self) -> None:
-        self._judge = RecordJudge(CONTRACT, SPEC)
+        assert SPEC.schema_version
+        self._judge, self._versions = RecordJudge(CONTRACT, SPEC), VersionReader(SPEC.schema_version)
         self._decode = msgspec.json.Decoder().decode
         self._received: dict[str, int] = {}
 
@@ -228,7 +230,8 @@ class _ParseAndValidateFn(beam.DoFn):
         try:
             row = row_of(event)
         except UncommonError:
-            verdict = self._judge.judge(event)
+            unread = self._versions.read([event], [event.get("schemaVersion")]).broken.get(0)
+            verdict = [unread] if unread else self._judge.judge(event)
             if isinstance(verdict, list):
                 letter = dead_letter(verdict, event.get("messageId"), file, received_us, line)
                 yield beam.pvalue.TaggedOutput(LETTERS, letter)

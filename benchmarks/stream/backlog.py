@@ -92,7 +92,7 @@ def drain(stack: Stack, folder: Path, messages: int, *, immediate: bool) -> Drai
     ids = folder / "sent.tsv"
     run_json(
         "benchmarks.stream.producer", "--bootstrap", stack.kafka_bootstrap, "--topic", _TOPIC, "--rate", str(_RATE),
-        "--seconds", str(messages / _RATE), "--ids", str(ids), *SHARES,
+        "--seconds", str(messages / _RATE), "--ids", str(ids), *SHARES, takes_s=messages / _LEAST_RATE,
     )  # fmt: skip
     sent, job, meter = Sent.read(ids), OurJob(stack, folder, _TOPIC, rows), CpuMeter(lambda: processes_of(stack, job))
     job.start()

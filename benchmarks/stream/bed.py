@@ -126,8 +126,8 @@ class Child:
         assert self._process.stdout
         return self._process.stdout.readline().strip()
 
-    def end(self, *, ask: bool = False) -> str:
-        """Wait for its end, after SIGTERM if asked; what it said.
+    def end(self, *, ask: bool = False, after_s: float = 0.0) -> str:
+        """Wait for its end, after SIGTERM if asked; what it said. after_s: how long it works by itself.
 
         Raises:
             RunFailedError: it did not exit with 0, or not in time.
@@ -135,9 +135,9 @@ class Child:
         if ask and self.runs:
             self._process.send_signal(signal.SIGTERM)
         try:
-            out, err = self._process.communicate(timeout=_END_S)
+            out, err = self._process.communicate(timeout=after_s + _END_S)
         except subprocess.TimeoutExpired:
-            raise RunFailedError(f"{self._what} did not end within {_END_S:.0f} s") from None
+            raise RunFailedError(f"{self._what} did not end within {after_s + _END_S:.0f} s") from None
         if self._process.returncode:
             raise RunFailedError(f"{self._what} ended with {self._process.returncode}: {_last(err)}")
         return out
@@ -158,14 +158,14 @@ def _last(text: str) -> str:
     return " | ".join(text.strip().splitlines()[-5:])
 
 
-def run_json(module: str, *arguments: str) -> Any:
-    """What a command says, as JSON.
+def run_json(module: str, *arguments: str, takes_s: float = 0.0) -> Any:
+    """What a command says, as JSON. takes_s: how long it works.
 
     Raises:
         RunFailedError: it did not exit with 0.
     """
     with Child(module, *arguments) as child:
-        return json.loads(child.end())
+        return json.loads(child.end(after_s=takes_s))
 
 
 @dataclass(frozen=True)

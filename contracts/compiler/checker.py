@@ -12,19 +12,22 @@ from contracts.codes import Violation
 from contracts.compiler.columns import Values, read_column
 from contracts.compiler.exact import CANONICAL_JSON, find_misfit
 from contracts.compiler.judge import EMPTY, RecordJudge, text_form
+from contracts.compiler.versions import VersionReader
 from contracts.spec.model import Contract
 from contracts.spec.paths import PayloadPath
-from contracts.spec.source import SourceSpec, plain_text
+from contracts.spec.source import SourceSpec
+from contracts.spec.text import plain_text
 
 
 @dataclass
 class Checked:
     """What became of a list of records.
 
-    accepted: indexes into the input, ascending. columns: canonical values of the mapped columns, one per accepted record.
-    rejected: index to violations. filtered: indexes.
+    records: the input as the newest version has it. accepted: indexes into it, ascending. columns: canonical values of the mapped
+    columns, one per accepted record. rejected: index to violations. filtered: indexes.
     """
 
+    records: Sequence[Any]
     accepted: list[int]
     columns: dict[str, Values]
     rejected: dict[int, list[Violation]]
@@ -45,12 +48,14 @@ class RecordChecker:
         self._mapped = [c for c in contract.columns if c.name not in contract.computed]
         self._ruled = {name for rule in contract.rules for name in rule.columns}
         self._exempt = contract.event_id if spec.missing_event_id == "derive" else None
+        self._versions = VersionReader(spec.schema_version) if spec.schema_version else None
 
     def check(
         self,
         records: Sequence[Any],
         envelopes: Sequence[Mapping[str, Any]] | None = None,
         *,
+        versions: Sequence[str | None] | None = None,
         failed: Mapping[int, list[Violation]] | None = None,
         suspect_all: bool = False,
     ) -> Checked:
@@ -59,6 +64,7 @@ class RecordChecker:
         Args:
             records: decoded records; what is no dict is malformed.
             envelopes: the SDK batch around each record, where the source has ``records:``.
+            versions: what stands beside each record about the version of its schema, see ParsedRecords.
             failed: indexes that the reader rejected already; their entry in ``records`` is ignored.
             suspect_all: send every record to the judge (tests compare this with the fast path).
         """
@@ -70,12 +76,15 @@ class RecordChecker:
                     rejected.setdefault(i, [Violation("$", "syntax", "an object")])
                 if i in rejected:
                     records[i] = EMPTY
-        payload = _Payload(records, envelopes)
+        payload, broken = self._newest(records, envelopes, versions)
+        records = payload.records
         filtered = self._filtered(payload, rejected)
+        decided = rejected.keys() | set(filtered)
+        rejected |= {i: [violation] for i, violation in broken.items() if i not in decided}
+        decided |= broken.keys()
         columns, suspects = self._fast(payload)
         if suspect_all:
             suspects = {i: set(columns) for i in range(len(records))}
-        decided = rejected.keys() | set(filtered)
         for i, doubtful in suspects.items():
             if i in decided:
                 continue
@@ -87,12 +96,23 @@ class RecordChecker:
                 for name, value in verdict.items():
                     columns[name][i] = value
         if not rejected and not filtered:
-            return Checked(list(range(len(records))), columns, {}, [])
+            return Checked(records, list(range(len(records))), columns, {}, [])
         keep = bytearray(b"\x01") * len(records)
         for i in (*rejected, *filtered):
             keep[i] = 0
         columns = {name: list(compress(values, keep)) for name, values in columns.items()}
-        return Checked(list(compress(range(len(records)), keep)), columns, rejected, filtered)
+        return Checked(records, list(compress(range(len(records)), keep)), columns, rejected, filtered)
+
+    def _newest(
+        self, records: Sequence[Any], envelopes: Sequence[Mapping[str, Any]] | None, versions: Sequence[str | None] | None
+    ) -> tuple[_Payload, Mapping[int, Violation]]:
+        """Records as the newest version has them, and those that cannot be read so."""
+        payload = _Payload(records, envelopes)
+        if self._versions is None:
+            return payload, {}
+        path = self._versions.path
+        newest = self._versions.read(records, payload.at(path) if path else versions or [None] * len(records))
+        return payload if newest.records is records else _Payload(newest.records, envelopes), newest.broken
 
     def _filtered(self, payload: _Payload, rejected: Mapping[int, Any]) -> list[int]:
         found: set[int] = set()
@@ -113,12 +133,6 @@ class RecordChecker:
                 unsure = [i for i in unsure if raw[i] is not None and not (type(raw[i]) is str and raw[i] in column.null_tokens)]
             for i in unsure:
                 suspects[i].add(column.name)
-        version = self.spec.schema_version
-        if version and version.path:
-            found = payload.at(version.path)
-            if found.count(None) < len(found) or version.default not in version.accepted:
-                texts = [version.default if value is None else plain_text(value) for value in found]
-                _suspect(suspects, (i for i, text in enumerate(texts) if text not in version.accepted))
         _suspect(suspects, self._unknown(payload.records, columns))
         for rule in self.contract.rules:
             _suspect(suspects, rule.suspects(columns))

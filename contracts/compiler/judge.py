@@ -11,7 +11,8 @@ from contracts.compiler.exact import CANONICAL_JSON, find_misfit
 from contracts.compiler.values import TextForm, convert
 from contracts.spec.model import Column, Contract
 from contracts.spec.paths import PayloadPath
-from contracts.spec.source import SourceSpec, plain_text
+from contracts.spec.source import SourceSpec
+from contracts.spec.text import plain_text
 
 EMPTY: Mapping[str, Any] = {}
 Row = dict[str, Any]
@@ -20,9 +21,9 @@ Row = dict[str, Any]
 class RecordJudge:
     """Judges records of one source against one contract.
 
-    ``judge`` takes a decoded record (a dict with string keys; anything else is malformed) and its envelope (the SDK batch around
-    it, or EMPTY), and gives either the row of canonical values of the mapped columns or a non-empty list of violations, in the
-    order of the contract: columns, then rules.
+    ``judge`` takes a decoded record as the newest version has it (versions.py; a dict with string keys; anything else is malformed)
+    and its envelope (the SDK batch around it, or EMPTY), and gives either the row of canonical values of the mapped columns or a
+    non-empty list of violations, in the order of the contract: columns, then rules.
     """
 
     def __init__(self, contract: Contract, spec: SourceSpec) -> None:
@@ -53,12 +54,6 @@ class RecordJudge:
             only: names of the columns that are in doubt; the row then has these alone. None: all.
             known: canonical values of the others, at least of those that a rule reads.
         """
-        version = self._spec.schema_version
-        if version and version.path:
-            found = lookup(record, envelope, version.path)
-            text = version.default if found is None else plain_text(found)
-            if text not in version.accepted:
-                return [Violation(str(version.path), "schema_version", "one of " + ", ".join(sorted(version.accepted)))]
         row: Row = {}
         violations: list[Violation] = []
         unfit: set[str] = set()

@@ -16,6 +16,7 @@ import xxhash
 
 from contracts.compiler.clocks import EARLIEST_US, LATEST_US, NO_TIME_US, is_clock_time, within_reason
 from contracts.compiler.columns import Values
+from contracts.compiler.revisions import revision_number
 from contracts.compiler.values import CANONICAL_JSON
 from contracts.spec.model import Contract
 from contracts.spec.source import ClockBounds
@@ -43,9 +44,9 @@ class RowFinisher:
     Pure: the same record gives the same row in every run, batch, order and place.
     """
 
-    def __init__(self, contract: Contract, clock: ClockBounds | None = None) -> None:
-        """Clock: the source's bounds; None where it has none of its own."""
-        self._contract = contract
+    def __init__(self, contract: Contract, clock: ClockBounds | None = None, revision: int = 1) -> None:
+        """Clock: the source's bounds; None where it has none of its own. revision: of the source spec."""
+        self._contract, self._revision = contract, revision_number(contract, revision)
         corrects = contract.event_time is not None  # without a skew model there is nothing to correct an old time to
         self._clock = clock or ClockBounds(MAX_BEHIND_US if corrects else None, MAX_AHEAD_US)
         names = sorted(column.name for column in contract.columns)
@@ -87,6 +88,7 @@ class RowFinisher:
         columns.row_json = self._row_json(columns)
         columns["_row_hash"] = list(map(xxhash.xxh3_128_digest, columns.row_json))
         columns["_rank"] = self._ranks(columns, len(fingerprints))
+        columns["_revision"] = [self._revision] * len(fingerprints)
         return columns
 
     def _identify(self, columns: FinishedColumns, fingerprints: list[bytes]) -> None:

@@ -10,8 +10,10 @@ import pyarrow as pa
 
 from contracts.compiler.timestamps import PLAUSIBLE_DIGITS, TIMESTAMP_FORM, ZONE_FORM
 from contracts.spec.model import FORMATS, Column, ColumnType, Contract
+from contracts.spec.paths import PayloadPath
 from contracts.spec.rules import RequireAny, RequireWhen
 from contracts.spec.source import SourceSpec
+from contracts.spec.versions import SchemaVersionRule, is_pattern, matches, steps_from
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
@@ -26,6 +28,7 @@ PROVENANCE = pa.schema(
         pa.field("_fingerprint", pa.binary(16), nullable=False),  # of the row without transport columns
         pa.field("_row_hash", pa.binary(16), nullable=False),  # of the row; content_hash is their sum
         pa.field("_rank", pa.binary(), nullable=False),  # the contract's order columns, comparable
+        pa.field("_revision", pa.int64()),  # of contract and source spec that the record was read by; null of versions before
     ]
 )
 
@@ -101,13 +104,20 @@ def json_schema(contract: Contract, spec: SourceSpec) -> dict[str, Any]:
             schema["allOf"].append({"if": condition, "then": {"anyOf" if rule.any_is_enough else "allOf": required}})
     version = spec.schema_version
     if version and version.path and not version.path.envelope:
-        versions = [value for text in sorted(version.accepted) for value in _written_as(text)]
-        may_be_absent = version.default in version.accepted
-        known = {"enum": [*versions, None] if may_be_absent else versions}
-        schema["allOf"].append(_nested(version.path.steps, known, required=not may_be_absent))
+        schema["allOf"].append(_versions_schema(version, version.path))
     if contract.unknown_policy == "reject":
         schema["propertyNames"] = {"enum": sorted(spec.known_fields)}
     return schema
+
+
+def _versions_schema(rule: SchemaVersionRule, path: PayloadPath) -> dict[str, Any]:
+    """The newest versions: a payload of an older one has other fields."""
+    newest = sorted(text for text in rule.accepted if not steps_from(text, rule.upcasts))
+    plain = [value for text in newest if not is_pattern(text) for value in _written_as(text)]
+    may_be_absent = rule.default is not None and any(matches(rule.default, text) for text in newest)
+    options: list[dict[str, Any]] = [{"enum": [*plain, None] if may_be_absent else plain}]
+    options += [{"type": "string", "pattern": f"^{re.escape(text[:-1])}"} for text in newest if is_pattern(text)]
+    return _nested(path.steps, {"anyOf": options} if len(options) > 1 else options[0], required=not may_be_absent)
 
 
 def _value_schema(column: Column, unit: str | None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from contracts.compiler.exact import decode_json
 from contracts.spec.destination import Condition, Destination, Placement
 from contracts.spec.model import ColumnType, Contract
-from contracts.spec.source import plain_text
+from contracts.spec.text import plain_text
 
 _EXACT = Context(prec=76)  # the default context rounds at 28 digits; columns have up to 38
 Columns = Mapping[str, Sequence[Any]]  # canonical values, by column

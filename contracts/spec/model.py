@@ -78,7 +78,7 @@ class Column:
     null_tokens: strings that mean "no value", such as ``undefined``.
     transport: differs between retries of one event and so is left out of the fingerprint.
     identifier: which identity its values name: email, phone, user, device, cookie or account. unit: of its numbers, such as EUR.
-    purpose, region, retention, handling: of personal data: what for, where, how long, and hash, mask or drop where it leaves.
+    purpose, region, retention, handling: of personal data: what for, where, how long, and hash, mask, drop or keep where it leaves.
     """
 
     name: str
@@ -177,6 +177,21 @@ class Contract:
         """The major version: compatible changes keep it."""
         return int(self.version.split(".")[0])
 
+    @property
+    def dataset(self) -> str:
+        """What rows of this major are called, in tables, topics, ledger and letters: another major is a dataset beside it."""
+        return dataset_name(self.name, self.major)
+
+    @property
+    def table(self) -> str:
+        """The published table."""
+        return f"validated.{self.dataset}"
+
+    @property
+    def late_table(self) -> str:
+        """The table of rows that came too late for their window."""
+        return f"late.{self.dataset}"
+
     @cached_property
     def by_name(self) -> dict[str, Column]:
         """Columns by name."""
@@ -191,6 +206,20 @@ class Contract:
         if self.unknown_column:
             names.add(self.unknown_column)
         return frozenset(names)
+
+
+_MAJOR = re.compile(r"_v([1-9]\d{0,5})\Z")
+
+
+def dataset_name(name: str, major: int) -> str:
+    """The dataset of a contract's major: its name, for later ones with the number behind: ``order``, ``order_v2``."""
+    return name if major == 1 else f"{name}_v{major}"
+
+
+def name_and_major(dataset: str) -> tuple[str, int]:
+    """The contract of a dataset."""
+    match = _MAJOR.search(dataset)
+    return (dataset, 1) if match is None else (dataset[: match.start()], int(match[1]))
 
 
 _END_ANCHOR = re.compile(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\$", re.DOTALL)

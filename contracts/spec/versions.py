@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -73,3 +74,27 @@ class Example:
     row: tuple[tuple[str, Any], ...] | None = None
     rejected: tuple[str, ...] | None = None
     filtered: bool = False
+
+
+def matches(version: str, accepted: str) -> bool:
+    """Whether a version is the accepted one, or one of its major where that is a pattern such as ``1.*``."""
+    return version.startswith(accepted[:-1]) if is_pattern(accepted) else version == accepted
+
+
+def is_pattern(accepted: str) -> bool:
+    """Whether it stands for all versions of a major."""
+    return accepted.endswith((".*", "-*"))
+
+
+def steps_from(version: str, upcasts: Sequence[Upcast]) -> list[Upcast]:
+    """The upcasts that lead from a version, or the versions of a pattern, to the newest, in order; a loop is followed once."""
+    found: list[Upcast] = []
+    while (following := _following(version, upcasts)) is not None and following not in found:
+        found.append(following)
+        version = following.to_version
+    return found
+
+
+def _following(version: str, upcasts: Sequence[Upcast]) -> Upcast | None:
+    exact = (u for u in upcasts if u.from_version == version)
+    return next(exact, next((u for u in upcasts if is_pattern(u.from_version) and matches(version, u.from_version)), None))

@@ -9,16 +9,15 @@ from typing import Any, BinaryIO
 
 import fastavro
 import msgspec
-from fastavro import _read_py
 
 from contracts.codes import Violation
 from contracts.spec.source import SourceSpec
 from lake.formats.avro_codecs import CODECS, PayloadError, TooLargeError, decompress
+from lake.formats.avro_records import Payload, one_by_one, record_sizes
 from lake.formats.avro_schema import AvroSchema, SchemaError, read_long, read_schema
 from lake.formats.base import DAMAGE, PIECE_BYTES, Bookmark, ParsedRecords, RecordBlock, damaged_block
 from lake.formats.compression import DamagedInputError, compression_of, read_pieces
 from lake.formats.limits import avro_limit, record_limit
-from lake.formats.parquet_values import text_of
 
 MAGIC = b"Obj\x01"
 _SYNC_BYTES = 16
@@ -55,7 +54,7 @@ class AvroBlocks:
         reading = _Reading(self._spec, header, self._misfit(header.schema))
         stream.skip_to(max(start.offset, stream.position))
         ordinal, begin = start.ordinal, stream.position
-        pending: list[_Payload] = []
+        pending: list[Payload] = []
         told = False  # whether the last thing told was damage: a stream that ends broken is not told twice
         while stream.peek(1):
             payload = _take_block(stream, header, limits)
@@ -106,14 +105,6 @@ class _Limits:
 
 
 @dataclass(frozen=True)
-class _Payload:
-    """A block: how many records it says to hold, and their bytes; None where they cannot be decompressed."""
-
-    count: int
-    data: bytes | None
-
-
-@dataclass(frozen=True)
 class _Reading:
     """Decodes payloads. misfit: why all records are rejected."""
 
@@ -121,7 +112,7 @@ class _Reading:
     header: _Header
     misfit: Violation | None
 
-    def parts(self, start: Bookmark, payloads: list[_Payload], size_bytes: int) -> Iterator[RecordBlock]:
+    def parts(self, start: Bookmark, payloads: list[Payload], size_bytes: int) -> Iterator[RecordBlock]:
         """The records of payloads in one block; of a large payload, in several that begin at one place: no chunk is cut there."""
         (large,) = payloads if len(payloads) == 1 else (None,)
         sizes = None
@@ -137,11 +128,11 @@ class _Reading:
             held += size
             if held >= PIECE_BYTES or number == len(sizes):
                 last = number == len(sizes)
-                part = _Payload(number - first, large.data[at : at + held])
+                part = Payload(number - first, large.data[at : at + held])
                 yield self._block(Bookmark(start.ordinal + ordinal, start.offset), [part], size_bytes if last else 0)
                 ordinal, at, first, held = number, at + held, number, 0
 
-    def _block(self, start: Bookmark, payloads: list[_Payload], size_bytes: int) -> RecordBlock:
+    def _block(self, start: Bookmark, payloads: list[Payload], size_bytes: int) -> RecordBlock:
         def parse() -> ParsedRecords:
             parsed = self._parse(payloads)
             if self.misfit:
@@ -150,10 +141,10 @@ class _Reading:
 
         return RecordBlock(start, sum(payload.count for payload in payloads), size_bytes, parse)
 
-    def _parse(self, payloads: list[_Payload]) -> ParsedRecords:
+    def _parse(self, payloads: list[Payload]) -> ParsedRecords:
         limit = self.spec.record_bytes
         if self.header.schema.recursive or any(p.data is None or len(p.data) > limit for p in payloads):
-            return self._one_by_one(payloads)
+            return one_by_one(self.header.schema, payloads, self.spec.record_bytes)
         records: list[Any] = []
         decode: Any = fastavro.schemaless_reader
         fast = self.header.schema.fast
@@ -162,12 +153,12 @@ class _Reading:
                 source = io.BytesIO(payload.data or b"")
                 records += [decode(source, fast) for _ in range(payload.count)]
                 if source.read(1):
-                    return self._one_by_one(payloads)
+                    return one_by_one(self.header.schema, payloads, self.spec.record_bytes)
         except Exception:  # as above
-            return self._one_by_one(payloads)
+            return one_by_one(self.header.schema, payloads, self.spec.record_bytes)
         return ParsedRecords(records, self._raw(payloads))
 
-    def _raw(self, payloads: list[_Payload]) -> Callable[[int], bytes]:
+    def _raw(self, payloads: list[Payload]) -> Callable[[int], bytes]:
         """The bytes of a record by its index, as they stand in the file; found when first asked for."""
         found: list[bytes] = []
 
@@ -181,80 +172,6 @@ class _Reading:
             return found[index] if index < len(found) else b""
 
         return raw
-
-    def _one_by_one(self, payloads: list[_Payload]) -> ParsedRecords:
-        """Where something in these payloads cannot be decoded: a record at a time.
-
-        A value that no type of ours holds is Unheld in its record; where the bytes make no sense the rest of the block is damage.
-        """
-        records: list[Any] = []
-        raw: list[bytes] = []
-        failed: dict[int, list[Violation]] = {}
-        limit = self.spec.record_bytes
-        for payload in payloads:
-            end = len(records) + payload.count
-            source = io.BytesIO(payload.data or b"")
-            try:
-                while len(records) < end and payload.data is not None:
-                    at = source.tell()
-                    skip_record(self.header.schema, source)
-                    size = source.tell() - at
-                    source.seek(at)
-                    if size > limit:
-                        failed[len(records)] = [Violation("$", "record_bytes", f"at most {limit} bytes")]
-                        records.append(None)
-                        source.seek(at + size)
-                    else:
-                        records.append(self._read(source))
-                    raw.append(payload.data[at : at + min(size, limit)])
-                if source.read(1) and payload.count:
-                    failed[end - 1] = [DAMAGE]  # the block holds more than it says
-            except Exception:  # as above
-                pass
-            lost = range(len(raw), end)
-            failed.update((i, [DAMAGE]) for i in lost)
-            records[len(raw) :] = [None] * len(lost)
-            raw += [b""] * len(lost)
-        return ParsedRecords(records, raw.__getitem__, failed)
-
-    def _read(self, source: io.BytesIO) -> Any:
-        read: Any = _read_py.schemaless_reader if self.header.schema.recursive else fastavro.schemaless_reader
-        return _with_bad_text(read(source, self.header.schema.exact, handle_unicode_errors="surrogateescape"))
-
-
-def record_sizes(schema: AvroSchema, data: bytes, count: int) -> list[int] | None:
-    """The bytes of each record; None where these are not so many records."""
-    source = io.BytesIO(data)
-    sizes: list[int] = []
-    try:
-        for _ in range(count):
-            before = source.tell()
-            skip_record(schema, source)
-            sizes.append(source.tell() - before)
-    except Exception:  # whatever a decoder trips over in bytes that are not what they say
-        return None
-    return None if source.read(1) else sizes
-
-
-def skip_record(schema: AvroSchema, source: io.BytesIO) -> None:
-    """Go over a record; nothing is made of it. In Python where a type holds itself: the compiled reader would end the process."""
-    if schema.recursive or schema.nothing is None:
-        _read_py.schemaless_reader(source, schema.exact, handle_unicode_errors="surrogateescape")
-    else:
-        fastavro.schemaless_reader(source, schema.exact, schema.nothing)
-
-
-def _with_bad_text(value: Any) -> Any:
-    """The same value, but for texts that are not UTF-8: they were read with surrogates for the bytes that are none."""
-    if isinstance(value, str):
-        return value if value.isascii() else text_of(value.encode("utf-8", "surrogateescape"))
-    if isinstance(value, dict):
-        return {_key(key): _with_bad_text(item) for key, item in value.items()}
-    return [_with_bad_text(item) for item in value] if isinstance(value, list) else value
-
-
-def _key(key: str) -> str:
-    return key.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _read_header(stream: _Stream) -> _Header | None:
@@ -312,7 +229,7 @@ def _read_bytes(head: bytes, at: int) -> tuple[bytes, int]:
     return (head[begin:end], end) if begin and size >= 0 and end <= len(head) else (b"", 0)
 
 
-def _take_block(stream: _Stream, header: _Header, limits: _Limits) -> _Payload | None:
+def _take_block(stream: _Stream, header: _Header, limits: _Limits) -> Payload | None:
     """One block, or None and no step forward where there is none, or none that a file of this size may hold."""
     found = _block_at(stream.peek(2 * _VARINT_BYTES), 0)
     if found is None or found[1] > stream.limit_bytes:
@@ -336,16 +253,16 @@ def _take_block(stream: _Stream, header: _Header, limits: _Limits) -> _Payload |
     return payload
 
 
-def _payload(header: _Header, block: bytes, count: int, limit: int) -> _Payload:
+def _payload(header: _Header, block: bytes, count: int, limit: int) -> Payload:
     """The payload of a whole block, with its ends."""
     _, after_count = read_long(block, 0)
     _, begin = read_long(block, after_count)
     try:
-        return _Payload(count, decompress(header.codec, block[begin:-_SYNC_BYTES], limit))
+        return Payload(count, decompress(header.codec, block[begin:-_SYNC_BYTES], limit))
     except TooLargeError:
         raise
     except PayloadError:
-        return _Payload(count, None)
+        return Payload(count, None)
 
 
 def _block_at(data: bytes, at: int) -> tuple[int, int] | None:

@@ -21,6 +21,7 @@ from lake.formats.parquet_values import UNHELD_TIME
 _OWN = "headrace-"  # prefix of the logical types that are read by the functions below
 _LEVELS = 100  # of types within types
 _PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+_COMPLEX = frozenset({"array", "map", "record", "error", "enum", "fixed"})
 _EXACT = Context(prec=10_000)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAYS_TO_1970 = date(1970, 1, 1).toordinal()
@@ -97,9 +98,9 @@ def _type(kind: Any, reading: _Reading, level: int) -> tuple[Any, bool]:
         return kind, kind == "null" or reading.empty_types.get(short, False)
     if isinstance(kind, list):
         return [_type(branch, reading, level + 1)[0] for branch in kind], False
-    if isinstance(kind["type"], (dict, list)):
-        return _type(kind["type"], reading, level + 1)
     base = kind["type"]
+    if isinstance(base, (dict, list)) or base not in _PRIMITIVES | _COMPLEX:  # a type, or its name, in a mapping of its own
+        return _type(base, reading, level + 1)
     made = {key: kind[key] for key in ("type", "name", "namespace", "size", "symbols") if key in kind}
     if base in ("array", "map"):
         key = "items" if base == "array" else "values"

@@ -80,14 +80,13 @@ class LedgerEntry:
         return LedgerEntry(**numbers, codes=codes)
 
 
-def unfinished(lake: Lake, files: Sequence[RawFile]) -> list[RawFile]:
-    """Raw files with positions that have no outcome yet."""
-    missing: set[tuple[str, str]] = set()
-    for source in sorted({f.source for f in files}):
-        for extents in extent_batches(landed_file(f) for f in files if f.source == source):
-            outcomes = outcomes_of(lake, source, extents)
-            missing |= {(source, s.raw_file) for s in extents if _first_without(s, outcomes) is not None}
-    return [f for f in files if (f.source, f.raw_file) in missing]
+def unfinished(lake: Lake, source: str, files: Sequence[RawFile]) -> list[RawFile]:
+    """Raw files with positions that have no outcome of this source yet."""
+    missing: set[str] = set()
+    for extents in extent_batches(map(landed_file, files)):
+        outcomes = outcomes_of(lake, source, extents)
+        missing |= {s.raw_file for s in extents if _first_without(s, outcomes) is not None}
+    return [f for f in files if f.raw_file in missing]
 
 
 def frontier(lake: Lake, spec: SourceSpec, log: LogId, start: int = 0) -> int | None:
@@ -105,7 +104,7 @@ def frontier(lake: Lake, spec: SourceSpec, log: LogId, start: int = 0) -> int | 
         The offset; None where nothing is landed from ``start`` on.
     """
     batched = spec.records is not None
-    landed = landed_log(lake, spec.name, log, batched=batched, start=start)
+    landed = landed_log(lake, spec.raw_source, log, batched=batched, start=start)
     for extents in extent_batches([landed]):
         outcomes = outcomes_of(lake, spec.name, extents)
         for extent in extents:
@@ -119,18 +118,16 @@ def _first_without(extent: Extent, outcomes: Mapping[str, FileOutcomes]) -> int 
     return extent.positions.first_outside(outcomes.get(extent.raw_file, FileOutcomes()).all_runs())
 
 
-def compute_ledger(lake: Lake, dataset_tables: Mapping[str, str], files: Sequence[RawFile]) -> dict[str, LedgerEntry]:
-    """The ledger of these raw files, per source.
+def compute_ledger(lake: Lake, source: str, table: str, files: Sequence[RawFile]) -> LedgerEntry:
+    """The ledger of some raw files of a source.
 
     Args:
         lake: where.
-        dataset_tables: source to the table that its rows are published in.
+        source: whose rows.
+        table: that they are published in.
         files: which raw files.
     """
-    return {
-        source: sum(ledger_of(lake, source, name, [landed_file(f) for f in files if f.source == source]).values(), LedgerEntry())
-        for source, name in dataset_tables.items()
-    }
+    return sum(ledger_of(lake, source, table, [landed_file(f) for f in files]).values(), LedgerEntry())
 
 
 def log_ledger(lake: Lake, spec: SourceSpec, table: str, log: LogId, start: int = 0, end: int | None = None) -> LedgerEntry:
@@ -144,7 +141,7 @@ def log_ledger(lake: Lake, spec: SourceSpec, table: str, log: LogId, start: int 
         start: first offset.
         end: the offset after the last; None for all that is landed.
     """
-    landed = landed_log(lake, spec.name, log, batched=spec.records is not None, start=start, end=end)
+    landed = landed_log(lake, spec.raw_source, log, batched=spec.records is not None, start=start, end=end)
     return ledger_of(lake, spec.name, table, [landed])[landed.raw_file]
 
 
@@ -156,8 +153,8 @@ def source_ledger(lake: Lake, spec: SourceSpec, table: str) -> dict[str, LedgerE
 def landed_of(lake: Lake, spec: SourceSpec) -> list[Landed]:
     """Everything that was landed of a source."""
     batched = spec.records is not None
-    logs = [landed_log(lake, spec.name, log, batched=batched) for log in logs_of(lake, spec.name)]
-    return [*map(landed_file, raw_files(lake, spec.name)), *logs]
+    logs = [landed_log(lake, spec.raw_source, log, batched=batched) for log in logs_of(lake, spec.raw_source)]
+    return [*map(landed_file, raw_files(lake, spec.raw_source)), *logs]
 
 
 def ledger_of(

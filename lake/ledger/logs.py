@@ -51,10 +51,10 @@ def log_states(lake: Lake, spec: SourceSpec, table: str) -> list[LogState]:
         table: the table that its rows are published in.
     """
     states = []
-    for log in logs_of(lake, spec.name):
+    for log in logs_of(lake, spec.raw_source):
         accounted = frontier(lake, spec, log)  # before the segments are listed: it is not beyond what they say
         if accounted is not None:
-            landed_to = max(segment.end for segment in log_segments(lake, spec.name, log))
+            landed_to = max(segment.end for segment in log_segments(lake, spec.raw_source, log))
             states.append(LogState(*log, landed_to, accounted, log_ledger(lake, spec, table, log, end=landed_to)))
     return states
 

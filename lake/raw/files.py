@@ -16,6 +16,7 @@ import numpy as np
 import xxhash
 
 from contracts.errors import ConfigurationError
+from contracts.spec.model import dataset_name
 from contracts.spec.source import SourceSpec
 from contracts.units import us_to_datetime
 from lake.formats import Bookmark, format_for
@@ -108,7 +109,8 @@ def reader_id(spec: SourceSpec, *, former: bool = False) -> str:
         former: as development versions named it, whose batches were one record where they were larger than ``record_bytes``, and
             whose rows of nothing but blank delimiters were none.
     """
-    parts = [spec.dataset, spec.format, str(spec.records or ""), str(spec.record_bytes)]
+    dataset = spec.dataset if spec.raw else dataset_name(spec.dataset, spec.version)  # that of the raw layer's own source
+    parts = [dataset, spec.format, str(spec.records or ""), str(spec.record_bytes)]
     if spec.format == "csv":
         parts += [spec.csv.quote, spec.csv.encoding, spec.csv.delimiter]
         if spec.csv.delimiter.isspace() and not former:
@@ -139,7 +141,7 @@ def land_file(lake: Lake, spec: SourceSpec, file: InputFile, chunk_bytes: int = 
                 break
         else:
             return Landing(uri, "changing", detail=f"it changed while it was read, {_ATTEMPTS} times; land it when it is complete")
-        known = find_raw_file(lake, spec.name, copied.digest)
+        known = find_raw_file(lake, spec.raw_source, copied.digest)
         if known is not None:
             _check_reader(known, spec, temporary, chunk_bytes)
             return Landing(uri, "already landed", known, _kind_of(temporary, spec) if known.damaged else "")
@@ -155,13 +157,13 @@ def _index(lake: Lake, spec: SourceSpec, uri: str, name: str, copied: Copied, co
     received = us_to_datetime(copied.mtime_us)
     suffix = "".join(PurePath(name).suffixes[-2:])
     file_name = f"{digest}{suffix if len(suffix) <= _SUFFIX_LENGTH else ''}"
-    path = f"raw/source={spec.name}/dt={received:%Y-%m-%d}/hour={received:%H}/{file_name}"
+    path = f"raw/source={spec.raw_source}/dt={received:%Y-%m-%d}/hour={received:%H}/{file_name}"
     with copy.open("rb") as opened:
         chunks, damaged, lost_bytes = scan_chunks(spec, opened, chunk_bytes)
     raw_file = RawFile(
         raw_file=digest,
         path=path,
-        source=spec.name,
+        source=spec.raw_source,
         name=name,
         reader=reader_id(spec),
         size_bytes=copy.stat().st_size,
@@ -174,11 +176,11 @@ def _index(lake: Lake, spec: SourceSpec, uri: str, name: str, copied: Copied, co
     kind = _kind_of(copy, spec) if damaged else ""
     # With its time, so that another lake that takes this file in knows when it was received.
     lake.storage.upload(copy, lake.at_key(path), copied.mtime_us)
-    index = _index_path(lake, spec.name, digest)
+    index = _index_path(lake, spec.raw_source, digest)
     if lake.storage.put_if_absent(index, json.dumps(asdict(raw_file), indent=1).encode()):
         _log.info("landed %s: %d records, %d bytes", digest, raw_file.records, raw_file.size_bytes)
         return Landing(uri, "landed", raw_file, kind)
-    known = find_raw_file(lake, spec.name, digest)  # another run was faster; its place is the one that counts
+    known = find_raw_file(lake, spec.raw_source, digest)  # another run was faster; its place is the one that counts
     assert known is not None
     if known.path != raw_file.path:
         lake.storage.delete(lake.at_key(path))
@@ -250,6 +252,6 @@ def _check_reader(known: RawFile, spec: SourceSpec, copy: Path, chunk_bytes: int
     if not same:
         raise ConfigurationError(
             f"source {spec.name}: {known.name} was landed and its records numbered with other options "
-            "(dataset, format, records, record_bytes, max_depth, csv quote, delimiter or encoding). Positions would change their "
-            "meaning: give the changed source a new name, or use another lake."
+            "(dataset and version, format, records, record_bytes, max_depth, csv quote, delimiter or encoding). Positions would "
+            "change their meaning: give the changed source a new name, or use another lake."
         )

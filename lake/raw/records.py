@@ -20,7 +20,7 @@ def read_record(lake: Lake, spec: SourceSpec, raw_file: str, position: int) -> b
     """
     if is_log(raw_file):
         return _read_from_log(lake, spec, LogId.parse(raw_file), position)
-    found = find_raw_file(lake, spec.name, raw_file)
+    found = find_raw_file(lake, spec.raw_source, raw_file)
     if found is None or not 0 <= position < found.records:
         raise ConfigurationError(f"source {spec.name}: no record at {raw_file}:{position}; was the raw file removed?")
     chunk = next(c for c in found.as_chunks(lake) if c.ordinal <= position < c.ordinal + c.records)
@@ -33,7 +33,9 @@ def read_record(lake: Lake, spec: SourceSpec, raw_file: str, position: int) -> b
 
 def _read_from_log(lake: Lake, spec: SourceSpec, log: LogId, position: int) -> bytes:
     batched = spec.records is not None
-    message = read_message(lake, spec.name, log, offset_of(position, batched))
+    message = read_message(lake, spec.raw_source, log, offset_of(position, batched))
+    if spec.wire_format:
+        return (message.value or b"")[: spec.record_bytes]
     records = parse_messages(spec, [message.value or b""])
     index = position & ((1 << BATCH_BITS) - 1) if batched else 0
     if index >= len(records.records):

@@ -3,10 +3,12 @@
 A cell is a stretch of GRID_S, the finest range that a table can have: rows of one key in different cells may lie in other ranges
 and never meet, so they stay apart in every range, and neither the length of windows nor a compaction changes a row.
 
-Winner = the smallest of (``_rank``: the contract's order columns, ``_fingerprint``, ``_row_hash``, ``_source``, ``_raw_file``,
-``_position``); so provenance only separates equal rows. Rows of one key with another fingerprint than the winner's are *conflicts*:
-of each such fingerprint the smallest row is kept as the loser that becomes a dead letter, its repeats are duplicates. A fingerprint
-that lost may win later, by a smaller row: so the winner of a contested key is told too, and takes back the letter of its own.
+Winner = of the highest ``_revision`` the smallest of (``_rank``: the contract's order columns, ``_fingerprint``, ``_row_hash``,
+``_source``, ``_raw_file``, ``_position``); so provenance only separates equal rows. Rows of one key, of the winner's revision and
+another fingerprint are *conflicts*: of each such fingerprint the smallest row is kept as the loser that becomes a dead letter, its
+repeats are duplicates. A fingerprint that lost may win later, by a smaller row: so the winner of a contested key is told too, and
+takes back the letter of its own. A row of another revision is no conflict: it may be other because it was read otherwise (decision
+0033).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import xxhash
 from contracts.units import SECOND_US
 
 GRID_S = 60
+_REVISION = "_revision"  # files of versions before have none, which is lower than all
 _ORDER = ("_rank", "_fingerprint", "_row_hash", "_source", "_raw_file", "_position", "_window_time")
 _MODULUS = 2**128
 
@@ -59,33 +62,14 @@ def fold_rows(tables: Sequence[pa.Table], key: str) -> Folded:
     beaten = np.empty(0, dtype=np.int64)
     if repeated.any():
         contested = np.flatnonzero(repeated)
-        order, first_of_key, first_of_fingerprint = _rank(rows, codes, contested)
-        lost = first_of_fingerprint & ~first_of_key
-        losers = rows.take(contested[order][lost])
-        keys = np.cumsum(first_of_key)
-        beaten = _beaten(rows, contested[order], first_of_key)
-        won = rows.take(contested[order][first_of_key & np.isin(keys, keys[lost])])
-        rows = rows.take(np.concatenate((np.flatnonzero(~repeated), contested[order][first_of_key])))
+        ranked = _rank(rows, codes, contested)
+        losers = rows.take(ranked.places[ranked.lost])
+        keys = np.cumsum(ranked.first)
+        beaten = np.sort(ranked.places[~ranked.of_winner])
+        won = rows.take(ranked.places[ranked.first & np.isin(keys, keys[ranked.lost])])
+        rows = rows.take(np.concatenate((np.flatnonzero(~repeated), ranked.places[ranked.first])))
     rows = rows.take(pc.sort_indices(rows, [("_window_time", "ascending"), (key, "ascending")]))
     return Folded(rows.combine_chunks(), losers.combine_chunks(), won.combine_chunks(), beaten)
-
-
-def _beaten(rows: pa.Table, ordered: npt.NDArray[np.int64], first_of_key: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Which of the rows at these places lost to a row of another position; a winner read again has not.
-
-    Args:
-        rows: all rows.
-        ordered: places of contested ones, by key and winner rule.
-        first_of_key: which of them begin a key: the winners.
-    """
-    lost, won = ordered[~first_of_key], ordered[first_of_key][np.cumsum(first_of_key) - 1][~first_of_key]
-    positions = rows.column("_position").to_numpy()
-    same = positions[lost] == positions[won]
-    for name in ("_raw_file", "_source"):
-        at = np.flatnonzero(same)
-        column = rows.column(name)
-        same[at] = pc.equal(column.take(pa.array(lost[at])), column.take(pa.array(won[at]))).to_numpy()
-    return np.sort(lost[~same])
 
 
 def _repeated(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -102,23 +86,58 @@ def codes_of(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     return codes
 
 
-def _rank(
-    rows: pa.Table, codes: npt.NDArray[np.int64], contested: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Order of the contested rows by key and winner rule; which begins a key; which begins a (key, fingerprint)."""
+@dataclass(frozen=True)
+class _Ranked:
+    """Contested rows by key and winner rule.
+
+    places: of each in all rows. first: which begin a key: the winners. of_winner: which are of the position that won their key: the
+    winners, and other readings of their records. lost: one per fingerprint that is in conflict with its winner.
+    """
+
+    places: npt.NDArray[np.int64]
+    first: npt.NDArray[np.bool_]
+    of_winner: npt.NDArray[np.bool_]
+    lost: npt.NDArray[np.bool_]
+
+
+def _rank(rows: pa.Table, codes: npt.NDArray[np.int64], contested: npt.NDArray[np.int64]) -> _Ranked:
     subset = rows.select(list(_ORDER)).take(contested).append_column("_key", pa.array(codes[contested]))
-    order = pc.sort_indices(subset, [("_key", "ascending"), *((name, "ascending") for name in _ORDER)]).to_numpy()
-    keys = codes[contested][order]
-    first_of_key = np.diff(keys, prepend=-1) != 0
+    subset = subset.append_column(_REVISION, pa.array(revisions_of(rows)[contested]))
+    by = [("_key", "ascending"), (_REVISION, "descending"), *((name, "ascending") for name in _ORDER)]
+    order = pc.sort_indices(subset, by).to_numpy()
+    ordered = subset.take(pa.array(order))
+    keys, revisions = (ordered.column(name).to_numpy() for name in ("_key", _REVISION))
+    first = np.diff(keys, prepend=-1) != 0
+    winner = np.flatnonzero(first)[np.cumsum(first) - 1]
+    alike = revisions == revisions[winner]
     seen: set[tuple[int, bytes]] = set()
     first_of_fingerprint = np.zeros(len(order), dtype=bool)
-    fingerprints = subset.column("_fingerprint").take(pa.array(order)).to_pylist()
+    fingerprints = ordered.column("_fingerprint").to_pylist()
     for i, pair in enumerate(zip(keys.tolist(), fingerprints, strict=True)):
-        if pair not in seen:
+        if alike[i] and pair not in seen:
             seen.add(pair)
             first_of_fingerprint[i] = True
     # A fingerprint that equals the winner's is a duplicate of it, not a loser; its first row is the winner itself.
-    return order, first_of_key, first_of_fingerprint
+    return _Ranked(contested[order], first, _same_position(ordered, winner), first_of_fingerprint & ~first)
+
+
+def revisions_of(rows: pa.Table) -> npt.NDArray[np.int64]:
+    """By which revision each row was read, see contracts/compiler/revisions.py; -1 of versions without them."""
+    if _REVISION not in rows.column_names:
+        return np.full(len(rows), -1)
+    revisions: npt.NDArray[np.int64] = rows.column(_REVISION).fill_null(-1).to_numpy()
+    return revisions
+
+
+def _same_position(rows: pa.Table, others: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which rows are of the same position as these other ones of them."""
+    positions = rows.column("_position").to_numpy()
+    same: npt.NDArray[np.bool_] = positions == positions[others]
+    for name in ("_raw_file", "_source"):
+        at = np.flatnonzero(same)
+        column = rows.column(name)
+        same[at] = pc.equal(column.take(pa.array(at)), column.take(pa.array(others[at]))).to_numpy()
+    return same
 
 
 def content_hash(rows: pa.Table) -> int:
@@ -141,8 +160,11 @@ def add_hashes(*hashes: int) -> int:
 def identity_of(rows: pa.Table) -> str:
     """Names these rows, provenance included: the same folded rows have the same name in every run."""
     digest = xxhash.xxh3_128()
-    for name in ("_row_hash", "_fingerprint", "_source", "_raw_file", "_position"):
-        column = rows.column(name).combine_chunks()
+    names = ["_row_hash", "_fingerprint", "_source", "_raw_file", "_position"]
+    if _REVISION in rows.column_names and rows.column(_REVISION).null_count < len(rows):  # else the name that versions before give
+        names.append(_REVISION)
+    for name in names:
+        column = (rows.column(name).fill_null(-1) if name == _REVISION else rows.column(name)).combine_chunks()
         if name in ("_source", "_raw_file"):
             column = column.dictionary_encode()
             column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

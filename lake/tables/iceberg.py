@@ -57,9 +57,11 @@ UPKEEP_PROPERTIES = {
 }
 # Of tables in ranges: bounds only of columns that follow the order of files; those of ids would let a reader skip nothing. Counts
 # of all: without them DuckDB takes a column for one without nulls, and answers IS NULL with no row (duckdb-iceberg#782).
+REVISION_METRICS = {"write.metadata.metrics.column._revision": "full"}
 METRICS_PROPERTIES = {
     "write.metadata.metrics.default": "counts",
     **{f"write.metadata.metrics.column.{name}": "full" for name in ("_from", "_to", "_shard", "_window_time", "_received_at")},
+    **REVISION_METRICS,
 }
 FORMAT = 2  # of a lake's tables: 1 had no horizon
 _log = logging.getLogger(__name__)
@@ -271,7 +273,8 @@ def _plain_type(arrow_type: pa.DataType) -> str:
 
 def _widened(table: Table, schema: pa.Schema, comments: Mapping[str, str], required: Collection[str]) -> Table:
     """With the columns, comments and upkeep properties that it lacks: an older version may have made it."""
-    if missing_properties := {key: value for key, value in UPKEEP_PROPERTIES.items() if key not in table.properties}:
+    wanted = UPKEEP_PROPERTIES | (REVISION_METRICS if "_revision" in schema.names else {})
+    if missing_properties := {key: value for key, value in wanted.items() if key not in table.properties}:
         with table.transaction() as transaction:
             transaction.set_properties(missing_properties)
     missing = [field for field in schema if field.name not in table.schema().column_names]

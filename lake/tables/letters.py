@@ -19,7 +19,9 @@ from lake.tables.publish import RangeFold, fold_ranges, publish
 from lake.tables.ranges import Ints, Span
 from lake.tables.swap import CommitLabels, replace_files
 
-LETTER_COLUMNS = ("_source", "_raw_file", "_position", "_received_at", "_fingerprint", "_row_hash", "_rank", "_window_time")
+LETTER_COLUMNS = (
+    "_source", "_raw_file", "_position", "_received_at", "_fingerprint", "_row_hash", "_rank", "_window_time", "_revision",
+)  # fmt: skip
 PlacedLetters = Iterable[tuple[int, int, int, pa.Table]]  # from, to, shard, rows of the table
 Letters = Callable[[pa.Table | None, pa.Table | None], PlacedLetters]  # of rows that are conflicts, and of such that are none
 Chosen = Callable[[pa.Table], npt.NDArray[np.bool_]]

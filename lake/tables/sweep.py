@@ -10,7 +10,7 @@ commit is refused where the table has moved on, and begun again.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -25,7 +25,7 @@ from contracts.compiler.rows import derived_id
 from contracts.units import SECOND_US
 from lake.location import Lake
 from lake.tables.data_files import read_columns
-from lake.tables.fold import codes_of
+from lake.tables.fold import codes_of, revisions_of
 from lake.tables.horizon import CELL_US, Ints, Moves, Pair, PairSet, cells_of, has_predecessor
 from lake.tables.iceberg import (
     RUN_PROPERTY,
@@ -296,7 +296,7 @@ def _copies(files: Sequence[PublishedFile], is_new: pa.Array, keys: pa.Array, ke
     """Rows of these keys in these files. is_new: which of the first file's rows are."""
     tables, new = [], []
     for number, file in enumerate(files):
-        rows = read_columns(file.path, (key, "_window_time", "_fingerprint"))
+        rows = read_columns(file.path, (key, "_window_time", "_fingerprint", "_revision"))
         chosen = pc.is_in(rows.column(key), value_set=keys)
         tables.append(rows.filter(chosen))
         count = len(tables[-1])
@@ -312,19 +312,21 @@ def _judge(copies: _Copies, key: str, horizon: int, found: _Found) -> None:
     move = np.flatnonzero(out & published)
     keys = copies.rows.column(key).to_pylist()
     found.pairs += ((keys[place], int(cells[place])) for place in move.tolist())
-    contents = copies.rows.column("_fingerprint").to_pylist()
+    contents, revisions = copies.rows.column("_fingerprint").to_pylist(), revisions_of(copies.rows).tolist()
     conflicts, withdrawn = [], []
     seen = _LastSeen()
     for place in np.lexsort((cells, codes)).tolist():
         code, cell, new = int(codes[place]), int(cells[place]), bool(copies.new[place])
-        same, other, after_new, after_same_new, after_kept = (last >= cell - horizon for last in seen.before(code, contents[place]))
+        same, other, after_new, after_same_new, after_kept = (
+            last >= cell - horizon for last in seen.before(code, contents[place], revisions[place])
+        )
         if out[place] and published[place] and not after_kept:
             found.chained.add((keys[place], cell))
         if out[place] and not same and (new or after_new):
             conflicts.append(place)
         elif out[place] and ((after_same_new and not published[place]) or (same and other and (new or after_same_new))):
             withdrawn.append(place)  # the second: a sweep may have written a letter before the same content came, and died
-        seen.add(code, contents[place], cell, new=new, kept=not out[place])
+        seen.add(code, contents[place], revisions[place], cell, new=new, kept=not out[place])
     for places, tables in ((conflicts, found.conflicts), (withdrawn, found.withdrawn)):
         if places:
             tables.append(copies.for_letters(places, key))
@@ -343,24 +345,34 @@ class _LastSeen:
         self._key, self._new, self._kept = key, _NEVER, _NEVER
         self._same, self._same_new = dict[bytes, int](), dict[bytes, int]()
         self._content, self._last, self._unlike_last = b"", _NEVER, _NEVER
+        self._of_revision, self._new_of_revision = dict[int, int](), dict[int, int]()
 
-    def before(self, key: int, content: bytes) -> tuple[int, int, int, int, int]:
-        """The last cell of this content, of another, of a new pair, of a new pair of this content, of one that is not dropped."""
+    def before(self, key: int, content: bytes, revision: int) -> tuple[int, int, int, int, int]:
+        """The last cell of this content, of another, of a new pair, of a new pair of this content, of one that is not dropped.
+
+        What was read under another revision may be the same content: it counts as that, see fold.py.
+        """
         if key != self._key:
             self._begin(key)
         other = self._last if content != self._content else self._unlike_last
-        return self._same.get(content, _NEVER), other, self._new, self._same_new.get(content, _NEVER), self._kept
+        same = max(self._same.get(content, _NEVER), _unlike(self._of_revision, revision))
+        same_new = max(self._same_new.get(content, _NEVER), _unlike(self._new_of_revision, revision))
+        return same, other, self._new, same_new, self._kept
 
-    def add(self, key: int, content: bytes, cell: int, *, new: bool, kept: bool) -> None:
+    def add(self, key: int, content: bytes, revision: int, cell: int, *, new: bool, kept: bool) -> None:
         """A pair."""
         assert key == self._key
         if content != self._content:
             self._content, self._unlike_last = content, self._last
-        self._same[content] = self._last = cell
+        self._same[content] = self._of_revision[revision] = self._last = cell
         if new:
-            self._new = self._same_new[content] = cell
+            self._new = self._same_new[content] = self._new_of_revision[revision] = cell
         if kept:
             self._kept = cell
+
+
+def _unlike(cells: Mapping[int, int], revision: int) -> int:
+    return max((cell for other, cell in cells.items() if other != revision), default=_NEVER)
 
 
 def _pairs_in(file: PublishedFile, key: str) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
@@ -25,14 +26,15 @@ def check_ledger(lake: Lake, project: Project, files: Iterable[RawFile], tables:
     by_source: dict[str, list[RawFile]] = {source: [] for source in sources_in_raw(lake)}
     for file in files:
         by_source[file.source].append(file)
-    for source, own in sorted(by_source.items()):
+    for source in sorted({*by_source, *_sharing(project)}):
         try:
             spec, contract = project.source(source)
-            table = f"validated.{contract.name}"
+            table = contract.table
         except ConfigurationError:
             remedy = "name the project that has it: --project"
             notes.add("ledger", "sources that the project has not", State.MISSING, remedy, source)
             continue
+        own = by_source.get(spec.raw_source, [])
         if not {table, "ops.ledger"} <= tables:
             continue  # told already
         entries = ledger_of(lake, source, table, [landed_file(file) for file in own])
@@ -40,12 +42,20 @@ def check_ledger(lake: Lake, project: Project, files: Iterable[RawFile], tables:
         for file in own:
             for told, state, remedy in _faults(entries[file.raw_file]):
                 notes.add(f"ledger of {source}", told, state, remedy, f"{file.name} ({file.raw_file[:12]})")
-        for log in logs_of(lake, source):
+        for log in logs_of(lake, spec.raw_source):
             entry = log_ledger(lake, spec, table, log)
             notes.looked("records in the ledger", entry.records_in)
             if entry.lost:
                 told = "logs with accepted records whose rows are gone"
                 notes.add(f"ledger of {source}", told, State.MISSING, _REPLAY, f"{log.topic}[{log.partition}]")
+
+
+def _sharing(project: Project) -> Iterator[str]:
+    """Sources that have no raw of their own."""
+    for name in project.source_names:
+        with contextlib.suppress(ConfigurationError):
+            if project.source(name)[0].raw:
+                yield name
 
 
 def _faults(entry: LedgerEntry) -> Iterator[tuple[str, State, str]]:

@@ -11,7 +11,7 @@ from contracts.spec.project import Project
 from lake.location import Lake
 from operations.check.accounts import check_ledger, check_receipts
 from operations.check.findings import Checked, Notes
-from operations.check.raw import check_logs, check_raw
+from operations.check.raw import check_logs, check_raw, check_schemas
 from operations.check.tables import check_tables
 
 
@@ -34,6 +34,7 @@ def check_lake(lake: Lake, project: Project, *, verify: bool = False, report: Ca
     files = check_raw(lake, notes, verify)
     report("raw segments of logs")
     check_logs(lake, notes)
+    check_schemas(lake, notes, verify)
     if not notes.has(names):  # else rows that are missing have been told, and the ledger cannot be added up
         report("ledger")
         check_ledger(lake, project, files, names, notes)

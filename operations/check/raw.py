@@ -9,6 +9,7 @@ import msgspec
 
 from lake.location import Lake
 from lake.raw.files import RawFile, raw_files
+from lake.raw.schemas import kept_fingerprints, named_fingerprints, schema_count, schema_faults
 from lake.raw.segments import log_folder, log_segments, logs_of
 from lake.storage import StoredFile
 from operations.check.findings import Notes, State
@@ -34,6 +35,8 @@ def check_raw(lake: Lake, notes: Notes, verify: bool) -> list[RawFile]:
     indexed = {lake.at_key(file.path) for file in files}
     for location in sorted(there.keys() - indexed):
         key = location.removeprefix(f"{raw}/")
+        if key.startswith("schemas/"):  # see check_schemas
+            continue
         if "/_index/" not in key and "/kafka/" not in key and _stat(lake, _index_of(location)) is None:
             remedy = (
                 "ingest it again: headrace ingest SOURCE --input FILE; a run that was killed while it landed leaves such a file"
@@ -78,6 +81,20 @@ def check_logs(lake: Lake, notes: Notes) -> None:
                     where = f"{log.topic}[{log.partition}] {before.end} to {after.start}"
                     remedy = "right where a job began further on (--start, --on-offset-gap earliest); else ingest that range again"
                     notes.add(f"raw of {source}", "offsets that were never landed", State.NOTED, remedy, where)
+
+
+def check_schemas(lake: Lake, notes: Notes, verify: bool) -> None:
+    """Look at the schemas that raw messages name; with ``verify`` at what each message names."""
+    notes.looked("raw schemas", schema_count(lake))
+    if verify:
+        there = kept_fingerprints(lake)
+        for source in sources_in_raw(lake):
+            lacking = {name for log in logs_of(lake, source) for name in named_fingerprints(lake, source, log)} - there
+            for name in sorted(lacking):
+                notes.add(f"raw of {source}", "schemas that landed messages name", State.MISSING, _FROM_BACKUP, name)
+    for state, path in schema_faults(lake):
+        told = "schemas of messages that are not there" if state == "missing" else "schemas of messages that were changed"
+        notes.add("raw", told, State(state), _FROM_BACKUP, path)
 
 
 def sources_in_raw(lake: Lake) -> list[str]:

@@ -157,7 +157,7 @@ def contents_of_copies(lake: Lake, table: str, rows: RangeRows, key: str, ids: p
 def in_late(lake: Lake, contract: Contract, ids: pa.Array) -> Bools:
     """Which ids have a row in the table of late rows."""
     with contextlib.suppress(NoSuchTableError):
-        return _within(published_files(lake.load(f"late.{contract.name}")), contract.event_id, ids)
+        return _within(published_files(lake.load(contract.late_table)), contract.event_id, ids)
     return np.zeros(len(ids), dtype=bool)
 
 
@@ -178,7 +178,7 @@ def rejected(lake: Lake, contract: Contract, ids: pa.Array) -> list[str]:
         table = lake.load(DEAD_LETTERS)
     except NoSuchTableError:
         return [""] * len(ids)
-    scan = table.scan(row_filter=EqualTo("dataset", contract.name), selected_fields=("event_id", "code"))
+    scan = table.scan(row_filter=EqualTo("dataset", contract.dataset), selected_fields=("event_id", "code"))
     for batch in scan.to_arrow_batch_reader():
         hits = batch.filter(pc.is_in(batch.column("event_id").cast(pa.string()), value_set=ids))
         pairs = zip(hits.column("event_id").to_pylist(), hits.column("code").to_pylist(), strict=True)

@@ -56,7 +56,7 @@ def reconcile(options: ReconcileOptions, project: Project, lake: Lake, report: R
     as_of_us = given.as_of_us if given else time.time_ns() // 1_000
     young_us = as_of_us - round(settle_s * SECOND_US)
 
-    table = f"validated.{contract.name}"
+    table = contract.table
     loaded = _load(lake, table)
     index = _index(loaded, table, rows, young_us, report)
     export: Export = given or UrlExport(destination, fields, _spans(destination, contract, rows, index, options.margin))

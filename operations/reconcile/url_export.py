@@ -10,12 +10,12 @@ import httpx
 import msgspec
 import numpy as np
 
+from contracts.bounded_http import BoundedTransport, TooLargeError, read_bounded
 from contracts.errors import ComponentDownError, ConfigurationError
 from contracts.spec.destination import Destination
 from contracts.units import HOUR_US, us_text
 from operations.reconcile.export import Exported, Fields
 from operations.reconcile.rows import Ints
-from transforms.deliver.http.bounded import BoundedTransport, TooLargeError, read_bounded
 from transforms.deliver.http.client import Answer, Fate, asked_wait_s, failure_of, fate_of
 from transforms.deliver.http.dialects import dialect_of
 from transforms.deliver.http.pacing import backoff_s

@@ -46,7 +46,7 @@ def rows_of_topic(
     """Partitions of the topic of rows, from the first place without a receipt."""
     assert options.input is not None
     connection, topic = connected(options, options.input)
-    topic = topic or f"headrace.validated.{contract.name}"
+    topic = topic or f"headrace.validated.{contract.dataset}"
     cluster = KafkaCluster(connection)
     topics = cluster.matching(topic, None)
 
@@ -66,7 +66,7 @@ def rows_of_table(
 ) -> RowsToDeliver:
     """Lanes of the table, shared out by this run."""
     assert isinstance(options.start, int) and options.end is not None
-    name = f"validated.{contract.name}"
+    name = contract.table
     try:
         table = lake.catalog().load_table(name)
     except NoSuchTableError:

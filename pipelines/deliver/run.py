@@ -202,12 +202,12 @@ def _finish(options: DeliverOptions, delivery: Delivery, clock: RunClock, rows: 
         clock=clock,
         details=DeliveryDetails(destination, rows.description, dict(sorted(counts.items()))),
         options=options,
-        contracts={contract.name: contract.version},
+        contracts={contract.dataset: contract.version},
         verdict=Verdict(reasons),
     )
     document = write_manifest(lake, manifest)
     seconds = document["timings"]["total_s"]
-    return DeliveryReport(run_id, destination, contract.name, rows.description, counts, seconds, document, tuple(reasons))
+    return DeliveryReport(run_id, destination, contract.dataset, rows.description, counts, seconds, document, tuple(reasons))
 
 
 def _report_settled(lake: Lake, destination: Destination, run_id: str, rows: int, report: Report) -> None:

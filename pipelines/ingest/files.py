@@ -74,7 +74,7 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
         landings = list(_land(lake, spec, inputs, report))
         clock.done("land")
         files = list({landing.file.raw_file: landing.file for landing in landings if landing.file}.values())
-        todo = unfinished(lake, files)
+        todo = unfinished(lake, spec.name, files)
         chunks = [chunk for file in todo for chunk in file.as_chunks(lake)]
         graph = replace(graph, cut=_cut(cut, graph, chunks, options))
         if not _run(graph, chunks, options, project, report):
@@ -83,7 +83,7 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
         swept = graph.settle()
         clock.done("settle")
         report(Progress("account", 0, 1))
-        entry = compute_ledger(lake, {spec.name: graph.table}, files)[spec.name]
+        entry = compute_ledger(lake, spec.name, graph.table, files)
         counts = Counter(landing.status for landing in landings)
         return finish(
             graph,

@@ -25,6 +25,7 @@ from contracts.spec.model import Contract
 from contracts.spec.source import SourceSpec
 from contracts.spec.suppressions import NOTHING, Suppressions
 from contracts.units import HOUR_S
+from lake.kept_contracts import keep_contract
 from lake.ledger.outcomes import Outcome
 from lake.location import Lake
 from lake.runs.tally import Tally
@@ -91,12 +92,12 @@ class IngestGraph:
     @property
     def table(self) -> str:
         """The published table."""
-        return f"validated.{self.contract.name}"
+        return self.contract.table
 
     @property
     def late_table(self) -> str:
         """Rows that came too late, in the same shape."""
-        return f"late.{self.contract.name}"
+        return self.contract.late_table
 
     def prepare(self) -> None:
         """Make the lake and its tables.
@@ -113,6 +114,7 @@ class IngestGraph:
             ensure_table(self.lake, table, row_schema(self.contract), cut, comments, required)
         ensure_table(self.lake, DEAD_LETTERS, DEAD_LETTER_SCHEMA, layout)
         ensure_table(self.lake, LEDGER, LEDGER_SCHEMA, None)
+        keep_contract(self.lake, self.contract)
 
     def settle(self) -> Swept:
         """Apply the horizon to everything that was published; see ``sweep``.
@@ -189,7 +191,7 @@ class IngestGraph:
     ) -> ConvergeIntoTable:
         return ConvergeIntoTable(
             self.lake, table, key, ranging or self.cut.ranging, outcome, self.run_id, commit_every_s=self._commit_every_s,
-            letters=letters, upkeep=self._upkeep, sweeps=sweeps, dataset=self.contract.name,
+            letters=letters, upkeep=self._upkeep, sweeps=sweeps, dataset=self.contract.dataset,
         )  # fmt: skip
 
     def _windows(self) -> beam.WindowInto:

@@ -100,14 +100,14 @@ def finish(
         clock=clock,
         details=details,
         options=options,
-        contracts={contract.name: contract.version},
+        contracts={contract.dataset: contract.version},
         ledger={source: entry},
-        datasets={contract.name: published_table(graph.lake, graph.table)},
+        datasets={contract.dataset: published_table(graph.lake, graph.table)},
         verdict=Verdict(found),
     )
     document = write_manifest(graph.lake, manifest)
     without_ids = graph.spec.missing_event_id == "derive" and not graph.spec.columns.get(contract.event_id)
-    return IngestReport(graph.run_id, source, contract.name, summary, entry, document, found, without_ids, swept.chained)
+    return IngestReport(graph.run_id, source, contract.dataset, summary, entry, document, found, without_ids, swept.chained)
 
 
 def _ledger_reasons(entry: LedgerEntry, options: IngestOptions) -> list[str]:

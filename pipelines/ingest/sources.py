@@ -8,6 +8,7 @@ from typing import Protocol
 
 import apache_beam as beam
 
+from contracts.spec.registry import Registry
 from contracts.spec.source import SourceSpec
 from lake.location import Lake
 from lake.raw.batch import RawBatch
@@ -44,10 +45,11 @@ class Topics:
     kafka: KafkaSource
     spec: SourceSpec
     lake: Lake
+    registry: Registry | None = None
 
     def read(self, pipeline: beam.Pipeline) -> beam.PCollection[RawBatch]:
         """See RawSource."""
-        return pipeline | "ReadKafka" >> ReadKafka(self.kafka, self.spec, self.lake)
+        return pipeline | "ReadKafka" >> ReadKafka(self.kafka, self.spec, self.lake, self.registry)
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,14 @@ class LandedRaw:
 
     pieces: Sequence[RawPiece]
     lake: Lake
+    spec: SourceSpec
+    registry: Registry | None = None
     reshuffle: bool = True
 
     def read(self, pipeline: beam.Pipeline) -> beam.PCollection[RawBatch]:
         """See RawSource."""
-        return pipeline | "Pieces" >> beam.Create(self.pieces, reshuffle=self.reshuffle) | "ReadRaw" >> ReadRaw(self.lake)
+        return (
+            pipeline
+            | "Pieces" >> beam.Create(self.pieces, reshuffle=self.reshuffle)
+            | "ReadRaw" >> ReadRaw(self.lake, self.spec, self.registry)
+        )

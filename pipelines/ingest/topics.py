@@ -6,13 +6,16 @@ after (``headrace job``), or runs here until it is interrupted.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from contracts.errors import ConfigurationError
+from contracts.errors import ConfigurationError, RegistryDownError
+from contracts.registry.client import RegistryClient
 from contracts.spec.model import Contract
 from contracts.spec.project import Project
+from contracts.spec.registry import Registry
 from contracts.spec.source import SourceSpec
 from contracts.units import SECOND_US
 from lake.ledger.ledger import LedgerEntry, frontier, log_ledger
@@ -37,6 +40,7 @@ from transforms.read.partitions import PartitionProgress
 from transforms.read.topics import connected, kafka_source, plan_partitions
 
 _LOOK_EVERY_S = 2.0
+_log = logging.getLogger(__name__)
 _STREAM_WINDOW_S, _BOUNDED_WINDOW_S = 60, 3_600
 
 
@@ -68,10 +72,13 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
         ComponentDownError: Kafka, the catalog or the cluster does not answer, or a topic is missing; may be run again.
     """
     spec, contract = project.source(options.source)
-    if spec.format != "jsonl":
+    if spec.format != "jsonl" and not spec.wire_format:
         raise ConfigurationError(
-            f"source {spec.name}: its format is {spec.format}; from Kafka only jsonl is read, one JSON text a message"
+            f"source {spec.name}: its format is {spec.format}; from Kafka only jsonl is read, one JSON text a message, or with "
+            "wire_format: confluent messages that name a schema of a registry"
         )
+    if spec.wire_format:
+        _check_registry(spec, project.registry)
     lake = Lake.at(project.lake_location(options.lake), project.catalog)
     connection, topic = connected(options, options.input[0])
     if bool(topic) == bool(options.topic_pattern):
@@ -82,7 +89,7 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
     if job is None:
         find_prism()  # its lack is told before anything is written
     clock = RunClock()
-    immediate = _immediate(options, cluster, connection, contract.name, topics)
+    immediate = _immediate(options, cluster, connection, contract.dataset, topics)
     graph = _graph(options, project, lake, spec, contract, resumed_run_id() or new_run_id(spec.name, clock), immediate)
     with begun(graph, clock):
         partitions = plan_partitions(options, cluster, topics, lambda log: frontier(lake, spec, log))
@@ -91,7 +98,7 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
             options, connection, topic, partitions, salts, f"headrace-{spec.name}", topic_pattern=options.topic_pattern,
             bound_us=_us(options.watermark_bound), idle_us=_us(options.idle_timeout),
         )  # fmt: skip
-        build = partial(graph.build, Topics(kafka, spec, lake))
+        build = partial(graph.build, Topics(kafka, spec, lake, project.registry if spec.wire_format else None))
         clock.done("plan")
         if job is not None and options.until is None:
             job_id = submit_endless(build, job, lake, graph.run_id, options, project)
@@ -104,6 +111,23 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
         clock.done("settle")
         report(Progress("account", 0, 1))
         return _account(graph, options, clock, swept, topics, partitions)
+
+
+def _check_registry(spec: SourceSpec, registry: Registry | None) -> None:
+    """Whether there is one that may be asked. One that is down now may be up later, or not be needed.
+
+    Raises:
+        ConfigurationError: there is none, or it would never answer.
+    """
+    if registry is None:
+        raise ConfigurationError(f"source {spec.name}: wire_format needs a registry; headrace.yaml names it: registry: {{url: …}}")
+    client = RegistryClient(registry, patience_s=0)
+    try:
+        client.check()
+    except RegistryDownError as error:
+        _log.warning("%s; going on with the schemas that the lake has", error)
+    finally:
+        client.close()
 
 
 def _graph(
@@ -173,5 +197,5 @@ def _account(
 def _report_landed(lake: Lake, spec: SourceSpec, partitions: Sequence[PartitionProgress], report: Report) -> None:
     """Report how many messages were landed."""
     total = sum(p.end - p.next for p in partitions if p.end is not None)
-    done = sum(max(landed_up_to(lake, spec.name, p.log, p.next) - p.next, 0) for p in partitions)
+    done = sum(max(landed_up_to(lake, spec.raw_source, p.log, p.next) - p.next, 0) for p in partitions)
     report(Progress("read", done, total))

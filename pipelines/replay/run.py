@@ -13,6 +13,7 @@ import numpy as np
 from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract
 from contracts.spec.project import Project
+from contracts.spec.registry import Registry
 from lake.ledger.ledger import LedgerEntry, ledger_of
 from lake.ledger.sidecars import outcomes_of
 from lake.location import Lake
@@ -140,9 +141,9 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
             clock=clock,
             details=ReplayDetails(name, replay.branch, replay.ranges),
             options=options,
-            contracts={contract.name: contract.version},
+            contracts={contract.dataset: contract.version},
             ledger=ledger,
-            datasets={contract.name: BranchTable(replay.table, replay.branch, rows, f"{digest:032x}")},
+            datasets={contract.dataset: BranchTable(replay.table, replay.branch, rows, f"{digest:032x}")},
             verdict=Verdict(reasons, paused),
         )
         write_manifest(lake, manifest)
@@ -162,7 +163,7 @@ def _rebuild(graph: IngestGraph, selection: Selection, options: ReplayOptions, p
     if options.runner == "flink":
         _on_flink(graph, left, options, project)
         return True
-    return _in_slices(graph, left, options, report)
+    return _in_slices(graph, left, options, project.registry, report)
 
 
 def start_branch(lake: Lake, replay: Replay, contract: Contract, run_id: str) -> None:
@@ -210,7 +211,9 @@ def _unfinished(onto: Lake, selection: Selection) -> Iterator[RawPiece]:
             yield piece
 
 
-def _in_slices(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOptions, report: Report) -> bool:
+def _in_slices(
+    graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOptions, registry: Registry | None, report: Report
+) -> bool:
     """Run the graph slice by slice; whether it came to the end."""
     began = time.monotonic()
 
@@ -218,7 +221,7 @@ def _in_slices(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOp
         return _may_go_on(graph.lake, options.name, began + done_bytes / options.max_rate if options.max_rate else 0)
 
     def read(part: Sequence[RawPiece], shared: bool) -> LandedRaw:
-        return LandedRaw(part, graph.lake, reshuffle=shared)
+        return LandedRaw(part, graph.lake, graph.spec, registry, reshuffle=shared)
 
     return run_slices(graph, pieces, read, options, report, may_go_on=may_go_on, of=f"{graph.spec.name}: ")
 
@@ -238,7 +241,7 @@ def _on_flink(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOpt
     if not pieces:
         return
     job = replace(flink_job(options, project), streaming=False)
-    source = LandedRaw(pieces, graph.lake)
+    source = LandedRaw(pieces, graph.lake, graph.spec, project.registry)
     name = f"{graph.run_id}-{graph.spec.name}"  # jobs are found by name: one each
     wait(submit(partial(graph.build, source), job, name, options.beam_options), FlinkRest(job.rest))
 

@@ -128,9 +128,9 @@ def select_raw(lake: Lake, spec: SourceSpec, ranges: Sequence[Range], *, everyth
 
 def raw_pieces(lake: Lake, spec: SourceSpec) -> Iterator[RawPiece]:
     """All raw of a source, files in the order of their index, then logs."""
-    for file in raw_files(lake, spec.name):
+    for file in raw_files(lake, spec.raw_source):
         yield from file.as_chunks(lake)
-    for log in logs_of(lake, spec.name):
+    for log in logs_of(lake, spec.raw_source):
         yield from _stretches(lake, spec, log)
 
 
@@ -138,17 +138,17 @@ def _stretches(lake: Lake, spec: SourceSpec, log: LogId) -> Iterator[LogStretch]
     batched = spec.records is not None
     runs: list[Ints] = []
     start = reached = size = 0
-    for segment in log_segments(lake, spec.name, log):
+    for segment in log_segments(lake, spec.raw_source, log):
         if not runs:
             start = segment.start
         low, high = position_of(segment.start, 0, batched), position_of(segment.end, 0, batched)
         runs.append(Positions.of(segment.runs).within(low, high).runs)
         reached, size = segment.end, size + segment.size_bytes
         if size >= _STRETCH_BYTES:
-            yield LogStretch(spec.name, log, start, reached, tuple(np.concatenate(runs).tolist()), size)
+            yield LogStretch(spec.raw_source, log, start, reached, tuple(np.concatenate(runs).tolist()), size)
             runs, size = [], 0
     if runs:
-        yield LogStretch(spec.name, log, start, reached, tuple(np.concatenate(runs).tolist()), size)
+        yield LogStretch(spec.raw_source, log, start, reached, tuple(np.concatenate(runs).tolist()), size)
 
 
 class _Index:
@@ -196,6 +196,6 @@ def offset_range(text: str, lake: Lake, specs: Sequence[SourceSpec]) -> list[tup
     return [
         (spec, log, start, end)
         for spec in specs
-        for log in logs_of(lake, spec.name)
+        for log in logs_of(lake, spec.raw_source)
         if (log.topic, log.partition) == (topic, int(partition))
     ]

@@ -1,6 +1,7 @@
 """What the tables of a dataset hold, in as few lines as can say it: the specification of fold and horizon, apart from their code.
 
-Rows are dictionaries with ``event_id``, ``_window_time`` (microseconds), ``_rank``, ``_fingerprint``, ``_row_hash``, ``_position``.
+Rows are dictionaries with ``event_id``, ``_window_time`` (microseconds), ``_rank``, ``_fingerprint``, ``_row_hash``, ``_position``,
+``_revision``.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ def pair_of(row: Row) -> Pair:
 
 
 def winners(accepted: Iterable[Row]) -> dict[Pair, Row]:
-    """One row for each pair: the smallest."""
+    """One row for each pair: of the highest revision the smallest."""
     found: dict[Pair, Row] = {}
-    for row in sorted(accepted, key=lambda r: (r["_rank"], r["_fingerprint"], r["_row_hash"], r["_position"])):
+    for row in sorted(accepted, key=lambda r: (-r["_revision"], r["_rank"], r["_fingerprint"], r["_row_hash"], r["_position"])):
         found.setdefault(pair_of(row), row)
     return found
 
@@ -42,14 +43,17 @@ def settled(accepted: Iterable[Row], horizon: int) -> tuple[list[Row], list[Row]
 
 
 def conflicts(accepted: Iterable[Row], horizon: int) -> set[int]:
-    """Positions of dropped rows of another content than every row that was accepted of their key in the horizon before them."""
+    """Positions of dropped rows of another content than every row that was accepted of their key in the horizon before them.
+
+    Of another revision is not of another content.
+    """
     rows = list(accepted)
     return {
         row["_position"]
         for row in settled(rows, horizon)[1]
         for key, cell in [pair_of(row)]
         if all(
-            other["_fingerprint"] != row["_fingerprint"]
+            other["_fingerprint"] != row["_fingerprint"] and other["_revision"] == row["_revision"]
             for other in rows
             if other["event_id"] == key and cell - horizon <= pair_of(other)[1] < cell
         )

@@ -59,7 +59,7 @@ def read_state(path: Path | Lake, sources: Iterable[tuple[str, str]]) -> LakeSta
     return LakeState(
         rows=rows,
         verdicts=verdicts(lake, tables),
-        ledger=compute_ledger(lake, tables, raw_files(lake)),
+        ledger={source: compute_ledger(lake, source, table, raw_files(lake, source)) for source, table in tables.items()},
         content_hash={name: content_hash(scan(lake, name)) for name in tables.values()},
     )
 

@@ -34,7 +34,9 @@ def make(path: Path | Lake, schema: pa.Schema = SCHEMA, num_shards: int = NUM_SH
     return lake
 
 
-def row(event_id: str, second: int, rank: int = 0, content: str = "x", position: int = 0, **more: Any) -> dict[str, Any]:
+def row(
+    event_id: str, second: int, rank: int = 0, content: str = "x", position: int = 0, revision: int = 1, **more: Any
+) -> dict[str, Any]:
     """A row of day 0 with real hashes."""
     public = {"event_id": event_id, "content": content, **more}
     return public | {
@@ -47,6 +49,7 @@ def row(event_id: str, second: int, rank: int = 0, content: str = "x", position:
         "_fingerprint": xxhash.xxh3_128_digest(content.encode()),
         "_row_hash": row_digest(public),
         "_rank": rank.to_bytes(8, "big"),
+        "_revision": revision,
     }
 
 

@@ -61,6 +61,14 @@ def stack(shared_stack: Stack) -> Stack:
 
 
 @pytest.fixture(scope="session")
+def registry_url(shared_stack: Stack) -> str:
+    """The address of a real schema registry beside the stack; it ends with it."""
+    with _locked(shared_stack.layout.home.parent / "gate"):
+        shared_stack.up(("registry",), deadline_s=DEADLINE_S)
+    return shared_stack.registry_url
+
+
+@pytest.fixture(scope="session")
 def job_server(shared_stack: Stack) -> str:
     """``--job_endpoint=``, for Beam: a job server beside the stack, so that a submission starts none of its own."""
     stack, home = shared_stack, shared_stack.layout.home

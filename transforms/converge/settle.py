@@ -27,6 +27,6 @@ def settle(
     Raises:
         ComponentDownError: no commit succeeded before the deadline; may be done again.
     """
-    name = f"validated.{contract.name}"
+    name = contract.table
     letters = HorizonLetters(contract, cut or Cut(num_shards=num_shards(lake.load(name))), run_id)
     return sweep(lake, name, key=contract.event_id, run_id=run_id, letters=letters, looking=looking)

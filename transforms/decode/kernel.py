@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from contracts.codes import Violation
 from contracts.compiler.checker import Checked, RecordChecker
+from contracts.compiler.revisions import revision_number
 from contracts.compiler.rows import RowFinisher
 from contracts.compiler.schemas import ROW_JSON, row_schema, to_arrow
 from contracts.spec.model import Contract
 from contracts.spec.source import SourceSpec
 from contracts.spec.suppressions import NOTHING, Suppressions
-from lake.formats import ParsedRecords
 from lake.raw.batch import RawBatch, RawBlock
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA
 from transforms.collector import collector_paused
@@ -78,7 +77,8 @@ class RecordDecoder:
         spec = replace(spec, whole=contract.unknown_policy != "drop")
         self._contract, self._spec, self._run_id, self._suppressions = contract, spec, run_id, suppressions
         self._checker = RecordChecker(contract, spec)
-        self._finisher = RowFinisher(contract, spec.clock)
+        self._finisher = RowFinisher(contract, spec.clock, spec.revision)
+        self._revision = revision_number(contract, spec.revision)
         self._schema, self._keeps_json = row_schema(contract), keep_json
         if keep_json:
             self._schema = self._schema.append(ROW_JSON)
@@ -105,30 +105,30 @@ class RecordDecoder:
     def decode_block(self, block: RawBlock) -> DecodedRecords:
         """Decode and check parsed records."""
         parsed = block.parsed
-        checked = self._checker.check(parsed.records, parsed.envelopes, failed=parsed.failed)
+        checked = self._checker.check(parsed.records, parsed.envelopes, versions=parsed.versions, failed=parsed.failed)
         if block.tombstones and self._spec.tombstones == "filter":
             for index in block.tombstones:
                 del checked.rejected[index]
             checked.filtered = sorted({*checked.filtered, *block.tombstones})
         if self._suppressions:
-            self._suppress(checked, parsed, self._suppressions.matching(checked.columns))
+            self._suppress(checked, self._suppressions.matching(checked.columns))
         accepted = np.asarray(checked.accepted, dtype=np.int64)
         filtered = np.asarray(checked.filtered, dtype=np.int64)
         marks = block.watermarks_us
         return DecodedRecords(
             len(parsed.records),
             self._rows(checked, block, accepted),
-            self._dead_letters(checked.rejected, block),
+            self._dead_letters(checked, block),
             positions_by_file([block.raw_files[i] for i in checked.filtered], block.positions[filtered]),
             np.full(len(accepted), NEVER_LATE_US) if marks is None else marks[accepted],
         )
 
-    def _suppress(self, checked: Checked, parsed: ParsedRecords, suppressed: Collection[int]) -> None:
+    def _suppress(self, checked: Checked, suppressed: Collection[int]) -> None:
         """Take records of suppressed ids out, be they accepted or rejected; their positions count as filtered."""
         gone = {checked.accepted[i] for i in suppressed}
         for index in checked.rejected:
             for column, paths in self._spec.columns.items():
-                texts = (_text_at(parsed.records[index], path.steps) for path in paths if not path.envelope)
+                texts = (_text_at(checked.records[index], path.steps) for path in paths if not path.envelope)
                 if any(self._suppressions.holds(column, text) for text in texts if text is not None):
                     gone.add(index)
         if not gone:
@@ -153,24 +153,25 @@ class RecordDecoder:
             columns[ROW_JSON.name] = columns.row_json
         return pa.Table.from_arrays([to_arrow(f.type, columns[f.name]) for f in self._schema], schema=self._schema)
 
-    def _dead_letters(self, rejected: Mapping[int, list[Violation]], block: RawBlock) -> pa.Table:
-        if not rejected:
+    def _dead_letters(self, checked: Checked, block: RawBlock) -> pa.Table:
+        if not checked.rejected:
             return DEAD_LETTER_SCHEMA.empty_table()
         ids = self._spec.columns.get(self._contract.event_id, ())
         id_steps = ids[0].steps if ids and not ids[0].envelope else ()
-        in_order = sorted(rejected.items())
+        in_order = sorted(checked.rejected.items())
         letters = [
             {
                 "code": violations[0].code,
                 "stage": STAGE,
                 "dataset": self._contract.name,
                 "contract_version": self._contract.version,
-                "event_id": _text_at(block.parsed.records[index], id_steps),
+                "event_id": _text_at(checked.records[index], id_steps),
                 "raw": block.parsed.raw(index),
                 "_source": self._spec.name,
                 "_raw_file": block.raw_files[index],
                 "_position": int(block.positions[index]),
                 "_received_at": block.received_at_us[index],
+                "_revision": self._revision,
             }
             for index, violations in in_order
         ]

@@ -127,13 +127,13 @@ def _letter(row: dict[str, Any], lane: str, destination: str, contract: Contract
     """A letter of a receipt; of several for one event the one that was settled last holds."""
     settled_us, window_us = datetime_to_us(row["settled_at"]), datetime_to_us(row["window_time"])
     status = f"HTTP {row['status']}" if row["status"] else "no usable answer" if row["reason"] in _UNANSWERED else "no request"
-    identity = dead_letter_id_of(destination, row["event_id"], STAGE, contract.name)
+    identity = dead_letter_id_of(destination, row["event_id"], STAGE, contract.dataset)
     return {
         "dead_letter_id": identity,
         "code": code,
         "violations": [Violation("$", "delivery", f"taken by {destination} ({row['reason']}, {status})")],
         "stage": STAGE,
-        "dataset": contract.name,
+        "dataset": contract.dataset,
         "contract_version": contract.version,
         "event_id": row["event_id"],
         "raw": row["event"],

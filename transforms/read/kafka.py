@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,8 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Duration, Timestamp
 
 from contracts.compiler.clocks import record_times_us
-from contracts.errors import OffsetGapError
+from contracts.errors import ConfigurationError, HeadraceError, OffsetGapError, RegistryDownError
+from contracts.spec.registry import Registry
 from contracts.spec.source import SourceSpec
 from lake.location import Lake
 from lake.raw.log_ids import LogId
@@ -26,9 +26,10 @@ from lake.raw.segment_files import RawMessage
 from lake.raw.segments import PartitionLog
 from transforms.late import NEVER_LATE_US
 from transforms.read.discover import with_new_partitions
-from transforms.read.messages import Headers, MessageBatch
+from transforms.read.messages import Headers, MessageBatch, payload_of
 from transforms.read.partitions import PartitionProgress, PartitionsProgress, far_ahead, watermarks, with_partitions
 from transforms.read.poll import PartitionsReader, Polled
+from transforms.read.schemas import WriterSchemas
 from transforms.read.topics import KafkaSource
 from transforms.readers.pool import POOL
 from transforms.readers.progress import END_OF_TIME_US
@@ -37,6 +38,7 @@ from transforms.readers.restriction import ReaderName, ReaderRestrictions, reade
 _POLL_S = 0.1
 _POLL_MESSAGES = 10_000
 _BUNDLE_BYTES = 32 << 20
+_WAIT_S = 2  # between two bundles that find the registry down
 _SURE_EVERY_S = 0.1  # rows that go out at once wait so long; each time costs a question to the broker
 
 
@@ -48,12 +50,15 @@ class ReadKafka(beam.PTransform):
     Windowing: none needed. The watermark is the smallest W of the readers.
     Guarantees: what a bundle gave out is in ``raw/`` when the bundle ends, each position once. At least once after a crash, from
         the last checkpoint on. Every message carries its W (late.py), so that whatever a runner would drop as late was told apart
-        before. Memory of a bundle is bounded by its length and _BUNDLE_BYTES, that of the client by its queue.
+        before. Of messages that name a schema (``wire_format``) the schema is in ``raw/`` first; while the registry does not answer
+        nothing is read, and nothing rejected: a stream waits, a run with an end raises when its patience ends.
+        Memory of a bundle is bounded by its length and _BUNDLE_BYTES, that of the client by its queue.
     """
 
     source: KafkaSource
     spec: SourceSpec
     lake: Lake
+    registry: Registry | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -63,7 +68,7 @@ class ReadKafka(beam.PTransform):
         return (
             pipeline
             | "Readers" >> beam.Create(reader_names(self.source.salts), reshuffle=False)
-            | "Read" >> beam.ParDo(_ReadFn(self.source, self.spec, self.lake))
+            | "Read" >> beam.ParDo(_ReadFn(self.source, self.spec, self.lake, registry=self.registry))
         )
 
 
@@ -91,15 +96,31 @@ class _Unlanded:
 @beam.typehints.with_output_types(MessageBatch)
 class _ReadFn(beam.DoFn, ReaderRestrictions):
     _source: KafkaSource
+    _registry: Registry | None = None  # of the class: jobs of the version before bring none
+    _schemas: WriterSchemas | None = None
 
-    def __init__(self, source: KafkaSource, spec: SourceSpec, lake: Lake, clock: Callable[[], float] = time.time) -> None:
-        self._source, self._spec, self._lake, self._clock = source, spec, lake, clock
+    def __init__(
+        self,
+        source: KafkaSource,
+        spec: SourceSpec,
+        lake: Lake,
+        clock: Callable[[], float] = time.time,
+        registry: Registry | None = None,
+    ) -> None:
+        self._source, self._spec, self._lake, self._clock, self._registry = source, spec, lake, clock, registry
         self._messages = Metrics.counter(f"kafka/{spec.name}", "messages")
         self._bytes = Metrics.counter(f"kafka/{spec.name}", "bytes")
         self._lag = Metrics.gauge(f"kafka/{spec.name}", "lag")
+        self._registry_down = Metrics.gauge(f"kafka/{spec.name}", "registry_down_s")
 
     def setup(self) -> None:
         self._logs: dict[LogId, PartitionLog] = {}
+        if self._spec.wire_format:
+            self._schemas = WriterSchemas(self._lake, self._registry)
+
+    def teardown(self) -> None:
+        if self._schemas is not None:
+            self._schemas.close()
 
     def start_bundle(self) -> None:
         self._unlanded: dict[LogId, _Unlanded] = {}
@@ -119,13 +140,18 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
         with POOL.borrow(key, lambda: PartitionsReader(source.connection, source.group, source.on_gap)) as reader:
             progress = sure = with_new_partitions(reader, source, name, progress)
             until, size, stopped, looked = self._clock() + source.slice_s, 0, False, self._clock()
+            waiting = False
             again: list[str] = []
             read: list[TimestampedValue] = []  # given on once it is sure that it is of these topics
             while not progress.finished:
                 reader.resume(progress.lanes)
                 reader.pause(far_ahead(progress))
                 polled = reader.poll(_POLL_MESSAGES, _POLL_S)
-                batches, after = self._judge(reader, progress, polled)
+                try:
+                    batches, after = self._judge(reader, progress, polled)
+                except (RegistryDownError, ConfigurationError) as error:
+                    waiting = self._may_wait(error, progress)  # what was polled is polled again
+                    break
                 after = self._with_idle(reader, after)
                 if stopped := not tracker.try_claim(after):
                     break
@@ -149,16 +175,30 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
             yield from read
             watermark.set_watermark(_timestamp(progress.watermark_us))
             self._lag.set(reader.lag())
+            self._registry_down.set(int(self._schemas.down_s) if self._schemas else 0)
             self._commit_later(finalizer, reader, progress)
         if not (progress.finished or stopped):
-            tracker.defer_remainder(Duration(0))
+            tracker.defer_remainder(Duration(_WAIT_S if waiting else 0))
 
     def finish_bundle(self) -> None:
         for log, part in self._unlanded.items():
             if log not in self._logs:
-                self._logs[log] = PartitionLog(self._lake, self._spec.name, log, batched=self._spec.records is not None)
+                self._logs[log] = PartitionLog(self._lake, self._spec.raw_source, log, batched=self._spec.records is not None)
             self._logs[log].land(part.start, part.end, part.messages)
         self._unlanded = {}
+
+    def _may_wait(self, error: HeadraceError, progress: PartitionsProgress) -> bool:
+        """A stream waits for a registry for as long as it takes, a run with an end for as long as the project says.
+
+        Raises:
+            RegistryDownError: it waited long enough.
+            ConfigurationError: there is nothing to wait for.
+        """
+        assert self._schemas is not None
+        patience_s = self._registry.patience_s if self._registry else 0.0
+        if not progress.endless and (isinstance(error, ConfigurationError) or self._schemas.down_s > patience_s):
+            raise error
+        return True
 
     def _judge(
         self, reader: PartitionsReader, progress: PartitionsProgress, polled: Mapping[LogId, Polled]
@@ -179,13 +219,13 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
                     times, max_us=max_us, watermark_us=progress.watermark_us, bound_us=self._source.bound_us, now_us=now_us
                 )
                 offsets = np.fromiter((int(m.offset() or 0) for m in messages), np.int64, len(messages))
-                values = [_payload(m.value()) for m in messages]
+                values = [payload_of(m.value(), self._spec) for m in messages]
                 headers = [_headers(m) for m in messages] if self._spec.reads_headers else None
                 batches[p.log] = MessageBatch([str(p.log)] * len(messages), offsets, times, marks, values, headers)
+                if self._schemas is not None:
+                    self._schemas.land(batches[p.log], p.topic)
                 if moved := max_us != p.max_us:  # a clock that stands moves nothing
                     reader.moved(p.log, now_us / 1e6)
-                self._messages.inc(len(messages))
-                self._bytes.inc(sum(map(len, batches[p.log].values)))
             following = part.next if p.end is None else min(part.next, p.end)
             changed[p.log] = msgspec.structs.replace(p, next=following, max_us=max_us, idle=p.idle and not moved)
         return batches, with_partitions(progress, changed, self._source.bound_us)
@@ -226,7 +266,10 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
         kept.end = max(kept.end, end)
         if batch is not None:
             counts = batch.records_per_message(self._spec).tolist() if self._spec.records else [1] * len(batch.values)
-            kept.messages += map(_raw_message, part.messages, counts)  # counts end where the partition's end is
+            headers = batch.headers or list(map(_headers, part.messages))
+            kept.messages += map(_raw_message, part.messages, counts, headers)  # counts end where the partition's end is
+            self._messages.inc(len(batch.values))
+            self._bytes.inc(sum(map(len, batch.values)))
 
     def _forget(self, sure: PartitionsProgress, again: Sequence[str], given_back: bool) -> None:
         """Nothing was read since this progress: some of it may be of another topic than it was taken for.
@@ -251,15 +294,9 @@ class _ReadFn(beam.DoFn, ReaderRestrictions):
         finalizer.register(lambda: reader.commit(offsets))
 
 
-def _payload(value: Any) -> bytes:
-    """A null value is empty; a byte-order mark is no part of the text, as in files."""
-    payload: bytes = value or b""
-    return payload.removeprefix(codecs.BOM_UTF8)
-
-
-def _raw_message(message: Any, records: int) -> RawMessage:
+def _raw_message(message: Any, records: int, headers: Headers) -> RawMessage:
     kind, ms = message.timestamp()
-    return RawMessage(message.offset(), ms, kind, message.key(), message.value(), _headers(message), records)
+    return RawMessage(message.offset(), ms, kind, message.key(), message.value(), headers, records)
 
 
 def _headers(message: Any) -> Headers:

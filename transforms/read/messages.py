@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from apache_beam import coders
 
 from contracts.spec.source import SourceSpec
 from lake.formats import ParsedRecords
+from lake.formats.framed import parse_framed
 from lake.formats.jsonl import parse_messages
 from lake.raw.batch import RawBlock
 from lake.raw.log_ids import BATCH_BITS
@@ -27,6 +29,7 @@ class _Coded(msgspec.Struct, array_like=True):
     watermarks: bytes
     values: list[bytes]
     headers: list[Headers] | None = None  # jobs of versions before wrote none
+    schemas: dict[str, bytes] | None = None
 
 
 @dataclass(eq=False)
@@ -35,7 +38,8 @@ class MessageBatch:
 
     logs: the log's id, the rows' ``_raw_file``; offsets, times_us (record times, see clocks.py), watermarks_us (W, see
     late.py): per message.
-    values: payloads; a null value is empty. headers: per message, as Kafka gives them; None where the source has no use for them.
+    values: payloads; a null value is empty. headers: per message, as Kafka gives them, and that of the landing (framing.py); None
+    where the source has no use for them. schemas: those that these name, by fingerprint; None where the source has no wire format.
     Parsed once, however often asked.
     """
 
@@ -45,17 +49,23 @@ class MessageBatch:
     watermarks_us: npt.NDArray[np.int64]
     values: list[bytes]
     headers: list[Headers] | None = None
+    schemas: dict[str, bytes] | None = None
     _parsed: ParsedRecords | None = field(default=None, repr=False)
 
     def parse(self, spec: SourceSpec) -> ParsedRecords:
         """The records in them."""
         if self._parsed is None:
-            self._parsed = parse_messages(spec, self.values)
+            self._parsed = self._parse(spec)
             rule = spec.schema_version
             if rule and rule.header:
                 told = [_last(headers, rule.header) for headers in self.headers or [()] * len(self.values)]
                 self._parsed.versions = told if spec.records is None else [told[i] for i in self._parsed.messages or ()]
         return self._parsed
+
+    def _parse(self, spec: SourceSpec) -> ParsedRecords:
+        if spec.wire_format is None:
+            return parse_messages(spec, self.values)
+        return parse_framed(spec, self.values, self.headers or [()] * len(self.values), self.schemas or {})
 
     @classmethod
     def joined(cls, batches: Sequence[MessageBatch]) -> MessageBatch:
@@ -69,6 +79,7 @@ class MessageBatch:
             np.concatenate([batch.watermarks_us for batch in batches]),
             [value for batch in batches for value in batch.values],
             None if batches[0].headers is None else [headers for batch in batches for headers in batch.headers or ()],
+            None if batches[0].schemas is None else {k: v for batch in batches for k, v in (batch.schemas or {}).items()},
         )
 
     def blocks(self, spec: SourceSpec) -> Iterator[RawBlock]:
@@ -104,6 +115,12 @@ class MessageBatch:
         return positions
 
 
+def payload_of(value: bytes | None, spec: SourceSpec) -> bytes:
+    """A null value is empty; a byte-order mark is no part of a text, as in files."""
+    payload = value or b""
+    return payload if spec.wire_format else payload.removeprefix(codecs.BOM_UTF8)
+
+
 def _last(headers: Headers, key: str) -> str | None:
     """The text of a header; of several with one key the last, as Kafka's own ``lastHeader`` has it."""
     return next((value.decode("utf-8", "replace") for name, value in reversed(headers) if name == key and value is not None), None)
@@ -115,14 +132,14 @@ class MessageBatchCoder(coders.Coder):
     def encode(self, value: MessageBatch) -> bytes:
         """To bytes."""
         offsets, times, marks = (a.astype("<i8").tobytes() for a in (value.offsets, value.times_us, value.watermarks_us))
-        headers = () if value.headers is None else (value.headers,)
-        return msgspec.msgpack.encode((value.logs, offsets, times, marks, value.values, *headers))
+        further = () if value.headers is None else (value.headers,) if value.schemas is None else (value.headers, value.schemas)
+        return msgspec.msgpack.encode((value.logs, offsets, times, marks, value.values, *further))
 
     def decode(self, encoded: bytes) -> MessageBatch:
         """From bytes."""
         coded = msgspec.msgpack.decode(encoded, type=_Coded)
         offsets, times, marks = (np.frombuffer(column, dtype="<i8") for column in (coded.offsets, coded.times, coded.watermarks))
-        return MessageBatch(coded.logs, offsets, times, marks, coded.values, coded.headers)
+        return MessageBatch(coded.logs, offsets, times, marks, coded.values, coded.headers, coded.schemas)
 
     def is_deterministic(self) -> bool:
         """Columns come in a fixed order."""

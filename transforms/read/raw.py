@@ -11,6 +11,8 @@ import numpy as np
 from apache_beam import coders
 
 from contracts.compiler.clocks import record_times_us
+from contracts.spec.registry import Registry
+from contracts.spec.source import SourceSpec
 from lake.location import Lake
 from lake.raw.batch import RawBatch
 from lake.raw.files import RawChunk
@@ -18,7 +20,8 @@ from lake.raw.log_ids import LogId
 from lake.raw.segment_files import RawMessage
 from lake.raw.segments import log_segments, read_messages
 from transforms.late import NEVER_LATE_US
-from transforms.read.messages import MessageBatch
+from transforms.read.messages import MessageBatch, payload_of
+from transforms.read.schemas import WriterSchemas
 
 _BATCH_BYTES = 8 << 20
 
@@ -57,9 +60,10 @@ class ReadRaw(beam.PTransform):
     Guarantees: every landed message of a stretch comes once, in the order of its offset, whatever merges its segments meanwhile.
     """
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: Lake, spec: SourceSpec, registry: Registry | None = None) -> None:
+        """registry: for messages that were landed before their source had a wire format."""
         super().__init__()
-        self._read = _ReadFn(lake)
+        self._read = _ReadFn(lake, spec, registry)
 
     def expand(self, pieces: beam.PCollection[RawPiece]) -> beam.PCollection[RawBatch]:
         """See the class."""
@@ -67,8 +71,16 @@ class ReadRaw(beam.PTransform):
 
 
 class _ReadFn(beam.DoFn):
-    def __init__(self, lake: Lake) -> None:
-        self._lake = lake
+    def __init__(self, lake: Lake, spec: SourceSpec, registry: Registry | None) -> None:
+        self._lake, self._spec, self._registry = lake, spec, registry
+
+    def setup(self) -> None:
+        patience_s = self._registry.patience_s if self._registry else None
+        self._schemas = WriterSchemas(self._lake, self._registry, patience_s=patience_s) if self._spec.wire_format else None
+
+    def teardown(self) -> None:
+        if self._schemas is not None:
+            self._schemas.close()
 
     def process(self, piece: RawPiece) -> Iterator[Any]:
         if isinstance(piece, RawChunk):
@@ -80,10 +92,16 @@ class _ReadFn(beam.DoFn):
             held.append(message)
             size += len(message.value or b"")
             if size >= _BATCH_BYTES:
-                yield message_batch(piece.log, held)
+                yield self._batch(piece.log, held)
                 held, size = [], 0
         if held:
-            yield message_batch(piece.log, held)
+            yield self._batch(piece.log, held)
+
+    def _batch(self, log: LogId, messages: Sequence[RawMessage]) -> MessageBatch:
+        batch = message_batch(log, messages, self._spec)
+        if self._schemas is not None:
+            self._schemas.of_landed(batch, log.topic)
+        return batch
 
 
 def messages_of(lake: Lake, stretch: LogStretch) -> Iterator[RawMessage]:
@@ -103,7 +121,7 @@ def messages_of(lake: Lake, stretch: LogStretch) -> Iterator[RawMessage]:
         reached = max(reached, segment.end)
 
 
-def message_batch(log: LogId, messages: Sequence[RawMessage]) -> MessageBatch:
+def message_batch(log: LogId, messages: Sequence[RawMessage], spec: SourceSpec) -> MessageBatch:
     """Messages of one log as the element that a poll would have given."""
     count = len(messages)
     return MessageBatch(
@@ -111,6 +129,6 @@ def message_batch(log: LogId, messages: Sequence[RawMessage]) -> MessageBatch:
         offsets=np.array([m.offset for m in messages], dtype=np.int64),
         times_us=record_times_us(np.array([m.timestamp_ms for m in messages], dtype=np.int64)),
         watermarks_us=np.full(count, NEVER_LATE_US, dtype=np.int64),
-        values=[m.value or b"" for m in messages],
+        values=[payload_of(m.value, spec) for m in messages],
         headers=[m.headers for m in messages] if any(m.headers for m in messages) else None,
     )

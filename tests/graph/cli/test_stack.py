@@ -17,6 +17,7 @@ from devstack.stack import USUAL, Stack
     [
         ((), USUAL),
         (("--with", "gcs,cdp"), (*USUAL, "gcs", "cdp")),
+        (("--with", "registry"), (*USUAL, "registry")),
         (("--with", "gcs", "--with", "cdp"), (*USUAL, "gcs", "cdp")),
         (("--only", "kafka", "--only", "prism, flink", "--with", "cdp"), ("kafka", "prism", "flink", "cdp")),
     ],

@@ -19,6 +19,8 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("README.md", "headrace stack up"): _STREAM,
     ("docs/index.md", "make demo"): f"{_MAKE}; tests/graph/docs runs examples.webshop.demo, which make demo runs",
     ("docs/tutorial.md", "make dev"): _MAKE,
+    ("docs/guides/avro-and-registries.md", "headrace stack up --with registry"): _STREAM,
+    ("docs/guides/avro-and-registries.md", "headrace contract register"): "test_registry_topics.py registers at a real registry",
     ("docs/guides/delivery.md", "export CDP_WRITE_KEY=dev-write-key\nheadrace stack up --with cdp"): _STREAM,
     ("docs/guides/delivery.md", "headrace status --lake build/lake"): _STREAM,
     ("docs/guides/flink-on-kubernetes.md", "*"): _CLUSTER,

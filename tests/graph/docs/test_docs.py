@@ -16,11 +16,12 @@ import yaml
 from contracts.codes import RULE_CODES, Code
 from contracts.errors import ConfigurationError
 from contracts.spec.destination import DIALECTS, Limits
-from contracts.spec.destination_file import load_destination
+from contracts.spec.files.destination import load_destination
+from contracts.spec.files.source import load_source
 from contracts.spec.model import ColumnType
 from contracts.spec.odcs import load_contract
 from contracts.spec.project import Project
-from contracts.spec.source import FORMAT_NAMES, load_source
+from contracts.spec.source import FORMAT_NAMES
 from lake.receipts.state import DOWN, ENDED, OK, THROTTLED
 from operations.deliveries import SILENT, STARTING
 from pipelines.ingest.files import ingest_files
@@ -87,7 +88,18 @@ def test_rules_of_contract_constraints_are_known_rules() -> None:
     page = REFERENCE / "contracts.md"
     column_rules = {rule for row in table_of(page, "Constraints of a column") for rule in spans(row[2])}
     rules = {row[2].strip("`") for row in table_of(page, "Rules")}
-    unread = {"syntax", "encoding", "record_bytes", "depth", "fields", "header", "damage", "schema_version", "fingerprint"}
+    unread = {
+        "syntax",
+        "encoding",
+        "record_bytes",
+        "depth",
+        "fields",
+        "header",
+        "damage",
+        "schema_version",
+        "upcast",
+        "fingerprint",
+    }
     unread |= {"delivery"}
     assert column_rules | rules == set(RULE_CODES) - unread - {"unknown_field"}
 
@@ -115,9 +127,11 @@ def test_source_keys_on_the_page_are_those_of_the_loader(tmp_path: Path) -> None
 
 def test_keys_of_schema_version_and_filter_on_the_page_are_those_of_the_loader(tmp_path: Path) -> None:
     page, path = REFERENCE / "sources.md", tmp_path / "full.yaml"
-    for key, full in (("schema_version", {"path": "v", "accepted": [1], "default": 1}), ("filter", {"path": "a", "in": ["b"]})):
+    version = {"path": "v", "accepted": [1], "default": 1, "upcasts": [], "header": "h", "registry": True, "constant": 1}
+    for key, full in (("schema_version", version), ("filter", {"path": "a", "in": ["b"]})):
         assert keys_of(page, key) == set(full)
-        path.write_text(yaml.safe_dump({**MINIMAL, key: [full] if key == "filter" else full}))
+        right = [full] if key == "filter" else {k: v for k, v in full.items() if k not in ("header", "registry", "constant")}
+        path.write_text(yaml.safe_dump({**MINIMAL, key: right}))
         load_source(path)
         more = {**full, "nonsense": 1}
         assert f"{key}" in problems_of_source(tmp_path, {**MINIMAL, key: [more] if key == "filter" else more})

@@ -62,7 +62,7 @@ def deliver(pipeline: beam.Pipeline) -> None:
 GRAPHS: dict[str, Callable[[beam.Pipeline], None]] = {
     "ingest over files": lambda pipeline: ingest(pipeline, Files([CHUNK])),
     "ingest over Kafka": ingest_kafka,
-    "replay": lambda pipeline: ingest(pipeline, LandedRaw([CHUNK], LAKE)),
+    "replay": lambda pipeline: ingest(pipeline, LandedRaw([CHUNK], LAKE, SPEC)),
     "deliver": deliver,
 }
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 import pytest
 
+from cli import contract_register
 from cli import main as command_line
 from contracts import errors
 from contracts.errors import HeadraceError
@@ -136,6 +137,11 @@ def _component_down(world: World) -> tuple[int, str]:
     return world.run("job", "list")
 
 
+def _registry_down(world: World) -> tuple[int, str]:
+    world.monkeypatch.setattr(contract_register, "_PATIENCE_S", 0.0)
+    return world.run("contract", "register", "order", "--registry", "http://localhost:1")
+
+
 def _savepoint(world: World) -> tuple[int, str]:
     lake = world.shop.lake()
     lake.create()
@@ -183,6 +189,7 @@ CASES = (
     Case(errors.TopicMissingError, "", 2, f"headrace ingest web --input {_KAFKA}/web-event --until now", _topic_missing),
     Case(errors.UnknownJobError, "", 2, f"headrace job stop {A}", _unknown_job),
     Case(errors.ComponentDownError, "", 3, "headrace job list", _component_down),
+    Case(errors.RegistryDownError, "", 3, "headrace contract register order --registry http://localhost:1", _registry_down),
     Case(errors.SavepointError, "", 3, f"headrace job stop {RUN[:8]}", _savepoint),
     Case(errors.JobFailedError, "", 3, "headrace ingest web --input drop/web.jsonl --runner flink", None,
          "tests/unit/runners/flink/test_submit.py"),

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import httpx
 
+from contracts.bounded_http import BoundedTransport, TooLargeError, read_bounded
 from contracts.errors import ConfigurationError
-from transforms.deliver.http.bounded import BoundedTransport, TooLargeError, read_bounded
 
 LONGEST_ASKED_S = 300.0
 _MOST_ANSWER_BYTES = 1 << 20

@@ -50,7 +50,7 @@ def raw(name: str, source: str = "web", records: int = RECORDS) -> RawFile:
 
 
 def ledger(lake: Lake, source: str, name: str, records: int = RECORDS) -> LedgerEntry:
-    return compute_ledger(lake, {source: NAME}, [raw(name, source, records)])[source]
+    return compute_ledger(lake, source, NAME, [raw(name, source, records)])
 
 
 def commit(lake: Lake, folds: Sequence[RangeFold], killed: str = "") -> None:
@@ -119,7 +119,7 @@ def run_schedule(path: Path, seed: int) -> None:
             compact(lake, NAME, to_s=rng.choice((3_600, DAY_S)), run_id="compact")
         assert_accounted(lake)
     for (source, file), own in records.items():
-        if unfinished(lake, [raw(file, source)]):
+        if unfinished(lake, source, [raw(file, source)]):
             commit(lake, folds_of(lake, own, DAY_S))
         entry = ledger(lake, source, file)
         assert entry.balanced and entry.pending == 0
@@ -169,7 +169,7 @@ def test_a_winner_that_is_displaced_is_noted_before_its_row_goes(tmp_path: Path,
     still = killed == "noted"  # a note that came too early is none
     assert ledger(lake, "web", "f", 1) == LedgerEntry(records_in=1, out=still, duplicate=not still)
     assert ledger(lake, "web", "g", 1) == LedgerEntry(records_in=1, pending=1)
-    assert unfinished(lake, [raw("f", records=1), raw("g", records=1)]) == [raw("g", records=1)]
+    assert unfinished(lake, "web", [raw("f", records=1), raw("g", records=1)]) == [raw("g", records=1)]
     commit(lake, folds_of(lake, better, DAY_S))
     assert ledger(lake, "web", "f", 1) == LedgerEntry(records_in=1, duplicate=1)
     assert ledger(lake, "web", "g", 1) == LedgerEntry(records_in=1, out=1)
@@ -181,7 +181,7 @@ def test_a_note_alone_is_no_outcome(tmp_path: Path) -> None:
     rows = [row("a", 5, rank=3, position=0)]
     commit(lake, folds_of(lake, rows, DAY_S), "committed")
     commit(lake, folds_of(lake, [row("a", 5, rank=1) | {"_raw_file": "g"}], DAY_S))
-    assert unfinished(lake, [raw("f", records=1)])
+    assert unfinished(lake, "web", [raw("f", records=1)])
     assert ledger(lake, "web", "f", 1) == LedgerEntry(records_in=1, pending=1)
     commit(lake, folds_of(lake, rows, DAY_S))
     assert ledger(lake, "web", "f", 1) == LedgerEntry(records_in=1, duplicate=1)

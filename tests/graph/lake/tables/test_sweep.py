@@ -97,12 +97,13 @@ def dying(rng: Random) -> Iterator[None]:
 
 
 def some_rows(rng: Random, count: int, at: int, *, contested: bool) -> Rows:
-    """Few keys, times over some hours, so that pairs and chains come again. contested: rows of a pair differ in content."""
+    """Few keys, times over some hours: pairs and chains come again. contested: rows of a pair differ in content and revision."""
     rows = []
     for i in range(count):
         key, second = f"e{rng.randrange(8)}", rng.randrange(HOURS * 3_600)
-        content = rng.choice("xyz") if contested else Random(f"{key} {second // 60}").choice("xyz")
-        rows.append(row(key, second, rank=rng.randrange(3), content=content, position=at + i))
+        of_pair = rng if contested else Random(f"{key} {second // 60}")
+        content, revision = of_pair.choice("xyz"), of_pair.choice((1, 1, 2))
+        rows.append(row(key, second, rank=rng.randrange(3), content=content, position=at + i, revision=revision))
     return rows
 
 

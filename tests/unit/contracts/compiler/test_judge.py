@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from contracts.codes import Violation
 from contracts.compiler.judge import EMPTY, RecordJudge, lookup
 from contracts.spec.model import Column, ColumnType, Contract
 from contracts.spec.paths import PayloadPath
@@ -59,21 +58,6 @@ def test_a_rule_on_another_column_from_the_same_place_still_speaks() -> None:
         name="s", dataset="c", version=1, format="jsonl", columns={"id": same, "n": same, "other": (PayloadPath(("o",)),)}
     )
     assert told({"v": "x"}, judge=RecordJudge(contract, spec)) == [("v", "type"), ("o", "require_when")]
-
-
-@pytest.mark.parametrize("version", [2, "3", 1.5, True, [1], {"a": 1}, 10**400])
-def test_an_unknown_version_is_all_that_is_told(version: Any) -> None:
-    assert told({"v": version, "kind": 5}) == [("v", "schema_version")]
-
-
-@pytest.mark.parametrize("version", [1, 1.0, "1", "02", "beta", None])
-def test_a_known_version_is_accepted(version: Any) -> None:
-    assert told({**GOOD, "v": version}) == []
-
-
-def test_a_missing_version_without_a_default_is_unknown() -> None:
-    judge = RecordJudge(everything_contract(), everything_spec(default_version=None))
-    assert judge.judge(GOOD) == [Violation("v", "schema_version", "one of 02, 1, beta")]
 
 
 def test_a_missing_id_is_told_unless_it_is_derived() -> None:

@@ -24,8 +24,8 @@ from contracts.encode.shape import Columns, timestamp_texts
 from contracts.spec.destination import Condition, Destination, Placement, Secret, check_destination
 from contracts.spec.model import Column, ColumnType
 from contracts.spec.paths import PayloadPath
-from contracts.spec.source import plain_text
 from contracts.spec.suppressions import NOTHING, Suppressions
+from contracts.spec.text import plain_text
 from tests.support.documents import documents, everything_contract, everything_spec
 from transforms.decode.kernel import RecordDecoder
 from transforms.read.messages import MessageBatch

@@ -78,21 +78,21 @@ def test_ledger_is_a_union_so_repeats_change_nothing(tmp_path: Path) -> None:
 def test_file_is_unfinished_until_every_position_has_an_outcome(tmp_path: Path) -> None:
     lake = lake_at(tmp_path / "lake")
     files = [raw("f", 3), raw("g", 2), raw("empty", 0)]
-    assert unfinished(lake, files) == files[:2]
+    assert unfinished(lake, "web", files) == files[:2]
     append_outcomes(lake, [outcomes(Outcome.FILTERED, [0, 2]), outcomes(Outcome.FILTERED, [0, 1], file="g")], "run")
-    assert unfinished(lake, files) == files[:1]
+    assert unfinished(lake, "web", files) == files[:1]
     append_outcomes(lake, [outcomes(Outcome.FILTERED, [1])], "run")
-    assert unfinished(lake, files) == []
+    assert unfinished(lake, "web", files) == []
 
 
 def test_position_without_outcome_is_pending_and_unbalances_the_ledger(tmp_path: Path) -> None:
     lake = lake_at(tmp_path / "lake")
     append_outcomes(lake, [outcomes(Outcome.FILTERED, [0, 1])], "run")
-    entry = compute_ledger(lake, {"web": "validated.none"}, [raw("f", 3)])["web"]
+    entry = compute_ledger(lake, "web", "validated.none", [raw("f", 3)])
     assert entry == LedgerEntry(records_in=3, filtered=2, pending=1)
     assert not entry.balanced
     append_outcomes(lake, [outcomes(Outcome.FILTERED, [2])], "run")
-    entry = compute_ledger(lake, {"web": "validated.none"}, [raw("f", 3)])["web"]
+    entry = compute_ledger(lake, "web", "validated.none", [raw("f", 3)])
     assert entry.balanced
 
 
@@ -103,11 +103,11 @@ def test_lake_of_an_older_version_is_read_and_widened(tmp_path: Path) -> None:
     ensure_table(lake, LEDGER, older, None)
     row = {"source": "web", "raw_file": "f", "outcome": "filtered", "runs": [0, 2], "run_id": "old"}
     lake.catalog().load_table(LEDGER).append(pa.Table.from_pylist([row], older))
-    assert compute_ledger(lake, {"web": "validated.none"}, [raw("f", 3)])["web"].pending == 1
+    assert compute_ledger(lake, "web", "validated.none", [raw("f", 3)]).pending == 1
     ensure_table(lake, LEDGER, LEDGER_SCHEMA, None)
-    assert compute_ledger(lake, {"web": "validated.none"}, [raw("f", 3)])["web"].pending == 1
+    assert compute_ledger(lake, "web", "validated.none", [raw("f", 3)]).pending == 1
     append_outcomes(lake, [outcomes(Outcome.FILTERED, [2])], "run")
-    assert compute_ledger(lake, {"web": "validated.none"}, [raw("f", 3)])["web"].balanced
+    assert compute_ledger(lake, "web", "validated.none", [raw("f", 3)]).balanced
 
 
 def test_long_outcome_is_written_in_rows_that_tell_their_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from contracts.compiler.schemas import PROVENANCE
 from lake.tables.fold import GRID_S, add_hashes, content_hash, fold_rows, identity_of
 
 SCHEMA = pa.schema([pa.field("event_id", pa.string()), pa.field("content", pa.string()), *PROVENANCE])
-ORDER = ("_rank", "_fingerprint", "_row_hash", "_source", "_raw_file", "_position")
+ORDER = ("_revision", "_rank", "_fingerprint", "_row_hash", "_source", "_raw_file", "_position")
 Row = dict[str, Any]
 
 
@@ -32,6 +32,7 @@ def row(
     file: str = "f",
     position: int = 0,
     second: int = 0,
+    revision: int | None = 5,
 ) -> Row:
     """A row as the decoder makes it: fingerprint and hash follow from the content, position and file from where it came."""
     return {
@@ -46,6 +47,7 @@ def row(
         "_fingerprint": digest(content),
         "_row_hash": digest(content, rank, sent),
         "_rank": rank.to_bytes(8, "big"),
+        "_revision": revision,
     }
 
 
@@ -65,36 +67,45 @@ def reference(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
         groups.setdefault((each["event_id"], each["_window_time"] // (GRID_S * 1_000_000)), []).append(each)
     winners, losers = [], []
     for group in groups.values():
-        ranked = sorted(group, key=lambda r: [r[name] for name in ORDER])
+        ranked = sorted(group, key=winner_rule)
         winners.append(ranked[0])
         seen = {ranked[0]["_fingerprint"]}
         for each in ranked:
-            if each["_fingerprint"] not in seen:
+            if each["_revision"] == ranked[0]["_revision"] and each["_fingerprint"] not in seen:
                 seen.add(each["_fingerprint"])
                 losers.append(each)
     return winners, losers
 
 
+def winner_rule(each: Row) -> tuple[Any, ...]:
+    return (-1 if each["_revision"] is None else -each["_revision"] - 2, *(each[name] for name in ORDER[1:]))
+
+
 def listed(rows: pa.Table | Sequence[Row]) -> list[tuple[Any, ...]]:
     """What decides, sorted."""
     plain = rows.to_pylist() if isinstance(rows, pa.Table) else rows
-    return sorted(tuple(r[name] for name in ("event_id", "content", *ORDER)) for r in plain)
+    return sorted((tuple(r[name] for name in ("event_id", "content", *ORDER)) for r in plain), key=str)
 
 
-ROWS = st.lists(
-    st.builds(
-        row,
-        event_id=st.sampled_from("abc"),
-        content=st.integers(0, 2),
-        rank=st.integers(0, 3),
-        sent=st.integers(0, 1),
-        source=st.sampled_from(["web", "mobile"]),
-        file=st.sampled_from("fg"),
-        position=st.integers(0, 2),
-        second=st.sampled_from([0, 59, 60, 7_200]),
-    ),
-    max_size=25,
-)
+def rows_of(*revisions: int | None) -> st.SearchStrategy[list[Row]]:
+    return st.lists(
+        st.builds(
+            row,
+            event_id=st.sampled_from("abc"),
+            content=st.integers(0, 2),
+            rank=st.integers(0, 3),
+            sent=st.integers(0, 1),
+            source=st.sampled_from(["web", "mobile"]),
+            file=st.sampled_from("fg"),
+            position=st.integers(0, 2),
+            second=st.sampled_from([0, 59, 60, 7_200]),
+            revision=st.sampled_from(revisions),
+        ),
+        max_size=25,
+    )
+
+
+ROWS = rows_of(None, 0, 5, 6)
 
 
 @given(ROWS)
@@ -131,7 +142,7 @@ def test_fold_is_idempotent(one: list[Row], two: list[Row]) -> None:
     assert listed(fold(once.to_pylist(), one, two)[0]) == listed(once)
 
 
-@given(ROWS, st.integers(0, 25))
+@given(rows_of(5), st.integers(0, 25))
 def test_losers_of_two_steps_are_those_of_one_but_for_contents_that_win_in_the_end(rows: list[Row], cut: int) -> None:
     """The fold forgets losers. Whoever keeps them (as dead letters) keeps of each content the smallest row ever."""
     first, lost_first = fold(rows[:cut])
@@ -163,6 +174,23 @@ def test_of_each_losing_content_the_smallest_row_is_the_loser_and_its_repeats_ar
     winner, losers = fold(rows)
     assert listed(winner) == listed([rows[0]])
     assert listed(losers) == listed([rows[3], rows[4]])
+
+
+def test_a_record_that_is_read_again_under_a_higher_revision_takes_its_own_place_and_is_no_conflict() -> None:
+    old, new = row(content=0, rank=0, revision=1), row(content=1, rank=9, revision=2)
+    for parts in ([[old], [new]], [[new], [old]], [[old, new]]):
+        folded = fold_rows([table(part) for part in parts], "event_id")
+        assert (listed(folded.rows), len(folded.losers), len(folded.beaten)) == (listed([new]), 0, 0)
+
+
+def test_rows_of_versions_without_revisions_give_way_and_keep_their_files_names() -> None:
+    old, new = row(revision=None), row(content=1, rank=1, revision=0)
+    before = table([old]).drop_columns("_revision")
+    folded = fold_rows([table([new]), before.append_column("_revision", pa.nulls(1, pa.int64()))], "event_id")
+    assert listed(folded.rows) == listed([new])
+    assert identity_of(before) == identity_of(table([old])) != identity_of(table([row(revision=0)]))
+    alone = fold_rows([before, before], "event_id")
+    assert alone.rows.column_names == before.column_names
 
 
 def test_one_key_in_two_cells_stays_twice_whatever_the_range() -> None:

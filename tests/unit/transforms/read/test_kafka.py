@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +13,16 @@ from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.runners.sdf_utils import RestrictionTrackerView, ThreadsafeRestrictionTracker
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 
-from contracts.errors import OffsetGapError
+from contracts.errors import ConfigurationError, OffsetGapError, RegistryDownError
+from contracts.spec.registry import Registry
 from contracts.spec.source import SourceSpec
+from lake.formats.framed import WriterSchema
+from lake.formats.framing import landed_schema
 from lake.location import Lake
 from lake.raw.log_ids import LogId
+from lake.raw.schemas import encode_schema, fingerprint_of
+from lake.raw.segments import log_segments, read_messages
+from tests.support.schema_registry import SchemaRegistry, schema_registry
 from transforms.kafka.connection import KafkaConnection
 from transforms.read import kafka
 from transforms.read.kafka import _ReadFn
@@ -151,3 +158,71 @@ def test_what_was_claimed_before_a_split_goes_on(tmp_path: Path) -> None:
     given, progress, landed = bundle(tmp_path, [], split_after=3)
     assert given == 2 and landed
     assert (progress.lanes[0].next, progress.stopped) == (5, True)
+
+
+SCHEMA: dict[str, Any] = {"type": "record", "name": "T", "fields": [{"name": "id", "type": "string"}]}
+SCHEMA_OF_T = fingerprint_of(encode_schema(WriterSchema("AVRO", json.dumps(SCHEMA))))
+
+
+class Framed(Message):
+    """A message that names schema 1."""
+
+    def value(self) -> bytes:
+        return b"\0\0\0\0\1\x02a"
+
+
+def read_framed(tmp_path: Path, server: SchemaRegistry, *, end: int | None, patience_s: float = 60.0) -> tuple[int, Any, list[str]]:
+    """What a bundle gave on, its progress, and what lies in the lake, with a registry."""
+    began = ReaderProgress((PartitionProgress("t", "before", 0, next=3, end=end),))
+    connection = KafkaConnection("localhost:1", None)
+    source = KafkaSource(
+        connection=connection, group="g", topic="t", topic_pattern=None, readers=(began,), salts=(0,), slice_s=0.05
+    )
+    spec = SourceSpec(name=tmp_path.name, dataset="thing", version=1, format="avro", columns={}, wire_format="confluent")
+    reader, tracker = Reader([]), ReaderProgressTracker(began)
+    reader.poll = lambda most, timeout_s: {  # type: ignore[method-assign]
+        began.lanes[0].log: Polled([Framed(reader.places[-1])], reader.places[-1] + 1)  # type: ignore[list-item]
+    }
+    with POOL.borrow((spec.name, 0, connection, "g", "fail"), lambda: reader):  # type: ignore[arg-type, return-value]
+        pass
+    lake = Lake.at(str(tmp_path))
+    lake.temporary.mkdir(exist_ok=True)
+    function = _ReadFn(source, spec, lake, registry=Registry(url=server.url, patience_s=patience_s))
+    function.setup()
+    assert function._schemas is not None
+    function._schemas._patience_s = 0.0
+    function.start_bundle()
+    view: Any = RestrictionTrackerView(ThreadsafeRestrictionTracker(tracker))
+    finalizer: Any = type("Finalizer", (), {"register": lambda self, callback: None})()
+    try:
+        process = function.process(reader_name(0, 1, 0), finalizer, view, ManualWatermarkEstimator(MIN_TIMESTAMP))
+        given = sum(len(b.value.values) for b in process)
+        function.finish_bundle()
+    finally:
+        function.teardown()
+    return given, tracker.current_restriction(), [p.name for p in (tmp_path / "raw").rglob("*") if p.is_file()]
+
+
+def test_a_stream_waits_for_a_registry_that_is_down_and_rejects_nothing(tmp_path: Path) -> None:
+    with schema_registry() as server:
+        server.put("t-value", SCHEMA)
+        server.down = True
+        given, progress, landed = read_framed(tmp_path, server, end=None)
+        assert (given, progress.lanes[0].next, landed) == (0, 3, [])
+        server.down = False
+        given, progress, landed = read_framed(tmp_path, server, end=None)
+        assert given and progress.lanes[0].next == 3 + given
+        assert len(landed) == 3  # the segment, the schema, and which id it is of
+        (segment,) = log_segments(Lake.at(str(tmp_path)), tmp_path.name, BEGAN.lanes[0].log)
+        assert {landed_schema(message.headers) for message in read_messages(segment)} == {(SCHEMA_OF_T, "1")}
+
+
+def test_a_run_with_an_end_gives_up_when_its_patience_ends(tmp_path: Path) -> None:
+    with schema_registry() as server:
+        server.down = True
+        assert read_framed(tmp_path, server, end=5)[0] == 0
+        with pytest.raises(RegistryDownError, match="503"):
+            read_framed(tmp_path, server, end=5, patience_s=-1.0)
+        server.down, server.login = False, "Basic nobody"
+        with pytest.raises(ConfigurationError, match="refuses"):
+            read_framed(tmp_path, server, end=5)

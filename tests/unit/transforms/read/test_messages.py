@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,13 @@ def test_joined_batches_are_one_behind_the_other(mobile: SourceSpec) -> None:
 
 
 @pytest.mark.parametrize("ms", [-1, 0, 1_764_000_000_000_000, 1_764_000_000_000_000_000])
-def test_a_landed_message_without_a_believable_time_has_none(ms: int) -> None:
+def test_a_landed_message_without_a_believable_time_has_none(ms: int, web: SourceSpec) -> None:
     landed = [RawMessage(0, ms, 1, None, b"{}", ()), RawMessage(1, 1_764_000_000_000, 1, None, b"{}", ())]
-    assert message_batch(LogId("t", "id", 0), landed).times_us.tolist() == [NO_TIME_US, 1_764_000_000_000_000]
+    assert message_batch(LogId("t", "id", 0), landed, web).times_us.tolist() == [NO_TIME_US, 1_764_000_000_000_000]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_landed_text_either(web: SourceSpec) -> None:
+    landed = [RawMessage(0, 1_764_000_000_000, 1, None, b"\xef\xbb\xbf{}", ())]
+    assert message_batch(LogId("t", "id", 0), landed, web).parse(web).records == [{}]
+    framed = replace(web, wire_format="confluent")
+    assert message_batch(LogId("t", "id", 0), landed, framed).values == [landed[0].value]

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 import httpx
 import pytest
 
+from contracts.bounded_http import BoundedTransport, TooLargeError, read_bounded
 from contracts.errors import ConfigurationError
-from transforms.deliver.http.bounded import BoundedTransport, TooLargeError, read_bounded
 from transforms.deliver.http.client import Client, TransportFailure
 
 MOST = 1 << 20

@@ -7,6 +7,7 @@ parts of httpcore: a pool whose network knows until when a request may last.
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 import urllib.request
 import zlib
@@ -43,15 +44,16 @@ class BoundedTransport(httpx.BaseTransport):
         url: where to; a proxy of the environment for it is used.
         timeout_s: of a request; it connects in five seconds at most.
         connections: most at once.
+        ca: a file with certificates to trust instead of the system's; None for those.
 
     Raises:
         ConfigurationError: the environment's proxy is none for HTTP.
     """
 
-    def __init__(self, url: httpx.URL, *, timeout_s: float, connections: int) -> None:
+    def __init__(self, url: httpx.URL, *, timeout_s: float, connections: int, ca: str | None = None) -> None:
         self._timeout_s = timeout_s
         shared: dict[str, Any] = {
-            "ssl_context": httpx.create_ssl_context(),
+            "ssl_context": ssl.create_default_context(cafile=ca) if ca else httpx.create_ssl_context(),
             "max_connections": connections,
             "max_keepalive_connections": connections,
             "keepalive_expiry": _KEEP_ALIVE_S,

@@ -1,0 +1,275 @@
+"""Reading older versions of a payload as the newest: the version that each record tells, and the steps from there on.
+
+A step reads and writes places of one record, and looks at nothing else, so the result is a function of the record and the spec. An
+absent value and null are one thing. A step never overwrites another value: that a record has both is told, not decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Context, Decimal, InvalidOperation, Overflow
+from typing import Any
+
+from contracts.codes import Violation
+from contracts.compiler.exact import ExactNumber, exact_float
+from contracts.spec.paths import PayloadPath
+from contracts.spec.text import plain_text
+from contracts.spec.versions import SchemaVersionRule, Step, Upcast, matches, steps_from
+
+Record = dict[str, Any]
+_DIGITS = Context(prec=500, Emax=999_999, Emin=-999_999, traps=[InvalidOperation, Overflow])
+_LONGEST_NUMBER = 400
+
+
+class _StepError(Exception):
+    """A record does not have what a step takes. The text says what would have been right."""
+
+
+@dataclass(frozen=True)
+class Versioned:
+    """Records as the newest version has them, and why some could not be read so, by index.
+
+    records: the very list that was given, where none of them is older.
+    """
+
+    records: Sequence[Any]
+    broken: Mapping[int, Violation]
+
+
+class VersionReader:
+    """Reads records of every accepted version of one source as its newest. Pure and stateless."""
+
+    def __init__(self, rule: SchemaVersionRule) -> None:
+        self._rule = rule
+        self._where = str(rule.path or (f"header {rule.header}" if rule.header else "$"))
+        self._unknown = Violation(self._where, "schema_version", "one of " + ", ".join(sorted(rule.accepted)))
+        self._chains: dict[str | None, _Chain | None] = {}
+
+    @property
+    def path(self) -> PayloadPath | None:
+        """Where the version stands in the payload; None where it stands beside it."""
+        return self._rule.path
+
+    def read(self, records: Sequence[Any], found: Sequence[Any]) -> Versioned:
+        """Read a block of records.
+
+        Args:
+            records: decoded records, dicts.
+            found: what each tells of its version, None for nothing; ignored where the source has a constant one.
+        """
+        rule = self._rule
+        if rule.constant is not None:
+            texts: Sequence[str | None] = [rule.constant] * len(records)
+        else:
+            texts = [rule.default if v is None else v if type(v) is str else plain_text(v) for v in found]
+        chains = {text: self._chain(text) for text in set(texts)}
+        if all(chain is not None and not chain.steps for chain in chains.values()):
+            return Versioned(records, {})
+        broken: dict[int, Violation] = {}
+        newest: list[Any] = list(records)
+        for i, text in enumerate(texts):
+            chain = chains[text]
+            if chain is None:
+                broken[i] = self._unknown
+            elif chain.steps:
+                try:
+                    newest[i] = chain.applied(records[i])
+                except _BrokenStepError as error:
+                    broken[i] = error.violation
+        return Versioned(newest, broken)
+
+    def _chain(self, text: str | None) -> _Chain | None:
+        """What leads from a version to the newest; None where the version is not accepted."""
+        if text not in self._chains:
+            known = text is not None and any(matches(text, accepted) for accepted in self._rule.accepted)
+            self._chains[text] = _Chain(steps_from(text, self._rule.upcasts)) if known and text is not None else None
+        return self._chains[text]
+
+
+class _BrokenStepError(Exception):
+    def __init__(self, violation: Violation) -> None:
+        super().__init__()
+        self.violation = violation
+
+
+class _Chain:
+    """All steps from one version to the newest."""
+
+    def __init__(self, upcasts: Sequence[Upcast]) -> None:
+        self.steps = [
+            (_STEPS[step.kind], step, f"{u.from_version} to {u.to_version}, step {number}, {step.kind}")
+            for u in upcasts
+            for number, step in enumerate(u.steps, 1)
+        ]
+        written = {p.steps[:n] for _, step, _ in self.steps for p in (*step.paths, *step.into) for n in range(1, len(p.steps))}
+        self._opened = sorted(written, key=len)
+
+    def applied(self, record: Mapping[str, Any]) -> Record:
+        """A record of the newest version; the given one stays as it is.
+
+        Raises:
+            _BrokenStepError: says which step, and what it expected.
+        """
+        changed = self._copied(record)
+        for apply, step, name in self.steps:
+            try:
+                apply(changed, step)
+            except _StepError as error:
+                raise _BrokenStepError(Violation(str(step.paths[0]), "upcast", f"{name}: {error}")) from None
+        return changed
+
+    def _copied(self, record: Mapping[str, Any]) -> Record:
+        """The record with every object in which something is written as an object of its own."""
+        top = dict(record)
+        for steps in self._opened:
+            holder: Any = top
+            for step in steps[:-1]:
+                holder = holder.get(step) if isinstance(holder, dict) else None
+            if isinstance(holder, dict) and isinstance(inner := holder.get(steps[-1]), dict):
+                holder[steps[-1]] = dict(inner)
+        return top
+
+
+def _get(record: Record, path: PayloadPath) -> Any:
+    value: Any = record
+    for step in path.steps:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(step)
+    return value
+
+
+def _pop(record: Record, path: PayloadPath) -> Any:
+    """The value at a path, which is then no longer there."""
+    holder: Any = record
+    for step in path.steps[:-1]:
+        holder = holder.get(step) if isinstance(holder, dict) else None
+    return holder.pop(path.steps[-1], None) if isinstance(holder, dict) else None
+
+
+def _put(record: Record, path: PayloadPath, value: Any) -> None:
+    holder = record
+    for step in path.steps[:-1]:
+        inner = holder.get(step)
+        if inner is None:
+            inner = holder[step] = {}
+        if not isinstance(inner, dict):
+            raise _StepError(f"an object at {step} in {path}")
+        holder = inner
+    there = holder.get(path.steps[-1])
+    if there is not None and not _same(there, value):
+        raise _StepError(f"no other value at {path}")
+    holder[path.steps[-1]] = value
+
+
+def _same(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and bool(a == b)
+
+
+def _rename(record: Record, step: Step) -> None:
+    if (value := _pop(record, step.paths[0])) is not None:
+        _put(record, step.into[0], value)
+
+
+def _default(record: Record, step: Step) -> None:
+    if _get(record, step.paths[0]) is None:
+        _put(record, step.paths[0], step.value)
+
+
+def _split(record: Record, step: Step) -> None:
+    value = _pop(record, step.paths[0])
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise _StepError("a text")
+    for path, part in zip(step.into, value.split(step.separator, len(step.into) - 1), strict=False):
+        _put(record, path, part)
+
+
+def _join(record: Record, step: Step) -> None:
+    values = [value for path in step.paths if (value := _pop(record, path)) is not None]
+    if not all(isinstance(value, str) for value in values):
+        raise _StepError("texts")
+    if values:
+        _put(record, step.into[0], step.separator.join(values))
+
+
+def _unit(record: Record, step: Step) -> None:
+    value = _pop(record, step.paths[0])
+    if value is None:
+        return
+    number = _DIGITS.add(_DIGITS.multiply(_number(value), Decimal(step.factor)), Decimal(step.offset))
+    plain = _plain(number)
+    _put(record, (step.into or step.paths)[0], plain if isinstance(value, str) else _as_json(plain))
+
+
+def _widen(record: Record, step: Step) -> None:
+    value = _pop(record, step.paths[0])
+    if value is None:
+        return
+    widened: Any
+    if step.type == "number":
+        widened = _as_json(_plain(_number(value)))
+    elif isinstance(value, str):
+        widened = value
+    elif isinstance(value, bool):
+        widened = "true" if value else "false"
+    else:
+        widened = _plain(_number(value))
+    _put(record, step.paths[0], widened)
+
+
+def _map(record: Record, step: Step) -> None:
+    value = _pop(record, step.paths[0])
+    if value is None:
+        return
+    text = plain_text(value)
+    found = [new for old, new in step.values if old == text]
+    if not found and step.otherwise == "reject":
+        raise _StepError("one of " + ", ".join(old for old, _ in step.values))
+    _put(record, (step.into or step.paths)[0], found[0] if found else value)
+
+
+def _remove(record: Record, step: Step) -> None:
+    _pop(record, step.paths[0])
+
+
+def _number(value: Any) -> Decimal:
+    """The number that a value is written as."""
+    try:
+        if isinstance(value, bool) or (isinstance(value, str) and (len(value) > _LONGEST_NUMBER or not value.isascii())):
+            raise _StepError("a number")
+        if isinstance(value, (int, Decimal, str, float)):
+            number = _DIGITS.create_decimal(repr(value) if isinstance(value, float) else value)
+            if number.is_finite():
+                return number
+    except (InvalidOperation, Overflow, ValueError):
+        pass
+    raise _StepError("a number")
+
+
+def _plain(number: Decimal) -> str:
+    """A number without exponent and needless zeros."""
+    if not number:
+        return "0"
+    if abs(number.adjusted()) > _LONGEST_NUMBER:
+        raise _StepError("a number that a double can hold")
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _as_json(text: str) -> int | float | ExactNumber:
+    """As the JSON reader gives this number."""
+    if "." not in text:
+        return int(text)
+    try:
+        return exact_float(text)
+    except ValueError:
+        raise _StepError("a number that a double can hold") from None
+
+
+_STEPS: dict[str, Callable[[Record, Step], None]] = {
+    "rename": _rename, "default": _default, "split": _split, "join": _join, "unit": _unit, "widen": _widen, "map": _map,
+    "remove": _remove,
+}  # fmt: skip

@@ -1,0 +1,143 @@
+"""Another major of a contract: a table beside the old one, written by a second source on the same raw, backfilled by a replay."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from cli.main import main
+from contracts.errors import ConfigurationError
+from contracts.spec.project import Project
+from lake.ledger.ledger import LedgerEntry, source_ledger
+from lake.location import Lake
+from lake.tables.publish import table_totals
+from tests.support.runs import ingest
+
+DAY_S = 1_793_577_600  # 2026-11-02
+OLD, NEW = "validated.sale", "validated.sale_v2"
+
+
+def contract(version: str, *columns: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "v3.1.0", "kind": "DataContract", "id": "t:sale", "name": "sale", "version": version, "status": "active",
+        "customProperties": [
+            {"property": "eventId", "value": {"column": "event_id"}}, {"property": "windowTime", "value": ["at"]},
+        ],
+        "schema": [{"name": "sale", "logicalType": "object", "physicalType": "table", "properties": [
+            {"name": "event_id", "logicalType": "string", "required": True},
+            {"name": "at", "logicalType": "timestamp", "required": True}, *columns,
+        ]}],
+    }  # fmt: skip
+
+
+V1 = contract("1.0.0", {"name": "amount", "logicalType": "number"})
+V2 = contract("2.0.0", {"name": "amount", "logicalType": "number", "physicalType": "decimal(12,2)", "required": True})
+COLUMNS = {"event_id": "id", "at": "at", "amount": "amount"}
+SALES = {"source": "sales", "dataset": "sale", "format": "jsonl", "columns": COLUMNS}
+SALES_2 = {**SALES, "source": "sales_v2", "version": 2, "raw": "sales"}
+
+
+def lines(numbers: range) -> str:
+    events = [
+        {"id": f"s-{n}", "at": f"2026-11-02T{8 + n % 4:02d}:{n % 60:02d}:00Z", "amount": None if n % 10 == 0 else n / 4}
+        for n in numbers
+    ]
+    return "".join(json.dumps(event) + "\n" for event in events)
+
+
+class Sales:
+    """A project with both majors."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("datasets", "sources", "drop"):
+            (folder / name).mkdir()
+        (folder / "headrace.yaml").write_text("lake: lake\ndatasets: [datasets]\nreplay: {maxAge: 36500d}\n")
+        self.write("datasets/sale.v1.yaml", V1)
+        self.write("sources/sales.yaml", SALES)
+
+    def write(self, name: str, document: dict[str, Any]) -> None:
+        (self.folder / name).write_text(yaml.safe_dump(document))
+
+    def drop(self, name: str, numbers: range) -> Path:
+        path = self.folder / "drop" / name
+        path.write_text(lines(numbers))
+        os.utime(path, (DAY_S + 50_000, DAY_S + 50_000))
+        return path
+
+    def ingest(self, source: str, path: Path, lake: str = "lake") -> None:
+        report = ingest(self.lake(lake), [path], project=self.project, source=source, max_rejected=1.0, window=3_600)
+        assert report.ledger.balanced
+
+    def headrace(self, *arguments: str) -> str:
+        result = CliRunner().invoke(main, [*arguments, "--project", str(self.folder)])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    @property
+    def project(self) -> Project:
+        return Project.load(self.folder)
+
+    def lake(self, name: str = "lake") -> Lake:
+        return Lake.at(str(self.folder / name))
+
+    def state(self, table: str, lake: str = "lake") -> tuple[int, int]:
+        return table_totals(self.lake(lake).load(table))
+
+    def ledger(self, source: str, table: str) -> LedgerEntry:
+        return sum(source_ledger(self.lake(), self.project.source(source)[0], table).values(), LedgerEntry())
+
+
+def test_a_new_major_is_written_beside_the_old_one_and_backfilled_from_its_raw(tmp_path: Path) -> None:
+    sales = Sales(tmp_path)
+    history, now = sales.drop("a.jsonl", range(40)), sales.drop("b.jsonl", range(40, 80))
+    sales.ingest("sales", history)
+    before = sales.state(OLD)
+
+    sales.write("datasets/sale.v2.yaml", V2)
+    sales.write("sources/sales_v2.yaml", SALES_2)
+    for source in ("sales", "sales_v2"):  # both are written from here on
+        sales.ingest(source, now)
+    assert sales.state(NEW)[0] == 36
+    assert sales.ledger("sales_v2", NEW).pending == 40, "what is not backfilled yet is told"
+
+    sales.headrace(
+        "replay", "run", "backfill", "--dataset", "sale_v2", "--start", "2026-11-02T00:00:00Z", "--end", "2026-11-03T00:00:00Z"
+    )
+    sales.headrace("replay", "promote", "backfill")
+    ingest_all = sales.folder / "drop"
+    report = ingest(sales.lake("fresh"), [ingest_all], project=sales.project, source="sales_v2", max_rejected=1.0, window=3_600)
+    assert report.ledger.balanced
+    assert sales.state(NEW) == sales.state(NEW, "fresh")
+    ledger = sales.ledger("sales_v2", NEW)
+    assert (ledger.records_in, ledger.out, ledger.dead_letter, ledger.pending) == (80, 72, 8, 0)
+    assert sales.ledger("sales", OLD).out == 80
+    assert sales.state(OLD) != before
+    raw = list((tmp_path / "lake" / "raw").glob("source=*"))
+    assert [folder.name for folder in raw] == ["source=sales"], "raw is landed once"
+    assert "sound: nothing is missing or changed" in sales.headrace("lake", "check", "--verify")
+
+
+def test_a_source_whose_version_changes_is_another_source(tmp_path: Path) -> None:
+    sales = Sales(tmp_path)
+    path = sales.drop("a.jsonl", range(10))
+    sales.ingest("sales", path)
+    sales.write("datasets/sale.v2.yaml", V2)
+    sales.write("sources/sales.yaml", {**SALES, "version": 2})
+    with pytest.raises(ConfigurationError, match="dataset and version"):
+        sales.ingest("sales", path)
+
+
+def test_raw_can_only_be_shared_by_who_numbers_its_records_alike(tmp_path: Path) -> None:
+    sales = Sales(tmp_path)
+    path = sales.drop("a.jsonl", range(10))
+    sales.ingest("sales", path)
+    sales.write("sources/other.yaml", {**SALES, "source": "other", "raw": "sales", "format": "json_array"})
+    with pytest.raises(ConfigurationError, match="numbered with other options"):
+        sales.ingest("other", path)
