@@ -11,7 +11,7 @@ from contracts.errors import ConfigurationError
 from contracts.evolution.row_rules import rule_text
 from contracts.spec.destination import CONSENT_COLUMN, Destination
 from contracts.spec.destination_file import load_destination
-from contracts.spec.model import Contract
+from contracts.spec.model import Consumer, Contract
 from contracts.spec.project import BUILT_IN_DATASETS, BUILT_IN_DESTINATIONS, PROJECT_FILE, Project
 from contracts.spec.source import SourceSpec, load_source
 
@@ -31,7 +31,7 @@ class Surroundings:
 
     sources: Sequence[SourceSpec] = ()
     destinations: Sequence[Destination] = ()
-    named: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    named: Mapping[str, Sequence[Consumer]] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
     @classmethod
@@ -51,9 +51,7 @@ class Surroundings:
             except ConfigurationError as error:
                 if not path.is_relative_to(BUILT_IN_DESTINATIONS) and project.file is not None:
                     notes.append(str(error).splitlines()[0].rstrip(":"))
-        named = project.replay.get("consumers") or {}
-        listed = {str(name): tuple(map(str, who)) for name, who in named.items() if isinstance(who, list)}
-        return cls(sources, destinations, listed, tuple(f"readers are not looked for in it: {note}" for note in notes))
+        return cls(sources, destinations, _named(project), tuple(f"readers are not looked for in it: {note}" for note in notes))
 
     def readers(self, contract: Contract, column: str | None) -> list[Reader]:
         """Who has to do with a column, or with the dataset as a whole (None)."""
@@ -86,14 +84,19 @@ class Surroundings:
                 yield Reader("destination", destination.name, ", ".join(dict.fromkeys(how)))
 
     def _consumers(self, contract: Contract, column: str | None) -> Iterator[Reader]:
-        for consumer in contract.consumers:
-            if column is None or not consumer.columns or column in consumer.columns:
-                contact = f" ({consumer.contact})" if consumer.contact else ""
-                yield Reader("consumer", consumer.name, f"reads {'it' if consumer.columns and column else 'the dataset'}{contact}")
         known = {consumer.name for consumer in contract.consumers}
-        for name in self.named.get(contract.dataset, ()):
-            if name not in known:
-                yield Reader("consumer", name, f"reads the dataset ({PROJECT_FILE})")
+        others = [consumer for consumer in self.named.get(contract.dataset, ()) if consumer.name not in known]
+        for consumer in (*contract.consumers, *others):
+            if column is None or not consumer.columns or column in consumer.columns:
+                where = consumer.contact or ("" if consumer.name in known else PROJECT_FILE)
+                told = f" ({where})" if where else ""
+                yield Reader("consumer", consumer.name, f"reads {'it' if consumer.columns and column else 'the dataset'}{told}")
+
+
+def _named(project: Project) -> Mapping[str, Sequence[Consumer]]:
+    """Consumers that the project file names, by dataset."""
+    named = project.replay.get("consumers") or {}
+    return {str(name): tuple(Consumer(str(each)) for each in who) for name, who in named.items() if isinstance(who, list)}
 
 
 def _within(contract: Contract, column: str) -> Iterator[Reader]:
