@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pyiceberg.exceptions import RESTError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -86,6 +87,10 @@ def plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, **kwargs)
         except HeadraceError as error:
             fail(str(error), error.exit_code)
+        except RESTError as error:  # of a catalog; what it says may quote anything
+            fail(
+                f"the catalog does not answer as it should ({type(error).__name__}). Run the same command again when it is well.", 3
+            )
         except BrokenPipeError:  # whoever read our output went away, as ``head`` does: no error of ours
             raise
         except OSError as error:

@@ -9,10 +9,11 @@ import click
 
 from cli.console import json_option, plain_errors, print_json, project_option, stderr, stdout
 from contracts.errors import ConfigurationError, DataError
+from contracts.spec.files.registry import registry_at
 from contracts.spec.model import Contract
 from contracts.spec.odcs import load_contract
 from contracts.spec.project import Project
-from contracts.spec.registry import Registry, registry_of
+from contracts.spec.registry import Registry
 
 _PATIENCE_S = 20.0
 
@@ -78,11 +79,7 @@ def chosen_registry(project: Project, url: str | None) -> Registry:
         return project.registry
     if project.registry is not None and project.registry.url == url.rstrip("/"):
         return project.registry  # with its credentials, which go nowhere else
-    problems: list[str] = []
-    found = registry_of({"url": url}, project.root, problems)
-    if found is None:
-        raise ConfigurationError(problems[0].replace("registry.url", "--registry"))
-    return found
+    return registry_at(url)
 
 
 def _schema(project: Project, name: str, kind: str) -> tuple[Contract, dict[str, Any], str]:

@@ -250,7 +250,7 @@ def _show_plan(plan: ReplayPlan) -> None:
             else "the table is empty"
         )
         stdout.print(f"no row is published in this range now; {told}", style="yellow")
-    stdout.print("read by: " + (", ".join(plan.consumers) or "nobody is named in headrace.yaml (replay.consumers)"))
+    stdout.print("read by: " + (", ".join(plan.consumers) or "nobody is named in the contract or in headrace.yaml (consumers)"))
     if plan.exceeded:
         stdout.print("needs --approved-by and --reason: " + "; ".join(plan.exceeded), style="yellow")
 

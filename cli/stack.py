@@ -9,6 +9,7 @@ import click
 
 from cli.console import fail, json_option, plain_errors, print_json, stderr, stdout, table
 from contracts.errors import ConfigurationError
+from devstack import s3
 from devstack.cdp.component import WRITE_KEY
 from devstack.gcs import BUCKET
 from devstack.layout import Layout, Settings
@@ -31,7 +32,8 @@ def stack() -> None:
     "extra",
     metavar="NAMES",
     multiple=True,
-    help=f"Also these: {','.join(EXTRA)} (emulator of Google Cloud Storage, CDP endpoint, schema registry). May be repeated.",
+    help=f"Also these: {','.join(EXTRA)} (an emulator of Google Cloud Storage; a CDP endpoint; a schema registry; a stand-in for S3, "
+    "in memory). May be repeated.",
 )
 @click.option("--taskmanagers", type=click.IntRange(1), help="How many; more of them may come while it runs.  [default: 1]")
 @click.option("--slots", type=click.IntRange(1), help="Task slots of each TaskManager.  [default: 2]")
@@ -74,6 +76,9 @@ def up(
             stdout.print(f"{name.replace('_', ' '):16} {value}")
     if "gcs" in running:
         stdout.print(f"export STORAGE_EMULATOR_HOST={it.gcs_emulator}  # bucket gs://{BUCKET}", highlight=False, soft_wrap=True)
+    if "s3" in running:
+        exports = " ".join(f"{name}={value}" for name, value in s3.variables(it.s3_emulator).items())
+        stdout.print(f"export {exports}  # bucket s3://{s3.BUCKET}, in memory", highlight=False, soft_wrap=True)
     if "cdp" in running:
         where = f"CDP endpoint {it.cdp_endpoint}, write key {WRITE_KEY}; its page is at the same address"
         stdout.print(where, highlight=False, soft_wrap=True)
@@ -132,6 +137,7 @@ def _addresses(it: Stack) -> dict[str, str]:
         "checkpoints_dir": str(it.checkpoints_dir),
         "savepoints_dir": str(it.savepoints_dir),
         "gcs_emulator": it.gcs_emulator,
+        "s3_emulator": it.s3_emulator,
         "cdp_endpoint": it.cdp_endpoint,
         "cdp_write_key": WRITE_KEY,
         "registry_url": it.registry_url,

@@ -61,6 +61,7 @@ class Ports:
     gcs: int = 24_443
     cdp: int = 24_480
     registry: int = 24_490
+    s3: int = 24_445
     further: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -34,6 +34,7 @@ from devstack.layout import TASKMANAGER, Layout, Settings, taskmanager_name, tas
 from devstack.lock import held
 from devstack.processes import command_of, listener, marked, port_is_free, spawn, stop
 from devstack.registry import CCOMPAT, registry
+from devstack.s3 import s3
 from devstack.state import Record, State
 from runners import binaries
 from runners.flink.worker.launcher import write_launcher
@@ -47,8 +48,9 @@ GROUPS = {
     "gcs": ("gcs",),
     "cdp": ("cdp",),
     "registry": ("registry",),
+    "s3": ("s3",),
 }
-EXTRA = ("gcs", "cdp", "registry")  # only where it is asked for
+EXTRA = ("gcs", "cdp", "registry", "s3")  # only where it is asked for
 USUAL = tuple(name for name in GROUPS if name not in EXTRA)
 MARK = "HEADRACE_STACK"  # in the environment of all that a stack starts, directly or not: its home folder
 READY_DEADLINE_S = 60.0
@@ -104,6 +106,11 @@ class Stack:
     def gcs_emulator(self) -> str:
         """Address of the emulator of Google Cloud Storage; its clients take it from ``STORAGE_EMULATOR_HOST``."""
         return f"http://localhost:{self.settings.ports.gcs}"
+
+    @property
+    def s3_emulator(self) -> str:
+        """Address of the stand-in for S3; its clients take it from ``AWS_ENDPOINT_URL_S3``."""
+        return f"http://localhost:{self.settings.ports.s3}"
 
     @property
     def cdp_endpoint(self) -> str:
@@ -299,6 +306,7 @@ class Stack:
             gcs(layout, settings, binary=pieces.gcs(layout.downloads)),
             cdp(layout, settings),
             registry(layout, settings, java=java, folder=pieces.registry(layout.downloads)),
+            s3(layout, settings),
         )
         return {component.name: component for component in made}
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
-from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
-from contracts.errors import ComponentDownError, ConfigurationError
+from contracts.errors import ConfigurationError
+from lake.catalogs import make_namespace, open_catalog
 from lake.storage import Storage, is_object, local_path, location_of, make_root, storage_of
 
 NAMESPACES = ("validated", "late", "ops")
@@ -20,7 +18,6 @@ CATALOG_FILE = "catalog.db"
 _MADE = "_runs/lake"  # in a bucket, where there are no folders: says that there is a lake
 _FILE_IO = "lake.storage.file_io.ObjectFileIO"
 _SQLITE_BUSY_S = 120
-_PACKAGES = {"psycopg": "headrace[postgres]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 logging.getLogger("pyiceberg").setLevel(logging.ERROR)  # it warns of every delete that finds nothing, which is normal here
 
 
@@ -33,7 +30,7 @@ def data_path(uri: str) -> str:
 class Lake:
     """A lake. Small and picklable; opens what it needs where it is needed.
 
-    root: absolute folder, or ``gs://bucket/prefix``, ``s3://bucket/prefix``. catalog_url: SQLAlchemy URL of the Iceberg catalog; by
+    root: absolute folder, or ``gs://bucket/prefix``, ``s3://bucket/prefix``. catalog_url: of the Iceberg catalog (catalogs.py), by
     default SQLite in the lake. branch: the Iceberg branch that tables are read from and committed to; None for main, which is
     what everybody reads.
     """
@@ -126,8 +123,7 @@ class Lake:
         self._make_place()
         catalog = self.catalog()
         for namespace in NAMESPACES:
-            with contextlib.suppress(IntegrityError):  # another process made it between look and leap
-                catalog.create_namespace_if_not_exists(namespace)
+            make_namespace(catalog, namespace)
 
     def _make_place(self) -> None:
         if is_object(self.root):
@@ -163,44 +159,12 @@ class Lake:
         """URI of the folder that its tables lie in."""
         return f"{self.root}/warehouse" if is_object(self.root) else f"file://{self.root}/warehouse"
 
-    def catalog(self) -> SqlCatalog:
+    def catalog(self) -> Catalog:
         """The Iceberg catalog.
 
         Raises:
             ConfigurationError: its URL is none, or its driver is not installed.
             ComponentDownError: it does not answer.
         """
-        options = {"uri": self.catalog_url, "warehouse": self.warehouse}
-        if is_object(self.root):
-            options["py-io-impl"] = _FILE_IO
-        for attempt in range(3):  # two processes that create the same SQLite tables at once: one is told so, and tries again
-            try:
-                return SqlCatalog("headrace", **options)
-            except (ArgumentError, ImportError, ValueError) as error:
-                raise ConfigurationError(f"catalog {self._catalog_shown}: {_wrong_url(error)}") from None
-            except SQLAlchemyError as error:
-                failure = error
-                if attempt < 2 and "already exists" in str(error):
-                    continue
-                break
-        raise ComponentDownError(
-            f"catalog {self._catalog_shown}: no answer ({type(failure).__name__}); is it running, and the URL right?"
-        )
-
-    @property
-    def _catalog_shown(self) -> str:
-        """Its URL without user, password and parameters."""
-        try:
-            shown = urlsplit(self.catalog_url)
-        except ValueError:
-            return "of headrace.yaml"
-        return f"{shown.scheme}://{shown.hostname or ''}{shown.path}" if shown.scheme else "of headrace.yaml"
-
-
-def _wrong_url(error: Exception) -> str:
-    """What is wrong with a catalog's URL, and what to do."""
-    if isinstance(error, ImportError):
-        return f"its driver is not installed: pip install {_PACKAGES.get(error.name or '', error.name)}"
-    if isinstance(error, NoSuchModuleError):
-        return "SQLAlchemy knows no such database or driver; expected postgresql+psycopg://HOST/DATABASE or sqlite:///FILE"
-    return "not a URL such as postgresql+psycopg://HOST/DATABASE or sqlite:///FILE"
+        properties = {"warehouse": self.warehouse, **({"py-io-impl": _FILE_IO} if is_object(self.root) else {})}
+        return open_catalog(self.catalog_url, **properties)

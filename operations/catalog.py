@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
-from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchTableError
 
 from contracts.errors import ConfigurationError
@@ -228,7 +228,7 @@ def _shown(file: MetadataFile) -> str:
     return f"{file.location.rsplit('/', 1)[-1]}  of {file.updated_at:%Y-%m-%d %H:%M:%SZ}: {rows}"
 
 
-def _known(catalog: SqlCatalog, name: str) -> str | None:
+def _known(catalog: Catalog, name: str) -> str | None:
     """The name of the metadata file that the catalog has for a table, be it there or not."""
     try:
         return catalog.load_table(name).metadata_location.rsplit("/", 1)[-1]
@@ -238,7 +238,7 @@ def _known(catalog: SqlCatalog, name: str) -> str | None:
         return "(a file that is gone)"
 
 
-def _register(lake: Lake, catalog: SqlCatalog, name: str, file: MetadataFile) -> None:
+def _register(lake: Lake, catalog: Catalog, name: str, file: MetadataFile) -> None:
     location = file.location if "://" in file.location else f"file://{file.location}"
     with contextlib.suppress(NoSuchTableError):
         catalog.drop_table(name)  # of the catalog alone: its files stay

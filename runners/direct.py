@@ -119,8 +119,8 @@ _NOWHERE = logging.NullHandler()  # without a handler Python prints warnings by 
 
 
 def _not_of_the_runner(record: logging.LogRecord) -> bool:
-    """The portable runner repeats what a job says, tracebacks too, and says so to the root logger."""
-    return record.module != "portable_runner"
+    """To the root logger the portable runner repeats what a job says, tracebacks too, and Beam tells how it waits for a server."""
+    return record.module not in ("portable_runner", "subprocess_server")
 
 
 _thread_failed = threading.excepthook

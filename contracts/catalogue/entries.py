@@ -220,7 +220,7 @@ def _time_text(seconds: int) -> str:
 
 def _topics(path: Path) -> tuple[tuple[str, str], ...]:
     """Kafka servers that the contract names (ODCS ``servers``): where the dataset's messages are."""
-    servers = read_yaml(path, "contract").get("servers") or ()
+    servers = read_yaml(path, "contract").value.get("servers") or ()
     found = []
     for server in servers if isinstance(servers, list) else ():
         if isinstance(server, dict) and server.get("type") == "kafka":

@@ -6,20 +6,21 @@ A higher one is of a newer contract, or of the same one and a newer spec. Majors
 from __future__ import annotations
 
 from contracts.spec.model import Contract
+from contracts.spec.source import MOST_REVISION
 
-MOST = 999_999  # of each part but the first
+_PART = MOST_REVISION + 1
 
 
 def revision_number(contract: Contract, spec_revision: int) -> int:
     """The number of a reading."""
     minor, patch = ([*map(int, contract.version.split(".")[1:]), 0, 0])[:2]
-    return (minor * (MOST + 1) + patch) * (MOST + 1) + spec_revision
+    return (minor * _PART + patch) * _PART + spec_revision
 
 
 def revision_text(major: int, number: int | None) -> str:
     """The same for people, such as ``1.2.0, spec revision 3``."""
     if number is None:
         return "before there were revisions"
-    versions, spec = divmod(number, MOST + 1)
-    minor, patch = divmod(versions, MOST + 1)
+    versions, spec = divmod(number, _PART)
+    minor, patch = divmod(versions, _PART)
     return f"{major}.{minor}.{patch}, spec revision {spec}"

@@ -10,10 +10,11 @@ from typing import Literal
 from contracts.errors import ConfigurationError
 from contracts.evolution.row_rules import rule_text
 from contracts.spec.destination import CONSENT_COLUMN, Destination
-from contracts.spec.destination_file import load_destination
+from contracts.spec.files.destination import load_destination
+from contracts.spec.files.source import load_source
 from contracts.spec.model import Consumer, Contract
 from contracts.spec.project import BUILT_IN_DATASETS, BUILT_IN_DESTINATIONS, PROJECT_FILE, Project
-from contracts.spec.source import SourceSpec, load_source
+from contracts.spec.source import SourceSpec
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Reader:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a project has around its contracts. named: consumers by dataset, of the project file. notes: what cannot be read."""
+    """What a project has around its contracts. named: consumers by contract, of the project file. notes: what cannot be read."""
 
     sources: Sequence[SourceSpec] = ()
     destinations: Sequence[Destination] = ()
@@ -51,7 +52,7 @@ class Surroundings:
             except ConfigurationError as error:
                 if not path.is_relative_to(BUILT_IN_DESTINATIONS) and project.file is not None:
                     notes.append(str(error).splitlines()[0].rstrip(":"))
-        return cls(sources, destinations, _named(project), tuple(f"readers are not looked for in it: {note}" for note in notes))
+        return cls(sources, destinations, project.consumers, tuple(f"readers are not looked for in it: {note}" for note in notes))
 
     def readers(self, contract: Contract, column: str | None) -> list[Reader]:
         """Who has to do with a column, or with the dataset as a whole (None)."""
@@ -85,18 +86,12 @@ class Surroundings:
 
     def _consumers(self, contract: Contract, column: str | None) -> Iterator[Reader]:
         known = {consumer.name for consumer in contract.consumers}
-        others = [consumer for consumer in self.named.get(contract.dataset, ()) if consumer.name not in known]
+        others = [consumer for consumer in self.named.get(contract.name, ()) if consumer.name not in known]
         for consumer in (*contract.consumers, *others):
             if column is None or not consumer.columns or column in consumer.columns:
                 where = consumer.contact or ("" if consumer.name in known else PROJECT_FILE)
                 told = f" ({where})" if where else ""
                 yield Reader("consumer", consumer.name, f"reads {'it' if consumer.columns and column else 'the dataset'}{told}")
-
-
-def _named(project: Project) -> Mapping[str, Sequence[Consumer]]:
-    """Consumers that the project file names, by dataset."""
-    named = project.replay.get("consumers") or {}
-    return {str(name): tuple(Consumer(str(each)) for each in who) for name, who in named.items() if isinstance(who, list)}
 
 
 def _within(contract: Contract, column: str) -> Iterator[Reader]:

@@ -1,64 +1,52 @@
-"""Specs as YAML files: read as mappings, with every problem named at once."""
+"""What is wrong with a file that a user wrote: sentences with the line, all of them at once."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from contracts.errors import ConfigurationError
-from contracts.spec.yaml_files import read_yaml
-
-_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+from contracts.spec.yaml_files import Document, Place
 
 
-def read_mapping(path: Path, kind: str, keys: str) -> dict[str, Any]:
-    """The mapping that a file holds.
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing that is wrong. told: ``key: what is wrong; what to do``."""
+
+    line: int
+    told: str
+
+
+class ProblemsError(ConfigurationError):
+    """A file that cannot be used, with its problems one by one."""
+
+    def __init__(self, what: str, path: Path, problems: Iterable[Problem]) -> None:
+        self.path, self.problems = path, tuple(sorted(problems, key=lambda problem: problem.line))
+        super().__init__("\n  - ".join([f"{what} {path}:", *(f"{path.name}:{p.line}: {p.told}" for p in self.problems)]))
+
+    def __reduce__(self) -> tuple[type[ConfigurationError], tuple[str]]:
+        return ConfigurationError, (str(self),)
+
+
+def refuse(what: str, document: Document, found: Sequence[str | tuple[str, Place]]) -> None:
+    """Raise where something does not fit.
 
     Args:
-        path: the file.
-        kind: of spec, for messages.
-        keys: what such a mapping has, for messages.
-
-    Raises:
-        ConfigurationError: there is no such file, it is not valid YAML within bounds, or it holds no mapping.
+        what: the file is, in the words of messages.
+        document: of the file.
+        found: sentences, with the place in the file, or beginning with its key.
     """
-    document = read_yaml(path, kind)
-    if not isinstance(document, dict):
-        raise ConfigurationError(f"{kind} {path}: expected a mapping with {keys}")
-    return document
+    if found:
+        placed = [one if isinstance(one, tuple) else (one, place_of(one)) for one in found]
+        raise ProblemsError(what, document.path, [Problem(document.line(place), told) for told, place in placed])
 
 
-def refuse(what: str, problems: Sequence[str]) -> None:
-    """Raise ConfigurationError where there are problems; names them all."""
-    if problems:
-        raise ConfigurationError(f"{what}:\n  - " + "\n  - ".join(problems))
-
-
-def check_keys(document: Mapping[str, Any], known: Collection[str], required: Sequence[str], problems: list[str]) -> None:
-    """Note keys that nobody knows, and those that are missing."""
-    problems += [f"no key {key!r}; known: {', '.join(sorted(known))}" for key in document if key not in known]
-    problems += [f"{key}: missing" for key in required if not document.get(key)]
-
-
-def name_of(document: Mapping[str, Any], key: str, problems: list[str]) -> str:
-    """The name of a spec."""
-    name = str(document[key])
-    if not _NAME.fullmatch(name):
-        problems.append(f"{key}: {name!r} is not lower case letters, digits, _ and -")
-    return name
-
-
-def major_version(document: Mapping[str, Any], problems: list[str]) -> int:
-    """The major version of the contract that a spec follows; 1 where it names none."""
-    version = document.get("version", 1)
-    if type(version) is not int or version < 1:
-        problems.append(f"version: {version!r} is not a major version such as 1")
-        return 1
-    return version
-
-
-def listed(value: Any) -> Sequence[Any]:
-    """A list, or the one that stands in place of it."""
-    return value if isinstance(value, list) else [value]
+def place_of(told: str) -> Place:
+    """Where a sentence says that it is of: ``columns: kind: …``, ``columns.kind: …`` or ``filter[0]: …``."""
+    keys, steps = told.split(": "), []
+    for key in keys[:-1]:
+        if " " in key:
+            break
+        steps += [int(step) if step.isdigit() else step for step in key.replace("]", "").replace("[", ".").split(".")]
+    return tuple(steps)

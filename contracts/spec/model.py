@@ -78,7 +78,7 @@ class Column:
     null_tokens: strings that mean "no value", such as ``undefined``.
     transport: differs between retries of one event and so is left out of the fingerprint.
     identifier: which identity its values name: email, phone, user, device, cookie or account. unit: of its numbers, such as EUR.
-    purpose, region, retention, handling: of personal data: what for, where, how long, and hash, mask or drop where it leaves.
+    purpose, region, retention, handling: of personal data: what for, where, how long, and hash, mask, drop or keep where it leaves.
     """
 
     name: str

@@ -1,8 +1,7 @@
 """Read a contract from an Open Data Contract Standard (ODCS 3.x) file.
 
-What ODCS has no word for sits in ``customProperties``: of the contract (kind, eventId, windowTime, receivedAt, eventTime, order,
-partitionKey, unknownFields, deduplication, rules) and of a column (nullTokens, accept, transport). Reference:
-docs/reference/contracts.md.
+What ODCS has no word for sits in ``customProperties`` of the contract and of its columns: contracts/spec/files/contract.py.
+Reference: docs/reference/contracts.md.
 """
 
 from __future__ import annotations
@@ -12,21 +11,20 @@ from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from open_data_contract_standard.model import CustomProperty, OpenDataContractStandard, SchemaProperty
+from open_data_contract_standard.model import CustomProperty, OpenDataContractStandard, SchemaProperty, Team, TeamMember
 from pydantic import ValidationError
 
 from contracts.errors import ConfigurationError
-from contracts.spec.documents import read_mapping, refuse
-from contracts.spec.model import FORMATS, Column, ColumnType, Contract, Deduplication, EventTimeRule, name_and_major
-from contracts.spec.rules import Compare, RequireWhen, Rule, parse_rule
-from contracts.units import DURATION_UNITS
+from contracts.spec.documents import Problem, ProblemsError
+from contracts.spec.files.base import FileModel, problems_of
+from contracts.spec.files.contract import ColumnProperties, ContractProperties
+from contracts.spec.model import FORMATS, Column, ColumnType, Contract, EventTimeRule, ServiceLevel, name_and_major
+from contracts.spec.rules import Compare, RequireWhen
+from contracts.spec.yaml_files import Document, Place, read_yaml
 
-_CONTRACT_KEYS = {
-    "kind", "eventId", "windowTime", "receivedAt", "eventTime", "order", "partitionKey", "unknownFields", "deduplication", "rules",
-}  # fmt: skip
-_COLUMN_KEYS = {"nullTokens", "accept", "transport"}
+_M = TypeVar("_M", bound=FileModel)
 _ACCEPT = {"text", "epoch", "no_zone"}
 _TYPES = {
     ("string", "string"): ColumnType.STRING,
@@ -50,21 +48,64 @@ def load_contract(path: Path) -> Contract:
     Raises:
         ConfigurationError: the file is not valid ODCS, or not a contract that Headrace can hold; lists every problem.
     """
-    given = read_mapping(path, "contract", "apiVersion, kind, name, version and schema, an Open Data Contract")
+    return read_contract(path)[0]
+
+
+def read_contract(path: Path) -> tuple[Contract, Document]:
+    """Read and compile one contract, with the lines of its file."""
+    document = read_yaml(path, "contract")
+    if not isinstance(document.value, dict):
+        raise ConfigurationError(
+            f"contract {path}: expected a mapping with apiVersion, kind, name, version and schema, an Open Data Contract"
+        )
     try:
-        document = OpenDataContractStandard.model_validate(given)
+        given = OpenDataContractStandard.model_validate(document.value)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigurationError(f"contract {path}: not valid ODCS: {problems}") from None
-    problems_found: list[str] = []
-    contract = _compile(document, problems_found)
-    refuse(f"contract {path}", problems_found)
-    assert contract is not None
-    return contract
+        found = [
+            Problem(
+                document.line(e["loc"]), f"not valid ODCS: {'.'.join(map(str, document.there(e['loc']) or e['loc']))}: {e['msg']}"
+            )
+            for e in error.errors(include_url=False, include_input=False)
+        ]
+        raise ProblemsError("contract", path, dict.fromkeys(found)) from None
+    problems: list[str] = []
+    contract = _compile(given, problems)
+    if contract is None or problems:
+        raise ProblemsError("contract", path, [Problem(document.line(place_in(document.value, told)), told) for told in problems])
+    return contract, document
+
+
+_OF_COLUMN = re.compile(r"column (\S+): (?:logicalTypeOptions\.)?(?:no custom property '|no )?(\w+)?")
+_OF_CONTRACT = re.compile(r"(?:contract: no custom property ')?(\w+)(?:\[(\d+)\])?(?:\.(\w+))?")
+
+
+def place_in(given: dict[str, Any], told: str) -> Place:
+    """Where a sentence about a contract is of: ``column email: …``, or ``windowTime: …``."""
+    if match := _OF_COLUMN.match(told):
+        columns = given["schema"][0]["properties"]
+        number = max((n for n, column in enumerate(columns) if column.get("name") == match[1]), default=0)
+        place, column, key = ("schema", 0, "properties", number), columns[number], match[2]
+        if key in column:
+            return (*place, key)
+        if key in (column.get("logicalTypeOptions") or {}):
+            return (*place, "logicalTypeOptions", key)
+        return (*place, *_custom_place(column, key))
+    match = _OF_CONTRACT.match(told)
+    assert match is not None
+    if custom := _custom_place(given, match[1]):
+        more = (int(match[2]),) if match[2] else (match[3],) if match[3] else ()
+        return (*custom, "value", *more)
+    return (match[1],)
+
+
+def _custom_place(given: dict[str, Any], key: str) -> Place:
+    entries = given.get("customProperties") or []
+    numbers = [n for n, entry in enumerate(entries) if isinstance(entry, dict) and entry.get("property") == key]
+    return ("customProperties", numbers[-1]) if numbers else ()
 
 
 def _compile(document: OpenDataContractStandard, problems: list[str]) -> Contract | None:
-    extra = _custom(document.customProperties, _CONTRACT_KEYS, "contract", problems)
+    extra = _custom(document.customProperties, ContractProperties, "contract", problems)
     tables = document.schema_ or []
     if len(tables) != 1 or not tables[0].properties:
         problems.append("schema: exactly one table with properties is expected")
@@ -73,51 +114,50 @@ def _compile(document: OpenDataContractStandard, problems: list[str]) -> Contrac
     names = [column.name for column in columns]
     problems += [f"column {name}: defined twice" for name in sorted({n for n in names if names.count(n) > 1})]
     problems += [f"column {name}: names with a leading _ are Headrace's own" for name in names if name.startswith("_")]
-    event_id = _mapping(extra, "eventId", {"column"}, {"from"}, problems)
-    unknown = _mapping(extra, "unknownFields", {"policy"}, {"column"}, problems) or {"policy": "drop"}
-    times = _mapping(extra, "eventTime", {"column", "original", "sent"}, set(), problems)
-    event_time = EventTimeRule(**times) if times else None
-    deduplication = _deduplication(_mapping(extra, "deduplication", set(), {"horizon", "derived"}, problems), problems)
-    rules: list[Rule] = []
-    for definition in _list(extra, "rules", "contract", problems):
-        try:
-            rules.append(parse_rule(definition))
-        except (ValueError, TypeError, AttributeError) as error:
-            problems.append(f"rules: {error}")
+    event_time = EventTimeRule(**dict(extra.event_time)) if extra.event_time else None
+    owner, contact = _team(document)
     contract = Contract(
         name=document.name or "",
         version=document.version or "0",
-        kind=extra.get("kind", "event"),
+        kind=extra.kind,
         columns=columns,
-        event_id=event_id.get("column", ""),
-        event_id_from=tuple(_list(event_id, "from", "eventId", problems)),
-        window_time=tuple(_list(extra, "windowTime", "contract", problems)),
-        received_at=extra.get("receivedAt"),
+        event_id=extra.event_id.column if extra.event_id else "",
+        event_id_from=tuple(extra.event_id.from_) if extra.event_id else (),
+        window_time=tuple(extra.window_time),
+        received_at=extra.received_at,
         event_time=event_time,
-        order=tuple(_list(extra, "order", "contract", problems)),
-        partition_key=tuple(_list(extra, "partitionKey", "contract", problems)),
-        unknown_policy=unknown["policy"],
-        unknown_column=unknown.get("column"),
-        rules=tuple(rules),
-        deduplication=deduplication,
+        order=tuple(extra.order),
+        partition_key=tuple(extra.partition_key),
+        unknown_policy=extra.unknown_fields.policy,
+        unknown_column=extra.unknown_fields.column,
+        rules=tuple(extra.rules),
+        deduplication=extra.deduplication.compiled(),
         description=(document.description.purpose or "") if document.description else "",
+        owner=owner,
+        contact=contact,
+        status=document.status or "active",
+        service_levels=tuple(
+            ServiceLevel(sla.property or "", sla.value if sla.value is not None else "", sla.unit or "")
+            for sla in document.slaProperties or ()
+        ),
+        consumers=tuple(consumer.compiled() for consumer in extra.consumers),
+        compatibility=extra.compatibility,
+        deprecated=extra.deprecated.compiled() if extra.deprecated else None,
     )
     for check in (_check_values, _check_columns, _check_types, _check_computed):
         problems += check(contract)
     return contract
 
 
-def _deduplication(given: dict[str, Any], problems: list[str]) -> Deduplication:
-    horizon, derived = given.get("horizon", "7d"), given.get("derived", "minute")
-    if derived not in ("minute", "horizon"):
-        problems.append(f"deduplication.derived: {derived!r}; expected minute or horizon")
-    if horizon in ("none", "unlimited"):
-        return Deduplication(0 if horizon == "none" else None, derived == "horizon")
-    match = re.fullmatch(r"([1-9][0-9]{0,5})([dhm])", str(horizon))
-    if match is None:
-        problems.append(f"deduplication.horizon: {horizon!r} is no duration such as 7d, 12h or 90m, nor none or unlimited")
-        return Deduplication()
-    return Deduplication(int(match[1]) * DURATION_UNITS[match[2]], derived == "horizon")
+def _team(document: OpenDataContractStandard) -> tuple[str | None, str | None]:
+    """Who owns the dataset, and how to reach them: ``team`` as v3.1 has it, or as the list of older versions."""
+    team = document.team
+    members: list[TeamMember] = (team.members if isinstance(team, Team) else team) or []
+    there = [member for member in members if not member.dateOut]
+    first = next((m for m in there if "owner" in (m.role or "").lower()), there[0] if there else None)
+    support = next((s.url or s.channel for s in document.support or () if s.url or s.channel), None)
+    named = team.name if isinstance(team, Team) else None
+    return named or (first and (first.name or first.username)) or None, support or (first and first.username) or None
 
 
 def _check_computed(contract: Contract) -> Iterable[str]:
@@ -139,10 +179,6 @@ def _check_values(contract: Contract) -> Iterable[str]:
         yield f"name: {contract.name!r} ends as the dataset of a major version does; choose another name"
     if not re.fullmatch(r"[1-9]\d*(\.\d+){0,2}", contract.version):
         yield f"version: {contract.version!r} is not MAJOR.MINOR.PATCH with a major of at least 1"
-    if contract.kind not in ("event", "entity"):
-        yield f"kind: {contract.kind!r}; expected event or entity"
-    if contract.unknown_policy not in ("keep", "drop", "reject"):
-        yield f"unknownFields.policy: {contract.unknown_policy!r}; expected keep, drop or reject"
     if (contract.unknown_policy == "keep") != bool(contract.unknown_column):
         yield "unknownFields: the policy keep needs a column, the others have none"
 
@@ -192,17 +228,16 @@ def _check_types(contract: Contract) -> Iterable[str]:
 def _column(prop: SchemaProperty, problems: list[str]) -> Column:
     name = prop.name or "?"
     where = f"column {name}"
-    extra = _custom(prop.customProperties, _COLUMN_KEYS, where, problems)
+    extra = _custom(prop.customProperties, ColumnProperties, where, problems)
     column_type, precision, scale = _type(prop, where, problems)
     options = _options(prop, where, problems)
-    accept = _list(extra, "accept", where, problems)
     known = ", ".join(sorted(_ACCEPT))
-    problems += [f"{where}: accept {accepted!r}; known: {known}" for accepted in accept if accepted not in _ACCEPT]
+    problems += [f"{where}: accept {accepted!r}; known: {known}" for accepted in extra.accept if accepted not in _ACCEPT]
     minimum, maximum = _bounds(column_type, options, where, problems)
     _check_text_options(prop, column_type, options, where, problems)
     if column_type is ColumnType.DECIMAL and not (1 <= precision <= 38 and scale <= precision):
         problems.append(f"{where}: decimal({precision},{scale}): at most 38 digits, and no more after the point")
-    tokens = _list(extra, "nullTokens", where, problems)
+    tokens = extra.null_tokens
     problems += [f"{where}: nullTokens: {token!r} is not a text" for token in tokens if not isinstance(token, str)]
     return Column(
         name=name,
@@ -219,10 +254,17 @@ def _column(prop: SchemaProperty, problems: list[str]) -> Column:
         scale=scale,
         json_container="array" if prop.logicalType == "array" else "object",
         null_tokens=frozenset(token for token in tokens if isinstance(token, str)),
-        accept=frozenset(accept),
-        transport=bool(extra.get("transport", False)),
+        accept=frozenset(accepted for accepted in extra.accept if accepted in _ACCEPT),
+        transport=extra.transport,
         classification=prop.classification,
         description=prop.description or "",
+        identifier=extra.identifier,
+        unit=extra.unit,
+        purpose=tuple(extra.purpose),
+        region=extra.region,
+        retention=extra.retention,
+        handling=extra.handling,
+        deprecated=extra.deprecated.compiled() if extra.deprecated else None,
     )
 
 
@@ -295,23 +337,6 @@ def _bound(column_type: ColumnType, value: Any) -> int | float | Decimal | date 
     raise ValueError("bounds need a number or a date")
 
 
-def _list(values: dict[str, Any], key: str, where: str, problems: list[str]) -> list[Any]:
-    value = values.get(key)
-    if value is None or isinstance(value, list):
-        return value or []
-    problems.append(f"{where}: {key}: expected a list, not {value!r}")
-    return []
-
-
-def _mapping(values: dict[str, Any], key: str, needed: set[str], more: set[str], problems: list[str]) -> dict[str, Any]:
-    value = values.get(key)
-    if value is None or (isinstance(value, dict) and needed <= value.keys() <= needed | more):
-        return value or {}
-    optional = f" and perhaps {', '.join(sorted(more))}" if more else ""
-    problems.append(f"{key}: expected a mapping with {', '.join(sorted(needed))}{optional}")
-    return {}
-
-
 def _kind_of(column_type: ColumnType) -> str | None:
     """Types of one kind can be compared; None for those that cannot."""
     if column_type in (ColumnType.JSON, ColumnType.BOOLEAN_MAP):
@@ -319,7 +344,15 @@ def _kind_of(column_type: ColumnType) -> str | None:
     return "number" if column_type in (ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.DECIMAL) else str(column_type)
 
 
-def _custom(properties: list[CustomProperty] | None, known: set[str], where: str, problems: list[str]) -> dict[str, Any]:
-    found = {str(item.property): item.value for item in properties or []}
-    problems += [f"{where}: no custom property {key!r}; known: {', '.join(sorted(known))}" for key in found if key not in known]
-    return found
+def _custom(properties: list[CustomProperty] | None, model: type[_M], where: str, problems: list[str]) -> _M:
+    """The custom properties; those that do not fit are told and left out, so that what they mean is not asked for again."""
+    given = {str(item.property): item.value for item in properties or [] if item.value is not None}
+    known = {field.alias or name for name, field in model.model_fields.items()}
+    problems += [f"{where}: no custom property {key!r}; known: {', '.join(sorted(known))}" for key in given if key not in known]
+    given = {key: value for key, value in given.items() if key in known}
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        prefix = "" if where == "contract" else f"{where}: "
+        problems += [prefix + told for told in problems_of(error, given)]
+        return model.model_validate({k: v for k, v in given.items() if k not in {e["loc"][0] for e in error.errors()}})

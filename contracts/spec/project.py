@@ -5,24 +5,22 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from contracts.errors import ConfigurationError
 from contracts.spec.destination import Destination, check_destination
-from contracts.spec.destination_file import load_destination
 from contracts.spec.documents import refuse
-from contracts.spec.model import Contract, name_and_major
-from contracts.spec.odcs import load_contract
-from contracts.spec.registry import Registry, registry_of
-from contracts.spec.source import SourceSpec, check_source, load_source
-from contracts.spec.suppressions import Suppressions, load_suppressions
-from contracts.spec.yaml_files import read_yaml
+from contracts.spec.model import Consumer, Contract, name_and_major
+from contracts.spec.registry import Registry
+from contracts.spec.source import SourceSpec, check_source
+from contracts.spec.suppressions import Suppressions
+
+# The models of files bring pydantic, a tenth of a second: they are read where a file is.
 
 PROJECT_FILE = "headrace.yaml"
-_FOLDERS, _TEXTS = ("datasets", "sources", "destinations", "policies"), ("lake", "catalog", "flink", "files")
 REPLAY_LIMITS: Mapping[str, Any] = MappingProxyType(
     {"maxRows": 10_000_000, "maxWindows": 744, "maxAge": "90d"}
 )  # above them: approval
@@ -38,8 +36,8 @@ class Project:
     file: the project file, None without one. lake: URI or path of the lake; catalog: SQLAlchemy URL of the Iceberg catalog, None
     for SQLite inside the lake. flink: REST address of the Flink cluster, HOST:PORT. destinations: folders with destinations.
     policies: folders with ``suppressions/*.yaml``. replay: limits above which a replay needs an approval, see
-    docs/guides/replay.md. files: who may read what is written, ``private`` or ``group``.
-    registry: where schemas of messages are, see docs/guides/avro-and-registries.md.
+    docs/guides/replay.md. files: who may read what is written, ``private`` or ``group``. consumers: who reads a dataset, beside
+    those that its contract names. registry: where schemas of messages are, see docs/guides/avro-and-registries.md.
     """
 
     root: Path
@@ -54,6 +52,7 @@ class Project:
     replay: Mapping[str, Any] = field(default_factory=dict)
     files: str | None = None
     registry: Registry | None = None
+    consumers: Mapping[str, tuple[Consumer, ...]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Project:
@@ -66,22 +65,25 @@ class Project:
         if path is None:
             here = Path.cwd()
             return cls(root=here, sources=(here / "sources", here), destinations=(here / "destinations", here))
-        document = _read(path)
-        root = path.parent.absolute()
-        lake = document.get("lake")
+        if not path.exists():
+            raise ConfigurationError(f"no project file {path}; create it or give another --project")
+        from contracts.spec.files.project import ProjectFile  # noqa: PLC0415
+
+        file, root = ProjectFile.read(path)[0], path.parent.absolute()
         return cls(
             root=root,
             file=root / path.name,
-            lake=str(root / lake) if lake and "://" not in lake else lake,
-            catalog=_catalog_url(root, document.get("catalog")),
-            flink=document.get("flink"),
-            datasets=tuple(root / entry for entry in document.get("datasets") or ()),
-            sources=tuple(root / entry for entry in document.get("sources") or ("sources",)),
-            destinations=tuple(root / entry for entry in document.get("destinations") or ("destinations",)),
-            policies=tuple(root / entry for entry in document.get("policies") or ("policies",)),
-            replay=document.get("replay") or {},
-            files=document.get("files"),
-            registry=registry_of(document.get("registry"), root, []),
+            lake=str(root / file.lake) if file.lake and "://" not in file.lake else file.lake,
+            catalog=_catalog_url(root, file.catalog),
+            flink=file.flink,
+            datasets=tuple(root / entry for entry in file.datasets),
+            sources=tuple(root / entry for entry in file.sources or ("sources",)),
+            destinations=tuple(root / entry for entry in file.destinations or ("destinations",)),
+            policies=tuple(root / entry for entry in file.policies or ("policies",)),
+            replay=file.replay.model_dump(exclude_unset=True),
+            files=file.files,
+            consumers={dataset: tuple(one.compiled() for one in those) for dataset, those in file.consumers.items()},
+            registry=file.registry.compiled(root) if file.registry else None,
         )
 
     def lake_location(self, given: str | None) -> str:
@@ -105,6 +107,8 @@ class Project:
         Raises:
             ConfigurationError: a file cannot be read; nothing may run without knowing them.
         """
+        from contracts.spec.files.suppressions import load_suppressions  # noqa: PLC0415
+
         return load_suppressions(self.policies, contract)
 
     @property
@@ -114,6 +118,8 @@ class Project:
 
     def sources_of(self, dataset: str) -> list[str]:
         """Names of the project's sources that feed a dataset."""
+        from contracts.spec.files.source import load_source  # noqa: PLC0415
+
         specs = {name: load_source(self._source_path(name)) for name in _names(self.sources)}
         return [name for name, spec in specs.items() if (spec.dataset, spec.version) == name_and_major(dataset)]
 
@@ -123,11 +129,22 @@ class Project:
         Raises:
             ConfigurationError: there is none; names what there is.
         """
+        from contracts.spec.odcs import load_contract  # noqa: PLC0415
+
+        contract = load_contract(self.contract_path(name, major))
+        return replace(contract, consumers=(*contract.consumers, *self.consumers.get(name, ())))
+
+    def contract_path(self, name: str, major: int) -> Path:
+        """The file of a dataset's contract.
+
+        Raises:
+            ConfigurationError: there is none; names what there is.
+        """
         folders = (*self.datasets, BUILT_IN_DATASETS)
         for folder in folders:
             path = folder / f"{name}.v{major}.yaml"
             if path.is_file():
-                return load_contract(path)
+                return path
         known = sorted({p.stem for folder in folders for p in folder.glob("*.v*.yaml")})
         looked = ", ".join(map(str, folders))
         raise ConfigurationError(f"no contract {name}.v{major}.yaml in {looked}; there is: {', '.join(known)}")
@@ -138,10 +155,11 @@ class Project:
         Raises:
             ConfigurationError: it is not there (names the nearest), or does not fit its contract.
         """
-        path = self._source_path(name_or_path)
-        spec = load_source(path)
+        from contracts.spec.files.source import read_source  # noqa: PLC0415
+
+        spec, document = read_source(self._source_path(name_or_path))
         contract = self.contract(spec.dataset, spec.version)
-        refuse(f"source spec {path}", check_source(spec, contract))
+        refuse("source spec", document, check_source(spec, contract))
         return spec, contract
 
     def destination(self, name_or_path: str) -> tuple[Destination, Contract]:
@@ -150,10 +168,11 @@ class Project:
         Raises:
             ConfigurationError: it is not there (names the nearest), or does not fit its contract.
         """
-        path = _named("destination", name_or_path, (*self.destinations, BUILT_IN_DESTINATIONS))
-        destination = load_destination(path)
+        from contracts.spec.files.destination import read_destination  # noqa: PLC0415
+
+        destination, document = read_destination(_named("destination", name_or_path, (*self.destinations, BUILT_IN_DESTINATIONS)))
         contract = self.contract(destination.dataset, destination.version)
-        refuse(f"destination {path}", check_destination(destination, contract))
+        refuse("destination", document, check_destination(destination, contract))
         return destination, contract
 
     def _source_path(self, name_or_path: str) -> Path:
@@ -166,30 +185,6 @@ def _project_file(folder: Path | None) -> Path | None:
         here = Path.cwd()
         return next((p / PROJECT_FILE for p in (here, *here.parents) if (p / PROJECT_FILE).is_file()), None)
     return folder / PROJECT_FILE if folder.is_dir() else folder
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise ConfigurationError(f"no project file {path}; create it or give another --project")
-    document = read_yaml(path, "project file") or {}
-    known = {*_FOLDERS, *_TEXTS, "replay", "registry"}
-    if not isinstance(document, dict) or not set(document) <= known:
-        raise ConfigurationError(f"project file {path}: expected a mapping with some of {', '.join(sorted(known))}")
-    problems = [f"{key}: expected a list of folders" for key in _FOLDERS if not isinstance(document.get(key) or [], list)]
-    problems += [f"{key}: expected a text" for key in _TEXTS if not isinstance(document.get(key) or "", str)]
-    problems += _replay_problems(document.get("replay") or {})
-    problems += [] if document.get("files") in (None, "private", "group") else ["files: expected private or group"]
-    registry_of(document.get("registry"), path.parent.absolute(), problems)
-    refuse(f"project file {path}", problems)
-    return document
-
-
-def _replay_problems(replay: Any) -> list[str]:
-    if not isinstance(replay, dict):
-        return ["replay: expected a mapping"]
-    unknown = sorted(map(str, replay.keys() - {*REPLAY_LIMITS, "consumers"}))
-    there = ", ".join((*REPLAY_LIMITS, "consumers"))
-    return [f"replay: unknown {', '.join(unknown)}; there is {there}"] if unknown else []
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

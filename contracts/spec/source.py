@@ -6,21 +6,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal, cast
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Literal
 
-from contracts.spec.documents import check_keys, listed, major_version, name_of, read_mapping, refuse
 from contracts.spec.model import Contract
 from contracts.spec.paths import PayloadPath
-from contracts.spec.text import plain_text
-from contracts.spec.version_keys import examples, revision, schema_version
 from contracts.spec.versions import Example, SchemaVersionRule
-from contracts.units import DURATION_UNITS, SECOND_US
 
 FormatName = Literal["jsonl", "json_array", "csv", "avro", "parquet"]
 EpochUnit = Literal["s", "ms", "us", "ns", "mixed"]  # mixed: each number tells its unit by its digits, and that is meant
 EPOCH_UNIT_NAMES: tuple[EpochUnit, ...] = ("s", "ms", "us", "ns", "mixed")
+MOST_REVISION = 999_999
 BATCH_RECORDS_BYTES = 16  # how many of the largest records a batch may be as large as
 _TRANSPORT_NAMES = {  # what SDKs, collectors and loaders call when something was sent, received or tried, without case and signs
     "sentat", "sendat", "senttimestamp", "receivedat", "receivedtimestamp", "receivetime", "receivetimestamp", "collectortstamp",
@@ -147,27 +142,6 @@ class SourceSpec:
         return self.format == "csv"
 
 
-_KEYS = {
-    "source", "description", "dataset", "version", "format", "records", "missing_event_id", "schema_version", "filter", "ignore",
-    "csv", "timezone", "clock", "record_bytes", "max_depth", "tombstones", "columns", "epoch", "optional", "revision",
-    "examples", "wire_format", "raw",
-}  # fmt: skip
-
-
-def load_source(path: Path) -> SourceSpec:
-    """Read one source spec.
-
-    Raises:
-        ConfigurationError: lists every problem of the file.
-    """
-    document = read_mapping(path, "source spec", "source, dataset, format and columns")
-    problems: list[str] = []
-    spec = _compile(document, problems)
-    refuse(f"source spec {path}", problems)
-    assert spec is not None
-    return spec
-
-
 def check_source(spec: SourceSpec, contract: Contract) -> list[str]:
     """What does not fit between a source spec and its contract; one sentence each."""
     problems = [f"columns: {contract.name} has no column {name!r}" for name in spec.columns if name not in contract.by_name]
@@ -244,139 +218,3 @@ def _plain_name(key: str) -> str:
 
 def _accepting_epoch(contract: Contract) -> frozenset[str]:
     return frozenset(column.name for column in contract.columns if "epoch" in column.accept)
-
-
-def _compile(document: dict[str, Any], problems: list[str]) -> SourceSpec | None:
-    check_keys(document, _KEYS, ("source", "dataset", "format", "columns"), problems)
-    if problems:
-        return None
-    name = name_of(document, "source", problems)
-    if document["format"] not in FORMAT_NAMES:
-        problems.append(f"format: {document['format']!r}; known: {', '.join(FORMAT_NAMES)}")
-    if document.get("missing_event_id", "reject") not in ("derive", "reject"):
-        problems.append(f"missing_event_id: {document['missing_event_id']!r}; expected derive or reject")
-    if document.get("tombstones", "reject") not in ("filter", "reject"):
-        problems.append(f"tombstones: {document['tombstones']!r}; expected filter or reject")
-    if document.get("wire_format") not in (None, "confluent"):
-        problems.append(f"wire_format: {document['wire_format']!r}; expected confluent")
-    timezone = _timezone(document, problems)
-    limits = {key: document.get(key, default) for key, default in (("record_bytes", 1_048_576), ("max_depth", 64))}
-    problems += [f"{k}: {v!r} is not a positive number" for k, v in limits.items() if type(v) is not int or v < 1]
-    version = major_version(document, problems)
-    for key in ("filter", "ignore", "optional"):
-        if not isinstance(document.get(key) or [], list):
-            problems.append(f"{key}: expected a list")
-            document = {**document, key: []}
-    if not isinstance(document["columns"], dict):
-        problems.append("columns: expected a mapping of contract columns to payload paths")
-        return None
-    columns = {
-        str(k): tuple(p for t in listed(v) if (p := _path(t, f"columns.{k}", problems))) for k, v in document["columns"].items()
-    }
-    return SourceSpec(
-        name=name,
-        description=str(document.get("description", "")),
-        dataset=str(document["dataset"]),
-        version=version,
-        format=cast(FormatName, document["format"]),
-        columns=columns,
-        records=_path(document["records"], "records", problems) if document.get("records") else None,
-        missing_event_id=document.get("missing_event_id", "reject"),
-        schema_version=schema_version(document.get("schema_version"), problems),
-        raw=_raw(document, problems),
-        revision=revision(document.get("revision", 1), problems),
-        examples=examples(document.get("examples") or [], problems),
-        filters=_filters(document.get("filter") or (), problems),
-        ignore=frozenset(map(str, document.get("ignore") or ())),
-        csv=_csv(document.get("csv") or {}, problems),
-        timezone=timezone,
-        record_bytes=limits["record_bytes"],
-        max_depth=limits["max_depth"],
-        tombstones=document.get("tombstones", "reject"),
-        epoch=tuple(_epoch(document.get("epoch"), problems).items()),
-        optional=frozenset(map(str, document.get("optional") or ())),
-        clock=_clock(document.get("clock"), problems),
-        wire_format=document.get("wire_format"),
-    )
-
-
-def _raw(document: Mapping[str, Any], problems: list[str]) -> str | None:
-    raw = document.get("raw")
-    if raw is None or (isinstance(raw, str) and raw != document["source"]):
-        return raw
-    problems.append(f"raw: {raw!r} is not the name of another source")
-    return None
-
-
-def _timezone(document: Mapping[str, Any], problems: list[str]) -> str:
-    timezone = str(document.get("timezone", "UTC"))
-    try:
-        ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder of zones, such as Europe
-        problems.append(f"timezone: {timezone!r} is not an IANA name such as Europe/Berlin")
-    return timezone
-
-
-def _clock(definition: Any, problems: list[str]) -> ClockBounds | None:
-    if definition is None:
-        return None
-    if not isinstance(definition, dict) or set(definition) != {"max_behind", "max_ahead"}:
-        problems.append("clock: expected {max_behind: 30d, max_ahead: 1h}")
-        return None
-    return ClockBounds(*(_distance(definition[key], f"clock.{key}", problems) for key in ("max_behind", "max_ahead")))
-
-
-def _distance(given: Any, where: str, problems: list[str]) -> int | None:
-    """A duration in microseconds; None for any."""
-    if given == "any":
-        return None
-    match = re.fullmatch(r"([1-9][0-9]{0,5})([dhms])", str(given))
-    if match is None:
-        problems.append(f"{where}: {given!r} is no duration such as 30d or 1h, nor any")
-        return None
-    return int(match[1]) * DURATION_UNITS[match[2]] * SECOND_US
-
-
-def _path(text: Any, where: str, problems: list[str]) -> PayloadPath | None:
-    try:
-        return PayloadPath.parse(text)
-    except (ValueError, AttributeError, TypeError) as error:
-        problems.append(f"{where}: {error if isinstance(error, ValueError) else 'expected a path such as context.page.url'}")
-        return None
-
-
-def _epoch(definition: Any, problems: list[str]) -> dict[str | None, EpochUnit]:
-    """``ms``, or ``{created: ms, changed: s}``."""
-    by_column = definition if isinstance(definition, dict) else {} if definition is None else {None: definition}
-    if wrong := [unit for unit in by_column.values() if unit not in EPOCH_UNIT_NAMES]:
-        problems.append(f"epoch: {wrong[0]!r}; expected {', '.join(EPOCH_UNIT_NAMES)}, or a mapping of columns to one of them")
-        return {}
-    return {None if column is None else str(column): unit for column, unit in by_column.items()}
-
-
-def _filters(definitions: Any, problems: list[str]) -> tuple[DropRule, ...]:
-    rules = []
-    for number, definition in enumerate(definitions):
-        if not isinstance(definition, dict) or set(definition) != {"path", "in"}:
-            problems.append(f"filter[{number}]: expected {{path: context.traffic, in: [bot]}}")
-        elif path := _path(definition["path"], f"filter[{number}].path", problems):
-            rules.append(DropRule(path, frozenset(t for v in listed(definition["in"]) if (t := plain_text(v)))))
-    return tuple(rules)
-
-
-def _csv(definition: Any, problems: list[str]) -> CsvDialect:
-    known = {"delimiter", "quote", "encoding", "decimal", "null_values"}
-    if not isinstance(definition, dict) or not set(definition) <= known:
-        problems.append(f"csv: expected a mapping with some of {', '.join(sorted(known))}")
-        return CsvDialect()
-    dialect = CsvDialect(**{**definition, "null_values": frozenset(map(str, listed(definition.get("null_values", ""))))})
-    for key, value in (("delimiter", dialect.delimiter), ("quote", dialect.quote), ("decimal", dialect.decimal)):
-        if not isinstance(value, str) or len(value) != 1 or not value.isascii():
-            problems.append(f"csv.{key}: {value!r} is not one ASCII character")
-    if len({dialect.delimiter, dialect.quote, "\n", "\r"}) < 4:
-        problems.append("csv: delimiter, quote and line end must differ")
-    try:
-        b"ab".decode(dialect.encoding, "replace")
-    except (LookupError, TypeError):
-        problems.append(f"csv.encoding: {dialect.encoding!r} is not a text encoding that Python knows")
-    return dialect

@@ -7,6 +7,8 @@ take memory or time that it does not look like.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,41 @@ _SHOWN = 40
 _KINDS = {"int": "number", "float": "number", "timestamp": "date or time", "bool": "boolean"}
 
 
-def read_yaml(path: Path, what: str) -> Any:
-    """The document of a file; None of an empty one.
+Place = Sequence[str | int]  # keys and indexes that lead to a value
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a file holds, None where it is empty, and on which line each value of it stands."""
+
+    path: Path
+    value: Any
+    root: Node | None = field(default=None, repr=False, compare=False)
+
+    def line(self, place: Place) -> int:
+        """The line of a value, of its key in a mapping; of the nearest around it, where it is not there."""
+        line, node = 1, self.root
+        for step in place:
+            found = _part(node, step)
+            if found is None:
+                break
+            named, node = found
+            line = named.start_mark.line + 1
+        return line
+
+    def there(self, place: Place) -> Place:
+        """The place as far as the file has it."""
+        node = self.root
+        for number, step in enumerate(place):
+            found = _part(node, step)
+            if found is None:
+                return place[:number]
+            node = found[1]
+        return place
+
+
+def read_yaml(path: Path, what: str) -> Document:
+    """What a file holds.
 
     Args:
         path: the file.
@@ -41,7 +76,9 @@ def read_yaml(path: Path, what: str) -> Any:
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{what} {path}: not valid YAML at line {_line(error.object, error.start)}: no UTF-8") from None
     try:
-        return yaml.load(text, _Loader)
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        return Document(path, None if root is None else loader.construct_document(root), root)
     except _BoundError as error:
         raise ConfigurationError(f"{what} {path}: line {error.line}: {error}") from None
     except yaml.reader.ReaderError as error:
@@ -105,6 +142,16 @@ def _parts(node: Node | None) -> list[Node]:
     if isinstance(node, MappingNode):
         return [part for pair in node.value for part in pair]
     return list(node.value) if isinstance(node, SequenceNode) else []
+
+
+def _part(node: Node | None, step: str | int) -> tuple[Node, Node] | None:
+    """The node that a step leads to, after the one that is shown for it."""
+    if isinstance(node, MappingNode):
+        named = [(key, value) for key, value in node.value if isinstance(key, ScalarNode) and key.value == str(step)]
+        return named[-1] if named else None  # what was merged in comes first
+    if isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.value):
+        return node.value[step], node.value[step]
+    return None
 
 
 def _check_keys(node: MappingNode) -> None:

@@ -16,7 +16,7 @@ _ID_HEADER = "__value_schema_id"
 _APICURIO = (("apicurio.value.contentId", "id"), ("apicurio.value.globalId", "global"))
 _ID, _GUID = 0, 1  # the byte in front
 _ID_BYTES, _GUID_BYTES, _APICURIO_BYTES = 4, 16, 8
-_MOST_ID = 2**31 - 1
+_MOST_ID = 2**31 - 1  # Java's: of a larger one Confluent says no such path, which is also said of a wrong URL
 _UNFRAMED = Violation("$", "syntax", "a byte 0 and a schema id of 4 bytes, then a body")
 _BAD_HEADER = Violation("$", "syntax", "a schema id in the header that is one")
 Headers = Sequence[tuple[str, bytes | None]]
@@ -65,7 +65,8 @@ def schema_header(fingerprint: str, version: str | None) -> tuple[str, bytes]:
 def _key(data: bytes) -> tuple[str, int] | None:
     """(key, place after it) of an id as it stands in front or in a header."""
     if data[:1] == bytes([_ID]) and len(data) > _ID_BYTES:
-        return f"id-{int.from_bytes(data[1 : 1 + _ID_BYTES], 'big')}", 1 + _ID_BYTES
+        number = int.from_bytes(data[1 : 1 + _ID_BYTES], "big")
+        return (f"id-{number}", 1 + _ID_BYTES) if number <= _MOST_ID else None
     if data[:1] == bytes([_GUID]) and len(data) > _GUID_BYTES:
         return f"guid-{UUID(bytes=data[1 : 1 + _GUID_BYTES])}", 1 + _GUID_BYTES
     return None

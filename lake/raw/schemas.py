@@ -9,15 +9,20 @@ first stays until the project gives the registry another name.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 
 import msgspec
 
 from lake.formats.framed import WriterSchema
+from lake.formats.framing import landed_schema
 from lake.location import Lake
+from lake.raw.log_ids import LogId
+from lake.raw.segments import log_segments, read_messages
 
 _FOLDER = "raw/schemas"
 _SUFFIX = ".json"
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")  # a producer may send a header of this name too
 
 
 class SchemaPointer(msgspec.Struct, frozen=True):
@@ -81,8 +86,7 @@ def fingerprint_of(document: bytes) -> str:
 
 def schema_faults(lake: Lake) -> Iterator[tuple[str, str]]:
     """(what is wrong, where) of each file that is not what its name or another file says."""
-    root = lake.at_key(_FOLDER)
-    there = {location.rsplit("/", 1)[-1].removesuffix(_SUFFIX) for location in lake.storage.names(root)}
+    root, there = lake.at_key(_FOLDER), kept_fingerprints(lake)
     for fingerprint in sorted(there):
         try:
             read_schema_file(lake, fingerprint)
@@ -98,9 +102,21 @@ def schema_faults(lake: Lake) -> Iterator[tuple[str, str]]:
             yield "missing", _schema_file(lake, pointer.fingerprint)
 
 
+def kept_fingerprints(lake: Lake) -> set[str]:
+    """Of all schemas that are kept."""
+    return {location.rsplit("/", 1)[-1].removesuffix(_SUFFIX) for location in lake.storage.names(lake.at_key(_FOLDER))}
+
+
+def named_fingerprints(lake: Lake, source: str, log: LogId) -> set[str]:
+    """Of the schemas that the landed messages of a log name; reads them all."""
+    headers = (message.headers for segment in log_segments(lake, source, log) for message in read_messages(segment))
+    named = (landed_schema(own) for own in headers)
+    return {found[0] for found in named if found and _FINGERPRINT.fullmatch(found[0])}
+
+
 def schema_count(lake: Lake) -> int:
     """How many schemas are kept."""
-    return len(lake.storage.names(lake.at_key(_FOLDER)))
+    return len(kept_fingerprints(lake))
 
 
 def _schema_file(lake: Lake, fingerprint: str) -> str:

@@ -21,22 +21,30 @@ from uuid import uuid4
 
 import pyarrow as pa
 from pyiceberg.conversions import from_bytes
-from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError, ValidationException
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    NoSuchTableError,
+    ServerError,
+    TableAlreadyExistsError,
+    ValidationException,
+)
 from pyiceberg.manifest import ManifestFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import IntegerType, LongType
-from sqlalchemy.exc import OperationalError
 
 from contracts.codes import Violation
 from contracts.compiler.schemas import PROVENANCE, TIMESTAMP
 from contracts.errors import ComponentDownError, ConfigurationError, LayoutMismatchError
+from lake.catalogs import TROUBLE
 from lake.location import Lake
 
 T = TypeVar("T")
 _COMMIT_DEADLINE_S = 300.0
 # How pyiceberg tells that a commit to another branch was faster: the branch itself has not moved, so no requirement fails.
 _OUTRUN = re.compile(r"Cannot add snapshot with sequence number \d+ older than last sequence number")
+# Another was faster, or nobody knows: a commit looks at the table anew before it is tried again.
+_MAY_PASS = (CommitFailedException, ValidationException, *TROUBLE)
 DEAD_LETTERS = "ops.dead_letter"
 WITHDRAWN = "withdrawn"  # in place of a code: a conflict that was none in the end; nothing to show
 LEDGER = "ops.ledger"
@@ -210,8 +218,9 @@ def ensure_table(
         try:
             told = [f.with_nullable(f.nullable and f.name not in required) for f in full]
             commented = [f.with_metadata({"doc": comments[f.name]}) if comments.get(f.name) else f for f in told]
-            return catalog.create_table(name, schema=pa.schema(commented), properties=properties)
-        except TableAlreadyExistsError:  # another run was faster
+            location = f"{lake.warehouse}/{name.replace('.', '/')}"  # where a REST catalog would else decide
+            return catalog.create_table(name, schema=pa.schema(commented), location=location, properties=properties)
+        except (TableAlreadyExistsError, ServerError):  # another run was faster; Iceberg's own server says so by the second
             table = catalog.load_table(name)
     if not table.location().startswith(f"{lake.warehouse}/"):
         raise ConfigurationError(
@@ -303,8 +312,8 @@ def committed(name: str, commit: Callable[[], T]) -> T:
             result = commit()
             _log.info("%s: committed in %.1f s, attempt %d", name, time.monotonic() - began, attempt + 1)
             return result
-        except (CommitFailedException, ValidationException, OperationalError, ValueError) as error:
-            if isinstance(error, ValueError) and not _OUTRUN.match(str(error)):
+        except (*_MAY_PASS, ValueError) as error:
+            if not isinstance(error, _MAY_PASS) and not _OUTRUN.match(str(error)):
                 raise
             attempt += 1
             if time.monotonic() > deadline:

@@ -34,7 +34,7 @@ def check_lake(lake: Lake, project: Project, *, verify: bool = False, report: Ca
     files = check_raw(lake, notes, verify)
     report("raw segments of logs")
     check_logs(lake, notes)
-    check_schemas(lake, notes)
+    check_schemas(lake, notes, verify)
     if not notes.has(names):  # else rows that are missing have been told, and the ledger cannot be added up
         report("ledger")
         check_ledger(lake, project, files, names, notes)

@@ -9,7 +9,7 @@ import msgspec
 
 from lake.location import Lake
 from lake.raw.files import RawFile, raw_files
-from lake.raw.schemas import schema_count, schema_faults
+from lake.raw.schemas import kept_fingerprints, named_fingerprints, schema_count, schema_faults
 from lake.raw.segments import log_folder, log_segments, logs_of
 from lake.storage import StoredFile
 from operations.check.findings import Notes, State
@@ -83,9 +83,15 @@ def check_logs(lake: Lake, notes: Notes) -> None:
                     notes.add(f"raw of {source}", "offsets that were never landed", State.NOTED, remedy, where)
 
 
-def check_schemas(lake: Lake, notes: Notes) -> None:
-    """Look at the schemas that raw messages name."""
+def check_schemas(lake: Lake, notes: Notes, verify: bool) -> None:
+    """Look at the schemas that raw messages name; with ``verify`` at what each message names."""
     notes.looked("raw schemas", schema_count(lake))
+    if verify:
+        there = kept_fingerprints(lake)
+        for source in sources_in_raw(lake):
+            lacking = {name for log in logs_of(lake, source) for name in named_fingerprints(lake, source, log)} - there
+            for name in sorted(lacking):
+                notes.add(f"raw of {source}", "schemas that landed messages name", State.MISSING, _FROM_BACKUP, name)
     for state, path in schema_faults(lake):
         told = "schemas of messages that are not there" if state == "missing" else "schemas of messages that were changed"
         notes.add("raw", told, State(state), _FROM_BACKUP, path)

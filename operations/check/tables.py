@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
-from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
 
@@ -40,7 +40,7 @@ def check_tables(lake: Lake, notes: Notes, verify: bool) -> set[str]:
     return usable
 
 
-def _load(catalog: SqlCatalog, name: str) -> Table | None:
+def _load(catalog: Catalog, name: str) -> Table | None:
     try:
         return catalog.load_table(name)
     except (FileNotFoundError, NoSuchTableError):

@@ -146,7 +146,7 @@ def make_plan(options: ReplayOptions, project: Project, lake: Lake) -> ReplayPla
         selections=selections,
         seconds=max(records / rate, sum(s.size_bytes for s in selections) / options.max_rate if options.max_rate else 0),
         rate_from=rate_from,
-        consumers=_consumers(project, options.dataset),
+        consumers=tuple(consumer.name for consumer in contract.consumers),
         exceeded=(),
         published=sum(file.rows for file in files if overlaps(file, ranges)),
         reach=(min(f.from_us for f in files), max(f.to_us for f in files)) if files else None,
@@ -185,13 +185,6 @@ def _rate(lake: Lake) -> tuple[float, str]:
         if run.ledger and run.ledger.records_in and seconds > 1:
             return run.ledger.records_in / seconds, f"run {run.run_id}"
     return _RECORDS_PER_S, "one core's usual rate"
-
-
-def _consumers(project: Project, dataset: str) -> tuple[str, ...]:
-    named = project.replay.get("consumers") or {}
-    if not isinstance(named, dict) or not all(isinstance(listed, list) for listed in named.values()):
-        raise ConfigurationError(f"{project.root}: replay.consumers: expected lists of names by dataset")
-    return tuple(map(str, named.get(dataset, ())))
 
 
 def _exceeded(plan: ReplayPlan, project: Project) -> list[str]:

@@ -10,8 +10,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from devstack import pieces
+from devstack import pieces, s3
 from devstack.gcs import answers, command
 from devstack.layout import Layout
 from tests.support.stack import wait_for
@@ -76,7 +74,7 @@ def gs_emulator() -> Iterator[Emulator]:
 
 @pytest.fixture(scope="session")
 def s3_emulator() -> Iterator[Emulator]:
-    with _started(lambda port: [sys.executable, "-m", "moto.server", "-p", str(port)], _moto_answers) as address:
+    with _started(s3.command, s3.answers) as address:
         yield Emulator("s3", address)
 
 
@@ -93,14 +91,6 @@ def _started(made: Callable[[int], Sequence[str]], ready: Callable[[int], bool])
     finally:
         process.terminate()
         process.wait()
-
-
-def _moto_answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/data.json", timeout=2.0) as answer:
-            return bool(answer.read())
-    except OSError:
-        return False
 
 
 @pytest.fixture(params=SCHEMES)

@@ -117,16 +117,6 @@ class WriterSchemas:
                 batch.schemas[found.fingerprint] = self._document(found.fingerprint)
         batch.headers = headers
 
-    def check(self) -> None:
-        """Whether the registry would answer.
-
-        Raises:
-            RegistryDownError: not now.
-            ConfigurationError: never, as it is set up.
-        """
-        if self._registry is not None:
-            self._asked(lambda client: client.check())
-
     def close(self) -> None:
         """Close what is open."""
         if self._client is not None:
@@ -139,11 +129,12 @@ class WriterSchemas:
         found: dict[str, SchemaPointer] = {}
         fresh: list[str] = []
         for key in dict.fromkeys(keys):
-            one = self._known(key)
-            if one is None and self._clock() >= self._missing.get(key, 0.0):
-                one = self._ask(key)
-                fresh += [] if one else [key]
-            if one is not None:
+            if self._clock() < self._missing.get(key, float("-inf")):
+                continue
+            one = self._known(key) or self._ask(key)
+            if one is None:
+                fresh.append(key)
+            else:
                 found[key] = one
         for pause_s in _AGAIN_S if len(fresh) <= _MOST_AGAIN else ():
             if fresh:

@@ -19,7 +19,7 @@ from tests.support.schema_registry import schema_registry
 ROOT = Path(__file__).parents[3]
 _ORDER = (ROOT / "contracts" / "datasets" / "order.v1.yaml").read_text()
 _SOURCE = (ROOT / "examples" / "webshop" / "sources" / "orders.yaml").read_text()
-_PROJECT = "datasets: [datasets]\nreplay: {consumers: {order: [revenue dashboard]}}\n"
+_PROJECT = "datasets: [datasets]\nconsumers: {order: [{name: revenue dashboard}]}\n"
 
 
 @pytest.fixture

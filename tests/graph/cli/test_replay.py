@@ -26,7 +26,7 @@ class ReplayShop(Shop):
     """With some events ingested, and ``headrace replay`` on it."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, "replay: {consumers: {customer_event: [audiences]}}")
+        super().__init__(folder, "consumers: {customer_event: [{name: audiences}]}")
         self.ingest([*(_EVENT % (n, "page", 10 + n % 2) for n in range(6)), _EVENT % (6, "odd", 10)])
 
     def replay(self, *arguments: object) -> str:

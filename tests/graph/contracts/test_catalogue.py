@@ -23,7 +23,7 @@ from tests.support.git_repository import Repository
 ROOT = Path(__file__).parents[3]
 _ORDER = (ROOT / "contracts" / "datasets" / "order.v1.yaml").read_text()
 _SOURCE = (ROOT / "examples" / "webshop" / "sources" / "orders.yaml").read_text()
-_PROJECT = "datasets: [datasets]\nreplay: {consumers: {order: [revenue dashboard]}}\n"
+_PROJECT = "datasets: [datasets]\nconsumers: {order: [{name: revenue dashboard}]}\n"
 _HOSTILE = "</style></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'{{ 7 * 7 }}\u202e\x07"
 _ROW = {"order_id": "O-000000001", "customer_id": "c-77", "email": "ada@example.com", "status": "paid", "items": [{"sku": "a"}]}
 

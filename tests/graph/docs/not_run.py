@@ -21,7 +21,6 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("docs/tutorial.md", "make dev"): _MAKE,
     ("docs/guides/avro-and-registries.md", "headrace stack up --with registry"): _STREAM,
     ("docs/guides/avro-and-registries.md", "headrace contract register"): "test_registry_topics.py registers at a real registry",
-    ("docs/guides/backup.md", "headrace lake rebuild-catalog --use"): "test_catalog_lost.py chooses between two that it makes",
     ("docs/guides/delivery.md", "export CDP_WRITE_KEY=dev-write-key\nheadrace stack up --with cdp"): _STREAM,
     ("docs/guides/delivery.md", "headrace status --lake build/lake"): _STREAM,
     ("docs/guides/flink-on-kubernetes.md", "*"): _CLUSTER,

@@ -16,11 +16,12 @@ import yaml
 from contracts.codes import RULE_CODES, Code
 from contracts.errors import ConfigurationError
 from contracts.spec.destination import DIALECTS, Limits
-from contracts.spec.destination_file import load_destination
+from contracts.spec.files.destination import load_destination
+from contracts.spec.files.source import load_source
 from contracts.spec.model import ColumnType
 from contracts.spec.odcs import load_contract
 from contracts.spec.project import Project
-from contracts.spec.source import FORMAT_NAMES, load_source
+from contracts.spec.source import FORMAT_NAMES
 from lake.receipts.state import DOWN, ENDED, OK, THROTTLED
 from operations.deliveries import SILENT, STARTING
 from pipelines.ingest.files import ingest_files

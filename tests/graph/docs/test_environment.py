@@ -7,7 +7,7 @@ import re
 from tests.support.processes import ROOT
 
 PACKAGES = ("cli", "contracts", "devstack", "lake", "operations", "pipelines", "runners", "templates", "transforms")
-_NAME = re.compile(r"HEADRACE_[A-Z_]*[A-Z]|FLINK_REST\b")
+_NAME = re.compile(r"(?<!__)HEADRACE_[A-Z_]*[A-Z]|FLINK_REST\b")
 
 
 def in_code() -> set[str]:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from contracts.errors import ConfigurationError, RegistryDownError
 from contracts.registry.answers import IncompatibleError, MissingError
 from contracts.registry.client import RegistryClient
 from contracts.spec.destination import Secret
-from contracts.spec.registry import Registry, registry_of
+from contracts.spec.project import Project
+from contracts.spec.registry import Registry
 from tests.support.schema_registry import SchemaRegistry, schema_registry
 
 ORDER = {"type": "record", "name": "Order", "fields": [{"name": "id", "type": "string"}]}
@@ -140,7 +142,7 @@ def test_references_in_a_circle_end(server: SchemaRegistry) -> None:
 @pytest.mark.parametrize(
     ("document", "told"),
     [
-        ({}, "expected a mapping with url"),
+        ({}, "registry: expected a mapping with url"),
         ("http://x", "expected a mapping with url"),
         ({"url": "http://me:hunter2@x:8081"}, "user and password go to credentials"),
         ({"url": "ftp://x"}, "not a URL such as"),
@@ -153,13 +155,14 @@ def test_references_in_a_circle_end(server: SchemaRegistry) -> None:
     ],
 )
 def test_a_wrong_registry_is_told_without_its_secrets(document: Any, told: str, tmp_path: Path) -> None:
-    problems: list[str] = []
-    assert registry_of(document, tmp_path, problems) is None
-    assert told in problems[0] and "hunter2" not in " ".join(problems)
+    (tmp_path / "headrace.yaml").write_text(yaml.safe_dump({"registry": document}))
+    with pytest.raises(ConfigurationError) as raised:
+        Project.load(tmp_path)
+    assert told in str(raised.value)
+    assert "hunter2" not in str(raised.value)
 
 
 def test_a_registry_is_read_as_it_is_written(tmp_path: Path) -> None:
-    problems: list[str] = []
     document = {
         "url": "http://localhost:8081/",
         "credentials": {"token": "env:T"},
@@ -167,7 +170,8 @@ def test_a_registry_is_read_as_it_is_written(tmp_path: Path) -> None:
         "patience": "5m",
         "timeout": "2s",
     }
-    found = registry_of(document, tmp_path, problems)
-    assert problems == [] and found is not None
+    (tmp_path / "headrace.yaml").write_text(yaml.safe_dump({"registry": document}))
+    found = Project.load(tmp_path).registry
+    assert found is not None
     assert (found.url, found.name, found.token) == ("http://localhost:8081", "main", Secret("env", "T"))
     assert (found.patience_s, found.timeout_s) == (300.0, 2.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import yaml
 
 from contracts.errors import ConfigurationError
 from contracts.spec.destination import DIALECTS, Condition, Destination, Limits, Placement, Secret, check_destination
-from contracts.spec.destination_file import load_destination
+from contracts.spec.files.destination import load_destination
 from contracts.spec.model import Column, ColumnType, Contract
 from contracts.spec.paths import PayloadPath
 from contracts.spec.project import BUILT_IN_DESTINATIONS, Project
@@ -38,7 +39,7 @@ def told(folder: Path, **change: Any) -> list[str]:
         loaded(folder, **change)
     first, *problems = str(error.value).splitlines()
     assert first == f"destination {folder / 'cdp.yaml'}:"
-    return [problem.removeprefix("  - ") for problem in problems]
+    return [re.sub(r"^  - cdp\.yaml:\d+: ", "", problem) for problem in problems]
 
 
 def path(text: str) -> PayloadPath:
@@ -182,8 +183,8 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         credentials="k", limits={"in_flight": 0}, filter=[1],
     )  # fmt: skip
     assert [problem.partition(":")[0] for problem in found] == [
-        "destination", "type", "version", "consent", "endpoint", "columns.id", "constants", "credentials",
-        "limits.in_flight", "filter[0]",
+        "destination", "type", "endpoint", "credentials", "consent", "columns.id", "version", "constants", "limits.in_flight",
+        "filter[0]",
     ]  # fmt: skip
 
 

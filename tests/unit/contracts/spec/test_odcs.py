@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from contracts.errors import ConfigurationError
+from contracts.spec.documents import ProblemsError
 from contracts.spec.model import ColumnType, Contract
 from contracts.spec.odcs import load_contract
 from contracts.spec.project import BUILT_IN_DATASETS
@@ -113,9 +115,9 @@ PROBLEMS: list[tuple[dict[str, Any], str]] = [
     ({"custom": {"unknownFields": "keep"}}, "unknownFields: expected a mapping with policy and perhaps column"),
     ({"custom": {"eventId": "id"}}, "eventId: expected a mapping with column and perhaps from"),
     ({"custom": {"eventId": {"column": "key"}}}, "eventId.column: no column 'key'"),
-    ({"custom": {"eventId": {"column": "id", "from": "id"}}}, "eventId: from: expected a list, not 'id'"),
+    ({"custom": {"eventId": {"column": "id", "from": "id"}}}, "eventId.from: expected a list, not 'id'"),
     ({"custom": {"eventId": {"column": "id", "from": ["key"]}}}, "eventId.from: no column 'key'"),
-    ({"custom": {"windowTime": "at"}, "columns": [TIME]}, "contract: windowTime: expected a list, not 'at'"),
+    ({"custom": {"windowTime": "at"}, "columns": [TIME]}, "windowTime: expected a list, not 'at'"),
     ({"custom": {"windowTime": ["id"]}}, "windowTime: column id must be of type timestamp"),
     ({"custom": {"receivedAt": "id"}}, "receivedAt: column id must be of type timestamp"),
     ({"custom": {"receivedAt": "then"}}, "receivedAt: no column 'then'"),
@@ -123,20 +125,20 @@ PROBLEMS: list[tuple[dict[str, Any], str]] = [
     ({"custom": {"eventTime": {"column": "at"}}, "columns": [TIME]}, "eventTime: expected a mapping with column, original, sent"),
     ({"custom": {"eventTime": {"column": "at", "original": "at", "sent": "id"}}, "columns": [TIME]},
     "eventTime: column id must be of type timestamp"),
-    ({"custom": {"color": 1}}, "contract: no custom property 'color'; known: deduplication, eventId, eventTime"),
+    ({"custom": {"color": 1}}, "contract: no custom property 'color'; known: compatibility, consumers, deduplication"),
     ({"custom": {"deduplication": {"horizon": "7"}}}, "deduplication.horizon: '7' is no duration such as 7d"),
     ({"custom": {"deduplication": {"horizon": "30s"}}}, "deduplication.horizon: '30s' is no duration such as 7d"),
     ({"custom": {"deduplication": {"derived": "day"}}}, "deduplication.derived: 'day'; expected minute or horizon"),
     ({"custom": {"deduplication": {"window": "7d"}}}, "deduplication: expected a mapping with"),
-    ({"custom": {"rules": [{"require": ["id"]}]}}, "rules: unknown rule with the keys ['require']; known: require_any"),
+    ({"custom": {"rules": [{"require": ["id"]}]}}, "rules[0]: unknown rule with the keys ['require']; known: require_any"),
     ({"custom": {"rules": [{"require_any": ["id", "key"]}]}}, "rules: no column 'key'"),
-    ({"custom": {"rules": [{"require_any": "id"}]}}, "rules: require_any: expected a list of columns, not 'id'"),
-    ({"custom": {"rules": [{"when": {"id": ["a"]}, "require": []}]}}, "rules: require: expected a list of columns, not []"),
+    ({"custom": {"rules": [{"require_any": "id"}]}}, "rules[0]: require_any: expected a list of columns, not 'id'"),
+    ({"custom": {"rules": [{"when": {"id": ["a"]}, "require": []}]}}, "rules[0]: require: expected a list of columns, not []"),
     ({"custom": {"rules": [{"when": {"id": "a"}, "require": ["id"]}]}},
-    "rules: when: expected one column and a list of its values"),
-    ({"custom": {"rules": [{"when": "id", "require": ["id"]}]}}, "rules: when: expected one column and a list of its values"),
-    ({"custom": {"rules": ["id"]}}, "rules: 'id' is not a mapping"),
-    ({"custom": {"rules": [{"compare": ["id", "~", "id"]}]}}, "rules: unknown rule with the keys ['compare']"),
+    "rules[0]: when: expected one column and a list of its values"),
+    ({"custom": {"rules": [{"when": "id", "require": ["id"]}]}}, "rules[0]: when: expected one column and a list of its values"),
+    ({"custom": {"rules": ["id"]}}, "rules[0]: 'id' is not a mapping"),
+    ({"custom": {"rules": [{"compare": ["id", "~", "id"]}]}}, "rules[0]: unknown rule with the keys ['compare']"),
     ({"custom": {"rules": [{"compare": ["id", "<", "at"]}]}, "columns": [TIME]}, "rules: compare: id and at cannot be compared"),
     ({"custom": {"rules": [{"when": {"c": ["a"]}, "require": ["id"]}]}, "columns": [column("c", "object")]},
     "rules: when: column c must be of type"),
@@ -166,7 +168,7 @@ PROBLEMS: list[tuple[dict[str, Any], str]] = [
     ({"columns": [column("c", custom={"nullTokens": "null"})]}, "column c: nullTokens: expected a list, not 'null'"),
     ({"columns": [column("c", custom={"nullTokens": [0]})]}, "column c: nullTokens: 0 is not a text"),
     ({"columns": [column("c", custom={"nullToken": [""]})]},
-    "column c: no custom property 'nullToken'; known: accept, nullTokens, transport"),
+    "column c: no custom property 'nullToken'; known: accept, deprecated, handling, identifier, nullTokens"),
     ({"schema": []}, "schema: exactly one table with properties is expected"),
 ]  # fmt: skip
 
@@ -180,7 +182,12 @@ def test_a_problem_is_told_with_its_place(change: dict[str, Any], message: str, 
             load_contract(path)
         contract_of(tmp_path, **change)
     assert str(tmp_path / "thing.v1.yaml") in str(caught.value)
-    assert f"\n  - {message}" in str(caught.value)
+    assert re.search(rf"\n  - thing\.v1\.yaml:\d+: {re.escape(message)}", str(caught.value)), str(caught.value)
+
+
+def path_of(caught: pytest.ExceptionInfo[ConfigurationError]) -> Path:
+    assert isinstance(caught.value, ProblemsError)
+    return caught.value.path
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
@@ -188,8 +195,11 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         contract_of(
             tmp_path, name="Thing", version="x", custom={"kind": "fact", "order": ["no"]}, columns=[column("c", "string", "uuid")]
         )
-    assert [line.split(":")[0] for line in str(caught.value).splitlines()[1:]] == [
-        "  - column c", "  - name", "  - version", "  - kind", "  - order",
+    lines = path_of(caught).read_text("utf-8").splitlines()
+    told = [line.split(":")[1:3] for line in str(caught.value).splitlines()[1:]]
+    assert [(key, lines[int(line) - 1].strip()) for line, key in told] == [
+        (" kind", "value: fact"), (" order", "value:"), (" name", "name: Thing"), (" column c", "- logicalType: string"),
+        (" version", "version: x"),
     ]  # fmt: skip
 
 

@@ -73,11 +73,11 @@ def test_without_a_project_the_working_directory_is_searched(tmp_path: Path, mon
         ("lake: [", "not valid YAML"),
         (
             "- lake",
-            "with some of catalog, datasets, destinations, files, flink, lake, policies, registry, replay, sources",
+            "expected a mapping with some of catalog, consumers, datasets, destinations, files, flink, lake, policies, registry",
         ),
         (
-            "lakes: x",
-            "with some of catalog, datasets, destinations, files, flink, lake, policies, registry, replay, sources",
+            "lake: x\nlakes: x",
+            "headrace.yaml:2: no key 'lakes'; known: catalog, consumers, datasets, destinations, files, flink, lake, policies",
         ),
         ("lake: 5", "lake: expected a text"),
         ("catalog: [a]", "catalog: expected a text"),
@@ -85,7 +85,10 @@ def test_without_a_project_the_working_directory_is_searched(tmp_path: Path, mon
         ("files: everybody", "files: expected private or group"),
         ("sources: here", "sources: expected a list of folders"),
         ("datasets: here", "datasets: expected a list of folders"),
-        ("replay: {maxRow: 3}\n", "replay: unknown maxRow; there is maxRows, maxWindows, maxAge, consumers"),
+        ("replay: {maxRows: x, maxAge: y}", "headrace.yaml:1: replay.maxRows: 'x' is not a whole number"),
+        ("replay: {maxAge: y}", "replay.maxAge: 'y' is no duration such as 90d"),
+        ("consumers: {order: [audiences]}", "consumers.order[0]: expected {name: …, columns: [...], contact: …}"),
+        ("replay: {maxRow: 3}\n", "replay: expected a mapping with some of maxRows, maxWindows, maxAge; consumers"),
     ],
 )
 def test_a_broken_project_file_is_told(text: str, message: str, tmp_path: Path) -> None:
@@ -135,4 +138,4 @@ def test_a_source_that_does_not_fit_its_contract_is_told(tmp_path: Path) -> None
     path = write(tmp_path / "web.yaml", SPEC.replace("contact_id: id, ", ""))
     with pytest.raises(ConfigurationError) as caught:
         Project(root=tmp_path).source(str(path))
-    assert str(caught.value) == f"source spec {path}:\n  - columns: contact_id is required by contact and not mapped"
+    assert str(caught.value) == f"source spec {path}:\n  - web.yaml:4: columns: contact_id is required by contact and not mapped"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import ConfigurationError
+from contracts.spec.files.source import load_source
 from contracts.spec.model import Column, ColumnType, Contract, EventTimeRule
 from contracts.spec.project import Project
 from contracts.spec.source import (
@@ -21,10 +23,9 @@ from contracts.spec.source import (
     SchemaVersionRule,
     SourceSpec,
     check_source,
-    load_source,
-    plain_text,
     warnings_of,
 )
+from contracts.spec.text import plain_text
 from tests.support.documents import everything_contract, everything_spec
 from tests.support.processes import PROJECT
 
@@ -99,14 +100,16 @@ def test_a_problem_is_told_with_its_place(change: dict[str, Any], message: str, 
     with pytest.raises(ConfigurationError) as caught:
         spec_of(tmp_path, **change)
     assert str(caught.value).startswith(f"source spec {tmp_path / 'web.yaml'}:")
-    assert f"\n  - {message}" in str(caught.value)
+    assert re.search(rf"\n  - web\.yaml:\d+: {re.escape(message)}", str(caught.value)), str(caught.value)
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         spec_of(tmp_path, source="W", format="xml", timezone="x", record_bytes=-1, columns={"id": ""}, csv={"decimal": ""})
-    places = [line.split(":")[0] for line in str(caught.value).splitlines()[1:]]
-    assert places == ["  - source", "  - format", "  - timezone", "  - record_bytes", "  - columns.id", "  - csv.decimal"]
+    places = [line.split(":")[1:3] for line in str(caught.value).splitlines()[1:]]
+    assert places == [
+        ["2", " columns.id"], ["4", " csv.decimal"], ["6", " format"], ["7", " record_bytes"], ["8", " source"], ["9", " timezone"],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -230,3 +233,66 @@ def test_mixed_units_are_no_unit_in_particular(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["web", "mobile"])
 def test_the_sample_has_no_warnings(name: str) -> None:
     assert warnings_of(*Project.load(PROJECT).source(name)) == []
+
+
+UPCAST = {"from": 1, "to": 2, "steps": [{"remove": {"path": "a"}}]}
+
+
+def versions(*upcasts: Any, **more: Any) -> dict[str, Any]:
+    return {"schema_version": {"path": "v", "accepted": [1, 2, "3.*"], "upcasts": list(upcasts), **more}}
+
+
+def step(**steps: Any) -> dict[str, Any]:
+    return versions({**UPCAST, "steps": [steps]})
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (versions(UPCAST, {**UPCAST, "to": "3.0"}), "upcasts: two begin at version 1"),
+        (
+            versions({**UPCAST, "from": 9}),
+            "schema_version.upcasts[0].from: version 9 is not among accepted, so no record comes here",
+        ),
+        (versions({**UPCAST, "to": 9}), "schema_version.upcasts[0].to: version 9 is not among accepted"),
+        (versions({**UPCAST, "to": "3.*"}), "schema_version.upcasts[0].to: 3.* stands for several versions; name one"),
+        (versions(UPCAST, {**UPCAST, "from": 2, "to": 1}), "schema_version.upcasts[0]: leads from 1 back to itself"),
+        (versions({**UPCAST, "from": "3.*", "to": "3.1"}), "schema_version.upcasts[0]: leads from 3.* back to itself"),
+        (versions(header="h"), "schema_version: expected one of path, header, registry and constant"),
+        (step(rename={"path": "a", "to": "b"}, remove={"path": "a"}), "steps[0]: expected one of rename, default, split"),
+        (step(rename={"path": "^.a", "to": "b"}), "rename.path: ^.a: a step changes the record, not what is around it"),
+        (step(split={"path": "a", "at": "", "into": ["b", "c"]}), "split.at:"),
+        (step(split={"path": "a", "at": " ", "into": ["b"]}), "split.into: expected two paths or more"),
+        (step(join={"paths": ["a"], "with": "", "into": "b"}), "join.paths: expected two paths or more"),
+        (step(unit={"path": "a", "factor": 0}), "unit.factor: 0 loses every value"),
+        (step(unit={"path": "a", "factor": "1e-99"}), "unit.factor: '1e-99' is not a decimal number"),
+        (step(unit={"path": "a", "factor": "ten"}), "unit.factor: 'ten' is not a decimal number"),
+        (step(widen={"path": "a", "type": "date"}), "widen.type:"),
+        (step(map={"path": "a", "values": {}}), "map.values:"),
+        (step(map={"path": "a", "values": {"x": 1}, "otherwise": "drop"}), "map.otherwise:"),
+        ({"revision": 0}, "revision: 0 is not a number from 1 to 999,999"),
+        ({"revision": "2"}, "revision: '2' is not a number from 1 to 999,999"),
+        (
+            {"examples": [{"payload": {}}]},
+            "examples[0]: expected one of row: {column: value}, rejected: [rules] and filtered: true",
+        ),
+        ({"examples": [{"payload": {}, "rejected": []}]}, "examples[0].rejected:"),
+        ({"raw": "No Name"}, "raw: 'No Name' is not lower case letters"),
+        ({"wire_format": "glue"}, "wire_format: 'glue'; expected confluent"),
+    ],
+)
+def test_versions_examples_and_revisions_that_are_wrong_are_told(tmp_path: Path, keys: dict[str, Any], message: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(yaml.safe_dump({"source": "x", "dataset": "c", "format": "jsonl", "columns": {"id": "id"}, **keys}))
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        load_source(path)
+
+
+def test_factors_are_read_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    for written, factor in ((1000, "1000"), (0.001, "0.001"), ("1e3", "1000"), ("-0.10", "-0.10")):
+        keys = step(unit={"path": "a", "factor": written})
+        path.write_text(yaml.safe_dump({"source": "x", "dataset": "c", "format": "jsonl", "columns": {"id": "id"}, **keys}))
+        rule = load_source(path).schema_version
+        assert rule is not None
+        assert rule.upcasts[0].steps[0].factor == factor

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from contracts.errors import ConfigurationError
+from contracts.spec.files.suppressions import load_suppressions
 from contracts.spec.project import Project
-from contracts.spec.suppressions import Suppressions, load_suppressions
+from contracts.spec.suppressions import Suppressions
 
 
 def digest(text: str) -> str:
@@ -42,7 +43,7 @@ def test_numbers_are_matched_by_their_text() -> None:
     [
         ({"dataset": "customer_event", "column": "no_such", "sha256": []}, "has no column no_such"),
         ({"dataset": "customer_event", "column": "user_id", "sha256": ["ada"]}, "64 hexadecimal digits"),
-        ({"dataset": "customer_event", "column": "user_id", "values": ["ada"]}, "expected dataset, column and sha256"),
+        ({"dataset": "customer_event", "column": "user_id", "values": ["ada"]}, "no key 'values'; known: column, dataset, sha256"),
     ],
 )
 def test_a_wrong_file_stops_everything_and_shows_no_id(tmp_path: Path, document: dict[str, object], told: str) -> None:

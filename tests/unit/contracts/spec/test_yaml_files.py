@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from contracts.errors import ConfigurationError
-from contracts.spec.destination_file import load_destination
+from contracts.spec.files.destination import load_destination
+from contracts.spec.files.source import load_source
+from contracts.spec.files.suppressions import load_suppressions
 from contracts.spec.model import Contract
 from contracts.spec.odcs import load_contract
 from contracts.spec.project import Project
-from contracts.spec.source import load_source
-from contracts.spec.suppressions import load_suppressions
 from contracts.spec.yaml_files import read_yaml
 
 BOMB = "a0: &a0 [lol, lol, lol]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10))
@@ -66,7 +66,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 def test_aliases_in_measure_are_read(tmp_path: Path) -> None:
     path = tmp_path / "given.yaml"
     path.write_text("base: &base {in: [bot, test]}\nfilter:\n  - {path: a, <<: *base}\n  - {path: b, <<: *base}\n", "utf-8")
-    assert read_yaml(path, "thing")["filter"] == [{"path": "a", "in": ["bot", "test"]}, {"path": "b", "in": ["bot", "test"]}]
+    assert read_yaml(path, "thing").value["filter"] == [{"path": "a", "in": ["bot", "test"]}, {"path": "b", "in": ["bot", "test"]}]
 
 
 def _suppressions(path: Path) -> Any:

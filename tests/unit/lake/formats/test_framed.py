@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from contracts.codes import Code
 from contracts.spec.paths import PayloadPath
 from contracts.spec.source import SourceSpec
+from contracts.spec.versions import SchemaVersionRule, Step, Upcast
 from lake.formats import Bookmark, format_for
 from lake.formats.base import ParsedRecords
 from lake.formats.framed import WriterSchema, parse_framed
@@ -70,7 +71,7 @@ def codes(parsed: ParsedRecords) -> dict[int, Code]:
         (framed(3, b"x"), (("__value_schema_id", framed(9, b"")), ("__value_schema_id", framed(17, b""))), "id-17", 0),
         (b"x", (("apicurio.value.contentId", (17).to_bytes(8, "big")),), "id-17", 0),
         (b"x", (("apicurio.value.globalId", (17).to_bytes(8, "big")),), "global-17", 0),
-        (b"\0\xff\xff\xff\xff", (), "id-4294967295", 5),
+        (b"\0\x7f\xff\xff\xff", (), "id-2147483647", 5),
     ],
 )
 def test_an_id_stands_in_front_or_in_a_header(value: bytes, headers: Headers, key: str, start: int) -> None:
@@ -85,6 +86,8 @@ def test_an_id_stands_in_front_or_in_a_header(value: bytes, headers: Headers, ke
         (b"\0\0\0\1", ()),
         (b"\1\0\0\0\1", ()),
         (b"\2\0\0\0\1x", ()),
+        (b"\0\x80\0\0\0x", ()),
+        (b"\0\xff\xff\xff\xffx", ()),
         (b'{"id": "a"}', ()),
         (b"x", (("__value_schema_id", b""),)),
         (b"x", (("__value_schema_id", b"\7\0\0\0\1"),)),
@@ -227,6 +230,9 @@ def test_fields_that_the_source_maps_and_the_schema_has_not_reject_as_in_a_file(
     value = framed(1, body(ORDER, {"id": "a"}))
     assert codes(parse([value], document(ORDER), spec)) == {0: Code.HEADER_MISMATCH}
     assert codes(parse([value], document(ORDER), replace(spec, optional=frozenset({"total"})))) == {}
+    upcasts = (Upcast("1", "2", (Step(kind="default", paths=(PayloadPath.parse("total"),), value=0),)),)
+    rule = SchemaVersionRule(registry=True, accepted=frozenset({"1", "2"}), upcasts=upcasts)
+    assert codes(parse([value], document(ORDER), replace(spec, schema_version=rule))) == {}  # an upcast may give it
 
 
 # Schemas that are odd, but schemas
@@ -299,9 +305,9 @@ def test_a_schema_of_five_megabytes_is_read_once() -> None:
     found = document(schema)
     assert len(found) > 5_000_000
     spec = replace(SPEC, record_bytes=1 << 20)
-    for _ in range(3):
-        parsed = parse([framed(1, content)] * 3, found, spec)
-        assert parsed.failed == {} and len(parsed.records[2]) == 17_000
+    for _ in range(2):
+        parsed = parse([framed(1, content)] * 2, found, spec)
+        assert parsed.failed == {} and len(parsed.records[1]) == 17_000
 
 
 def test_several_schemas_in_one_batch_keep_the_order() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +16,12 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from contracts.errors import ConfigurationError, OffsetGapError, RegistryDownError
 from contracts.spec.registry import Registry
 from contracts.spec.source import SourceSpec
+from lake.formats.framed import WriterSchema
+from lake.formats.framing import landed_schema
 from lake.location import Lake
 from lake.raw.log_ids import LogId
+from lake.raw.schemas import encode_schema, fingerprint_of
+from lake.raw.segments import log_segments, read_messages
 from tests.support.schema_registry import SchemaRegistry, schema_registry
 from transforms.kafka.connection import KafkaConnection
 from transforms.read import kafka
@@ -155,6 +160,10 @@ def test_what_was_claimed_before_a_split_goes_on(tmp_path: Path) -> None:
     assert (progress.lanes[0].next, progress.stopped) == (5, True)
 
 
+SCHEMA: dict[str, Any] = {"type": "record", "name": "T", "fields": [{"name": "id", "type": "string"}]}
+SCHEMA_OF_T = fingerprint_of(encode_schema(WriterSchema("AVRO", json.dumps(SCHEMA))))
+
+
 class Framed(Message):
     """A message that names schema 1."""
 
@@ -196,7 +205,7 @@ def read_framed(tmp_path: Path, server: SchemaRegistry, *, end: int | None, pati
 
 def test_a_stream_waits_for_a_registry_that_is_down_and_rejects_nothing(tmp_path: Path) -> None:
     with schema_registry() as server:
-        server.put("t-value", {"type": "record", "name": "T", "fields": [{"name": "id", "type": "string"}]})
+        server.put("t-value", SCHEMA)
         server.down = True
         given, progress, landed = read_framed(tmp_path, server, end=None)
         assert (given, progress.lanes[0].next, landed) == (0, 3, [])
@@ -204,6 +213,8 @@ def test_a_stream_waits_for_a_registry_that_is_down_and_rejects_nothing(tmp_path
         given, progress, landed = read_framed(tmp_path, server, end=None)
         assert given and progress.lanes[0].next == 3 + given
         assert len(landed) == 3  # the segment, the schema, and which id it is of
+        (segment,) = log_segments(Lake.at(str(tmp_path)), tmp_path.name, BEGAN.lanes[0].log)
+        assert {landed_schema(message.headers) for message in read_messages(segment)} == {(SCHEMA_OF_T, "1")}
 
 
 def test_a_run_with_an_end_gives_up_when_its_patience_ends(tmp_path: Path) -> None:

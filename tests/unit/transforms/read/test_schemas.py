@@ -22,9 +22,11 @@ from contracts.spec.versions import SchemaVersionRule, Step, Upcast
 from lake.formats.framed import WriterSchema
 from lake.location import Lake
 from lake.raw.log_ids import LogId
-from lake.raw.schemas import find_pointer, put_schema, schema_faults
+from lake.raw.schemas import find_pointer, named_fingerprints, put_schema, schema_faults
 from lake.raw.segment_files import RawMessage
 from lake.raw.segments import PartitionLog, log_segments, read_messages
+from operations.check.findings import Notes
+from operations.check.raw import check_schemas
 from tests.support import wire
 from tests.support.schema_registry import SchemaRegistry, schema_registry
 from tests.unit.lake.formats.test_framed import ORDER, body, framed
@@ -333,11 +335,11 @@ def test_a_replay_of_what_was_landed_without_a_wire_format_asks_the_registry(ser
 
 def test_segments_keep_the_name_of_the_schema_when_they_are_merged(server: SchemaRegistry, lake: Lake) -> None:
     number = server.put("orders-value", ORDER)
+    one = batch(order(number))
+    finder(lake, server).land(one, "orders")
+    assert one.headers is not None
     log = PartitionLog(lake, SPEC.name, LOG, batched=False)
     for n in range(70):
-        one = batch(order(number))
-        finder(lake, server).land(one, "orders")
-        assert one.headers is not None
         log.land(n, n + 1, [RawMessage(n, n, 1, None, one.values[0], tuple(one.headers[0]))])
     segments = log_segments(lake, SPEC.name, LOG)
     assert len(segments) < 70
@@ -360,3 +362,11 @@ def test_a_schema_file_that_was_changed_or_lost_is_told(server: SchemaRegistry, 
         read_again(lake, stretch)
     lake.storage.delete(path)
     assert list(schema_faults(lake)) == [("missing", path)]
+    assert named_fingerprints(lake, SPEC.name, LOG) == {pointer.fingerprint}
+    lake.storage.delete(lake.at_key(f"raw/schemas/ids/default/id-{number}.json"))
+    assert list(schema_faults(lake)) == []  # nothing but the messages tells that it is gone
+    notes = Notes(lake.root)
+    check_schemas(lake, notes, verify=True)
+    assert [(found.what, found.names) for found in notes.found.values()] == [
+        ("schemas that landed messages name", [pointer.fingerprint])
+    ]

@@ -1,0 +1,1 @@
+"""The files that users write, as pydantic models: checks, what editors show and the reference come from them."""
