@@ -95,7 +95,7 @@ class RegistryFile(FileModel):
     patience: _Duration = Field(
         default=60.0,
         description="How long a run with an end, or a replay, waits for a registry that is down.",
-        json_schema_extra={"shown": "`60s`"},
+        json_schema_extra={"shown": "`1m`"},
     )
 
     @model_validator(mode="after")
