@@ -10,6 +10,7 @@ import click
 from cli.console import json_option, plain_errors, print_json, project_option, stdout, table
 from cli.contract_changes import check, diff
 from cli.contract_exports import docs, export
+from cli.contract_lint import lint, schema
 from cli.contract_register import register
 from contracts.spec.project import Project
 
@@ -19,7 +20,7 @@ def contract() -> None:
     """Contracts and source specs."""
 
 
-for command in (check, diff, export, register, docs):
+for command in (lint, check, diff, export, register, docs, schema):
     contract.add_command(command)
 
 

@@ -32,8 +32,8 @@ def stack() -> None:
     "extra",
     metavar="NAMES",
     multiple=True,
-    help=f"Also these: {','.join(EXTRA)} (an emulator of Google Cloud Storage; a CDP endpoint; a schema registry; a stand-in for S3, "
-    "in memory). May be repeated.",
+    help=f"Also these: {','.join(EXTRA)} (an emulator of Google Cloud Storage, a CDP endpoint, a schema registry, "
+    "a stand-in for S3 in memory). May be repeated.",
 )
 @click.option("--taskmanagers", type=click.IntRange(1), help="How many; more of them may come while it runs.  [default: 1]")
 @click.option("--slots", type=click.IntRange(1), help="Task slots of each TaskManager.  [default: 2]")

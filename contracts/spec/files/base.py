@@ -23,9 +23,14 @@ from contracts.units import DURATION_UNITS
 
 _SHAPE = {"missing", "extra_forbidden"}
 _WORDS = {
-    "missing": "missing", "list_type": "expected a list", "dict_type": "expected a mapping", "string_type": "expected a text",
-    "bool_type": "expected true or false", "int_type": "expected a whole number", "model_type": "expected a mapping",
-}  # fmt: skip
+    "missing": "missing",
+    "list_type": "expected a list",
+    "dict_type": "expected a mapping",
+    "model_type": "expected a mapping",
+    "string_type": "expected a text; a number that is one stands in quotes",
+    "bool_type": "expected true or false",
+    "int_type": "expected a whole number",
+}
 
 
 class FileModel(BaseModel):

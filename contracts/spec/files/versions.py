@@ -129,6 +129,9 @@ def _into(path: Any) -> tuple[Any, ...]:
     return () if path is None else (path,)
 
 
+_STEPS = "expected one of rename, default, split, join, unit, widen, map, remove, such as {rename: {path: a, to: b.c}}"
+
+
 class StepFile(FileModel):
     """One step: a mapping with one of these keys."""
 
@@ -144,7 +147,7 @@ class StepFile(FileModel):
     @model_validator(mode="after")
     def _one(self) -> StepFile:
         if len(self.model_fields_set) != 1:
-            raise wrong(f"expected one of {', '.join(type(self).model_fields)}, such as {{rename: {{path: a, to: b.c}}}}")
+            raise wrong(_STEPS)
         return self
 
     def step(self) -> Step:
@@ -159,7 +162,7 @@ class UpcastFile(FileModel):
 
     from_: Plain = Field(alias="from", description="Version that is read; may be a pattern such as `1.*`.")
     to: Plain = Field(description="Version that it becomes.")
-    steps: list[StepFile] = Field(description="What is done, one after the other.")
+    steps: list[Annotated[StepFile, Worded(_STEPS)]] = Field(description="What is done, one after the other.")
 
     def compiled(self) -> Upcast:
         """What it means."""

@@ -26,6 +26,8 @@ VERBS += (
     "contract check",
     "contract diff",
     "contract export",
+    "contract lint",
+    "contract schema",
 )
 _EVENT = '{"messageId":"m-%d","type":"page","anonymousId":"a-1","originalTimestamp":"%s","receivedAt":"2026-11-02T10:00:01Z"}'
 GOOD = _EVENT % (1, "2026-11-02T10:00:00Z")
@@ -146,7 +148,10 @@ def test_status_and_lake_files_tell_what_is_there(lake: Path) -> None:
     assert tables["validated.customer_event"]["content_hash"] == run["manifest"]["datasets"]["customer_event"]["content_hash"]
 
 
-def test_contract_export() -> None:
+def test_contract_lint_and_export(lake: Path) -> None:
+    checked = headrace("contract", "lint", "crm", "--project", str(PROJECT))
+    assert checked.returncode == 0
+    assert "0 errors, 0 warnings" in checked.stdout
     schema = json.loads(headrace("contract", "export", "web", "--project", str(PROJECT)).stdout)
     assert schema["type"] == "object"
     assert headrace("contract", "export", "crm", "--project", str(PROJECT)).returncode == 2
