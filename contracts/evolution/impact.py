@@ -86,7 +86,7 @@ class Surroundings:
 
     def _consumers(self, contract: Contract, column: str | None) -> Iterator[Reader]:
         known = {consumer.name for consumer in contract.consumers}
-        others = [consumer for consumer in self.named.get(contract.name, ()) if consumer.name not in known]
+        others = [consumer for consumer in self.named.get(contract.dataset, ()) if consumer.name not in known]
         for consumer in (*contract.consumers, *others):
             if column is None or not consumer.columns or column in consumer.columns:
                 where = consumer.contact or ("" if consumer.name in known else PROJECT_FILE)

@@ -18,6 +18,7 @@ READ: dict[Any, dict[str, str]] = {
         "schema": "read: exactly one table",
         "team": "read: owner (`name`, or the member with the role owner) and contact; as an object (v3.1) or as a list",
         "support": "read: `url` or `channel` of the first, as the contact",
+        "servers": "read: topics, for the catalogue (`type: kafka`)",
         "slaProperties": "read: service levels; checked by lint: `freshness` or `latency`, `completeness`, `retention`",
         "customProperties": "read: what ODCS has no word for, below",
         "apiVersion": "carried",

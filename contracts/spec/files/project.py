@@ -62,7 +62,9 @@ class ProjectFile(WholeFile):
     )
     catalog: _Text | None = Field(
         default=None,
-        description="SQLAlchemy URL of the Iceberg catalog. Only SQLite is tested so far.",
+        description="`sqlite:///FILE`, `postgresql+psycopg://HOST/DATABASE`, or `https://HOST` (without TLS "
+        "`rest+http://HOST:PORT`) of an "
+        "Iceberg REST catalog.",
         json_schema_extra={"shown": "SQLite, `catalog.db` in the lake"},
     )
     flink: _Text | None = Field(
@@ -104,4 +106,4 @@ class ProjectFile(WholeFile):
     registry: (
         Annotated[RegistryFile, Worded("expected a mapping with url, and if need be name, credentials, ca, timeout, patience")]
         | None
-    ) = Field(default=None, description="Where the [schemas of messages](../guides/avro-and-registries.md) are.")
+    ) = Field(default=None, description="The [schema registry](#registry) of messages with `wire_format`.")

@@ -88,9 +88,13 @@ _Character = Annotated[
 class ClockFile(FileModel):
     """How far a client's time may be from its record's clock."""
 
-    max_behind: _Duration = Field(description="A duration (`d`, `h`, `m`, `s`), or `any`.")
+    max_behind: _Duration = Field(
+        description="A duration (`d`, `h`, `m`, `s`), or `any`.",
+        json_schema_extra={"shown": "`30d`; `any` for contracts without `eventTime`"},
+    )
     max_ahead: _Duration = Field(
-        description="The same. On a topic a row up to an hour ahead waits for its window; one further ahead does not."
+        description="The same. On a topic a row up to an hour ahead waits for its window; one further ahead does not.",
+        json_schema_extra={"shown": "`1h`"},
     )
 
 
@@ -210,8 +214,9 @@ class SourceFile(WholeFile):
     )
     wire_format: Annotated[Literal["confluent"], Worded("{value!r}; expected confluent")] | None = Field(
         default=None,
-        description="`confluent`: each message names its schema by an id in front or in a header; see [messages that name a "
-        "schema](#messages-that-name-a-schema).",
+        description="`confluent`: messages of topics name their schema by an id of the [registry](#registry). For `avro` and "
+        "`jsonl`. "
+        "[More](../guides/avro-and-registries.md).",
     )
     raw: Name | None = Field(
         default=None,

@@ -175,10 +175,14 @@ _SHOWN = "expected {path: …, accepted: [1, 2], default: 1}"
 class SchemaVersionFile(FileModel):
     """Version of the payload's own schema."""
 
-    path: Path_ | None = Field(default=None, description="Where the version stands in the payload.")
-    header: str | None = Field(default=None, min_length=1, description="Header of the message that tells it.")
-    registry: Literal[True] | None = Field(default=None, description="`true`: the registry tells it by the message's schema id.")
-    constant: Plain | None = Field(default=None, description="All records are of this version.")
+    path: Path_ | None = Field(default=None, description="Where in the payload.")
+    header: str | None = Field(
+        default=None, min_length=1, description="Name of a header of the message; of several with that name the last."
+    )
+    registry: Literal[True] | None = Field(
+        default=None, description="`true`: the version that the registry gave the schema of the message."
+    )
+    constant: Plain | None = Field(default=None, description="The version of all records of this source.")
     accepted: Plains = Field(
         description='Known versions; `2`, `2.0` and `"2"` are the same. Patterns `1.*` and `1-*` stand for every version of a '
         "major."
@@ -186,7 +190,7 @@ class SchemaVersionFile(FileModel):
     default: Plain | None = Field(
         default=None, description="The version of a record that has none; without it such a record is rejected."
     )
-    upcasts: list[UpcastFile] = Field(default=[], description="How older versions become the newest.")
+    upcasts: list[UpcastFile] = Field(default=[], description="[How older versions become the newest](#upcasts).")
 
     @model_validator(mode="after")
     def _one_place(self) -> SchemaVersionFile:
@@ -223,12 +227,12 @@ class ExampleFile(FileModel):
 
     payload: Any = Field(description="A record; with `records` a batch of one.")
     name: str = Field(default="", description="What it shows.")
-    version: Plain | None = Field(default=None, description="What a header, the registry or a constant would say.")
-    row: dict[str, Any] | None = Field(default=None, description="Some columns of its row, as JSON.")
+    version: Plain | None = Field(default=None, description="What a header or the registry would say.")
+    row: dict[str, Any] | None = Field(default=None, description="Columns of its row, those that matter.")
     rejected: Annotated[list[str], OneOrMore(), Field(min_length=1)] | None = Field(
         default=None, description="Rules or codes that it breaks, all of them."
     )
-    filtered: Literal[True] | None = Field(default=None, description="`true`: it is left out.")
+    filtered: Literal[True] | None = Field(default=None, description="`true`: a filter takes it out.")
 
     @model_validator(mode="after")
     def _one_outcome(self) -> ExampleFile:

@@ -148,10 +148,13 @@ def test_status_and_lake_files_tell_what_is_there(lake: Path) -> None:
     assert tables["validated.customer_event"]["content_hash"] == run["manifest"]["datasets"]["customer_event"]["content_hash"]
 
 
-def test_contract_lint_and_export(lake: Path) -> None:
+def test_contract_lint() -> None:
     checked = headrace("contract", "lint", "crm", "--project", str(PROJECT))
     assert checked.returncode == 0
     assert "0 errors, 0 warnings" in checked.stdout
+
+
+def test_contract_export() -> None:
     schema = json.loads(headrace("contract", "export", "web", "--project", str(PROJECT)).stdout)
     assert schema["type"] == "object"
     assert headrace("contract", "export", "crm", "--project", str(PROJECT)).returncode == 2
