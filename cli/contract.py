@@ -11,6 +11,7 @@ from cli.console import json_option, plain_errors, print_json, project_option, s
 from cli.contract_changes import check, diff
 from cli.contract_exports import docs, export
 from cli.contract_lint import lint, schema
+from cli.contract_migrate import compare, migrate
 from cli.contract_register import register
 from contracts.spec.project import Project
 
@@ -20,7 +21,7 @@ def contract() -> None:
     """Contracts and source specs."""
 
 
-for command in (check, diff, docs, export, lint, register, schema):
+for command in (lint, check, diff, export, register, docs, schema, migrate, compare):
     contract.add_command(command)
 
 

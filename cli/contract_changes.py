@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -75,7 +76,9 @@ def check(
         found = list(_against_git(loaded, files, ref, everything=not names))
     elif by_lake:
         opened, _ = open_lake(lake, project)
-        found = [_against(path, kept_contracts(opened, contract.dataset)) for path, contract in files]
+        found = [
+            _against(path, _with_named(loaded, contract), kept_contracts(opened, contract.dataset)) for path, contract in files
+        ]
         found = [checked for checked in found if names or not checked.is_new]
     else:
         found = _against_registry(chosen_registry(loaded, registry), files)
@@ -119,8 +122,12 @@ def _chosen(project: Project, names: Sequence[str]) -> list[tuple[Path, Contract
     return [(path, load_contract(path)) for path in chosen or known]
 
 
-def _against(path: Path, earlier: Sequence[Contract], notes: Sequence[str] = ()) -> Checked:
-    after = load_contract(path)
+def _with_named(project: Project, contract: Contract) -> Contract:
+    """As a run has it: with the consumers that the project file names."""
+    return replace(contract, consumers=(*contract.consumers, *project.consumers.get(contract.name, ())))
+
+
+def _against(path: Path, after: Contract, earlier: Sequence[Contract], notes: Sequence[str] = ()) -> Checked:
     if not earlier:
         return Checked(path=path, name=path.stem, is_new=True, notes=notes)
     return Checked(path=path, name=path.stem, verdict=judge(after, earlier), notes=notes)
@@ -128,13 +135,13 @@ def _against(path: Path, earlier: Sequence[Contract], notes: Sequence[str] = ())
 
 def _against_git(project: Project, files: Sequence[tuple[Path, Contract]], ref: str, *, everything: bool) -> Iterator[Checked]:
     git = GitHistory(project.root, ref)
-    for path, _ in files:
+    for path, contract in files:
         if not git.holds(path):
             if not everything:
                 raise ConfigurationError(f"{path} is not in the repository {git.root}; it cannot be compared with {ref}")
             continue
         history = git.contracts(path)
-        yield _against(path, history.contracts, history.notes)
+        yield _against(path, contract, history.contracts, history.notes)
     if everything:
         yield from _gone(project, git)
         yield from _specs(project, git)

@@ -28,7 +28,7 @@ class Reader:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a project has around its contracts. named: consumers by dataset, of the project file. notes: what cannot be read."""
+    """What a project has around its contracts. named: consumers by contract, of the project file. notes: what cannot be read."""
 
     sources: Sequence[SourceSpec] = ()
     destinations: Sequence[Destination] = ()
@@ -86,10 +86,12 @@ class Surroundings:
 
     def _consumers(self, contract: Contract, column: str | None) -> Iterator[Reader]:
         known = {consumer.name for consumer in contract.consumers}
-        for consumer in (*contract.consumers, *(c for c in self.named.get(contract.dataset, ()) if c.name not in known)):
+        others = [consumer for consumer in self.named.get(contract.dataset, ()) if consumer.name not in known]
+        for consumer in (*contract.consumers, *others):
             if column is None or not consumer.columns or column in consumer.columns:
-                contact = f" ({consumer.contact})" if consumer.contact else ""
-                yield Reader("consumer", consumer.name, f"reads {'it' if consumer.columns and column else 'the dataset'}{contact}")
+                where = consumer.contact or ("" if consumer.name in known else PROJECT_FILE)
+                told = f" ({where})" if where else ""
+                yield Reader("consumer", consumer.name, f"reads {'it' if consumer.columns and column else 'the dataset'}{told}")
 
 
 def _within(contract: Contract, column: str) -> Iterator[Reader]:

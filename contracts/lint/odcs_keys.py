@@ -36,7 +36,7 @@ READ: dict[Any, dict[str, str]] = {
         "name": "read: name of the column; a leading `_` is reserved",
         "logicalType": "read: [type](#column-types)",
         "physicalType": "read: [type](#column-types)",
-        "logicalTypeOptions": "read: rules of one column",
+        "logicalTypeOptions": "read: [rules of one column](#constraints-of-a-column)",
         "required": "read: whether a row must have a value",
         "enum": "read: the values that a text may have",
         "classification": "read: such as `personal` or `public`; checked by lint",

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.table import Table
+
 from contracts.errors import ConfigurationError
 from contracts.version import VERSION
 from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
 from lake.runs.manifest import given_options
 from lake.runs.replays import Replay, Step, add_event
+from pipelines.ingest.graph import IngestGraph
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.plan import ReplayPlan
+from transforms.cut import Cut
 
 SPEED = (  # options of how it runs
     "runner", "max_parallel", "max_rate", "slice_bytes", "flink", "python_workers", "python_workers_per_taskmanager", "to_topic",
@@ -40,8 +45,7 @@ def begin(options: ReplayOptions, plan: ReplayPlan, lake: Lake) -> None:
             raise ConfigurationError(f"replay {options.name}: was begun meanwhile; look at headrace replay list")
         _refuse_overlap(known, options.name, plan.dataset, plan.ranges)
 
-    table = lake.load(f"validated.{plan.dataset}")
-    head = table.current_snapshot()
+    head = _live_table(lake, plan).current_snapshot()
     spec = {
         "dataset": plan.dataset,
         "ranges": plan.ranges,
@@ -56,6 +60,15 @@ def begin(options: ReplayOptions, plan: ReplayPlan, lake: Lake) -> None:
         "options": given_options(options),
     }
     add_event(lake, options.name, Step.BEGUN, spec, check)
+
+
+def _live_table(lake: Lake, plan: ReplayPlan) -> Table:
+    """The table that is rebuilt; made where no job has written the dataset yet, as of a new major."""
+    try:
+        return lake.load(plan.contract.table)
+    except NoSuchTableError:
+        IngestGraph(lake=lake, contract=plan.contract, spec=plan.specs[0], run_id="", cut=Cut()).prepare()
+        return lake.load(plan.contract.table)
 
 
 def _refuse_overlap(known: Mapping[str, Replay], name: str, dataset: str, ranges: Sequence[tuple[int, int]]) -> None:

@@ -14,6 +14,7 @@ from contracts.spec.files.contract import ColumnProperties, ContractProperties
 from contracts.spec.files.destination import DestinationFile, LimitsFile
 from contracts.spec.files.project import ConsumerFile, ProjectFile
 from contracts.spec.files.reference import key_table, property_table
+from contracts.spec.files.registry import RegistryFile
 from contracts.spec.files.source import ClockFile, CsvFile, FilterFile, SourceFile
 from contracts.spec.files.versions import ExampleFile, SchemaVersionFile, StepFile, UpcastFile
 
@@ -26,7 +27,7 @@ _TABLES: dict[str, Callable[[], str]] = {
         model.__name__: lambda model=model: key_table(model)  # type: ignore[misc]
         for model in (
             ClockFile, ConsumerFile, CsvFile, DestinationFile, ExampleFile, FilterFile, LimitsFile, ProjectFile, SchemaVersionFile,
-            SourceFile, StepFile, UpcastFile,
+            SourceFile, StepFile, UpcastFile, RegistryFile,
         )
     },
 }  # fmt: skip

@@ -74,20 +74,28 @@ class RegistryFile(FileModel):
     """The schema registry of a project."""
 
     url: Annotated[str, Read(_url, {"type": "string", "examples": ["https://registry.example:8081"]})] = Field(
-        description="Base of its Confluent API."
+        description="Base of the API, as Confluent's. Apicurio's ends with `/apis/ccompat/v7`."
     )
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$"), Worded("expected lower case letters, digits, _ and -")] = Field(
-        default="default", description="Under which its ids are kept in a lake; another name is another registry."
+        default="default", description="Under which its ids are kept in the lake. A registry that was set up anew needs another."
     )
     credentials: Annotated[CredentialsFile, Worded("expected {user: env:NAME, password: env:NAME} or {token: env:NAME}")] | None = (
-        Field(default=None, description="As whom it is asked.")
+        Field(
+            default=None,
+            description="`{user: …, password: …}` or `{token: …}`; each `env:NAME` or `file:PATH`. Not over `http://` to another "
+            "machine.",
+        )
     )
-    ca: str | None = Field(default=None, description="PEM file with the certificates that it is trusted by.")
+    ca: str | None = Field(
+        default=None,
+        description="A file with the certificates, as PEM, that it is trusted by.",
+        json_schema_extra={"shown": "the system's"},
+    )
     timeout: _Duration = Field(default=5.0, description="Of a request.", json_schema_extra={"shown": "`5s`"})
     patience: _Duration = Field(
         default=60.0,
-        description="How long a run with an end waits for a registry that is down; a stream waits on.",
-        json_schema_extra={"shown": "`60s`"},
+        description="How long a run with an end, or a replay, waits for a registry that is down.",
+        json_schema_extra={"shown": "`1m`"},
     )
 
     @model_validator(mode="after")

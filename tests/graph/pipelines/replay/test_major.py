@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,46 @@ def test_a_new_major_is_written_beside_the_old_one_and_backfilled_from_its_raw(t
     raw = list((tmp_path / "lake" / "raw").glob("source=*"))
     assert [folder.name for folder in raw] == ["source=sales"], "raw is landed once"
     assert "sound: nothing is missing or changed" in sales.headrace("lake", "check", "--verify")
+
+
+def test_the_playbook_leads_from_one_major_to_the_next_and_its_commands_run(tmp_path: Path) -> None:
+    sales = Sales(tmp_path)
+    sales.ingest("sales", sales.drop("a.jsonl", range(1, 10)))
+    sales.write("datasets/sale.v2.yaml", V2)
+    destination = {
+        "destination": "crm", "dataset": "sale", "type": "segment", "endpoint": "https://cdp.example/v1", "consent": [],
+        "credentials": {"write_key": "env:KEY"}, "columns": {"event_id": "messageId"},
+    }  # fmt: skip
+    (tmp_path / "destinations").mkdir()
+    sales.write("destinations/crm.yaml", destination)
+    book = sales.headrace("contract", "migrate", "sale", "--to", "2")
+    assert "raw: sales" in book
+    assert "Destination `crm`: set `version: 2`" in book
+    sales.write("sources/sales_v2.yaml", SALES_2)
+    commands = [line for block in re.findall(r"```bash\n(.*?)```", book, re.DOTALL) for line in block.splitlines()]
+    verbs = ("contract compare", "replay plan", "replay run", "replay diff", "replay promote", "deadletter list")
+    chosen = [line for line in commands if line.startswith(tuple(f"headrace {verb}" for verb in verbs))]
+    assert len(chosen) == len(verbs)
+    for command in chosen:
+        result = CliRunner().invoke(main, shlex.split(command, comments=True)[1:])
+        assert result.exit_code == 0, (command, result.output)
+    assert sales.state(NEW)[0] == 9
+
+
+def test_majors_are_compared_by_id_and_value(tmp_path: Path) -> None:
+    sales = Sales(tmp_path)
+    sales.write("datasets/sale.v2.yaml", V2)
+    other = {**SALES_2, "columns": {**COLUMNS, "amount": ["discount", "amount"]}}
+    sales.write("sources/sales_v2.yaml", other)
+    path = sales.drop("a.jsonl", range(20))
+    path.write_text(path.read_text() + json.dumps({"id": "d", "at": "2026-11-02T09:00:00Z", "amount": 4, "discount": 3}) + "\n")
+    for source in ("sales", "sales_v2"):
+        sales.ingest(source, path)
+    result = CliRunner().invoke(main, ["contract", "compare", "sale", "--from", "1", "--to", "2", "--project", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "amount: differs in 1 rows" in result.output
+    assert "2 ids are missing, 1 columns differ" in result.output
+    assert {"s-0", "s-10"} <= set(re.findall(r"s-\d+", result.output))
 
 
 def test_a_source_whose_version_changes_is_another_source(tmp_path: Path) -> None:
