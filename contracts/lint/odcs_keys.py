@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -35,7 +36,7 @@ READ: dict[Any, dict[str, str]] = {
         "name": "read: name of the column; a leading `_` is reserved",
         "logicalType": "read: [type](#column-types)",
         "physicalType": "read: [type](#column-types)",
-        "logicalTypeOptions": "read: [rules of one column](#constraints-of-a-column)",
+        "logicalTypeOptions": "read: rules of one column",
         "required": "read: whether a row must have a value",
         "enum": "read: the values that a text may have",
         "classification": "read: such as `personal` or `public`; checked by lint",
@@ -72,8 +73,11 @@ def _unread(given: Mapping[str, Any], model: type[Any], place: tuple[str | int, 
 def table_of_keys() -> str:
     """For the reference: a table in Markdown."""
     lines = ["| key of ODCS | what becomes of it |", "|---|---|"]
+    without = ["", "These have no effect, and `contract lint` says so:", ""]
     for model, keys in READ.items():
         lines += [f"| `{_WHERE[model]}{key}` | {use} |" for key, use in keys.items()]
-        others = [name for name in names_of(model) if name not in keys]
-        lines.append(f"| `{_WHERE[model]}`…: {', '.join(f'`{name}`' for name in others)} | no effect; `contract lint` says so |")
-    return "\n".join(lines).replace("| ``…", "| …")
+        others = ", ".join(
+            f"`{_WHERE[model]}{name}`" if _WHERE[model] else f"`{name}`" for name in names_of(model) if name not in keys
+        )
+        without += textwrap.wrap(f"- {others}.", 130, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join([*lines, *without])

@@ -174,10 +174,9 @@ class ContractProperties(FileModel):
     )
     compatibility: Annotated[Compatibility, Worded("{value!r}; known: " + ", ".join(get_args(Compatibility)))] = Field(
         default="BACKWARD_TRANSITIVE",
-        description="What a change of the contract must keep, in the words of schema registries.",
-        json_schema_extra={"shown": "`BACKWARD_TRANSITIVE` (default), " + ", ".join(
-            f"`{mode}`" for mode in get_args(Compatibility) if mode != "BACKWARD_TRANSITIVE")},
-    )  # fmt: skip
+        description="What a change of the contract must keep.",
+        json_schema_extra={"shown": "`BACKWARD_TRANSITIVE` (default), or [another mode](compatibility.md)"},
+    )
     deprecated: Deprecated | None = Field(
         default=None,
         description="The dataset goes away after this day; `contract lint` complains from the next on.",

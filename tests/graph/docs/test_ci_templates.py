@@ -14,6 +14,7 @@ import yaml
 
 ROOT = Path(__file__).parents[3]
 TEMPLATES = ROOT / "templates" / "ci"
+BRANCHES = {"GITHUB_BASE_REF": "main", "CI_DEFAULT_BRANCH": "main"}
 WRONG = "source: Web\ndataset: customer_event\nformat: xml\ncolumns: {event_id: id}\n"
 
 
@@ -39,7 +40,7 @@ def run(name: str, folder: Path) -> tuple[bool, str]:
     well, printed = True, ""
     for line, always in steps_of(name):
         if well or always:
-            env = {**os.environ, "PATH": path, "PROJECT": ".", "PYTHONPATH": str(ROOT)}
+            env = {**os.environ, "PATH": path, "PROJECT": ".", **BRANCHES, "PYTHONPATH": str(ROOT)}
             done = subprocess.run(["bash", "-ec", line], cwd=folder, env=env, capture_output=True, text=True, check=False)
             well, printed = well and done.returncode == 0, printed + done.stdout + done.stderr
     return well, printed
@@ -51,6 +52,15 @@ def project(folder: Path, **sources: str) -> Path:
     (folder / "headrace.yaml").write_text(f"sources: [sources]\n{consumers}")
     for name, text in sources.items():
         (folder / "sources" / f"{name}.yaml").write_text(text)
+    git = ("git", "-c", "user.name=ci", "-c", "user.email=ci@example.com")
+    remote = folder.parent / f"{folder.name}.git"
+    commands = (
+        ("git", "init", "-q", "-b", "main"), ("git", "add", "-A"), (*git, "commit", "-qm", "a project"),
+        ("git", "clone", "-q", "--bare", str(folder), str(remote)), ("git", "remote", "add", "origin", str(remote)),
+        ("git", "fetch", "-q", "origin"),
+    )  # fmt: skip
+    for command in commands:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return folder
 
 
