@@ -9,8 +9,9 @@ import click
 from click.core import ParameterSource
 
 _PLACES = ("lake", "project")
-# Verbs of a lake, and their own verbs. A test holds them to the commands.
+# Verbs that take one of them, and their own verbs. A test holds them to the commands.
 _VERBS: dict[str, tuple[str, ...]] = {
+    "contract": ("check", "compare", "diff", "docs", "export", "lint", "migrate", "register", "test"),
     "deadletter": ("list", "show", "stats"),
     "deliver": (),
     "ingest": (),
@@ -20,6 +21,7 @@ _VERBS: dict[str, tuple[str, ...]] = {
     "replay": ("diff", "discard", "list", "pause", "plan", "promote", "rollback", "run"),
     "status": (),
 }
+_OF_A_LAKE = ("check", "compare", "migrate")  # verbs of contract that look at one
 _COMMAND = re.compile(
     r"\bheadrace (?:"
     + "|".join(rf"{verb} (?:{'|'.join(own)})" if own else verb for verb, own in _VERBS.items())
@@ -33,11 +35,21 @@ def as_given(text: str) -> str:
     return text if context is None else _COMMAND.sub(lambda found: _placed(found, context), text)
 
 
+def _places(command: str) -> tuple[str, ...]:
+    """Which of the options this command takes."""
+    _, verb, own = f"{command} ".split(" ")[:3]
+    if verb == "contract" and own not in _OF_A_LAKE:
+        return ("project",)
+    return (*_PLACES, "flink") if verb == "job" and own != "supervise" else _PLACES
+
+
 def _placed(found: re.Match[str], context: click.Context) -> str:
     command, rest = found[0].removesuffix(found["rest"]), found["rest"]
-    asks_flink = command.startswith("headrace job ") and not command.endswith(" supervise")
-    places = (*_PLACES, "flink") if asks_flink else _PLACES
-    given = {name: context.params.get(name) for name in places if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    given = {
+        name: context.params.get(name)
+        for name in _places(command)
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
     missing = {name: value for name, value in given.items() if not re.search(rf"--{name}[ =]\S", rest)}
     options = "".join(f" --{name} {shlex.quote(str(value))}" for name, value in missing.items())
     return f"{command}{options}{rest}"

@@ -132,7 +132,7 @@ class Project:
         from contracts.spec.odcs import load_contract  # noqa: PLC0415
 
         contract = load_contract(self.contract_path(name, major))
-        return replace(contract, consumers=(*contract.consumers, *self.consumers.get(name, ())))
+        return replace(contract, consumers=(*contract.consumers, *self.consumers.get(contract.dataset, ())))
 
     def contract_path(self, name: str, major: int) -> Path:
         """The file of a dataset's contract.
