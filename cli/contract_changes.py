@@ -124,7 +124,7 @@ def _chosen(project: Project, names: Sequence[str]) -> list[tuple[Path, Contract
 
 def _with_named(project: Project, contract: Contract) -> Contract:
     """As a run has it: with the consumers that the project file names."""
-    return replace(contract, consumers=(*contract.consumers, *project.consumers.get(contract.name, ())))
+    return replace(contract, consumers=(*contract.consumers, *project.consumers.get(contract.dataset, ())))
 
 
 def _against(path: Path, after: Contract, earlier: Sequence[Contract], notes: Sequence[str] = ()) -> Checked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 from contracts.evolution.impact import Surroundings
 from contracts.spec.model import Contract
 from contracts.spec.project import Project
+from contracts.spec.source import SourceSpec
 from contracts.units import us_text
 from lake.location import Lake
 from lake.storage import read_parquet
@@ -24,8 +26,8 @@ _WINDOW = timedelta(days=90)  # of deprecation, where the contract names no day
 class Compared:
     """The published rows of two majors, by id.
 
-    both, only_old, only_new: how many ids. differing: by column that both have, rows in which it differs. examples: ids that only
-    the old table has, at most ten.
+    both, only_old, only_new: how many rows, by id; an id may have several, in different minutes. differing: by column that both
+    have, rows in which it differs, of ids with one row in each. examples: ids of which the old table has more, at most ten.
     """
 
     old: str
@@ -60,12 +62,18 @@ def compare_majors(lake: Lake, old: Contract, new: Contract) -> Compared:
     shards = {num_shards(table) for table in tables}
     for shard in range(shards.pop()) if len(shards) == 1 else (None,):
         left, right = (_rows(own, (contract.event_id, *shared), shard) for own, contract in zip(files, (old, new), strict=True))
-        ids = [rows.column(contract.event_id) for rows, contract in zip((left, right), (old, new), strict=True)]
-        gone = pc.invert(pc.is_in(ids[0], value_set=ids[1].combine_chunks()))
+        counts = _counts(left, old.event_id).join(_counts(right, new.event_id), "id", join_type="full outer", right_suffix="_new")
+        here, there = (pc.fill_null(counts.column(name), 0) for name in ("count", "count_new"))
+        both += pc.sum(pc.min_element_wise(here, there)).as_py() or 0
+        gone = pc.subtract(here, pc.min_element_wise(here, there))
         only_old += pc.sum(gone).as_py() or 0
-        examples += ids[0].filter(gone).slice(0, 10 - len(examples)).to_pylist()
-        only_new += len(right) - (matched := pc.sum(pc.is_in(ids[1], value_set=ids[0].combine_chunks())).as_py() or 0)
-        both += matched
+        only_new += pc.sum(pc.subtract(there, pc.min_element_wise(here, there))).as_py() or 0
+        examples += sorted(counts.column("id").filter(pc.greater(gone, 0)).to_pylist())[: 10 - len(examples)]
+        single = counts.column("id").filter(pc.and_(pc.equal(here, 1), pc.equal(there, 1))).combine_chunks()
+        left, right = (
+            rows.filter(pc.is_in(rows.column(contract.event_id), value_set=single))
+            for rows, contract in zip((left, right), (old, new), strict=True)
+        )
         _count_differences(left, right, (old.event_id, new.event_id), differing)
     return Compared(old.table, new.table, both, only_old, only_new, {k: n for k, n in differing.items() if n}, tuple(examples))
 
@@ -74,6 +82,11 @@ def _rows(files: Sequence[PublishedFile], columns: Sequence[str], shard: int | N
     tables = [read_parquet(file.path, columns) for file in files if shard is None or file.shard == shard]
     schema = pa.unify_schemas([t.schema for t in tables]) if tables else pa.schema([(name, pa.string()) for name in columns])
     return pa.concat_tables([schema.empty_table(), *tables], promote_options="permissive")
+
+
+def _counts(rows: pa.Table, key: str) -> pa.Table:
+    ids = rows.select([key]).rename_columns(["id"])
+    return ids.group_by("id").aggregate([([], "count_all")]).rename_columns(["id", "count"])
 
 
 def _count_differences(left: pa.Table, right: pa.Table, keys: tuple[str, str], differing: dict[str, int]) -> None:
@@ -122,7 +135,7 @@ def playbook(project: Project, old: Contract, new: Contract, lake: Lake | None, 
     sources = [s for s in around.sources if (s.dataset, s.version) == (old.name, old.major)]
     moved = {s.raw_source: s.name for s in around.sources if (s.dataset, s.version) == (new.name, new.major)}
     here = f" --project {project.root}" if project.file else ""
-    twins = {s.name: moved.get(s.raw_source, f"{s.name}_v{new.major}") for s in sources}
+    twins = {s.name: moved.get(s.raw_source, f"{_base(s.name)}_v{new.major}") for s in sources}
     until = (old.deprecated.until if old.deprecated else today + _WINDOW).isoformat()
     first, last = _range(lake, old)
     backfill = f"{new.dataset}-backfill"
@@ -190,25 +203,30 @@ def playbook(project: Project, old: Contract, new: Contract, lake: Lake | None, 
         f"headrace job stop JOB{here}      # of each of {', '.join(s.name for s in sources)}; headrace status names them",
         "```",
         "",
-        f"Then remove {', '.join(f'`sources/{s.name}.yaml`' for s in sources) or 'its sources'} and "
-        f"`{old.name}.v{old.major}.yaml`. Keep `raw/` and the table as long as the old rows are wanted. Taken back: put the files "
-        "back and start the jobs again; they go on where they stopped.",
+        f"The files stay, {', '.join(f'`sources/{s.name}.yaml`' for s in sources) or 'its sources'} and "
+        f"`{old.name}.v{old.major}.yaml`: they say how `raw/` was numbered, which the new",
+        "source shares, and what the rows of the old table mean. Taken back: start the jobs again; they go on where they stopped.",
         "",
     ]  # fmt: skip
     return Playbook(old, new, "\n".join(lines))
 
 
-def _twin_lines(sources: Sequence[object], twins: dict[str, str], new: Contract) -> Iterator[str]:
+def _base(name: str) -> str:
+    return re.sub(r"_v\d+\Z", "", name)
+
+
+def _twin_lines(sources: Sequence[SourceSpec], twins: dict[str, str], new: Contract) -> Iterator[str]:
     if not sources:
         yield "No source of this project feeds the old one. Write a source spec for the new one."
         yield ""
-    for name, twin in twins.items():
-        yield f"`sources/{twin}.yaml` is a copy of `sources/{name}.yaml`, with these keys and the columns of the new contract:"
+    for source in sources:
+        twin = twins[source.name]
+        yield f"`sources/{twin}.yaml` is a copy of `sources/{source.name}.yaml`, with these keys, and the new contract's columns:"
         yield ""
         yield "```yaml"
         yield f"source: {twin}"
         yield f"version: {new.major}"
-        yield f"raw: {name}"
+        yield f"raw: {source.raw_source}"
         yield "```"
         yield ""
 

@@ -44,7 +44,7 @@ class VersionReader:
         self._rule = rule
         self._where = str(rule.path or (f"header {rule.header}" if rule.header else "$"))
         self._unknown = Violation(self._where, "schema_version", "one of " + ", ".join(sorted(rule.accepted)))
-        self._chains: dict[str | None, _Chain | None] = {}
+        self._chains: dict[int, _Chain] = {}
 
     @property
     def path(self) -> PayloadPath | None:
@@ -81,10 +81,13 @@ class VersionReader:
 
     def _chain(self, text: str | None) -> _Chain | None:
         """What leads from a version to the newest; None where the version is not accepted."""
-        if text not in self._chains:
-            known = text is not None and any(matches(text, accepted) for accepted in self._rule.accepted)
-            self._chains[text] = _Chain(steps_from(text, self._rule.upcasts)) if known and text is not None else None
-        return self._chains[text]
+        if text is None or not any(matches(text, accepted) for accepted in self._rule.accepted):
+            return None
+        upcasts = steps_from(text, self._rule.upcasts)
+        first = self._rule.upcasts.index(upcasts[0]) if upcasts else -1  # few, however many versions a pattern stands for
+        if first not in self._chains:
+            self._chains[first] = _Chain(upcasts)
+        return self._chains[first]
 
 
 class _BrokenStepError(Exception):
@@ -102,8 +105,6 @@ class _Chain:
             for u in upcasts
             for number, step in enumerate(u.steps, 1)
         ]
-        written = {p.steps[:n] for _, step, _ in self.steps for p in (*step.paths, *step.into) for n in range(1, len(p.steps))}
-        self._opened = sorted(written, key=len)
 
     def applied(self, record: Mapping[str, Any]) -> Record:
         """A record of the newest version; the given one stays as it is.
@@ -111,7 +112,7 @@ class _Chain:
         Raises:
             _BrokenStepError: says which step, and what it expected.
         """
-        changed = self._copied(record)
+        changed: Record = _own(record)
         for apply, step, name in self.steps:
             try:
                 apply(changed, step)
@@ -119,16 +120,12 @@ class _Chain:
                 raise _BrokenStepError(Violation(str(step.paths[0]), "upcast", f"{name}: {error}")) from None
         return changed
 
-    def _copied(self, record: Mapping[str, Any]) -> Record:
-        """The record with every object in which something is written as an object of its own."""
-        top = dict(record)
-        for steps in self._opened:
-            holder: Any = top
-            for step in steps[:-1]:
-                holder = holder.get(step) if isinstance(holder, dict) else None
-            if isinstance(holder, dict) and isinstance(inner := holder.get(steps[-1]), dict):
-                holder[steps[-1]] = dict(inner)
-        return top
+
+def _own(value: Any) -> Any:
+    """A value that shares no object or list with the one that is given: steps write into what they are handed."""
+    if isinstance(value, Mapping):
+        return {key: _own(inner) for key, inner in value.items()}
+    return [_own(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _get(record: Record, path: PayloadPath) -> Any:
@@ -174,7 +171,7 @@ def _rename(record: Record, step: Step) -> None:
 
 def _default(record: Record, step: Step) -> None:
     if _get(record, step.paths[0]) is None:
-        _put(record, step.paths[0], step.value)
+        _put(record, step.paths[0], _own(step.value))
 
 
 def _split(record: Record, step: Step) -> None:
@@ -228,7 +225,7 @@ def _map(record: Record, step: Step) -> None:
     found = [new for old, new in step.values if old == text]
     if not found and step.otherwise == "reject":
         raise _StepError("one of " + ", ".join(old for old, _ in step.values))
-    _put(record, (step.into or step.paths)[0], found[0] if found else value)
+    _put(record, (step.into or step.paths)[0], _own(found[0]) if found else value)
 
 
 def _remove(record: Record, step: Step) -> None:

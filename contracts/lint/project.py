@@ -17,10 +17,10 @@ from contracts.spec.documents import ProblemsError, place_of
 from contracts.spec.files.destination import read_destination
 from contracts.spec.files.source import read_source
 from contracts.spec.files.suppressions import SuppressionsFile, suppression_files
-from contracts.spec.model import Contract
+from contracts.spec.model import Contract, name_and_major
 from contracts.spec.odcs import read_contract
 from contracts.spec.project import BUILT_IN_DATASETS, PROJECT_FILE, Project
-from contracts.spec.source import SourceSpec, check_source, warnings_of
+from contracts.spec.source import SourceSpec, check_source, shares_raw, warnings_of
 from contracts.spec.yaml_files import Document, read_yaml
 
 _Loaded = list[tuple[Any, Document]]
@@ -79,12 +79,18 @@ class _Linter:
         for contract, document in contracts:
             by_key.setdefault((contract.name, contract.major), contract)
             for place, told, code, severity in look(
-                contract, document, self._today, self._project.consumers.get(contract.name, ())
+                contract, document, self._today, self._project.consumers.get(contract.dataset, ())
             ):
                 self._tell(document, place, told, code, severity)
         self._consumers(by_key)
         self._fit(sources, by_key, check_source, warnings_of)
+        by_name = {spec.name: spec for spec, _ in sources}
         for spec, document in sources:
+            if spec.raw:
+                owner = by_name.get(spec.raw)
+                there = [f"raw: there is no source {spec.raw} in this project"] if owner is None else shares_raw(spec, owner)
+                for told in there:
+                    self._tell(document, ("raw",), told, "fit", Severity.ERROR)
             self._unmapped(spec, by_key.get((spec.dataset, spec.version)), document)
         self._fit(destinations, by_key, check_destination, lambda destination, contract: [])
         self._names(contracts, lambda contract: f"{contract.name}.v{contract.major}", "contract")
@@ -123,12 +129,13 @@ class _Linter:
         for dataset, consumers in self._project.consumers.items():
             assert self._project.file is not None
             document, place = read_yaml(self._project.file, "project file"), ("consumers", dataset)
-            known = [contract for (name, _), contract in contracts.items() if name == dataset]
+            name, major = name_and_major(dataset)
+            known = [contract for key, contract in contracts.items() if key == (name, major)]
             for contract in known:
                 for told in strange_columns(contract, consumers):
                     self._tell(document, place, told, "consumers", Severity.ERROR)
             folders = (*self._project.datasets, BUILT_IN_DATASETS)
-            if not any(True for folder in folders for _ in folder.glob(f"{dataset}.v*.yaml")):
+            if not any(True for folder in folders for _ in folder.glob(f"{name}.v{major}.yaml")):
                 told = f"consumers: there is no contract of a dataset {dataset}; correct its name"
                 self._tell(document, place, told, "consumers")
 

@@ -180,11 +180,21 @@ class RegistryClient:
     def _follow(self, references: Sequence[Any], found: dict[str, Reference], open_: tuple[str, ...]) -> None:
         """What these references name, and what that names in turn, each once; a circle ends where it closes."""
         for reference in references:
-            name, subject, number = str(reference["name"]), str(reference["subject"]), int(reference["version"])
+            try:
+                name, subject, number = str(reference["name"]), str(reference["subject"]), int(reference["version"])
+            except (KeyError, TypeError, ValueError):
+                raise RegistryDownError(f"registry {self._registry.url}: a reference without name, subject and version") from None
             key = f"{subject} {number}"
             if key in found or key in open_ or len(found) >= _MOST_REFERENCES:
                 continue
-            document = self._asked("GET", f"/subjects/{_quoted(subject)}/versions/{number}?deleted=true").document
+            try:
+                document = self._asked("GET", f"/subjects/{_quoted(subject)}/versions/{number}?deleted=true").document
+            except MissingError:  # the id is there: what it names is gone, and may be put back
+                raise RegistryDownError(
+                    f"registry {self._registry.url}: a schema refers to version {number} of subject {subject}, which is not there"
+                ) from None
+            if not isinstance(document, dict) or not isinstance(document.get("schema"), str):
+                raise RegistryDownError(f"registry {self._registry.url}: subject {subject} has no schema as version {number}")
             self._follow(document.get("references") or (), found, (*open_, key))
             found[key] = Reference(name, str(document["schema"]))
 

@@ -208,7 +208,7 @@ class Contract:
         return frozenset(names)
 
 
-_MAJOR = re.compile(r"_v([1-9]\d{0,5})\Z")
+_MAJOR = re.compile(r"_v([2-9]|[1-9]\d{1,5})\Z")
 
 
 def dataset_name(name: str, major: int) -> str:

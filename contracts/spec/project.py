@@ -13,9 +13,9 @@ from typing import Any
 from contracts.errors import ConfigurationError
 from contracts.spec.destination import Destination, check_destination
 from contracts.spec.documents import refuse
-from contracts.spec.model import Consumer, Contract, name_and_major
+from contracts.spec.model import Consumer, Contract, dataset_name, name_and_major
 from contracts.spec.registry import Registry
-from contracts.spec.source import SourceSpec, check_source
+from contracts.spec.source import SourceSpec, check_source, shares_raw
 from contracts.spec.suppressions import Suppressions
 
 # The models of files bring pydantic, a tenth of a second: they are read where a file is.
@@ -159,7 +159,16 @@ class Project:
 
         spec, document = read_source(self._source_path(name_or_path))
         contract = self.contract(spec.dataset, spec.version)
-        refuse("source spec", document, check_source(spec, contract))
+        problems = check_source(spec, contract)
+        if spec.raw:
+            try:
+                owner = read_source(self._source_path(spec.raw))[0]
+            except ConfigurationError as error:
+                problems.append(f"raw: {str(error).splitlines()[0]}")
+            else:
+                problems += shares_raw(spec, owner)
+                spec = replace(spec, raw_dataset=dataset_name(owner.dataset, owner.version))
+        refuse("source spec", document, problems)
         return spec, contract
 
     def destination(self, name_or_path: str) -> tuple[Destination, Contract]:

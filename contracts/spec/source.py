@@ -65,7 +65,7 @@ class SourceSpec:
     optional: contract columns whose fields a file with a schema or header may lack.
     whole: decode fields that the source does not read too. Set by who knows the contract, not in YAML.
     clock: bounds of clients' times; None where the contract's kind decides (see rows.py).
-    raw: the source whose raw layer it shares; None where it has one of its own.
+    raw: the source whose raw layer it shares; None where it has one of its own. raw_dataset: of that source; set by the project.
     revision: of this spec; what is read under a higher one takes the place of what was read under a lower. examples: payloads, and
         what must come of them.
     wire_format: how messages of topics name their schema: ``confluent``, an id of the registry in front or in a header; None where
@@ -92,6 +92,7 @@ class SourceSpec:
     whole: bool = True
     clock: ClockBounds | None = None
     raw: str | None = None
+    raw_dataset: str | None = None
     revision: int = 1
     examples: tuple[Example, ...] = ()
     wire_format: Literal["confluent"] | None = None
@@ -174,6 +175,28 @@ def check_source(spec: SourceSpec, contract: Contract) -> list[str]:
     if spec.version != contract.major:
         problems.append(f"version: {spec.version}, but the contract found is {contract.version}")
     return problems
+
+
+def shares_raw(spec: SourceSpec, owner: SourceSpec) -> list[str]:
+    """Why a source cannot share the raw layer of another; one sentence each."""
+    problems = []
+    if owner.raw is not None:
+        problems.append(f"raw: {owner.name} shares the raw layer of {owner.raw}; name that one")
+    if owner.dataset != spec.dataset:
+        problems.append(f"raw: {owner.name} feeds {owner.dataset}; only another major of the same dataset shares a raw layer")
+    if numbering(owner) != numbering(spec):
+        problems.append(
+            f"raw: {owner.name} numbers its records otherwise; format, records, record_bytes, wire_format, max_depth and csv "
+            "(quote, delimiter, encoding) must be the same"
+        )
+    return problems
+
+
+def numbering(spec: SourceSpec) -> tuple[object, ...]:
+    """Everything of a spec that decides which number a record has."""
+    dialect = (spec.csv.quote, spec.csv.encoding, spec.csv.delimiter) if spec.format == "csv" else ()
+    depth = (spec.max_depth,) if spec.records else ()
+    return (spec.format, str(spec.records or ""), spec.record_bytes, spec.wire_format, *dialect, *depth)
 
 
 def warnings_of(spec: SourceSpec, contract: Contract) -> list[str]:

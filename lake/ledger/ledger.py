@@ -25,7 +25,7 @@ from lake.location import Lake
 from lake.raw.files import RawFile, raw_files
 from lake.raw.log_ids import LogId, offset_of
 from lake.raw.positions import Extent, Landed, extent_batches, landed_file, landed_log
-from lake.raw.segments import logs_of
+from lake.raw.segments import log_segments, logs_of
 from lake.tables.iceberg import FORMAT, format_of
 
 
@@ -92,7 +92,8 @@ def unfinished(lake: Lake, source: str, files: Sequence[RawFile]) -> list[RawFil
 def frontier(lake: Lake, spec: SourceSpec, log: LogId, start: int = 0) -> int | None:
     """The smallest landed offset with a record that has no committed outcome, else the offset after what is landed.
 
-    Everything landed below is accounted for, and stays so: the frontier never falls.
+    Everything landed below is accounted for, and stays so: the frontier never falls. Where that offset is the first behind a gap,
+    it is the first of the gap.
 
     Args:
         lake: where.
@@ -110,8 +111,19 @@ def frontier(lake: Lake, spec: SourceSpec, log: LogId, start: int = 0) -> int | 
         for extent in extents:
             missing = _first_without(extent, outcomes)
             if missing is not None:
-                return offset_of(missing, batched)
+                return _before_gap(lake, spec, log, offset_of(missing, batched), start)
     return landed.end if landed.pieces else None
+
+
+def _before_gap(lake: Lake, spec: SourceSpec, log: LogId, missing: int, start: int) -> int:
+    """The first offset that may have been skipped: what lies behind a gap another source may have landed, which shares the raw."""
+    reached: int | None = None
+    for segment in log_segments(lake, spec.raw_source, log):
+        if segment.start <= missing < segment.end:
+            begins = offset_of(segment.runs[0], spec.records is not None) if segment.runs else segment.start
+            return reached if reached is not None and start <= reached < segment.start and missing <= begins else missing
+        reached = segment.end
+    return missing
 
 
 def _first_without(extent: Extent, outcomes: Mapping[str, FileOutcomes]) -> int | None:

@@ -109,7 +109,7 @@ def reader_id(spec: SourceSpec, *, former: bool = False) -> str:
         former: as development versions named it, whose batches were one record where they were larger than ``record_bytes``, and
             whose rows of nothing but blank delimiters were none.
     """
-    dataset = spec.dataset if spec.raw else dataset_name(spec.dataset, spec.version)  # that of the raw layer's own source
+    dataset = spec.raw_dataset or dataset_name(spec.dataset, spec.version)
     parts = [dataset, spec.format, str(spec.records or ""), str(spec.record_bytes)]
     if spec.format == "csv":
         parts += [spec.csv.quote, spec.csv.encoding, spec.csv.delimiter]
@@ -253,5 +253,5 @@ def _check_reader(known: RawFile, spec: SourceSpec, copy: Path, chunk_bytes: int
         raise ConfigurationError(
             f"source {spec.name}: {known.name} was landed and its records numbered with other options "
             "(dataset and version, format, records, record_bytes, max_depth, csv quote, delimiter or encoding). Positions would "
-            "change their meaning: give the changed source a new name, or use another lake."
+            "change their meaning: give the changed source a new name (one with raw: is made as its owner), or use another lake."
         )

@@ -1,4 +1,4 @@
-"""The fold of rows: one row per key and cell of time, by the winner rule. Pure, commutative, associative and idempotent.
+"""The fold of rows: one row per key and cell of time, by the winner rule. Commutative, associative and idempotent in its rows.
 
 A cell is a stretch of GRID_S, the finest range that a table can have: rows of one key in different cells may lie in other ranges
 and never meet, so they stay apart in every range, and neither the length of windows nor a compaction changes a row.

@@ -160,7 +160,7 @@ class _DecodeFn(beam.DoFn):
                     yield beam.pvalue.TaggedOutput(tag, WindowedValue(batch, held.timestamp, _GLOBAL))
         for (kind, raw_file), positions in held.aside.items():
             runs = runs_of(np.concatenate(positions))
-            outcome = PositionOutcomes(self._spec.name, raw_file, kind, runs, None, None, self._contract.name)
+            outcome = PositionOutcomes(self._spec.name, raw_file, kind, runs, None, None, self._contract.dataset)
             yield beam.pvalue.TaggedOutput(_FILTERED, WindowedValue(outcome, held.timestamp, _GLOBAL))
 
 

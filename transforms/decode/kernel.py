@@ -163,7 +163,7 @@ class RecordDecoder:
             {
                 "code": violations[0].code,
                 "stage": STAGE,
-                "dataset": self._contract.name,
+                "dataset": self._contract.dataset,
                 "contract_version": self._contract.version,
                 "event_id": _text_at(checked.records[index], id_steps),
                 "raw": block.parsed.raw(index),

@@ -78,7 +78,9 @@ class MessageBatch:
             np.concatenate([batch.times_us for batch in batches]),
             np.concatenate([batch.watermarks_us for batch in batches]),
             [value for batch in batches for value in batch.values],
-            None if batches[0].headers is None else [headers for batch in batches for headers in batch.headers or ()],
+            None
+            if all(batch.headers is None for batch in batches)
+            else [headers for batch in batches for headers in batch.headers or [()] * len(batch.values)],
             None if batches[0].schemas is None else {k: v for batch in batches for k, v in (batch.schemas or {}).items()},
         )
 

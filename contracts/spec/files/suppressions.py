@@ -46,10 +46,10 @@ def load_suppressions(folders: Sequence[Path], contract: Contract) -> Suppressio
     for path in suppression_files(folders):
         try:
             file, document = SuppressionsFile.read(path)
-            if file.dataset != contract.name:
+            if file.dataset not in (contract.name, contract.dataset):
                 continue
             if file.column not in contract.by_name:
-                refuse("suppressions", document, [f"column: dataset {contract.name} has no column {file.column}"])
+                refuse("suppressions", document, [f"column: dataset {contract.dataset} has no column {file.column}"])
             found.setdefault(file.column, set()).update(map(bytes.fromhex, file.sha256))
         except ConfigurationError as error:
             problems.append(str(error))

@@ -293,7 +293,7 @@ def test_an_upgrade_notes_what_format_1_took_for_duplicates_once(tmp_path: Path,
     monkeypatch.undo()
     assert ledger(lake, "web", "f", 5).lost == 3
     monkeypatch.setattr("lake.ledger.ledger.raw_files", lambda _lake, _source: [raw("f", records=5)])
-    spec = type("Spec", (), {"name": "web", "dataset": "thing", "records": None})()
+    spec = type("Spec", (), {"name": "web", "raw_source": "web", "dataset": "thing", "records": None})()
     assert [note_duplicates(lake, spec, NAME), note_duplicates(lake, spec, NAME)] == [3, 0]
     assert ledger(lake, "web", "f", 5) == LedgerEntry(records_in=5, out=2, duplicate=3)
     lose(lake, "a")

@@ -119,6 +119,8 @@ def test_a_new_major_is_written_beside_the_old_one_and_backfilled_from_its_raw(t
     assert sales.state(NEW) == sales.state(NEW, "fresh")
     ledger = sales.ledger("sales_v2", NEW)
     assert (ledger.records_in, ledger.out, ledger.dead_letter, ledger.pending) == (80, 72, 8, 0)
+    letters = sales.lake().load("ops.dead_letter").scan().to_arrow()
+    assert letters.column("dataset").to_pylist() == ["sale_v2"] * 8
     assert sales.ledger("sales", OLD).out == 80
     assert sales.state(OLD) != before
     raw = list((tmp_path / "lake" / "raw").glob("source=*"))
@@ -176,10 +178,76 @@ def test_a_source_whose_version_changes_is_another_source(tmp_path: Path) -> Non
         sales.ingest("sales", path)
 
 
-def test_raw_can_only_be_shared_by_who_numbers_its_records_alike(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"raw": "sale"}, "no source 'sale'"),
+        ({"raw": "sales", "format": "json_array"}, "sales numbers its records otherwise"),
+        ({"raw": "sales_v2"}, "sales_v2 shares the raw layer of sales; name that one"),
+        ({"raw": "web", "format": "jsonl"}, "web feeds customer_event"),
+    ],
+)
+def test_raw_can_only_be_shared_by_another_major_that_numbers_its_records_alike(
+    tmp_path: Path, keys: dict[str, Any], told: str
+) -> None:
     sales = Sales(tmp_path)
-    path = sales.drop("a.jsonl", range(10))
+    sales.write("datasets/sale.v2.yaml", V2)
+    sales.write("sources/sales_v2.yaml", SALES_2)
+    web = {"source": "web", "dataset": "customer_event", "format": "jsonl", "missing_event_id": "derive",
+           "columns": {"event_type": "type", "original_timestamp": "at"}}  # fmt: skip
+    sales.write("sources/web.yaml", web)
+    sales.write("sources/other.yaml", {**SALES_2, "source": "other", **keys})
+    with pytest.raises(ConfigurationError, match=re.escape(told)):
+        sales.project.source("other")
+    linted = CliRunner().invoke(main, ["contract", "lint", "other", "--project", str(tmp_path)])
+    assert linted.exit_code == 1
+    assert "raw: " in linted.output
+
+
+def test_a_third_major_shares_the_raw_layer_of_whoever_owns_it(tmp_path: Path) -> None:
+    """Also where the owner is of the second: it was made anew."""
+    sales = Sales(tmp_path)
+    (tmp_path / "sources/sales.yaml").unlink()
+    sales.write("datasets/sale.v2.yaml", V2)
+    sales.write("datasets/sale.v3.yaml", {**V2, "version": "3.0.0"})
+    sales.write("sources/sales_v2.yaml", {key: value for key, value in SALES_2.items() if key != "raw"})
+    path = sales.drop("a.jsonl", range(1, 10))
+    sales.ingest("sales_v2", path)
+    book = sales.headrace("contract", "migrate", "sale", "--to", "3")
+    assert "`sources/sales_v3.yaml` is a copy of `sources/sales_v2.yaml`" in book
+    assert "raw: sales_v2" in book
+    sales.write("sources/sales_v3.yaml", {**SALES_2, "source": "sales_v3", "version": 3, "raw": "sales_v2"})
+    sales.ingest("sales_v3", path)
+    assert sales.state("validated.sale_v3") == sales.state(NEW)
+
+
+def test_letters_of_rows_that_only_the_old_table_has_more_of_are_told(tmp_path: Path) -> None:
+    """An id with several rows in different minutes is compared by how many there are."""
+    sales = Sales(tmp_path)
+    once = {"property": "deduplication", "value": {"horizon": "none"}}
+    for name, document in (("sale.v1", V1), ("sale.v2", V2)):
+        sales.write(f"datasets/{name}.yaml", {**document, "customProperties": [*document["customProperties"], once]})
+    sales.write("sources/sales_v2.yaml", SALES_2)
+    path = sales.drop("a.jsonl", range(1, 3))
+    path.write_text(path.read_text() + path.read_text().replace(":01:", ":31:").replace(":02:", ":32:"))
     sales.ingest("sales", path)
-    sales.write("sources/other.yaml", {**SALES, "source": "other", "raw": "sales", "format": "json_array"})
-    with pytest.raises(ConfigurationError, match="numbered with other options"):
-        sales.ingest("other", path)
+    sales.ingest("sales_v2", path)
+    assert json.loads(sales.headrace("contract", "compare", "sale", "--from", "1", "--to", "2", "--json"))["both"] == 4
+    more = sales.drop("b.jsonl", range(1, 2))
+    more.write_text(more.read_text().replace(":01:", ":41:"))
+    sales.ingest("sales", more)
+    result = CliRunner().invoke(main, ["contract", "compare", "sale", "--from", "1", "--to", "2", "--project", str(tmp_path)])
+    assert (result.exit_code, "1 ids are missing" in result.output) == (1, True)
+
+
+def test_both_majors_make_a_sound_lake_and_the_owner_of_raw_stays(tmp_path: Path) -> None:
+    sales = Sales(tmp_path)
+    sales.write("datasets/sale.v2.yaml", V2)
+    sales.write("sources/sales_v2.yaml", SALES_2)
+    path = sales.drop("a.jsonl", range(1, 10))
+    for source in ("sales", "sales_v2"):
+        sales.ingest(source, path)
+    assert "sound: nothing is missing or changed" in sales.headrace("lake", "check")
+    (tmp_path / "sources/sales.yaml").unlink()
+    with pytest.raises(ConfigurationError, match="no source 'sales'"):
+        sales.project.source("sales_v2")

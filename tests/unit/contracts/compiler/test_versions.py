@@ -209,6 +209,29 @@ def test_versions_beside_the_payload() -> None:
     assert read.broken[2].path == "header schema-version"
 
 
+def test_records_share_nothing_that_a_step_gives_them() -> None:
+    """A default of an object is each record's own: a later step writes into it."""
+    steps = (default("props", {}), rename("plan", "props.plan"), mapped("kind", {"x": {"a": []}}, "keep"), rename("n", "kind.n"))
+    rule = SchemaVersionRule(constant="1", accepted=frozenset({"1"}), upcasts=(Upcast("1", "2", steps),))
+    reader = VersionReader(rule)
+    for _ in range(2):
+        read = reader.read([{"plan": "gold", "kind": "x", "n": 1}, {}, {"plan": "silver", "kind": "x", "n": 2}], [None] * 3)
+        assert not read.broken
+        assert [r["props"] for r in read.records] == [{"plan": "gold"}, {}, {"plan": "silver"}]
+        assert [r.get("kind") for r in read.records] == [{"a": [], "n": 1}, None, {"a": [], "n": 2}]
+
+
+def test_an_object_that_is_moved_and_written_into_stays_as_it_was_received() -> None:
+    assert upcast({"a": {"y": 2}}, rename("a", "b"), default("b.x", 1)) == {"b": {"y": 2, "x": 1}}
+    assert upcast({"a": {"b": {"c": 1}}}, rename("a.b", "d"), remove("d.c")) == {"a": {}, "d": {}}
+
+
+def test_versions_that_nobody_knows_are_not_remembered() -> None:
+    reader = VersionReader(NEWEST)
+    reader.read([{}] * 2_000, [f"9-{n}" for n in range(1_000)] + [f"junk {n}" for n in range(1_000)])
+    assert len(reader._chains) <= len(NEWEST.accepted)
+
+
 def test_a_loop_of_upcasts_ends() -> None:
     loop = (Upcast("1", "2", ()), Upcast("2", "1", ()))
     assert [u.to_version for u in steps_from("1", loop)] == ["2", "1"]

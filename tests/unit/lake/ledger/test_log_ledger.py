@@ -242,3 +242,15 @@ def test_scans_of_a_part_of_a_log_skip_files_by_position(tmp_path: Path, monkeyp
     assert sum(read) == 2, "once before the rows, and once after them for notes"
     scan = lake.catalog().load_table(LEDGER).scan(row_filter="first < 400 and last >= 375")
     assert len(list(scan.plan_files())) == 1, "statistics of the data files tell which to skip"
+
+
+def test_the_frontier_waits_before_a_gap_behind_which_another_source_has_landed(tmp_path: Path) -> None:
+    """Sources may share a raw layer: what one of them skips the other has not read."""
+    lake = lake_at(tmp_path / "lake")
+    say(lake, LOG, Outcome.FILTERED, land(lake, LOG, range(100)))
+    behind = land(lake, LOG, range(500, 600))
+    assert frontier(lake, spec(), LOG) == 100
+    assert frontier(lake, spec(), LOG, start=100) == 100
+    assert frontier(lake, spec(), LOG, start=300) == 500, "who asks from there on has read up to there"
+    say(lake, LOG, Outcome.FILTERED, behind[:50])
+    assert frontier(lake, spec(), LOG) == 550, "this source began there itself"
