@@ -131,17 +131,17 @@ def test_the_registry_registers_what_it_said_that_it_takes(registry: RegistryCli
 
 
 def test_a_contract_is_checked_against_what_the_registry_holds(registry_url: str, tmp_path: Path) -> None:
-    path = tmp_path / "datasets" / "order.v1.yaml"
+    path = tmp_path / "datasets" / "checked_order.v1.yaml"  # a subject that no other test has
     path.parent.mkdir()
-    text = (BUILT_IN_DATASETS / "order.v1.yaml").read_text("utf-8")
+    text = (BUILT_IN_DATASETS / "order.v1.yaml").read_text("utf-8").replace("name: order\n", "name: checked_order\n")
     path.write_text(text)
     (tmp_path / "headrace.yaml").write_text("datasets: [datasets]\n")
-    there = ("order", "--project", str(tmp_path))
+    there = ("checked_order", "--project", str(tmp_path))
     new = _contract("check", *there, "--against-registry", registry_url)
-    assert (new.exit_code, new.stdout) == (0, "order.v1: new, nothing to compare with\n")
+    assert (new.exit_code, new.stdout) == (0, "checked_order.v1: new, nothing to compare with\n")
     assert _contract("register", *there, "--registry", registry_url).exit_code == 0
     same = _contract("check", *there, "--against-registry", registry_url)
-    assert (same.exit_code, same.stdout) == (0, "order.v1: unchanged, 1.0.0 against registry version 1\n")
+    assert (same.exit_code, same.stdout) == (0, "checked_order.v1: unchanged, 1.0.0 against registry version 1\n")
 
     added = "      - {name: gift_note, logicalType: string}\n      - {name: order_id,"
     path.write_text(text.replace("      - {name: order_id,", added, 1).replace("version: 1.0.0", "version: 1.1.0", 1))
