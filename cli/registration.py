@@ -62,7 +62,7 @@ def register_schema(
         if before and before != mode:
             done.warnings.append(f"subject {subject} was held to {before}; the contract says {mode}")
         if dry_run:
-            done.reasons = client.misfits(subject, text, kind)
+            done.reasons = client.misfits(subject, text, kind, before)
             if done.reasons == [UNTOLD] and kind == "AVRO":  # Apicurio says no more
                 last = client.versions(subject)[-1].schema.schema
                 done.reasons = reading(schema, json.loads(last)) or done.reasons

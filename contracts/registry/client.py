@@ -144,11 +144,18 @@ class RegistryClient:
         """Have the registry hold a subject to a mode."""
         self._asked("PUT", f"/config/{_quoted(subject)}", {"compatibility": mode})
 
-    def misfits(self, subject: str, schema: str, kind: str) -> list[str]:
-        """Why the registry would not take a schema as the next version; none where it would."""
+    def misfits(self, subject: str, schema: str, kind: str, mode: str | None) -> list[str]:
+        """Why the registry would not take a schema as the next version; none where it would.
+
+        mode: what ``compatibility`` says of the subject. Asked about all versions, Apicurio compares with each of them, though the
+        mode be not transitive. Asked about the latest, registries compare with that alone, though the mode be transitive.
+
+        Source: Apicurio 3.0.9, tests/stack/contracts/test_real_registry.py; confluentinc/schema-registry#1682.
+        """
         body = _body(schema, kind)
+        versions = "versions/latest" if mode and not mode.endswith("_TRANSITIVE") else "versions"
         try:
-            path = f"/compatibility/subjects/{_quoted(subject)}/versions?verbose=true"
+            path = f"/compatibility/subjects/{_quoted(subject)}/{versions}?verbose=true"
             document = self._asked("POST", path, body).document
         except MissingError:  # the first version of a subject goes together with all others
             return []

@@ -80,10 +80,11 @@ class SchemaRegistry:
                     self.modes[subject] = body["compatibility"]
                     return 200, body
                 return (200, {"compatibilityLevel": self.modes[subject]}) if subject in self.modes else _missing(40408, "Mode")
-            case "POST", "compatibility", "subjects", subject, "versions":
+            case "POST", "compatibility", "subjects", subject, "versions", *latest:
                 if subject not in self.subjects:
                     return _missing(40401, "Subject")
-                why = self._misfits(subject, json.loads(body["schema"]))
+                asked_about = self.subjects[subject][-1:] if latest else self.subjects[subject]  # whatever the mode, as Apicurio
+                why = self._misfits(subject, json.loads(body["schema"]), asked_about)
                 return 200, {"is_compatible": not why, "messages": why}
         return 404, None
 
@@ -95,7 +96,9 @@ class SchemaRegistry:
                 schema = json.loads(body["schema"])
             except ValueError:
                 return 422, {"error_code": 42201, "message": "Invalid schema"}
-            if why := self._misfits(subject, schema):
+            ids = self.subjects.get(subject, [])
+            against = ids if self.modes.get(subject, "").endswith("TRANSITIVE") else ids[-1:]
+            if why := self._misfits(subject, schema, against):
                 return 409, {"error_code": 409, "message": f"Schema being registered is incompatible: {why}"}
             return 200, {"id": self.put(subject, body["schema"], body.get("schemaType", "AVRO"))}
         if subject not in self.subjects or (subject in self.deleted and "deleted=true" not in query):
@@ -108,9 +111,8 @@ class SchemaRegistry:
         number = ids[int(version[0]) - 1]
         return 200, {"subject": subject, "version": int(version[0]), "id": number, **self.schemas[number]}
 
-    def _misfits(self, subject: str, schema: Any) -> list[str]:
-        mode, ids = self.modes.get(subject, "BACKWARD"), self.subjects.get(subject, [])
-        against = ids if mode.endswith("TRANSITIVE") else ids[-1:]
+    def _misfits(self, subject: str, schema: Any, against: list[int]) -> list[str]:
+        mode = self.modes.get(subject, "BACKWARD")
         found: list[str] = []
         for number in against:
             before = json.loads(self.schemas[number]["schema"])

@@ -110,10 +110,10 @@ def test_the_registry_rejects_what_is_incompatible_and_finds_schemas_by_its_own_
     asked = wire.client(registry_url)
     ids, _ = wire.register(registry_url, "laws")
     wider = {**wire.VERSIONS[2], "fields": [*wire.VERSIONS[2]["fields"], {"name": "must", "type": "string"}]}
-    assert asked.misfits("laws-value", json.dumps(wider), "AVRO")
+    assert asked.misfits("laws-value", json.dumps(wider), "AVRO", "BACKWARD_TRANSITIVE")
     with pytest.raises(IncompatibleError, match="must"):
         asked.register("laws-value", json.dumps(wider), "AVRO")
-    assert asked.misfits("laws-value", json.dumps(wire.VERSIONS[2]), "AVRO") == []
+    assert asked.misfits("laws-value", json.dumps(wire.VERSIONS[2]), "AVRO", "BACKWARD_TRANSITIVE") == []
     assert [one.number for one in asked.versions("laws-value")] == [1, 2, 3]
     assert asked.compatibility("laws-value") == "BACKWARD_TRANSITIVE"
     assert asked.versions("nothing-value") == [] and asked.compatibility("nothing-value") is None

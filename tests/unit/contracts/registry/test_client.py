@@ -15,6 +15,7 @@ from contracts.errors import ConfigurationError, RegistryDownError
 from contracts.registry.answers import IncompatibleError, MissingError
 from contracts.registry.client import RegistryClient
 from contracts.spec.destination import Secret
+from contracts.spec.model import Compatibility
 from contracts.spec.project import Project
 from contracts.spec.registry import Registry
 from tests.support.schema_registry import SchemaRegistry, schema_registry
@@ -109,8 +110,8 @@ def test_a_schema_that_earlier_versions_do_not_allow_is_refused_with_the_reason(
     asked = client(server)
     first = asked.register("orders-value", json.dumps(ORDER), "AVRO")
     assert asked.register("orders-value", json.dumps(ORDER), "AVRO") == first
-    assert asked.misfits("orders-value", json.dumps(WIDER), "AVRO") == ["READER_FIELD_MISSING_DEFAULT_VALUE: total"]
-    assert asked.misfits("nothing-value", json.dumps(WIDER), "AVRO") == []
+    assert asked.misfits("orders-value", json.dumps(WIDER), "AVRO", None) == ["READER_FIELD_MISSING_DEFAULT_VALUE: total"]
+    assert asked.misfits("nothing-value", json.dumps(WIDER), "AVRO", None) == []
     with pytest.raises(IncompatibleError, match="total"):
         asked.register("orders-value", json.dumps(WIDER), "AVRO")
     assert asked.register("orders-value", json.dumps(OPTIONAL), "AVRO") != first
@@ -118,6 +119,21 @@ def test_a_schema_that_earlier_versions_do_not_allow_is_refused_with_the_reason(
     assert asked.compatibility("orders-value") is None
     asked.set_compatibility("orders-value", "FULL_TRANSITIVE")
     assert asked.compatibility("orders-value") == "FULL_TRANSITIVE"
+
+
+@pytest.mark.parametrize(("mode", "taken"), [("BACKWARD", True), ("BACKWARD_TRANSITIVE", False)])
+def test_what_a_registry_says_beforehand_is_what_it_does(server: SchemaRegistry, mode: Compatibility, taken: bool) -> None:
+    asked = client(server)
+    for schema in (WIDER, ORDER):
+        server.put("orders-value", schema)
+    after = json.dumps({**ORDER, "fields": [*ORDER["fields"], {"name": "total", "type": "string", "default": ""}]})
+    asked.set_compatibility("orders-value", mode)
+    assert (asked.misfits("orders-value", after, "AVRO", mode) == []) is taken
+    if taken:
+        assert asked.register("orders-value", after, "AVRO") == 3
+    else:
+        with pytest.raises(IncompatibleError):
+            asked.register("orders-value", after, "AVRO")
 
 
 def test_references_come_with_a_schema_each_once_and_before_who_needs_them(server: SchemaRegistry) -> None:
