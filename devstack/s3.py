@@ -35,7 +35,7 @@ def s3(layout: Layout, settings: Settings) -> Component:
 
 def command(port: int) -> list[str]:
     """The server on this port of 127.0.0.1."""
-    return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    return [sys.executable, "-m", "devstack.moto_server", str(port)]
 
 
 def answers(port: int) -> bool:

@@ -22,7 +22,9 @@ def pair_of(row: Row) -> Pair:
 def winners(accepted: Iterable[Row]) -> dict[Pair, Row]:
     """One row for each pair: of the highest revision the smallest."""
     found: dict[Pair, Row] = {}
-    for row in sorted(accepted, key=lambda r: (-r["_revision"], r["_rank"], r["_fingerprint"], r["_row_hash"], r["_position"])):
+    for row in sorted(
+        accepted, key=lambda r: (-r.get("_revision", 0), r["_rank"], r["_fingerprint"], r["_row_hash"], r["_position"])
+    ):
         found.setdefault(pair_of(row), row)
     return found
 
@@ -53,7 +55,7 @@ def conflicts(accepted: Iterable[Row], horizon: int) -> set[int]:
         for row in settled(rows, horizon)[1]
         for key, cell in [pair_of(row)]
         if all(
-            other["_fingerprint"] != row["_fingerprint"] and other["_revision"] == row["_revision"]
+            other["_fingerprint"] != row["_fingerprint"] and other.get("_revision") == row.get("_revision")
             for other in rows
             if other["event_id"] == key and cell - horizon <= pair_of(other)[1] < cell
         )

@@ -19,6 +19,7 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ from devstack.stack import MARK, Stack
 DEADLINE_S = 120.0
 _POLL_S = 0.1
 _SLOTS = 12  # for jobs of several tests at once
+_PORT_BLOCK = 64
+_KEPT: list[IO[str]] = []  # locks of blocks of ports, for as long as this process lives
 _PRIVATE_PORTS = range(20_000, 26_900)
 _TOOLS = ("java", "mvn", "go")
 
@@ -169,25 +172,42 @@ def private_stack(tmp_path: Path) -> Iterator[Stack]:
     """A stack of one test, not started. Its processes are gone after the test, whatever it did."""
     require_tools()
     stack = Stack(Layout.default().with_home(tmp_path / "stack"), Settings(ports=free_ports(), slots=2))
+    kept = _KEPT[-1]
     yield stack
     stack.down()
+    kept.close()
 
 
 def free_ports(taskmanagers: int = 1) -> Ports:
-    """Ports that nobody listens on, and below the range from which the system hands out ports."""
+    """Ports that nobody listens on, and below the range from which the system hands out ports.
+
+    No other process of tests gets them as long as this one lives: of some components nobody listens until a test wants them.
+    """
     names = Ports.names(taskmanagers)
-    start = _PRIVATE_PORTS[os.getpid() * len(names) % (len(_PRIVATE_PORTS) // 2)]
-    found: list[int] = []
-    for port in range(start, _PRIVATE_PORTS.stop):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("", port))
-            except OSError:
-                continue
-        found.append(port)
-        if len(found) == len(names):
-            return Ports.of(dict(zip(names, found, strict=True)))
+    blocks = range(_PRIVATE_PORTS.start, _PRIVATE_PORTS.stop - _PORT_BLOCK, _PORT_BLOCK)
+    first = os.getpid() % len(blocks)
+    for start in (*blocks[first:], *blocks[:first]):
+        kept = (Path(os.environ.get("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())) / f"headrace-test-ports-{start}").open("w")
+        try:
+            fcntl.flock(kept, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            kept.close()
+            continue
+        found = [port for port in range(start, start + _PORT_BLOCK) if _is_free(port)]
+        if len(found) >= len(names):
+            _KEPT.append(kept)
+            return Ports.of(dict(zip(names, found, strict=False)))
+        kept.close()
     raise AssertionError("no free ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def flink(stack: Stack, path: str, method: str = "GET") -> Any:
