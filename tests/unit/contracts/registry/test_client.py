@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -146,6 +147,31 @@ def test_references_come_with_a_schema_each_once_and_before_who_needs_them(serve
     number = server.put("orders-value", order, references=wanted[::-1])
     server.deleted.add("country")  # softly: who refers to it still finds it
     assert [one.name for one in client(server).schema(f"id-{number}").references] == ["Country", "Address"]
+
+
+@pytest.mark.parametrize(
+    ("references", "answer", "told"),
+    [
+        ([{"subject": "x"}], (200, {}), "a reference without name, subject and version"),
+        (["x"], (200, {}), "a reference without name, subject and version"),
+        ([{"name": "a", "subject": "s", "version": "new"}], (200, {}), "a reference without name, subject and version"),
+        ([{"name": "a", "subject": "s", "version": 1}], (200, []), "subject s has no schema as version 1"),
+        (
+            [{"name": "a", "subject": "s", "version": 1}],
+            (404, {"error_code": 40401}),
+            "refers to version 1 of subject s, which is not",
+        ),
+    ],
+)
+def test_a_reference_that_leads_nowhere_holds_up_and_rejects_nothing(references: Any, answer: tuple[int, Any], told: str) -> None:
+    def asked(request: httpx.Request) -> httpx.Response:
+        if request.url.path.startswith("/schemas/ids/"):
+            return httpx.Response(200, json={"schema": '"string"', "references": references})
+        return httpx.Response(answer[0], json=answer[1])
+
+    asks = RegistryClient(Registry(url="http://localhost"), patience_s=0, transport=httpx.MockTransport(asked))
+    with pytest.raises(RegistryDownError, match=told):
+        asks.schema("id-1")
 
 
 def test_references_in_a_circle_end(server: SchemaRegistry) -> None:
