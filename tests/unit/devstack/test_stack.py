@@ -36,7 +36,17 @@ def started(layout: Layout, settings: Settings, *names: str, alive: bool = False
 
 def test_each_taskmanager_is_a_component_with_its_own_log_and_ports(layout: Layout) -> None:
     stack = started(layout, Settings(taskmanagers=3), "kafka", "jobmanager", "taskmanager", "taskmanager-2", "taskmanager-3")
-    assert stack.processes == ("kafka", "jobmanager", "taskmanager", "taskmanager-2", "taskmanager-3", "gcs", "cdp", "s3")
+    assert stack.processes == (
+        "kafka",
+        "jobmanager",
+        "taskmanager",
+        "taskmanager-2",
+        "taskmanager-3",
+        "gcs",
+        "cdp",
+        "registry",
+        "s3",
+    )
     found = {one.component: one for one in stack.status()}
     assert list(found) == ["kafka", "jobmanager", "taskmanager", "taskmanager-2", "taskmanager-3"]
     managers = [found[name] for name in list(found)[2:]]

@@ -68,7 +68,7 @@ def test_manifests_have_counts_of_all_columns_and_bounds_of_those_that_follow_th
         file = task.file
         assert {names.get(id_) for id_ in file.value_counts} >= set(SCHEMA.names)
         assert {names.get(id_) for id_ in file.null_value_counts} >= set(SCHEMA.names)
-        assert {names.get(id_) for id_ in file.lower_bounds} == {"_from", "_to", "_shard", "_window_time"} | (
+        assert {names.get(id_) for id_ in file.lower_bounds} == {"_from", "_to", "_shard", "_window_time", "_revision"} | (
             {"_received_at"} & set(SCHEMA.names)
         )
 

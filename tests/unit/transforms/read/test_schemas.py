@@ -191,7 +191,9 @@ def test_a_registry_that_is_down_rejects_nothing_and_is_told_once_in_a_while(
             found.land(batch(order(number)), "orders")
         clock.now_s += 10
     assert found.down_s == 30
-    assert [r.message for r in caplog.records if "waiting" in r.message] == [caplog.records[0].message]
+    assert [text for text in map(logging.LogRecord.getMessage, caplog.records) if "waiting" in text] == [
+        caplog.records[0].getMessage()
+    ]
     assert find_pointer(lake, "default", f"id-{number}") is None
     server.script, one = [], batch(order(number))
     found.land(one, "orders")
