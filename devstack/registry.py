@@ -27,7 +27,7 @@ def registry(layout: Layout, settings: Settings, *, java: str, folder: Path) -> 
             "quarkus.http.access-log.enabled": "false",
             "apicurio.storage.kind": "sql",
             "apicurio.storage.sql.kind": "h2",
-            "apicurio.datasource.url": f"jdbc:h2:file:{data / 'registry'}",
+            "apicurio.datasource.url": f"jdbc:h2:file:{data / 'registry'};WRITE_DELAY=0",  # else what was said is written later
         }
         (jar,) = folder.glob("*-runner.jar")
         command = [java, *_HEAP, *(f"-D{key}={value}" for key, value in options.items()), "-jar", str(jar)]
