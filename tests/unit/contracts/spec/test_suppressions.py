@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,16 @@ def test_files_of_a_dataset_add_up_by_column(tmp_path: Path) -> None:
     assert found.matching({"user_id": ["ada", None, "eve", "bob", "ada"], "event_id": ["ada"] * 5}) == {0, 3, 4}
     assert found.holds("user_id", "bob")
     assert not found.holds("email", "c@example.com")
+
+
+def test_ids_are_suppressed_in_all_majors_by_the_name_or_in_one_by_its_dataset(tmp_path: Path) -> None:
+    write(tmp_path, "all.yaml", dataset="customer_event", column="user_id", sha256=[digest("ada")])
+    write(tmp_path, "second.yaml", dataset="customer_event_v2", column="user_id", sha256=[digest("bob")])
+    first = Project(root=tmp_path).contract("customer_event", 1)
+    second = replace(first, version="2.0.0")
+    ids = {"user_id": ["ada", "bob"]}
+    assert load_suppressions([tmp_path], first).matching(ids) == {0}
+    assert load_suppressions([tmp_path], second).matching(ids) == {0, 1}
 
 
 def test_numbers_are_matched_by_their_text() -> None:
