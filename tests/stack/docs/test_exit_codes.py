@@ -78,6 +78,7 @@ class World:
         }  # fmt: skip
         for name, shown in sorted(names.items(), key=lambda item: -len(item[0])):
             text = text.replace(name, shown)
+        text = re.sub(r" or web-events-[0-9a-f]+|web-events-[0-9a-f]+ or ", "", text)  # topics of tests beside this one
         text = re.sub(r"headrace-fault-\S+?\.txt", "headrace-fault-….txt", _RUN_ID.sub("20261123T…-web-5c9be0", text))
         lines = (line.rstrip() for line in text.strip().splitlines())
         return "\n".join(line for line in lines if not re.match(r"\d+ s: ", line))
