@@ -38,7 +38,7 @@ class Versioned:
 
 
 class VersionReader:
-    """Reads records of every accepted version of one source as its newest. Pure and stateless."""
+    """Reads records of every accepted version of one source as its newest. Pure: what it keeps is worked out from the rule."""
 
     def __init__(self, rule: SchemaVersionRule) -> None:
         self._rule = rule
@@ -123,8 +123,8 @@ class _Chain:
 
 def _own(value: Any) -> Any:
     """A value that shares no object or list with the one that is given: steps write into what they are handed."""
-    if isinstance(value, Mapping):
-        return {key: _own(inner) for key, inner in value.items()}
+    if isinstance(value, dict):
+        return {key: _own(inner) if isinstance(inner, (dict, list)) else inner for key, inner in value.items()}
     return [_own(inner) for inner in value] if isinstance(value, list) else value
 
 
