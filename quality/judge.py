@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from contracts.spec.model import Contract
-from quality.history import History
 from quality.measure import PLACE, Context
+from quality.past import History
 from quality.rules import measure_of
 from quality.verdicts import Partition, RuleVerdict
 from quality.view import References, TableView

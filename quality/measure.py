@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from contracts.spec.model import Contract
 from contracts.spec.quality import QualityRule
-from quality.history import History
+from quality.past import History
 from quality.verdicts import Partition, RuleVerdict, Verdict
 from quality.view import References, TableView
 

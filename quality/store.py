@@ -15,7 +15,7 @@ from contracts.spec.quality import Severity
 from contracts.units import datetime_to_us, us_to_datetime
 from lake.location import Lake
 from lake.tables.iceberg import committed, ensure_table
-from quality.history import Past, State
+from quality.past import Past, State
 from quality.verdicts import Partition, RuleVerdict, Verdict, gate_verdict
 
 QUALITY = "ops.quality"
@@ -167,7 +167,7 @@ class StoredHistory:
                     observation=each.verdict.observation,
                     run_id=each.run_id,
                     state=state,
-                    as_new_normal=partition in self.new_normal,
+                    new_normal=partition in self.new_normal,
                 )
             )
 

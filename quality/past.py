@@ -23,7 +23,7 @@ class State(StrEnum):
 class Past:
     """What a rule observed of an earlier partition. run_id: of the judgement. observation: see RuleVerdict.
 
-    as_new_normal: a person accepted it as what is to be expected from then on.
+    new_normal: a person accepted it as what is to be expected from then on.
     """
 
     partition: Partition
@@ -33,7 +33,7 @@ class Past:
     observation: str
     run_id: str
     state: State = State.PUBLISHED
-    as_new_normal: bool = False
+    new_normal: bool = False
 
 
 class History(Protocol):
