@@ -34,8 +34,17 @@ _ROWS_AT_ONCE = 200_000
 _PLACEHOLDER = re.compile(r"\$?\{(table|object|column|property|from|to)\}")
 # Words of DuckDB's messages; whatever else stands in one may be a value of a record.
 _WORDS = frozenset(
-    ["a", "addition", "after", "all", "allocate", "an", "and", "argument", "as", "at", "be", "beyond", "boolean", "by", "byte", "can", "cannot", "cast", "casting", "character", "column", "conversion", "convert", "could", "data", "date", "decimal", "division", "does", "double", "end", "error", "expected", "expression", "failed", "field", "for", "format", "found", "from", "function", "given", "greater", "in", "index", "input", "integer", "interval", "invalid", "is", "it", "json", "least", "less", "list", "literal", "logarithm", "malformed", "map", "may", "memory", "more", "most", "multiplication", "must", "negative", "no", "not", "null", "number", "of", "on", "one", "only", "or", "order", "out", "overflow", "parse", "position", "precision", "range", "returned", "returns", "root", "row", "rows", "scalar", "scale", "should", "single", "size", "source", "square", "string", "struct", "subqueries", "subquery", "subtraction", "take", "than", "that", "the", "this", "time", "timestamp", "to", "too", "type", "unexpected", "use", "used", "value", "values", "when", "with", "zero", "zone"]
-)  # fmt: skip
+    re.findall(
+        r"\w+",
+        "a addition after all allocate an and argument as at be beyond boolean by byte can cannot cast casting character column "
+        "conversion convert could data date decimal division does double end error expected expression failed field for format "
+        "found from function given greater in index input integer interval invalid is it json least less list literal logarithm "
+        "malformed map may memory more most multiplication must negative no not null number of on one only or order out overflow "
+        "parse position precision range returned returns root row rows scalar scale should single size source square string "
+        "struct subqueries subquery subtraction take than that the this time timestamp to too type unexpected use used value "
+        "values when with zero zone",
+    )
+)
 
 
 class QueryError(Exception):
@@ -177,7 +186,7 @@ def _check(duckdb: ModuleType, connection: Any, query: str, contract: Contract) 
         connection.execute(f"CREATE TABLE {_quoted(name)} AS SELECT * FROM _schema")
     connection.unregister("_schema")
     try:
-        connection.execute(f"EXPLAIN {statements[0].query}")
+        connection.execute(f"EXPLAIN {statements[0].query}").fetchall()
     except duckdb.Error as error:
         raise QueryError(_first_line(error)) from None
     return columns
@@ -190,7 +199,7 @@ def _first_line(error: Exception) -> str:
 def columns_of(connection: Any, query: str, contract: Contract) -> list[str]:
     """The columns that a query may name, and those of the place; all, where it may mean all. May be too many, never too few."""
     names = {name.lower(): name for name in row_schema(contract).names}
-    text: str = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone()[0]
+    text: str = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()[0][0]
     tree = json.loads(text)
     named: set[str] = set()
     every = bool(tree["error"]) or "NATURAL" in text or "POSITIONAL" in text
