@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contracts.spec.quality import QualityRule, RuleKind
 from quality.counts import Completeness, DeadLetters, Invalid, Missing, Nulls, RowCount
 from quality.keys import Agreement, References, Unique
+from quality.learnt import Distribution, NullShare, Volume
 from quality.measure import Context, Measure
 from quality.sql import Sql
 from quality.times import Delay, Freshness
@@ -25,6 +26,9 @@ _MEASURES: Mapping[RuleKind, type[Measure]] = {
     RuleKind.FRESHNESS: Freshness,
     RuleKind.DELAY: Delay,
     RuleKind.SQL: Sql,
+    RuleKind.VOLUME: Volume,
+    RuleKind.NULL_SHARE: NullShare,
+    RuleKind.DISTRIBUTION: Distribution,
 }
 
 
