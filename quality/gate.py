@@ -72,6 +72,10 @@ class GateReport:
     stopped: int = 0
     pending: int = 0
 
+    def held_within(self, ranges: Sequence[Range]) -> list[Hold]:
+        """What is held of these ranges."""
+        return [hold for hold in self.held if any(hold.from_us < high and hold.to_us > low for low, high in ranges)]
+
     @property
     def reasons(self) -> list[str]:
         """Why a bounded run is no success, one sentence each. What an earlier run held is none, but where it stops this one."""

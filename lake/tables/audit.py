@@ -7,6 +7,7 @@ long as housekeeping has not forgotten its snapshots.
 
 from __future__ import annotations
 
+from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Snapshot
@@ -34,6 +35,14 @@ def load_to_write(lake: Lake, name: str) -> tuple[Lake, Table]:
         return lake, table
     lake = lake.auditing({*lake.audited, name})
     return lake, lake.load(name)
+
+
+def audited(lake: Lake, name: str) -> Lake:
+    """The lake as the jobs of a table see it: of a gated one by its audit branch. Names tables that are not there too."""
+    try:
+        return lake.auditing({*lake.audited, name}) if is_audited(lake, name) else lake
+    except NoSuchTableError:
+        return lake
 
 
 def is_audited(lake: Lake, name: str) -> bool:

@@ -17,19 +17,22 @@ from pipelines.ingest.run import IngestReport
 from tests.support.runs import ingest
 from tests.support.shop import ANY_AGE, CONTRACT, HOUR_US, TABLE, Shop
 
-NO_NULL_URL = {"page_url": [{"metric": "nullValues", "mustBe": 0, "severity": "quarantine"}]}
+Rules = dict[str, list[dict[str, Any]]]
+NO_NULL_URL: Rules = {"page_url": [{"metric": "nullValues", "mustBe": 0, "severity": "quarantine"}]}
 
 
 class GatedShop(Shop):
     """A shop with rules about partitions. rules: of columns, by name, and of the table under ``""``."""
 
-    def __init__(self, folder: Path, rules: dict[str, list[dict[str, Any]]] | None = None, deduplication: str = "{horizon: 7d}") -> None:
+    def __init__(
+        self, folder: Path, rules: dict[str, list[dict[str, Any]]] | None = None, deduplication: str = "{horizon: 7d}"
+    ) -> None:
         super().__init__(folder, f"{ANY_AGE}\ndatasets: [datasets]")
         (folder / "datasets").mkdir()
         self.deduplication = deduplication
         self.write_rules(NO_NULL_URL if rules is None else rules)
 
-    def write_rules(self, rules: dict[str, list[dict[str, Any]]]) -> None:
+    def write_rules(self, rules: Rules) -> None:
         """Give the contract these rules, in place of what it has."""
         document = yaml.safe_load(CONTRACT.read_text())
         document.setdefault("customProperties", []).append(
