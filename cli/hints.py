@@ -11,6 +11,7 @@ from click.core import ParameterSource
 _PLACES = ("lake", "project")
 # Verbs that take one of them, and their own verbs. A test holds them to the commands.
 _VERBS: dict[str, tuple[str, ...]] = {
+    "changes": (),
     "contract": ("check", "compare", "diff", "docs", "export", "lint", "migrate", "register", "test"),
     "deadletter": ("list", "show", "stats"),
     "deliver": (),

@@ -8,6 +8,7 @@ for each command that showed what is hidden.
 from __future__ import annotations
 
 import hmac
+import json
 import os
 import pwd
 import secrets
@@ -65,6 +66,12 @@ def note_revealed(lake: Lake, command: str, what: Mapping[str, Any]) -> None:
     }
     name = f"{at:%Y%m%dT%H%M%S%f}Z-{secrets.token_hex(3)}.json"
     lake.storage.put_if_absent(lake.at_key(f"{_REVEALED}/{name}"), (json_text(document) + "\n").encode())
+
+
+def revealed(lake: Lake) -> list[dict[str, Any]]:
+    """Every record that ``note_revealed`` wrote, the oldest first."""
+    places = sorted(place for place in lake.storage.names(lake.at_key(_REVEALED)) if place.endswith(".json"))
+    return [json.loads(content) for content in lake.storage.map(lake.storage.read, places)]
 
 
 def _user() -> str:
