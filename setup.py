@@ -19,7 +19,18 @@ setup(
     packages=find_packages(
         include=[
             f"{name}*"
-            for name in ("contracts", "lake", "transforms", "runners", "pipelines", "operations", "templates", "cli", "devstack")
+            for name in (
+                "contracts",
+                "lake",
+                "quality",
+                "transforms",
+                "runners",
+                "pipelines",
+                "operations",
+                "templates",
+                "cli",
+                "devstack",
+            )
         ]
     ),
     package_data={"contracts": ["datasets/*.yaml", "destinations/*.yaml", "catalogue/page.*"], "devstack": ["java/*.java"]},

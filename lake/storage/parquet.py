@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +26,22 @@ def read_parquet(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
     with pq.ParquetFile(_source(uri)) as file:
         threads = file.metadata.num_rows >= _ROWS_FOR_THREADS
         return file.read(None if columns is None else list(columns), use_threads=threads)
+
+
+def parquet_batches(uri: str, columns: Sequence[str], rows: int = 65_536) -> Iterator[pa.RecordBatch]:
+    """Rows of a data file, some at a time.
+
+    Args:
+        uri: of the file.
+        columns: that are wanted; those that it does not have are left out.
+        rows: at most in a batch.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    with pq.ParquetFile(_source(uri)) as file:
+        have = set(file.schema_arrow.names)
+        yield from file.iter_batches(rows, columns=[name for name in columns if name in have], use_threads=False)
 
 
 def read_parquet_schema(uri: str) -> pa.Schema:
