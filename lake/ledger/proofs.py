@@ -146,7 +146,7 @@ def _reached(source: str, extents: Sequence[Extent], outcomes: Mapping[str, File
 
 def _dropped(lake: Lake, table: Table, condition: BooleanExpression, extents: Sequence[Extent]) -> dict[str, Ints]:
     """Positions of rows that the horizon drops, per raw file."""
-    head = table.metadata.snapshot_by_name(dropped_branch(lake.branch))
+    head = table.metadata.snapshot_by_name(dropped_branch(lake.branch_of(name)))
     found = {} if head is None else _positions_by(table, condition, "_time_corrected", extents, head.snapshot_id)
     return {name: np.concatenate(list(parts.values())) for name, parts in found.items()}
 

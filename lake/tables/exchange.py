@@ -6,6 +6,7 @@ the table's. Both are known here: these files were listed from the manifests, or
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow.parquet as pq
@@ -14,7 +15,11 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table, TableProperties, Transaction
 from pyiceberg.typedef import Record
 
-from lake.tables.iceberg import RUN_PROPERTY, PublishedFile
+from lake.location import AUDIT
+from lake.tables.iceberg import RUN_PROPERTY, PublishedFile, dropped_branch
+
+_AUDITED = (AUDIT, dropped_branch(AUDIT))
+_HEADS_PROPERTY = "headrace.gate.heads"
 
 
 def exchange_files(
@@ -43,18 +48,37 @@ def exchange_files(
         with transaction.update_snapshot(snapshot_properties=own, branch=branch).overwrite() as out:
             for file in named:
                 out.delete_data_file(file)
+        if branch in _AUDITED:
+            note_audit_heads(transaction)
     if not new:
         return
     _map_names(transaction)
     with transaction.update_snapshot(snapshot_properties=properties, branch=branch).merge_append() as added:
         for file in _described(table, new):
             added.append_data_file(file)
+    if branch in _AUDITED:
+        note_audit_heads(transaction)
 
 
 def note_state(transaction: Transaction, properties: dict[str, str], branch: str) -> None:
     """A snapshot of the same files, for what its properties say."""
     with transaction.update_snapshot(snapshot_properties=properties, branch=branch).merge_append():
         pass
+    if branch in _AUDITED:
+        note_audit_heads(transaction)
+
+
+def note_audit_heads(transaction: Transaction) -> None:
+    """Say in a property of the table which snapshots its audit branch and that of its dropped rows name: somebody may delete these."""
+    heads = {branch: transaction.table_metadata.snapshot_by_name(branch) for branch in _AUDITED}
+    known = {branch: head.snapshot_id for branch, head in heads.items() if head}
+    transaction.set_properties({_HEADS_PROPERTY: json.dumps(known, sort_keys=True)})
+
+
+def audit_heads(table: Table) -> dict[str, int]:
+    """What the audit branch and that of its dropped rows named last, by branch."""
+    heads: dict[str, int] = json.loads(table.properties.get(_HEADS_PROPERTY, "{}"))
+    return heads
 
 
 def _map_names(transaction: Transaction) -> None:

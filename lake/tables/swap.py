@@ -20,6 +20,7 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from lake.location import Lake
+from lake.tables.audit import written
 from lake.raw.positions import Positions
 from lake.tables.data_files import PROVENANCE_KEY, newer_rows, provenance_keys, read_columns, read_rows, write_rows
 from lake.tables.exchange import exchange_files, note_state
@@ -98,10 +99,12 @@ def swap_ranges(
     """
 
     def attempt() -> int | None:
+        nonlocal lake
+        lake = written(lake, name)
         table = lake.load(name)
         if labels.after and labels.after in table.metadata.refs:
             return table.metadata.refs[labels.after].snapshot_id
-        current = known_files(table, lake.branch)
+        current = known_files(table, lake.branch_of(name))
         gone = [file for file in current if overlaps(file, swap.ranges)]
         within = list(_clipped(table, swap.replacement, swap.ranges, swap.keep))
         folds = rebase(table, within, list(_newer(table, gone, within, swap, key)), key)
@@ -116,7 +119,7 @@ def swap_ranges(
             snapshot = table.current_snapshot()
             return snapshot.snapshot_id if snapshot else None
         vacated = swap.ranges if lake.branch is None and horizon_s(table) else ()
-        return replace_files(table, gone, new, labels, lake.branch or MAIN_BRANCH, dropped=dropped, vacated=vacated)
+        return replace_files(table, gone, new, labels, lake.branch_of(name) or MAIN_BRANCH, dropped=dropped, vacated=vacated)
 
     return committed(name, attempt)
 
