@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from contracts.units import us_text, utc_text
+from lake.acts import Act
+from lake.acts import acts as recorded_acts
 from lake.location import Lake
-from lake.privacy import revealed
 from lake.runs.replays import Event, Step, events, replays
 from lake.runs.submission import Submission, submissions
 from operations.changes.entries import ChangeEntry, ChangeKind
@@ -25,7 +26,7 @@ def acts(lake: Lake) -> Iterator[ChangeEntry]:
     yield from _replays(lake)
     for submission in submissions(lake):
         yield from _jobs(submission)
-    yield from map(_shown, revealed(lake))
+    yield from map(_recorded, recorded_acts(lake))
 
 
 def _replays(lake: Lake) -> Iterator[ChangeEntry]:
@@ -63,9 +64,12 @@ def _job(submission: Submission, at: str, what: str) -> ChangeEntry:
     )  # fmt: skip
 
 
-def _shown(document: Mapping[str, Any]) -> ChangeEntry:
-    what = ", ".join(f"{name} {value}" for name, value in document["what"].items())
+def _recorded(act: Act) -> ChangeEntry:
+    given = ", ".join(f"{name} {value}" for name, value in act.what.items())
+    told = (given, f"reason: {act.reason}" if act.reason else "")
+    dataset = act.what.get("dataset")
     return ChangeEntry(
-        at=document["at"], kind=ChangeKind.ACT, subject=document["command"], by=f"{document['user']}@{document['host']}",
-        what=f"{document['command']} showed what is hidden", details=(what,) if what else (),
+        at=utc_text(act.at, "milliseconds"), kind=ChangeKind.ACT, subject=act.command, what=f"headrace {act.command}",
+        by=f"{act.by} ({act.user}@{act.host})" if act.by else f"{act.user}@{act.host}", details=tuple(filter(None, told)),
+        datasets=(dataset,) if isinstance(dataset, str) else (),
     )  # fmt: skip

@@ -12,6 +12,7 @@ from lake.location import Lake
 from lake.runs.manifest import read_run
 from operations.changes.acts import acts
 from operations.changes.entries import ChangeEntry, ChangeKind
+from operations.changes.gates import gate_changes
 from operations.changes.runs import run_began, run_changes
 from operations.changes.volume import volume_changes
 
@@ -32,9 +33,11 @@ def changes_between(
     """
     wanted = set(kinds or ChangeKind)
     low, high = (utc_text(moment, "milliseconds") for moment in (since, until))
-    found = [] if wanted <= {ChangeKind.ACT, ChangeKind.VOLUME} else run_changes(lake, since, until)
+    found = [] if wanted <= {ChangeKind.ACT, ChangeKind.GATE, ChangeKind.VOLUME} else run_changes(lake, since, until)
     if ChangeKind.ACT in wanted:
         found += [entry for entry in acts(lake) if low <= entry.at < high]
+    if ChangeKind.GATE in wanted:
+        found += gate_changes(lake, since, until)
     if ChangeKind.VOLUME in wanted:
         found += volume_changes(lake, since, until)
     chosen = (e for e in found if e.kind in wanted and (not datasets or any(map(e.concerns, datasets))))

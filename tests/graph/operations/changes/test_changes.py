@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from contracts.units import us_to_datetime
+from lake.acts import note_act
 from lake.location import Lake
-from lake.privacy import note_revealed
 from lake.runs.basis import RunBasis
 from lake.runs.manifest import STARTED, read_run, run_file, write_document, write_started
 from operations.changes.changes import changes_between, moment_of
@@ -46,7 +46,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, str]
     shop.ingest([event(n, 10) for n in range(200, 240)], window=7_200)
     shop.run("mend", 8, 10)
     shop.promote("mend")
-    note_revealed(shop.lake(), "deadletter show", {"dead_letter_id": "3f2a"})
+    note_act(shop.lake(), "deadletter show", {"dead_letter_id": "3f2a"}, reason="a ticket")
     yield shop, first
 
 
@@ -62,10 +62,11 @@ def test_each_change_since_a_run_is_told_once_by_the_first_that_worked_by_it(liv
         (ChangeKind.OPTION, "--window is 7200, was 3600"),
         (ChangeKind.ACT, "replay mend of customer_event was begun"),
         (ChangeKind.ACT, "replay mend of customer_event was promoted: its rows are live"),
-        (ChangeKind.ACT, "deadletter show showed what is hidden"),
+        (ChangeKind.ACT, "headrace deadletter show"),
     ]
     assert found[0].details == ("mood is new: string",)
     assert "revision is 2, was 1" in found[1].details
+    assert found[-1].details == ("dead_letter_id 3f2a", "reason: a ticket")
     assert all(e.by for e in found if e.kind is ChangeKind.ACT)
     assert found == sorted(found, key=lambda e: e.order)
 
@@ -86,7 +87,7 @@ def test_volume_is_by_the_time_that_records_hold(lived: tuple[Shop, str]) -> Non
 def test_of_another_dataset_only_what_concerns_all_is_told(lived: tuple[Shop, str]) -> None:
     shop, first = lived
     found = changes_between(shop.lake(), moment_of(shop.lake(), first), NEVER, ["contact"])
-    assert [e.what for e in found] == ["deadletter show showed what is hidden"]
+    assert [e.what for e in found] == ["headrace deadletter show"]
 
 
 def test_the_command_says_it_and_gives_one_document(lived: tuple[Shop, str]) -> None:
