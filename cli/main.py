@@ -31,6 +31,7 @@ _VERBS = {
     "ingest": "Land files, check every record, fold the good ones into tables.",
     "job": "Streaming jobs on Flink: list, look, stop, cancel, supervise.",
     "lake": "Files and tables of a lake: list, check, repair, compact, expire, clean, upgrade; what became of an event.",
+    "quality": "Rules about partitions: judge them by hand, and a page of what came of them.",
     "reconcile": "What should be at a destination against what it has, id by id.",
     "replay": "Rebuild windows from raw on a branch: plan, run, diff, promote, roll back.",
     "stack": "A local Kafka and Flink for development and tests: start, look, stop.",
