@@ -70,7 +70,7 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
         lake=lake, contract=contract, spec=spec, run_id=new_run_id(spec.name, clock), cut=cut,
         suppressions=project.suppressions(contract),
     )  # fmt: skip
-    with begun(graph, clock):
+    with begun(graph, options, clock):
         landings = list(_land(lake, spec, inputs, report))
         clock.done("land")
         files = list({landing.file.raw_file: landing.file for landing in landings if landing.file}.values())

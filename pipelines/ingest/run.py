@@ -9,9 +9,15 @@ from typing import Any
 
 from contracts.codes import Code
 from contracts.logs import LogContext
+from contracts.spec.model import Contract
+from contracts.spec.source import SourceSpec
+from lake.kept_contracts import keep_contract
+from lake.kept_specs import keep_source
 from lake.ledger.ledger import LedgerEntry
+from lake.location import Lake
+from lake.runs.basis import RunBasis
 from lake.runs.clock import RunClock
-from lake.runs.manifest import IngestDetails, RunManifest, Verdict, published_table, started, write_manifest
+from lake.runs.manifest import IngestDetails, RunManifest, Verdict, given_options, published_table, started, write_manifest
 from lake.tables.sweep import Swept
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.options import IngestOptions
@@ -67,7 +73,7 @@ class IngestReport:
 
 
 @contextmanager
-def begun(graph: IngestGraph, clock: RunClock) -> Iterator[None]:
+def begun(graph: IngestGraph, options: IngestOptions, clock: RunClock) -> Iterator[None]:
     """Make lake and tables, and note that the run began, and how it ended where it comes to no manifest.
 
     Raises:
@@ -75,8 +81,18 @@ def begun(graph: IngestGraph, clock: RunClock) -> Iterator[None]:
     """
     LogContext.here(graph.run_id, graph.spec.name).apply()
     graph.prepare()
-    with started(graph.lake, graph.run_id, clock.started, graph.spec.name):
+    basis = basis_of(graph.lake, graph.contract, [graph.spec], options)
+    with started(graph.lake, graph.run_id, clock.started, graph.spec.name, basis=basis):
         yield
+
+
+def basis_of(lake: Lake, contract: Contract, specs: Sequence[SourceSpec], options: Any) -> RunBasis:
+    """What a run of the ingest graph works by; contract and specs are kept in the lake."""
+    return RunBasis(
+        contracts={contract.dataset: keep_contract(lake, contract)},
+        sources={spec.name: keep_source(lake, spec) for spec in specs},
+        options=given_options(options),
+    )
 
 
 def finish(

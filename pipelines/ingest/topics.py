@@ -92,7 +92,7 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
     clock = RunClock()
     immediate = _immediate(options, cluster, connection, contract.dataset, topics)
     graph = _graph(options, project, lake, spec, contract, resumed_run_id() or new_run_id(spec.name, clock), immediate)
-    with begun(graph, clock):
+    with begun(graph, options, clock):
         partitions = plan_partitions(options, cluster, topics, lambda log: frontier(lake, spec, log))
         salts = salts_of(job, max(p.partition for p in partitions) + 1)
         kafka = kafka_source(

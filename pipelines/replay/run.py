@@ -29,6 +29,7 @@ from lake.tables.swap import CommitLabels, Swap, swap_ranges
 from lake.upkeep import key_of
 from pipelines.ingest.density import FOLDED_BYTES, WHOLE_S
 from pipelines.ingest.graph import IngestGraph
+from pipelines.ingest.run import basis_of
 from pipelines.ingest.slices import SLICE_BYTES, run_slices
 from pipelines.ingest.sources import LandedRaw
 from pipelines.replay.options import ReplayOptions
@@ -104,7 +105,8 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
     specs, contract = dataset_of(project, replay.dataset, replay.spec["sources"])
     clock = RunClock()
     run_id = new_run_id(f"replay-{name}", clock)
-    with started(lake, run_id, clock.started, f"replay {name}"):
+    basis = basis_of(lake, contract, specs, options)
+    with started(lake, run_id, clock.started, f"replay {name}", pipeline="replay", basis=basis):
         start_branch(lake, replay, contract, run_id)
         onto = replace(lake, branch=replay.branch)
         everything = replay.spec["options"].get("raw") == "all"
