@@ -21,7 +21,17 @@ from lake.location import AUDIT, Lake
 from lake.tables.data_files import PROVENANCE_KEY, newer_rows, provenance_keys, read_columns, read_rows
 from lake.tables.exchange import audit_heads, note_state
 from lake.tables.fold import add_hashes, content_hash
-from lake.tables.holds import CLOSED_PROPERTY, Hold, Range, closed_to, holds_of, holds_token, turned_ranges, turning
+from lake.tables.holds import (
+    CLOSED_PROPERTY,
+    Hold,
+    Range,
+    closed_to,
+    holds_of,
+    holds_token,
+    partition_length_s,
+    turned_ranges,
+    turning,
+)
 from lake.tables.iceberg import (
     HASH_PROPERTY,
     ROWS_PROPERTY,
@@ -73,6 +83,21 @@ class Candidate:
         files += [replace(file, dropped=True) for file in (published_files(table, dropped) if dropped else ())]
         main = known_files(table, None)
         return cls(table, holds_token(table), snapshot, tuple(sorted(files)), tuple(main), length_s * SECOND_US)
+
+    @classmethod
+    def newest(cls, lake: Lake, name: str) -> Candidate:
+        """What jobs committed last, settled or not, to be looked at; the table is gated."""
+        table = lake.public.load(name)
+        files = known_files(lake.auditing([name]).load(name), AUDIT)
+        snapshot = table.metadata.snapshot_by_name(AUDIT) or table.metadata.snapshot_by_name(MAIN_BRANCH)
+        assert snapshot is not None
+        length_us = (partition_length_s(table) or 0) * SECOND_US
+        return cls(table, holds_token(table), snapshot, tuple(files), tuple(known_files(table, None)), length_us)
+
+    def public_rows(self, span: Range) -> int:
+        """How many rows main has of a partition."""
+        files = [file for file in self.main if not file.dropped and overlaps(file, [span])]
+        return _sums(files, self.length_us).get((span[0] // self.length_us, False), (0, 0))[0]
 
     def span(self, number: int) -> Range:
         """The window times of a partition."""

@@ -198,9 +198,7 @@ class Publication:
         counts = write_changes(self.lake, replay, table, states, folder)
         rows, digest = table_totals(table)
         head = table.metadata.snapshot_by_name(states.after)
-        held = [
-            h for h in (report.held if report else ()) if any(h.from_us < high and h.to_us > low for low, high in replay.ranges)
-        ]
+        held = report.held_within(replay.ranges) if report else []
         return Promotion(
             replay.name, replay.dataset, head.snapshot_id if head else None, rows, f"{digest:032x}", f"{FOLDER}/{folder}",
             **counts, held=len(held),

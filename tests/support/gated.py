@@ -24,9 +24,7 @@ NO_NULL_URL: Rules = {"page_url": [{"metric": "nullValues", "mustBe": 0, "severi
 class GatedShop(Shop):
     """A shop with rules about partitions. rules: of columns, by name, and of the table under ``""``."""
 
-    def __init__(
-        self, folder: Path, rules: dict[str, list[dict[str, Any]]] | None = None, deduplication: str = "{horizon: 7d}"
-    ) -> None:
+    def __init__(self, folder: Path, rules: Rules | None = None, deduplication: str = "{horizon: 7d}") -> None:
         super().__init__(folder, f"{ANY_AGE}\ndatasets: [datasets]")
         (folder / "datasets").mkdir()
         self.deduplication = deduplication
