@@ -19,7 +19,18 @@ setup(
     packages=find_packages(
         include=[
             f"{name}*"
-            for name in ("contracts", "lake", "transforms", "runners", "pipelines", "operations", "templates", "cli", "devstack")
+            for name in (
+                "contracts",
+                "lake",
+                "quality",
+                "transforms",
+                "runners",
+                "pipelines",
+                "operations",
+                "templates",
+                "cli",
+                "devstack",
+            )
         ]
     ),
     package_data={"contracts": ["datasets/*.yaml", "destinations/*.yaml", "catalogue/page.*"], "devstack": ["java/*.java"]},
@@ -47,6 +58,7 @@ setup(
         "gcs": ["google-cloud-storage>=3.10,<4"],  # lakes and inputs at gs://
         "s3": ["boto3>=1.44,<2"],  # lakes and inputs at s3://
         "postgres": ["psycopg[binary]>=3.3,<4"],  # an Iceberg catalog on PostgreSQL
+        "quality": ["great-expectations>=1.24,<2", "duckdb>=2.0,<3"],  # the suite of a contract; rules of type sql
         "cdp": ["starlette>=1.10,<2", "uvicorn>=0.54,<1"],  # headrace stack up --with cdp
     },
     entry_points={"console_scripts": ["headrace = cli.main:run"]},

@@ -10,6 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Literal
 
+from contracts.spec.quality import QualitySpec
 from contracts.spec.rules import Rule
 from contracts.units import DAY_S
 
@@ -111,7 +112,7 @@ class Column:
     def regex(self) -> re.Pattern[str] | None:
         """The pattern or format, compiled; ASCII classes, matched with ``search`` as JSON Schema does."""
         source = self.pattern or (FORMATS[self.format] if self.format else None)
-        return re.compile(_whole_string(source), re.ASCII) if source else None
+        return pattern_of(source) if source else None
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ class Contract:
     order: columns that decide between different rows with one event_id; the smallest wins. Timestamps or integers.
     partition_key: columns whose first value says whose row it is, such as the user: where rows go to a topic, those of one key keep
         their order; after them the event_id. Strings or integers.
-    owner: the team; contact: how to reach it. compatibility: what its changes must keep.
+    owner: the team; contact: how to reach it. compatibility: what its changes must keep. quality: rules about partitions
+        of its rows.
     """
 
     name: str
@@ -171,6 +173,12 @@ class Contract:
     consumers: tuple[Consumer, ...] = ()
     compatibility: Compatibility = "BACKWARD_TRANSITIVE"
     deprecated: Deprecation | None = None
+    quality: QualitySpec = field(default_factory=QualitySpec)
+
+    @property
+    def gated(self) -> bool:
+        """Whether its rows are published only after they were judged: a rule can hold a partition."""
+        return self.quality.gate
 
     @property
     def major(self) -> int:
@@ -223,6 +231,11 @@ def name_and_major(dataset: str) -> tuple[str, int]:
 
 
 _END_ANCHOR = re.compile(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\$", re.DOTALL)
+
+
+def pattern_of(source: str) -> re.Pattern[str]:
+    """A pattern of a contract, compiled."""
+    return re.compile(_whole_string(source), re.ASCII)
 
 
 def _whole_string(pattern: str) -> str:

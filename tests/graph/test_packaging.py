@@ -9,7 +9,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = {"contracts", "lake", "transforms", "runners", "pipelines", "operations", "templates", "cli", "devstack"}
+PACKAGES = {"contracts", "lake", "quality", "transforms", "runners", "pipelines", "operations", "templates", "cli", "devstack"}
 
 
 def test_no_other_distribution_provides_our_import_names() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import grimp
 
 ROOT = Path(__file__).parents[2]
-_DRAWN = ("contracts", "lake", "transforms", "runners", "pipelines", "operations")
+_DRAWN = ("contracts", "lake", "quality", "transforms", "runners", "pipelines", "operations")
 
 
 def drawing() -> str:

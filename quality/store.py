@@ -1,0 +1,231 @@
+"""Verdicts kept: the table ``ops.quality``, append only. Baselines read what was observed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, GreaterThanOrEqual, LessThan
+
+from contracts.compiler.schemas import TIMESTAMP
+from contracts.spec.quality import Severity
+from contracts.units import datetime_to_us, us_to_datetime
+from lake.location import Lake
+from lake.tables.iceberg import committed, ensure_table
+from quality.history import State
+from quality.past import Past
+from quality.verdicts import Partition, RuleVerdict, Verdict, gate_verdict
+
+QUALITY = "ops.quality"
+_SAMPLE = pa.struct([pa.field("source", pa.string()), pa.field("raw_file", pa.string()), pa.field("position", pa.int64())])
+QUALITY_SCHEMA = pa.schema(
+    [
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("judged_at", TIMESTAMP, nullable=False),
+        pa.field("snapshot_id", pa.int64()),  # the state of the table that was judged; null where it had no rows
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("partition_from", TIMESTAMP, nullable=False),
+        pa.field("partition_to", TIMESTAMP, nullable=False),
+        pa.field("contract_version", pa.string(), nullable=False),
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("column", pa.string()),
+        pa.field("severity", pa.string(), nullable=False),
+        pa.field("verdict", pa.string(), nullable=False),
+        pa.field("observed", pa.float64()),
+        pa.field("observed_text", pa.string()),  # in place of observed, where that is no number or too large for one
+        pa.field("expected", pa.string(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("failing", pa.int64(), nullable=False),
+        pa.field("samples", pa.list_(_SAMPLE)),
+        pa.field("detail", pa.string(), nullable=False),
+        pa.field("baseline", pa.list_(pa.string())),
+        pa.field("observation", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """A verdict as it is kept. at_us: when it was given; snapshot_id: the state of the table that was judged."""
+
+    run_id: str
+    at_us: int
+    snapshot_id: int | None
+    contract_version: str
+    verdict: RuleVerdict
+
+
+def keep_verdicts(lake: Lake, judgements: Sequence[Judgement]) -> None:
+    """Append verdicts, in one commit. The table is made where there is none.
+
+    Raises:
+        ComponentDownError: no commit succeeded before the deadline.
+    """
+    if not judgements:
+        return
+    rows = pa.Table.from_pylist([_row(each) for each in judgements], schema=QUALITY_SCHEMA)
+    main = Lake(lake.root, lake.catalog_url)  # what was judged may be on a branch; what is known of it is for everybody
+    ensure_table(main, QUALITY, QUALITY_SCHEMA, None)
+    committed(QUALITY, lambda: main.load(QUALITY).append(rows))
+
+
+def judgements(
+    lake: Lake,
+    *,
+    dataset: str | None = None,
+    from_us: int | None = None,
+    to_us: int | None = None,
+    run_id: str | None = None,
+    rule: str | None = None,
+    judged_before_us: int | None = None,
+) -> Iterator[Judgement]:
+    """Verdicts that were kept, in no order that means anything; each once, however often it was written.
+
+    Args:
+        lake: where.
+        dataset: only of this dataset.
+        from_us: only of partitions that begin at this time or later, microseconds.
+        to_us: only of partitions that begin before.
+        run_id: only of this run.
+        rule: only of rules of this name.
+        judged_before_us: only those that were given before this time, microseconds.
+    """
+    wanted: list[BooleanExpression] = []
+    wanted += [EqualTo("dataset", dataset)] if dataset else []
+    wanted += [GreaterThanOrEqual("partition_from", us_to_datetime(from_us).isoformat())] if from_us is not None else []
+    wanted += [LessThan("partition_from", us_to_datetime(to_us).isoformat())] if to_us is not None else []
+    wanted += [EqualTo("run_id", run_id)] if run_id else []
+    wanted += [EqualTo("rule", rule)] if rule else []
+    wanted += [LessThan("judged_at", us_to_datetime(judged_before_us).isoformat())] if judged_before_us is not None else []
+    condition: BooleanExpression = AlwaysTrue()
+    for each in wanted:
+        condition = And(condition, each)
+    try:
+        table = Lake(lake.root, lake.catalog_url).load(QUALITY)
+    except NoSuchTableError:
+        return
+    met: set[Judgement] = set()
+    for batch in table.scan(condition).to_arrow_batch_reader():
+        for row in pa.table(batch.columns, schema=batch.schema).select(QUALITY_SCHEMA.names).cast(QUALITY_SCHEMA).to_pylist():
+            judgement = _judgement(row)
+            if judgement not in met:
+                met.add(judgement)
+                yield judgement
+
+
+def newest(found: Iterable[Judgement]) -> dict[tuple[Partition, str], Judgement]:
+    """The newest judgement of each rule of each partition."""
+    chosen: dict[tuple[Partition, str], Judgement] = {}
+    for each in found:
+        key = (each.verdict.partition, each.verdict.rule)
+        if key not in chosen or _age(chosen[key]) < _age(each):
+            chosen[key] = each
+    return chosen
+
+
+def _age(judgement: Judgement) -> tuple[int, str, int]:
+    return judgement.at_us, judgement.run_id, judgement.snapshot_id or 0
+
+
+@dataclass(frozen=True)
+class StoredHistory:
+    """The history that a lake keeps of a dataset, as far back as rules look; read when it is asked for first.
+
+    states: what became of partitions, where that does not follow from the verdicts: partitions that a person has accepted or
+    declared. A partition whose newest judgement holds it is held, any other one is published.
+    """
+
+    lake: Lake
+    dataset: str
+    states: Mapping[Partition, State] = field(default_factory=dict)
+    new_normal: frozenset[Partition] = frozenset()
+    _known: dict[str, list[Past]] = field(default_factory=dict, repr=False)
+    _read: list[bool] = field(default_factory=list, repr=False)
+
+    def past(self, rule: str, before_us: int) -> Sequence[Past]:
+        """See History."""
+        if not self._read:
+            self._load()
+        return [each for each in self._known.get(rule, ()) if each.partition.to_us <= before_us]
+
+    def _load(self) -> None:
+        self._read.append(True)
+        chosen = newest(judgements(self.lake, dataset=self.dataset))
+        by_partition: dict[Partition, list[RuleVerdict]] = {}
+        for (partition, _), each in chosen.items():
+            by_partition.setdefault(partition, []).append(each.verdict)
+        held = {p for p, verdicts in by_partition.items() if gate_verdict(verdicts) not in (None, Severity.WARN)}
+        for (partition, rule), each in sorted(chosen.items(), key=lambda pair: pair[0]):
+            state = self.states.get(partition, State.HELD if partition in held else State.PUBLISHED)
+            observed = each.verdict.observed
+            self._known.setdefault(rule, []).append(
+                Past(
+                    partition=partition,
+                    verdict=each.verdict.verdict,
+                    observed=observed if isinstance(observed, float) else None,
+                    rows=each.verdict.rows,
+                    observation=each.verdict.observation,
+                    run_id=each.run_id,
+                    judged_us=each.at_us,
+                    state=state,
+                    new_normal=partition in self.new_normal,
+                )
+            )
+
+
+def _row(judgement: Judgement) -> dict[str, Any]:
+    told = judgement.verdict
+    number = isinstance(told.observed, int | float)
+    return {
+        "run_id": judgement.run_id,
+        "judged_at": judgement.at_us,
+        "snapshot_id": judgement.snapshot_id,
+        "dataset": told.partition.dataset,
+        "partition_from": told.partition.from_us,
+        "partition_to": told.partition.to_us,
+        "contract_version": judgement.contract_version,
+        "rule": told.rule,
+        "kind": told.kind,
+        "column": told.column,
+        "severity": str(told.severity),
+        "verdict": str(told.verdict),
+        "observed": told.observed if number else None,
+        "observed_text": None if number else told.observed,
+        "expected": told.expected,
+        "rows": told.rows,
+        "failing": told.failing,
+        "samples": [dict(zip(("source", "raw_file", "position"), place, strict=True)) for place in told.samples],
+        "detail": told.detail,
+        "baseline": list(told.baseline),
+        "observation": told.observation or None,
+    }
+
+
+def _judgement(row: Mapping[str, Any]) -> Judgement:
+    partition = Partition(row["dataset"], *(datetime_to_us(row[name]) for name in ("partition_from", "partition_to")))
+    return Judgement(
+        run_id=row["run_id"],
+        at_us=datetime_to_us(row["judged_at"]),
+        snapshot_id=row["snapshot_id"],
+        contract_version=row["contract_version"],
+        verdict=RuleVerdict(
+            rule=row["rule"],
+            kind=row["kind"],
+            column=row["column"],
+            severity=Severity(row["severity"]),
+            partition=partition,
+            verdict=Verdict(row["verdict"]),
+            observed=row["observed_text"] if row["observed"] is None else row["observed"],
+            expected=row["expected"],
+            rows=row["rows"],
+            failing=row["failing"],
+            samples=tuple((each["source"], each["raw_file"], each["position"]) for each in row["samples"] or ()),
+            detail=row["detail"],
+            baseline=tuple(row["baseline"] or ()),
+            observation=row["observation"] or "",
+        ),
+    )
