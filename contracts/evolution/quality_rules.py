@@ -19,13 +19,14 @@ def quality_changes(before: Contract, after: Contract) -> Iterator[Change]:
     old, new = ({rule.name: rule for rule in contract.quality.rules} for contract in (before, after))
     for name in [*old, *(n for n in new if n not in old)]:
         if name not in new:
-            yield _change("removed", old[name], "is gone", "tell the consumers that rely on it")
+            yield _change("removed", old[name], "is gone", "tell the consumers that rely on it", _holds(old[name]))
         elif name not in old:
-            yield _change("added", new[name], f"is new: {rule_text(new[name])}", _held(new[name]))
+            yield _change("added", new[name], f"is new: {rule_text(new[name])}", _held(new[name]), _holds(new[name]))
         elif replace(old[name], description="") != replace(new[name], description=""):
             how = _compared(old[name], new[name])
             migration = "tell the consumers that rely on it" if how == "loosened" else _held(new[name])
-            yield _change(how, new[name], f"is {rule_text(new[name])}, was {rule_text(old[name])}", migration)
+            what = f"is {rule_text(new[name])}, was {rule_text(old[name])}"
+            yield _change(how, new[name], what, migration, _holds(old[name]) or _holds(new[name]))
     for code, what, was, now in (
         ("length", f"a partition is {after.quality.partition_s} s long", before.quality.partition_s, after.quality.partition_s),
         ("calendar", "other days or another zone are declared", before.quality.calendar, after.quality.calendar),
@@ -34,16 +35,25 @@ def quality_changes(before: Contract, after: Contract) -> Iterator[Change]:
             yield Change(
                 code=f"quality_{code}_changed",
                 what=f"quality rules: {what}",
+                documentation=not (before.gated or after.gated),
                 migration="baselines learn anew from partitions of the new length" if code == "length" else "",
             )
 
 
-def _change(how: str, rule: QualityRule, what: str, migration: str) -> Change:
-    return Change(code=f"quality_rule_{how}", what=f"the quality rule {rule.name} {what}", column=rule.column, migration=migration)
+def _change(how: str, rule: QualityRule, what: str, migration: str, held: bool) -> Change:
+    """A change; of a rule that holds nothing, neither before nor after, nobody's data depends on it."""
+    return Change(
+        code=f"quality_rule_{how}", what=f"the quality rule {rule.name} {what}", column=rule.column, migration=migration,
+        documentation=not held,
+    )  # fmt: skip
+
+
+def _holds(rule: QualityRule) -> bool:
+    return rule.severity is not Severity.WARN
 
 
 def _held(rule: QualityRule) -> str:
-    if rule.severity is Severity.WARN:
+    if not _holds(rule):
         return ""
     return "run headrace quality run on what is there first: a partition that breaks it is held from then on"
 
