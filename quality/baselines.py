@@ -29,6 +29,7 @@ from quality.history import (
 )
 from quality.levels import Series, expected_levels, level_band
 from quality.seasons import slots_of, why_ignored
+from quality.tails import LONG_SPANS, SPANS
 from quality.volume import count_band, expected_rates
 
 
@@ -43,6 +44,7 @@ class Figure(StrEnum):
 LEAST_CHANGE = {Figure.COUNT: 0.1, Figure.SHARE: 0.01, Figure.NUMBER: 0.05}
 _WEEKS_NEEDED = {Figure.COUNT: 2, Figure.SHARE: 1, Figure.NUMBER: 1}
 _LEAST_NEEDED = 14
+_LONGEST = max(*SPANS, *LONG_SPANS)
 _CHANCE_OF_SHARE = 0.25  # variance of one row on the scale of the arcsine
 _CHANCE_UNKNOWN = 1e-12
 
@@ -162,7 +164,7 @@ def place_of(kept: Sequence[Observed], at_us: int, calendar: QualityCalendar, op
 def _recent(times: Sequence[int], at_us: int, partition_us: int) -> int:
     """How many of the last partitions lead up to ``at_us``; of the stretch that they make at most half may be missing."""
     found = 0
-    for seen in reversed(times):
+    for seen in reversed(times[-_LONGEST:]):
         if at_us - seen > 2 * (found + 1) * partition_us:
             break
         found += 1
