@@ -26,7 +26,7 @@ SHAPES = {
         Shape(name="fast growth", growth=0.03),
         Shape(name="outage", outage=6),
         Shape(name="clock change", zone="Europe/Berlin"),
-        Shape(name="clock change, untold", zone="Europe/Berlin", told=False),
+        Shape(name="clock change untold", zone="Europe/Berlin", told=False),
         Shape(name="small", rows={"web": 30.0, "app": 5.0}, holiday=None),
         Shape(name="bursty", burst=0.03, noise=0.1),
     )
