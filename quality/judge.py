@@ -12,6 +12,7 @@ from contracts.spec.model import Contract
 from quality.measure import PLACE, Context
 from quality.past import History
 from quality.rules import measure_of
+from quality.sql import require_duckdb
 from quality.verdicts import Partition, RuleVerdict
 from quality.view import References, TableView
 
@@ -30,7 +31,11 @@ def judge_partitions(
         partitions: which; those without rows are judged too.
         history: what was observed of earlier partitions.
         references: other tables, for rules that look at them.
+
+    Raises:
+        ConfigurationError: a rule is a query, and DuckDB is not installed.
     """
+    require_duckdb(contract)
     for partition in partitions:
         yield from _judged(Context(view, contract, partition, history, references))
 

@@ -76,12 +76,19 @@ class Measure(ABC):
             detail=detail,
         )
 
-    def compared(self, observed: float | int | Decimal | str | None, what: str) -> RuleVerdict:
-        """A verdict by the rule's expectation. what: was observed, in words, such as ``3 rows without email``."""
+    def compared(self, observed: float | int | Decimal | str | None, what: str, shown: str | None = None) -> RuleVerdict:
+        """A verdict by the rule's expectation.
+
+        Args:
+            observed: is compared.
+            what: was observed, in words, such as ``3 rows have no email``.
+            shown: in place of what was observed, where that is not to be kept.
+        """
         assert self.rule.expected is not None
+        kept = observed if shown is None else shown
         if self.rule.expected.holds(observed):
-            return self.told(Verdict.OK, observed, f"{what}.")
-        return self.told(Verdict.FAILED, observed, f"{what}; expected {self.rule.expected.words(self.rule.unit)}.")
+            return self.told(Verdict.OK, kept, f"{what}.")
+        return self.told(Verdict.FAILED, kept, f"{what}; expected {self.rule.expected.words(self.rule.unit)}.")
 
 
 class CountingMeasure(Measure):

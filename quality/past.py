@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
+from quality.history import State
 from quality.verdicts import Partition, Verdict
-
-
-class State(StrEnum):
-    """What became of a partition. ACCEPTED: a person overruled a verdict; DECLARED: it was said to be no rule for others."""
-
-    PUBLISHED = "published"
-    HELD = "held"
-    ACCEPTED = "accepted"
-    DECLARED = "declared"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Past:
-    """What a rule observed of an earlier partition. run_id: of the judgement. observation: see RuleVerdict.
+    """What a rule observed of an earlier partition. run_id, judged_us: of the judgement. observation: see RuleVerdict.
 
-    new_normal: a person accepted it as what is to be expected from then on.
+    state: what became of the partition, whichever rule it was that held it. new_normal: a person accepted it as what is to be
+    expected from then on.
     """
 
     partition: Partition
@@ -32,6 +24,7 @@ class Past:
     rows: int
     observation: str
     run_id: str
+    judged_us: int = 0
     state: State = State.PUBLISHED
     new_normal: bool = False
 

@@ -6,7 +6,11 @@ from collections.abc import Mapping
 
 from contracts.spec.quality import QualityRule, RuleKind
 from quality.counts import Completeness, DeadLetters, Invalid, Missing, Nulls, RowCount
+from quality.keys import Agreement, References, Unique
+from quality.learnt import Distribution, NullShare, Volume
 from quality.measure import Context, Measure
+from quality.sql import Sql
+from quality.times import Delay, Freshness
 
 _MEASURES: Mapping[RuleKind, type[Measure]] = {
     RuleKind.ROW_COUNT: RowCount,
@@ -15,6 +19,16 @@ _MEASURES: Mapping[RuleKind, type[Measure]] = {
     RuleKind.INVALID_VALUES: Invalid,
     RuleKind.COMPLETENESS: Completeness,
     RuleKind.DEAD_LETTERS: DeadLetters,
+    RuleKind.DUPLICATE_VALUES: Unique,
+    RuleKind.UNIQUE: Unique,
+    RuleKind.REFERENCES: References,
+    RuleKind.AGREEMENT: Agreement,
+    RuleKind.FRESHNESS: Freshness,
+    RuleKind.DELAY: Delay,
+    RuleKind.SQL: Sql,
+    RuleKind.VOLUME: Volume,
+    RuleKind.NULL_SHARE: NullShare,
+    RuleKind.DISTRIBUTION: Distribution,
 }
 
 

@@ -15,7 +15,8 @@ from contracts.spec.quality import Severity
 from contracts.units import datetime_to_us, us_to_datetime
 from lake.location import Lake
 from lake.tables.iceberg import committed, ensure_table
-from quality.past import Past, State
+from quality.history import State
+from quality.past import Past
 from quality.verdicts import Partition, RuleVerdict, Verdict, gate_verdict
 
 QUALITY = "ops.quality"
@@ -166,6 +167,7 @@ class StoredHistory:
                     rows=each.verdict.rows,
                     observation=each.verdict.observation,
                     run_id=each.run_id,
+                    judged_us=each.at_us,
                     state=state,
                     new_normal=partition in self.new_normal,
                 )

@@ -20,6 +20,7 @@ from contracts.errors import ConfigurationError
 from contracts.spec.documents import Problem, ProblemsError
 from contracts.spec.files.base import FileModel, problems_of
 from contracts.spec.files.contract import ColumnProperties, ContractProperties
+from contracts.spec.files.quality import place_of_rule, quality_of
 from contracts.spec.model import FORMATS, Column, ColumnType, Contract, EventTimeRule, ServiceLevel, name_and_major
 from contracts.spec.rules import Compare, RequireWhen
 from contracts.spec.yaml_files import Document, Place, read_yaml
@@ -66,7 +67,7 @@ def read_contract(path: Path) -> tuple[Contract, Document]:
         found = [Problem(line, f"not valid ODCS: {each}") for line, each in zip(places, told, strict=True)]
         raise ProblemsError("contract", path, dict.fromkeys(found)) from None
     problems: list[str] = []
-    contract = _compile(given, problems)
+    contract = _compile(given, document.value, problems)
     if contract is None or problems:
         raise ProblemsError("contract", path, [Problem(document.line(place_in(document.value, told)), told) for told in problems])
     return contract, document
@@ -78,6 +79,8 @@ _OF_CONTRACT = re.compile(r"(?:contract: no custom property ')?(\w+)(?:\[(\d+)\]
 
 def place_in(given: dict[str, Any], told: str) -> Place:
     """Where a sentence about a contract is of: ``column email: …``, or ``windowTime: …``."""
+    if place := place_of_rule(given, told):
+        return place
     if match := _OF_COLUMN.match(told):
         columns = given["schema"][0]["properties"]
         number = max((n for n, column in enumerate(columns) if column.get("name") == match[1]), default=0)
@@ -101,7 +104,7 @@ def _custom_place(given: dict[str, Any], key: str) -> Place:
     return ("customProperties", numbers[-1]) if numbers else ()
 
 
-def _compile(document: OpenDataContractStandard, problems: list[str]) -> Contract | None:
+def _compile(document: OpenDataContractStandard, given: dict[str, Any], problems: list[str]) -> Contract | None:
     extra = _custom(document.customProperties, ContractProperties, "contract", problems)
     tables = document.schema_ or []
     if len(tables) != 1 or not tables[0].properties:
@@ -140,6 +143,7 @@ def _compile(document: OpenDataContractStandard, problems: list[str]) -> Contrac
         consumers=tuple(consumer.compiled() for consumer in extra.consumers),
         compatibility=extra.compatibility,
         deprecated=extra.deprecated.compiled() if extra.deprecated else None,
+        quality=quality_of(given, extra.partitions, {column.name: column for column in columns}, problems),
     )
     unread = extra.event_id is None and any(told.startswith("eventId") for told in problems)
     for check in (_check_values, _check_columns, _check_types, _check_computed):

@@ -110,14 +110,14 @@ class Reference:
 class QualityRule:
     """One rule about a partition.
 
-    name: unique in the contract. column: that it is a property of; None of the table. columns: that it reads, the key of several
-    columns among them. source: only rows of this source count, empty for all. unit: of what is observed: rows, percent or seconds,
-    empty where it has none. expected: None for rules that are judged by history.
+    name: unique in the contract. column: that it stands at; None of the table. columns: that it reads, the key of several among
+    them. source: only rows of this source count, empty for all. unit: of what is observed: rows, percent or seconds, empty where it
+    has none. expected: None for rules that are judged by history.
     values: of missingValues those that count as missing (None for null), of invalidValues the valid ones. pattern: of valid values.
     query: of sql rules, as the user wrote it. reference: where keys must be found; grace_s: for how long they may arrive later.
-    within_s: how far around the partition the other side of an agreement is looked at; across_s: how far back a key is unique.
-    quantile: of a delay. codes: dead letters that count, empty for all. sensitivity: how far from what history says it may be, in
-    robust standard deviations; None for the default of baselines.
+    within_s: how far around the partition the other side of an agreement is looked at, None for everywhere. across_s: how far back
+    a key is unique. quantile: of a delay. codes: dead letters that count, empty for all. sensitivity: how far from what history
+    says it may be, in robust standard deviations; None for the default of baselines.
     """
 
     name: str
@@ -133,7 +133,7 @@ class QualityRule:
     query: str = ""
     reference: Reference | None = None
     grace_s: int = 0
-    within_s: int = 0
+    within_s: int | None = None
     across_s: int = 0
     quantile: float = 1.0
     codes: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, cast
 
@@ -188,6 +189,14 @@ def _plain(value: Any) -> str:
     if (text := plain_text(value)) is None:
         raise wrong("expected a text, a whole number, true or false; other values stand in quotes")
     return text
+
+
+def read_day(given: Any) -> date:
+    """YAML reads a date as one; a text is a date too."""
+    try:
+        return given if type(given) is date else date.fromisoformat(given if isinstance(given, str) else "")
+    except ValueError:
+        raise wrong(f"{given!r} is not a day such as 2027-01-31") from None
 
 
 def duration_s(value: Any, units: str = "dhms") -> int | None:

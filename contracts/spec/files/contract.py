@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from contracts.spec.files.base import Boolean, FileModel, OneOrMore, Read, Worded, duration_s, wrong
+from contracts.spec.files.base import Boolean, FileModel, OneOrMore, Read, Worded, duration_s, read_day, wrong
 from contracts.spec.files.project import Consumers
+from contracts.spec.files.quality import PartitionsProperty
 from contracts.spec.model import Compatibility, Deduplication, Deprecation
 from contracts.spec.rules import Rule, parse_rule
 
@@ -36,14 +37,6 @@ def _horizon(given: Any) -> int | None:
     if (seconds := duration_s(given, "dhm")) is None:
         raise wrong(f"{given!r} is no duration such as 7d, 12h or 90m, nor none or unlimited")
     return seconds
-
-
-def _day(given: Any) -> date:
-    """YAML reads a date as one; a text is a date too."""
-    try:
-        return given if type(given) is date else date.fromisoformat(given if isinstance(given, str) else "")
-    except ValueError:
-        raise wrong(f"{given!r} is not a day such as 2027-01-31") from None
 
 
 def _retention(given: Any) -> str:
@@ -91,7 +84,7 @@ class DeduplicationProperty(FileModel):
 class DeprecatedProperty(FileModel):
     """What goes away, and when."""
 
-    until: Annotated[date, Read(_day, {"type": "string", "format": "date"})] = Field(description="Last day of use.")
+    until: Annotated[date, Read(read_day, {"type": "string", "format": "date"})] = Field(description="Last day of use.")
     use: str = Field(default="", description="What takes its place.")
     reason: str = Field(default="", description="Why.")
 
@@ -176,6 +169,11 @@ class ContractProperties(FileModel):
         default="BACKWARD_TRANSITIVE",
         description="What a change of the contract must keep.",
         json_schema_extra={"shown": "`BACKWARD_TRANSITIVE` (default), or [another mode](compatibility.md)"},
+    )
+    partitions: Annotated[PartitionsProperty, Worded("expected a mapping with some of length, zone, days")] = Field(
+        default=PartitionsProperty(),
+        description="How rows are cut for [quality rules](quality.md), and which days are not as others.",
+        json_schema_extra={"shown": "`{length: 1h, zone: UTC, days: […]}` (default without days)"},
     )
     deprecated: Deprecated | None = Field(
         default=None,
