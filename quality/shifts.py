@@ -182,15 +182,8 @@ def quantile_shifts(
     stricter = _stricter(options, len(current.shares))
     found = []
     for number, (share, observed) in enumerate(zip(current.shares, current.values, strict=True)):
-        spread = share * (1 - share) * _sparsity(table, current.shares, number) ** 2
-        band = number_expectation(
-            table[:, number],
-            rows,
-            float(current.rows),
-            place,
-            stricter,
-            lambda stretch, spread=spread: float(np.median(spread * stretch**2)),
-        )
+        chance = share * (1 - share) * _sparsity(table, current.shares, number) ** 2
+        band = number_expectation(table[:, number], rows, float(current.rows), place, stricter, chance)
         if not band.holds(observed):
             found.append(Shift(f"q{share:g}", observed, band))
     return Shifts(_ordered(found), len(current.shares), 0.0, place.used)

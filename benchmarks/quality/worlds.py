@@ -86,7 +86,7 @@ class Shape:
     @property
     def calendar(self) -> QualityCalendar:
         """What is declared."""
-        days = ()
+        days: tuple[DeclaredDays, ...] = ()
         if self.holiday is not None:
             day = _FIRST_DAY + timedelta(days=self.holiday)
             days = (DeclaredDays(day, day, "sunday", "holiday"),)
@@ -164,7 +164,7 @@ def _chances(faults: tuple[Fault, ...], night: Floats) -> Floats:
     wrong = _during(faults, Kind.CATEGORY)
     base[wrong] *= 0.8
     base[wrong, -1] = 0.2
-    return base / base.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
+    return base / base.sum(axis=1, keepdims=True)
 
 
 def _amounts(faults: tuple[Fault, ...], total: Ints, rng: np.random.Generator) -> tuple[Floats, Floats]:
