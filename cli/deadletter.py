@@ -9,7 +9,7 @@ import click
 
 from cli.console import advise, json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
 from contracts.codes import Code
-from operations.deadletters import (
+from operations.deadletters.views import (
     COUNTED_BY,
     VISIBLE,
     batched_sources,

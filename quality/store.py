@@ -81,6 +81,7 @@ def judgements(
     to_us: int | None = None,
     run_id: str | None = None,
     rule: str | None = None,
+    judged_before_us: int | None = None,
 ) -> Iterator[Judgement]:
     """Verdicts that were kept, in no order that means anything; each once, however often it was written.
 
@@ -91,6 +92,7 @@ def judgements(
         to_us: only of partitions that begin before.
         run_id: only of this run.
         rule: only of rules of this name.
+        judged_before_us: only those that were given before this time, microseconds.
     """
     wanted: list[BooleanExpression] = []
     wanted += [EqualTo("dataset", dataset)] if dataset else []
@@ -98,6 +100,7 @@ def judgements(
     wanted += [LessThan("partition_from", us_to_datetime(to_us).isoformat())] if to_us is not None else []
     wanted += [EqualTo("run_id", run_id)] if run_id else []
     wanted += [EqualTo("rule", rule)] if rule else []
+    wanted += [LessThan("judged_at", us_to_datetime(judged_before_us).isoformat())] if judged_before_us is not None else []
     condition: BooleanExpression = AlwaysTrue()
     for each in wanted:
         condition = And(condition, each)

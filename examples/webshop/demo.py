@@ -15,7 +15,7 @@ from contracts.spec.project import Project
 from examples.webshop.generate import main as generate
 from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
-from operations.deadletters import find_letters, first_violation, short_position
+from operations.deadletters.views import find_letters, first_violation, short_position
 from pipelines.ingest.files import ingest_files
 from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport
