@@ -35,7 +35,7 @@ def asked(query: str, rows: list[dict[str, Any]] = ROWS, **more: Any) -> RuleVer
         ('SELECT count(*) FROM "order"', 3.0),
         ("FROM ${table} SELECT count(*)", 3.0),
         ("SELECT count(DISTINCT o) + 0 FROM ${table} o", 3.0),
-        ("SELECT count(*) FROM ${table} WHERE "at" >= ${from} AND "at" < ${to}", 3.0),
+        ('SELECT count(*) FROM ${table} WHERE "at" >= ${from} AND "at" < ${to}', 3.0),
         ("WITH x AS (SELECT * FROM ${table}) SELECT count(*) FROM x JOIN x y USING (event_id)", 3.0),
         ("SELECT sum(amount) FROM ${table}", 0.3),
         ("SELECT max(points) FROM ${table}", str(2**62)),
@@ -44,7 +44,7 @@ def asked(query: str, rows: list[dict[str, Any]] = ROWS, **more: Any) -> RuleVer
         ("SELECT count(consent['ads']) FROM ${table}", 1.0),
         ("SELECT count(DISTINCT _source) FROM ${table}", 1.0),
         ("SELECT 100.0 * count(*) FILTER (WHERE email IS NULL) / count(*) FROM ${table}", 100 / 3),
-        ("SELECT extract(hour FROM max("at")) FROM ${table}", 8.0),  # of UTC, wherever this runs
+        ('SELECT extract(hour FROM max("at")) FROM ${table}', 8.0),  # of UTC, wherever this runs
     ],
 )
 def test_a_query_sees_the_rows_of_the_partition(query: str, observed: Any) -> None:
