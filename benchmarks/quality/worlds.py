@@ -164,7 +164,8 @@ def _chances(faults: tuple[Fault, ...], night: Floats) -> Floats:
     wrong = _during(faults, Kind.CATEGORY)
     base[wrong] *= 0.8
     base[wrong, -1] = 0.2
-    return base / base.sum(axis=1, keepdims=True)
+    chances: Floats = base / base.sum(axis=1, keepdims=True)
+    return chances
 
 
 def _amounts(faults: tuple[Fault, ...], total: Ints, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -186,7 +187,7 @@ def placed_faults(seed: int) -> tuple[Fault, ...]:
     """Each kind but the drift once, at hours of the judged month that the seed draws, two days or more apart."""
     rng = np.random.default_rng(seed + 1_000_003)
     kinds = [kind for kind in Kind if kind is not Kind.DRIFT]
-    rng.shuffle(kinds)  # type: ignore[arg-type]
+    rng.shuffle(kinds)
     room = (HOURS - JUDGED_FROM * PER_DAY) // len(kinds)
     faults = []
     for number, kind in enumerate(kinds):
