@@ -42,9 +42,8 @@ class Score:
         """False alarms of a dataset in 30 days, of all its rules together."""
         return self.false_alarms.total() / max(self.months, 1e-9)
 
-    def add(self, world: World, alarms: Alarms) -> None:
-        """Count a dataset."""
-        self.months += (DAYS - JUDGED_FROM) / 30
+    def add(self, world: World, alarms: Alarms, *, whole: bool) -> None:
+        """Count a dataset. whole: all of its hours were judged, so that false alarms can be counted."""
         for fault in world.faults:
             self.faults[fault.kind] += 1
             hours = [
@@ -57,6 +56,11 @@ class Score:
             if hours:
                 self.found[fault.kind] += 1
                 self.delays[fault.kind].append(min(hours) - fault.begins)
+        if whole:
+            self.months += (DAYS - JUDGED_FROM) / 30
+            self._add_false(world, alarms)
+
+    def _add_false(self, world: World, alarms: Alarms) -> None:
         wrong_hours = set[int]()
         for rule, seen in alarms.items():
             wrong = [hour for hour in seen if not any(_explains(fault, rule, hour) for fault in _wrong(world))]
