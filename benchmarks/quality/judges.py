@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.quality.worlds import CATEGORIES, HOURS, JUDGED_FROM, NEW, PER_DAY, SHARES, Floats, World
+from benchmarks.quality.worlds import CATEGORIES, HOURS, JUDGED_FROM, NEW, PER_DAY, SHARES, SHOWN_BY, Floats, World
 from quality.baselines import Band, Figure, expectation
 from quality.history import CategoryCounts, LearningOptions, Observation, Quantiles, State
 from quality.shifts import Shifts, category_shifts, quantile_shifts
@@ -93,21 +93,22 @@ def ours_while_wrong(world: World) -> Alarms:
     """The baselines as ``ours``, only while something is wrong and nothing has told it yet: for recall, at a tenth of the time."""
     alarms: Alarms = {}
     for fault in world.faults:
-        found = _ours(world, range(fault.begins, fault.ends), until_found=True)
+        found = _ours(world, range(fault.begins, fault.ends), until=SHOWN_BY[fault.kind])
         alarms = {rule: [*alarms.get(rule, []), *found.get(rule, [])] for rule in alarms.keys() | found.keys()}
     return alarms
 
 
-def _ours(world: World, judged: range, *, until_found: bool = False) -> Alarms:
+def _ours(world: World, judged: range, *, until: str = "") -> Alarms:
+    """The alarms of some hours. until: a rule that begins so ends it by its alarm; before the hours what is wrong is held."""
     histories, alarms = _Histories(world), dict[str, list[int]]()
     for hour in range(judged.stop):
         wrong = any(fault.begins <= hour < fault.ends for fault in world.faults)
         failed = histories.failed(hour) if hour in judged else []
         for rule in failed:
             alarms.setdefault(rule, []).append(hour)
-        if failed and until_found:
+        if until and any(rule.startswith(until) for rule in failed):
             break
-        held = bool(failed) or (until_found and wrong and hour not in judged)
+        held = bool(failed) or (bool(until) and wrong and hour not in judged)
         histories.add(hour, State.HELD if held else State.PUBLISHED)
     return alarms
 

@@ -8,13 +8,9 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from benchmarks.quality.judges import Alarms
-from benchmarks.quality.worlds import DAYS, HOURS, JUDGED_FROM, PER_DAY, Fault, Kind, World
+from benchmarks.quality.worlds import DAYS, HOURS, JUDGED_FROM, PER_DAY, SHOWN_BY, Fault, Kind, World
 
-_SHOWN_BY = {
-    Kind.VOLUME: "volume", Kind.DUPLICATED: "volume", Kind.STOPPED: "volume", Kind.NULLS: "null share", Kind.CATEGORY: "categories",
-    Kind.UNIT: "amount", Kind.DRIFT: "amount",
-}  # fmt: skip
-_ALSO_SHOWN_BY = {Kind.VOLUME: "categories", Kind.DUPLICATED: "categories", Kind.STOPPED: "categories"}  # by counts of categories
+_ALSO = {Kind.VOLUME: "categories", Kind.DUPLICATED: "categories", Kind.STOPPED: "categories"}  # by counts of categories
 
 
 @dataclass
@@ -49,7 +45,7 @@ class Score:
             hours = [
                 hour
                 for rule, seen in alarms.items()
-                if rule.startswith(_SHOWN_BY[fault.kind])
+                if rule.startswith(SHOWN_BY[fault.kind])
                 for hour in seen
                 if fault.begins <= hour < fault.ends
             ]
@@ -100,4 +96,4 @@ def _explains(fault: Fault, rule: str, hour: int) -> bool:
     """Whether a fault is a reason for an alarm of a rule: those that it changes, while it lasts."""
     if not fault.begins <= hour < min(fault.ends, HOURS):
         return False
-    return rule.startswith((_SHOWN_BY[fault.kind], _ALSO_SHOWN_BY.get(fault.kind, _SHOWN_BY[fault.kind])))
+    return rule.startswith((SHOWN_BY[fault.kind], _ALSO.get(fault.kind, SHOWN_BY[fault.kind])))

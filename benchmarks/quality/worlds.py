@@ -50,6 +50,10 @@ HOURS_LONG = {
     Kind.STOPPED: 12,
     Kind.DRIFT: 14 * 24,
 }
+SHOWN_BY = {
+    Kind.VOLUME: "volume", Kind.DUPLICATED: "volume", Kind.STOPPED: "volume", Kind.NULLS: "null share", Kind.CATEGORY: "categories",
+    Kind.UNIT: "amount", Kind.DRIFT: "amount",
+}  # fmt: skip
 _DRIFT_A_DAY = 0.015
 
 
