@@ -86,19 +86,19 @@ class _Histories:
 
 def ours(world: World) -> Alarms:
     """The baselines: each hour in its turn, held if any rule failed, and nobody ever accepts."""
-    return _ours(world, range(JUDGED_FROM * PER_DAY, HOURS))
+    return ours_in(world, range(JUDGED_FROM * PER_DAY, HOURS))
 
 
 def ours_while_wrong(world: World) -> Alarms:
     """The baselines as ``ours``, only while something is wrong and nothing has told it yet: for recall, at a tenth of the time."""
     alarms: Alarms = {}
     for fault in world.faults:
-        found = _ours(world, range(fault.begins, fault.ends), until=SHOWN_BY[fault.kind])
+        found = ours_in(world, range(fault.begins, fault.ends), until=SHOWN_BY[fault.kind])
         alarms = {rule: [*alarms.get(rule, []), *found.get(rule, [])] for rule in alarms.keys() | found.keys()}
     return alarms
 
 
-def _ours(world: World, judged: range, *, until: str = "") -> Alarms:
+def ours_in(world: World, judged: range, *, until: str = "") -> Alarms:
     """The alarms of some hours. until: a rule that begins so ends it by its alarm; before the hours what is wrong is held."""
     histories, alarms = _Histories(world), dict[str, list[int]]()
     for hour in range(judged.stop):
