@@ -71,7 +71,7 @@ def require_duckdb(contract: Contract) -> None:
 def _duckdb() -> ModuleType:
     import duckdb  # noqa: PLC0415  an extra, and 50 ms that only contracts with a query pay
 
-    return duckdb  # type: ignore[no-any-return]
+    return duckdb
 
 
 class Sql(Measure):
