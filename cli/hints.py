@@ -18,7 +18,7 @@ _VERBS: dict[str, tuple[str, ...]] = {
     "ingest": (),
     "job": ("cancel", "list", "status", "stop", "supervise"),
     "lake": ("check", "clean", "compact", "downgrade", "expire", "files", "rebuild-catalog", "repair", "upgrade", "why"),
-    "quality": ("report", "run"),
+    "quality": ("accept", "release", "report", "run", "status"),
     "reconcile": (),
     "replay": ("diff", "discard", "list", "pause", "plan", "promote", "rollback", "run"),
     "status": (),

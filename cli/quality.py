@@ -12,6 +12,7 @@ import click
 
 from cli.console import json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
 from cli.options import read_option
+from cli.quality_gate import COMMANDS as GATE_COMMANDS
 from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract, name_and_major
 from contracts.spec.project import Project
@@ -43,6 +44,10 @@ Examples:
 @click.group()
 def quality() -> None:
     """Rules beyond one record: judge partitions by hand, and see what came of them."""
+
+
+for _command in GATE_COMMANDS:
+    quality.add_command(_command)
 
 
 @quality.command("run", epilog=_RUN)

@@ -99,7 +99,8 @@ class Verdict:
 class RunManifest:
     """A run that ended; docs/reference/lake.md has the fields. What is None is not written.
 
-    options: the options dataclass of the pipeline. details: what only this pipeline has to say.
+    options: the options dataclass of the pipeline. details: what only this pipeline has to say. gates: by dataset, what its gate
+    holds and released.
     """
 
     run_id: str
@@ -111,6 +112,7 @@ class RunManifest:
     contracts: Mapping[str, str] | None = None
     ledger: Mapping[str, LedgerEntry] | None = None
     datasets: Mapping[str, PublishedTable | BranchTable] | None = None
+    gates: Mapping[str, Mapping[str, Any]] | None = None
     verdict: Verdict = Verdict()
 
     def document(self) -> dict[str, Any]:
@@ -127,6 +129,7 @@ class RunManifest:
             **asdict(self.details),
             "ledger": None if self.ledger is None else {name: asdict(entry) for name, entry in self.ledger.items()},
             "datasets": None if self.datasets is None else {name: asdict(table) for name, table in self.datasets.items()},
+            "gates": self.gates,
             "timings": self.clock.seconds(),
             "verdict": {"exit_code": self.verdict.exit_code, **_known(asdict(self.verdict))},
         }

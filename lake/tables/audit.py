@@ -7,6 +7,7 @@ long as housekeeping has not forgotten its snapshots.
 
 from __future__ import annotations
 
+from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Snapshot
@@ -18,23 +19,30 @@ from lake.tables.exchange import audit_heads, note_audit_heads, note_state
 from lake.tables.holds import GATE_PROPERTY, holds_of, partition_length_s
 from lake.tables.iceberg import HASH_PROPERTY, ROWS_PROPERTY, RUN_PROPERTY, committed, dropped_branch
 
-BASE_PROPERTY = "headrace.gate.base"  # of a table: main's snapshot when the audit branch began
 
-
-def written(lake: Lake, name: str) -> Lake:
-    """The lake as who commits rows to a table has to take it: a gated one by its audit branch, which is there.
+def load_to_write(lake: Lake, name: str) -> tuple[Lake, Table]:
+    """The lake as who commits rows to a table has to take it, and the table: a gated one by its audit branch, which is there.
 
     Raises:
         ConfigurationError: the audit branch was deleted, and cannot be found again.
     """
-    if lake.branch is not None:
-        return lake
-    table = lake.catalog().load_table(name)
-    if partition_length_s(table) is None:
-        return lake
+    table = lake.load(name)
+    if lake.branch is not None or partition_length_s(table) is None:
+        return lake, table
     if not _is_whole(table):
         committed(name, lambda: _begin(lake, name, None, "audit-branch"))
-    return lake if name in lake.audited else lake.auditing({*lake.audited, name})
+    elif name in lake.audited:
+        return lake, table
+    lake = lake.auditing({*lake.audited, name})
+    return lake, lake.load(name)
+
+
+def audited(lake: Lake, name: str) -> Lake:
+    """The lake as the jobs of a table see it: of a gated one by its audit branch. Names tables that are not there too."""
+    try:
+        return lake.auditing({*lake.audited, name}) if is_audited(lake, name) else lake
+    except NoSuchTableError:
+        return lake
 
 
 def is_audited(lake: Lake, name: str) -> bool:
@@ -77,7 +85,6 @@ def begin_anew(lake: Lake, name: str) -> int:
             for hold in holds.values():
                 transaction.remove_properties(*hold.properties())
             _branch(transaction, table, main, table.metadata.snapshot_by_name(dropped_branch(None)))
-            transaction.set_properties({BASE_PROPERTY: str(main.snapshot_id)})
         return len(holds)
 
     return committed(name, attempt)
@@ -102,7 +109,6 @@ def _begin(lake: Lake, name: str, partition_s: int | None, run_id: str) -> None:
             assert main is not None
             if known_s is None:
                 _branch(transaction, table, main, table.metadata.snapshot_by_name(dropped_branch(None)))
-                wanted[BASE_PROPERTY] = str(main.snapshot_id)
             else:
                 _branch(transaction, table, *_lost_heads(lake, name, table))
         if wanted:
@@ -125,7 +131,7 @@ def _lost_heads(lake: Lake, name: str, table: Table) -> tuple[Snapshot, Snapshot
         ConfigurationError: these snapshots have expired.
     """
     known = audit_heads(table)
-    heads = {branch: table.snapshot_by_id(snapshot_id) for branch, snapshot_id in known.items()}
+    heads = {branch: table.snapshot_by_id(snapshot_id) for branch, snapshot_id in known.items() if branch != MAIN_BRANCH}
     head = heads.get(AUDIT)
     if head is None or None in heads.values():
         held = len(holds_of(table))

@@ -26,6 +26,7 @@ from lake.location import AUDIT
 from lake.tables.iceberg import PublishedFile, dropped_branch, published_files
 
 GATE_PROPERTY = "headrace.gate.partition-s"
+CLOSED_PROPERTY = "headrace.gate.closed-to"
 _HELD, _TURNED = "headrace.gate.held.", "headrace.gate.turned."
 Range = tuple[int, int]
 Mask = npt.NDArray[np.bool_]
@@ -155,3 +156,9 @@ def _ghosts(table: Table, ranges: Sequence[Range]) -> Iterator[Ghost]:
         for file in published_files(table, head) if head else ():
             if any(file.from_us < high and file.to_us > low for low, high in ranges):
                 yield Ghost(**{**asdict(file), "dropped": dropped})
+
+
+def closed_to(table: Table) -> int | None:
+    """Up to where partitions were judged as a whole, microseconds; None where that was never so."""
+    said = table.properties.get(CLOSED_PROPERTY)
+    return None if said is None else int(said)

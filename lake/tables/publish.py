@@ -21,7 +21,7 @@ from pyiceberg.table.snapshots import Snapshot
 from contracts.errors import ConfigurationError
 from contracts.units import SECOND_US
 from lake.location import Lake
-from lake.tables.audit import written
+from lake.tables.audit import load_to_write
 from lake.tables.data_files import (
     PROVENANCE_KEY,
     file_name,
@@ -301,8 +301,7 @@ def publish(
 
     def commit() -> list[RangeFold]:
         nonlocal settled, lake
-        lake = written(lake, name)
-        table = lake.load(name)
+        lake, table = load_to_write(lake, name)
         settled = rebase(table, known_files(table, lake.branch_of(name)), settled, key)
         if before:
             before(settled)

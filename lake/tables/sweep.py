@@ -134,7 +134,7 @@ def sweep(
             publish_letters(lake, letters(*tables), run_id)
         moves = Moves(PairSet(found.pairs))
         if not moves:
-            _settle(lake, name, head, table.metadata.snapshot_by_name(dropped_branch(branch)), list(turned))
+            settle_at(lake, name, head, table.metadata.snapshot_by_name(dropped_branch(branch)), list(turned))
             return Swept(dropped, chained, head.snapshot_id)
         if not publish_moves(lake, name, moves, key=key, run_id=run_id, token=token):
             looked_at = None
@@ -204,7 +204,7 @@ def _looked_at(lake: Lake, name: str, keys: Sequence[str]) -> None:
     without_properties(lake.load(name), keys)
 
 
-def _settle(lake: Lake, name: str, published: Snapshot, dropped: Snapshot | None, looked_at: Sequence[str] = ()) -> None:
+def settle_at(lake: Lake, name: str, published: Snapshot, dropped: Snapshot | None, looked_at: Sequence[str] = ()) -> None:
     """Let the tag ``settled`` name this state, unless it names a later one. looked_at: see ``_looked_at``."""
     tag = settled_tag(lake.branch_of(name))
 
@@ -240,7 +240,7 @@ def stay_settled(lake: Lake, name: str, run_id: str) -> None:
     while settled and at and at != settled and at.summary and at.summary.additional_properties.get(RUN_PROPERTY) == run_id:
         at = by_id.get(at.parent_snapshot_id or -1)
     if head and settled and at == settled != head:
-        _settle(lake, name, head, table.metadata.snapshot_by_name(dropped_branch(lake.branch_of(name))))
+        settle_at(lake, name, head, table.metadata.snapshot_by_name(dropped_branch(lake.branch_of(name))))
 
 
 def _look(

@@ -21,6 +21,7 @@ from lake.runs.manifest import IngestDetails, RunManifest, Verdict, given_option
 from lake.tables.sweep import Swept
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.options import IngestOptions
+from quality.gate import GateReport
 
 _MANY_CORRECTED = 0.01
 
@@ -29,7 +30,7 @@ _MANY_CORRECTED = 0.01
 class IngestReport:
     """What a bounded run did. inputs: what it read, in words. reasons: why the exit code is not 0, one sentence each.
 
-    without_ids: no record has an id of its own. chained: see ``Swept``.
+    without_ids: no record has an id of its own. chained: see ``Swept``. gate: what the gate of the dataset came to, None without.
     """
 
     run_id: str
@@ -41,6 +42,7 @@ class IngestReport:
     reasons: list[str]
     without_ids: bool = False
     chained: int = 0
+    gate: GateReport | None = None
 
     @property
     def warnings(self) -> list[str]:
@@ -62,7 +64,7 @@ class IngestReport:
                 f"{self.chained:,} rows were dropped that are further from the first of their id than the deduplication horizon: "
                 "it is used again and again, each time within the horizon of the last. Is it unique? headrace lake why EVENT_ID"
             )
-        return found
+        return found + (self.gate.warnings if self.gate else [])
 
     @property
     def exit_code(self) -> int:
@@ -103,9 +105,10 @@ def finish(
     *,
     details: IngestDetails,
     summary: str,
+    gate: GateReport | None = None,
 ) -> IngestReport:
     """Judge a bounded run by its ledger, and write its manifest."""
-    found = [*_ledger_reasons(entry, options), *reasons]
+    found = [*_ledger_reasons(entry, options), *reasons, *(gate.reasons if gate else ())]
     if not found and not options.allow_damaged and (count := entry.codes.get(Code.DAMAGED_INPUT)):
         found.append(f"{count} records are damaged: headrace deadletter list --code damaged_input tells where")
     source, contract = graph.spec.name, graph.contract
@@ -119,11 +122,12 @@ def finish(
         contracts={contract.dataset: contract.version},
         ledger={source: entry},
         datasets={contract.dataset: published_table(graph.lake, graph.table)},
+        gates={contract.dataset: gate.document()} if gate else None,
         verdict=Verdict(found),
     )
     document = write_manifest(graph.lake, manifest)
     without_ids = graph.spec.missing_event_id == "derive" and not graph.spec.columns.get(contract.event_id)
-    return IngestReport(graph.run_id, source, contract.dataset, summary, entry, document, found, without_ids, swept.chained)
+    return IngestReport(graph.run_id, source, contract.dataset, summary, entry, document, found, without_ids, swept.chained, gate)
 
 
 def _ledger_reasons(entry: LedgerEntry, options: IngestOptions) -> list[str]:
