@@ -21,7 +21,7 @@ from contracts.spec.model import Contract
 from contracts.spec.quality import QualityRule, Severity
 from contracts.units import SECOND_US, us_text, utc_text
 from lake.location import Lake
-from lake.tables.audit import begin_audit
+from lake.tables.audit import begin_audit, end_audit
 from lake.tables.gate import Candidate, adopt, note_closed, publish_candidate, publish_settled, turn_holds
 from lake.tables.holds import Hold, Range, closed_to, holds_of, partition_length_s
 from lake.tables.sweep import Swept
@@ -202,6 +202,8 @@ def pass_gate(lake: Lake, contract: Contract, options: GateOptions, sweep: Calla
             continue
         publish_settled(lake, name, contract.event_id, options.run_id)
         note_closed(lake, name, ruling.closed_us)
+        if not contract.gated and not candidate.changed():  # as it was before this pass
+            end_audit(lake, name, candidate.snapshot.snapshot_id)
         return first, _report(taken, ruling, tuple(sorted(released - now_held.keys())), published, 0)
     raise ComponentDownError(f"gate of {contract.dataset}: no rest after {_MOST_ROUNDS} rounds; are too many runs writing at once?")
 

@@ -16,8 +16,8 @@ from pyiceberg.table.update.snapshot import ManageSnapshots
 from contracts.errors import ConfigurationError
 from lake.location import AUDIT, Lake
 from lake.tables.exchange import audit_heads, note_audit_heads, note_state
-from lake.tables.holds import GATE_PROPERTY, holds_of, partition_length_s
-from lake.tables.iceberg import HASH_PROPERTY, ROWS_PROPERTY, RUN_PROPERTY, committed, dropped_branch
+from lake.tables.holds import GATE_PROPERTY, Range, gate_properties, holds_of, partition_length_s
+from lake.tables.iceberg import HASH_PROPERTY, ROWS_PROPERTY, RUN_PROPERTY, committed, dropped_branch, settled_refs
 
 
 def load_to_write(lake: Lake, name: str) -> tuple[Lake, Table]:
@@ -66,26 +66,65 @@ def begin_audit(lake: Lake, name: str, partition_s: int, run_id: str) -> None:
     committed(name, lambda: _begin(lake, name, partition_s, run_id))
 
 
-def begin_anew(lake: Lake, name: str) -> int:
+def begin_anew(lake: Lake, name: str) -> list[Range]:
     """Begin the audit branch at main again, where it was lost for good: what was held is held no longer, and its rows are gone.
 
     The ledger tells them as lost, and a replay of their windows brings them back.
 
     Returns:
-        How many partitions were held.
+        Window times of what was held.
     """
 
-    def attempt() -> int:
+    def attempt() -> list[Range]:
         table = lake.catalog().load_table(name)
         main = table.metadata.snapshot_by_name(MAIN_BRANCH)
-        if _is_whole(table) or main is None:
-            return 0
+        if partition_length_s(table) is None or _is_whole(table) or main is None:
+            return []
+        try:
+            _lost_heads(lake, name, table)
+        except ConfigurationError:
+            pass
+        else:
+            _begin(lake, name, None, "audit-branch")
+            return []
         holds = holds_of(table)
         with table.transaction() as transaction:
             for hold in holds.values():
                 transaction.remove_properties(*hold.properties())
             _branch(transaction, table, main, table.metadata.snapshot_by_name(dropped_branch(None)))
-        return len(holds)
+        return list(holds)
+
+    return committed(name, attempt)
+
+
+def end_audit(lake: Lake, name: str, snapshot_id: int) -> bool:
+    """Take the audit branch away, of a table whose contract has no gate any more: from now on jobs commit to main again.
+
+    Args:
+        lake: where.
+        name: the table's.
+        snapshot_id: of the audit branch, whose rows main has.
+
+    Returns:
+        Whether that is done; not, where a job has committed meanwhile.
+    """
+
+    def attempt() -> bool:
+        table = lake.catalog().load_table(name)
+        head = table.metadata.snapshot_by_name(AUDIT)
+        if head is None or head.snapshot_id != snapshot_id or holds_of(table):
+            return False
+        tags = [tag for tag in settled_refs(AUDIT) if tag in table.metadata.refs]
+        with table.transaction() as transaction:
+            manage = ManageSnapshots(transaction)
+            for branch in (AUDIT, dropped_branch(AUDIT)):
+                if branch in table.metadata.refs:
+                    manage.remove_branch(branch)
+            for tag in tags:
+                manage.remove_tag(tag)
+            manage.commit()
+            transaction.remove_properties(*gate_properties(table))
+        return True
 
     return committed(name, attempt)
 

@@ -327,6 +327,14 @@ def publish_settled(lake: Lake, name: str, key: str, run_id: str) -> None:
         settle_at(main, name, head, table.metadata.snapshot_by_name(dropped_branch(None)))
 
 
+def follow(lake: Lake, name: str, key: str, run_id: str) -> None:
+    """Let main have the files of the audit branch where these hold the same rows, as after a compaction."""
+    length_s = partition_length_s(lake.load(name))
+    candidate = Candidate.of(lake, name, length_s) if length_s else None
+    if candidate and publish_candidate(lake, name, candidate, set(candidate.changed()), run_id):
+        publish_settled(lake, name, key, run_id)
+
+
 def note_closed(lake: Lake, name: str, closed_us: int) -> None:
     """Note up to where partitions were judged as a whole; it never goes back."""
 

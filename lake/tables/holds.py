@@ -158,6 +158,11 @@ def _ghosts(table: Table, ranges: Sequence[Range]) -> Iterator[Ghost]:
                 yield Ghost(**{**asdict(file), "dropped": dropped})
 
 
+def gate_properties(table: Table) -> list[str]:
+    """All that a gate has put on record in a table."""
+    return [key for key in table.properties if key.startswith("headrace.gate.")]
+
+
 def closed_to(table: Table) -> int | None:
     """Up to where partitions were judged as a whole, microseconds; None where that was never so."""
     said = table.properties.get(CLOSED_PROPERTY)
