@@ -7,7 +7,7 @@ the bounds of their times and by their shards; of the others the columns are rea
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -28,6 +28,7 @@ from operations.deadletters.states import OPEN_STATES, State, States, read_state
 BATCH_ROWS = 1 << 16
 ID_DIGITS = 32
 STATE = "state"
+ROW = "_row"  # a column for whoever comes back to a row: its number in its file
 SCHEMA = pa.schema([*DEAD_LETTER_SCHEMA, pa.field(STATE, pa.string(), nullable=False)])
 _DIGITS = frozenset("0123456789abcdef")
 _FILTERS = ("dead_letter_id", "code", "violations", "stage", "dataset", "contract_version", "source")
@@ -82,6 +83,15 @@ class LetterSelection:
         return self.ids if self.ids and all(len(one) == ID_DIGITS for one in self.ids) else ()
 
     @property
+    def narrowed(self) -> bool:
+        """Whether it says anything but in which states."""
+        return bool(self.described().keys() - {"states"})
+
+    def in_states(self, states: tuple[State, ...]) -> LetterSelection:
+        """The same, of letters in these states only."""
+        return replace(self, states=states)
+
+    @property
     def time_column(self) -> str:
         """The column that the span of time is about."""
         return "_received_at" if self.time_of is TimeOf.RECEIVED else "_window_time"
@@ -133,8 +143,9 @@ def _may_hold(file: LetterFile, selection: LetterSelection) -> bool:
 
 
 def rows_of(file: LetterFile, selection: LetterSelection, states: States, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The selected letters of one file; see ``select``."""
-    needed = dict.fromkeys((*_needed(selection, states), *(name for name in columns if name != STATE)))
+    """The selected letters of one file; see ``select``. Columns may be ROW too."""
+    needed = dict.fromkeys((*_needed(selection, states), *(name for name in columns if name not in (STATE, ROW))))
+    reached = 0
     if file.late_of is None:
         batches = read_batches(file.path, list(needed), BATCH_ROWS)
         schema = pa.schema([DEAD_LETTER_SCHEMA.field(name) for name in needed])
@@ -142,6 +153,9 @@ def rows_of(file: LetterFile, selection: LetterSelection, states: States, column
         batches, schema = late_letters(file, list(needed), BATCH_ROWS)
     for batch in batches:
         rows = with_schema(pa.Table.from_batches([batch]), schema)
+        if ROW in columns:
+            rows = rows.append_column(ROW, pa.array(np.arange(reached, reached + len(rows))))
+        reached += len(rows)
         chosen = _chosen(rows, selection)
         if not chosen.any():
             continue

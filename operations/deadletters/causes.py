@@ -1,0 +1,240 @@
+"""Why there are dead letters: counted by cause, with when, how many before, an example, and what to do about it.
+
+A cause is what a letter's first violation says: dataset, stage, code, rule, path and source. Letters are counted column by column,
+file by file; only the causes that are shown become Python's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from contracts.spec.project import Project
+from contracts.units import DAY_US, HOUR_US
+from lake.location import Lake
+from operations.deadletters.examples import examples_at
+from operations.deadletters.files import LetterFile
+from operations.deadletters.hiding import Hiding
+from operations.deadletters.remedies import Remedy, remedy_of
+from operations.deadletters.selection import ROW, LetterSelection, rows_of, selected_files
+from operations.deadletters.states import read_states
+
+GROUPED_BY = ("code", "rule", "path", "source", "dataset", "stage")
+_FILE_BITS = 40  # of a place: the file, then the row
+_MOST_BUCKETS = 48  # marks of a sparkline
+_LENGTHS_US = (HOUR_US, 4 * HOUR_US, DAY_US, 7 * DAY_US, 28 * DAY_US, 364 * DAY_US)
+_REGROUP_AT = 1 << 18
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Letters with one cause, or of several where they are counted by less.
+
+    what: the fields that they are counted by, the path as it may be shown. expected: in words of the contract. letters: how many.
+    before: how many in the span before, None where none was asked for. first_us, last_us: of their times. buckets: how many by
+    stretch of time. share: of all that were counted. example: of one: dead_letter_id, position, shape. remedy: what to do.
+    """
+
+    what: Mapping[str, str]
+    expected: str
+    letters: int
+    before: int | None
+    first_us: int
+    last_us: int
+    buckets: tuple[int, ...]
+    share: float
+    example: Mapping[str, Any] | None = None
+    remedy: Remedy | None = None
+
+
+@dataclass(frozen=True)
+class Causes:
+    """What was counted.
+
+    letters, before: in all. by: the fields. causes: the most frequent, the first one first. others: how many causes more there
+    are, and other_letters how many letters have them. bucket_us: length of a bucket; from_us: where the first one begins. states:
+    that letters were counted of.
+    """
+
+    letters: int = 0
+    before: int | None = None
+    by: tuple[str, ...] = GROUPED_BY
+    causes: tuple[Cause, ...] = ()
+    others: int = 0
+    other_letters: int = 0
+    bucket_us: int = HOUR_US
+    from_us: int = 0
+    states: tuple[str, ...] = ()
+
+
+def count_causes(
+    lake: Lake, project: Project, selection: LetterSelection, *, by: Sequence[str] = GROUPED_BY, limit: int = 10
+) -> Causes:
+    """Selected letters counted by cause.
+
+    Args:
+        lake: where.
+        project: whose specs say what of a path may be shown, and who owns what.
+        selection: which; with a time since when, the span of that length before it is counted too.
+        by: some of GROUPED_BY; "path" is shown without keys of payloads.
+        limit: how many causes at most.
+
+    Returns:
+        Causes by how many letters they have. Memory grows with the number of different causes and hours, not with letters.
+    """
+    files, groups = _counted(lake, selection, tuple(by))
+    told = Causes(by=tuple(by), states=tuple(map(str, selection.states)))
+    if groups is None:
+        return replace(told, before=0 if selection.since_us is not None else None)
+    return _told(lake, project, selection, files, groups, limit, told)
+
+
+def _before(selection: LetterSelection, newest_us: int) -> LetterSelection:
+    """The selection with the span before it, as long as itself."""
+    if selection.since_us is None:
+        return selection
+    until_us = newest_us if selection.until_us is None else selection.until_us
+    return replace(selection, since_us=selection.since_us - max(until_us - selection.since_us, 1))
+
+
+def _counted(lake: Lake, selection: LetterSelection, by: tuple[str, ...]) -> tuple[list[LetterFile], pa.Table | None]:
+    """Letters by cause, hour, and whether they are of the span or of the one before; with the files that places mean."""
+    newest = [file.times[selection.time_column].high for file in selected_files(lake, replace(selection, until_us=None))]
+    wider = _before(selection, max(newest, default=0) + 1)
+    states, files = read_states(lake), selected_files(lake, wider)
+    parts: list[pa.Table] = []
+    for number, file in enumerate(files):
+        for batch in rows_of(file, wider, states, [*_read_for(by), selection.time_column, ROW]):
+            parts.append(_grouped(_keys(batch, number, selection, by), by))
+            if sum(map(len, parts)) >= _REGROUP_AT:
+                parts = [_merged(parts, by)]
+    return files, _merged(parts, by) if parts else None
+
+
+def _read_for(by: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys("violations" if name in ("path", "rule") else name for name in by))
+
+
+def _keys(batch: pa.RecordBatch, file: int, selection: LetterSelection, by: Sequence[str]) -> pa.Table:
+    """What is counted by, of each letter."""
+    keys: dict[str, Any] = {name: batch.column(name) for name in by if name not in ("path", "rule")}
+    if "violations" in batch.schema.names:
+        first = pc.list_element(batch.column("violations"), 0)
+        keys |= {name: pc.struct_field(first, name) for name in by if name in ("path", "rule")}
+    us = batch.column(selection.time_column).cast(pa.int64()).to_numpy()
+    now = np.ones(len(us), dtype=bool) if selection.since_us is None else us >= selection.since_us
+    return pa.table(
+        keys | {"hour": us // HOUR_US, "now": now, "time": us, "place": batch.column(ROW).to_numpy() + (file << _FILE_BITS)}
+    )
+
+
+def _grouped(keys: pa.Table, by: Sequence[str]) -> pa.Table:
+    counted = keys.group_by([*by, "hour", "now"]).aggregate([("hour", "count"), ("time", "min"), ("time", "max"), ("place", "min")])
+    return counted.rename_columns([*by, "hour", "now", "letters", "first", "last", "place"])
+
+
+def _merged(parts: Sequence[pa.Table], by: Sequence[str]) -> pa.Table:
+    merged = pa.concat_tables(parts).group_by([*by, "hour", "now"])
+    merged = merged.aggregate([("letters", "sum"), ("first", "min"), ("last", "max"), ("place", "min")])
+    return merged.rename_columns([*by, "hour", "now", "letters", "first", "last", "place"])
+
+
+def _told(
+    lake: Lake,
+    project: Project,
+    selection: LetterSelection,
+    files: Sequence[LetterFile],
+    groups: pa.Table,
+    limit: int,
+    told: Causes,
+) -> Causes:
+    """The most frequent causes of groups."""
+    now, earlier = groups.filter(groups.column("now")), groups.filter(pc.invert(groups.column("now")))
+    by, asked = list(told.by), selection.since_us is not None
+    causes = _by_cause(now, by)
+    letters, before = (
+        pc.sum(now.column("letters")).as_py() or 0,
+        (pc.sum(earlier.column("letters")).as_py() or 0) if asked else None,
+    )
+    shown = causes.slice(0, limit)
+    buckets = _Buckets.of(now, selection)
+    places = [divmod(place, 1 << _FILE_BITS) for place in shown.column("place").to_pylist()]
+    found, hiding = examples_at(files, places), Hiding(lake, project)
+    listed = []
+    for row, place in zip(shown.to_pylist(), places, strict=True):
+        what = {name: row[name] for name in by}
+        example = found[place]
+        here = _same(now, what)
+        shown_as = dict(what)
+        if "path" in what:
+            shown_as["path"] = hiding.path(example["source"], example["violation"])
+        listed.append(
+            Cause(
+                what=shown_as,
+                expected=str(example["violation"]["expected"]),
+                letters=row["letters"],
+                before=(pc.sum(_same(earlier, what).column("letters")).as_py() or 0) if asked else None,
+                first_us=row["first"],
+                last_us=row["last"],
+                buckets=buckets.counts(here),
+                share=row["letters"] / letters,
+                example={name: example[name] for name in ("dead_letter_id", "position", "shape")},
+                remedy=remedy_of(example, project),
+            )
+        )
+    rest = causes.slice(limit)
+    return replace(
+        told,
+        letters=letters,
+        before=before,
+        causes=tuple(listed),
+        others=len(rest),
+        other_letters=pc.sum(rest.column("letters")).as_py() or 0,
+        bucket_us=buckets.length_us,
+        from_us=buckets.from_us,
+    )
+
+
+def _by_cause(groups: pa.Table, by: Sequence[str]) -> pa.Table:
+    """Over all hours; the most frequent first, of equal ones by their names."""
+    causes = groups.group_by(list(by)).aggregate([("letters", "sum"), ("first", "min"), ("last", "max"), ("place", "min")])
+    causes = causes.rename_columns([*by, "letters", "first", "last", "place"])
+    return causes.sort_by([("letters", "descending"), *((name, "ascending") for name in by)])
+
+
+def _same(groups: pa.Table, what: Mapping[str, str]) -> pa.Table:
+    for name, value in what.items():
+        groups = groups.filter(pc.equal(groups.column(name), value))
+    return groups
+
+
+@dataclass(frozen=True)
+class _Buckets:
+    """Stretches of time, so long that they are few."""
+
+    from_us: int
+    length_us: int
+    count: int
+
+    @classmethod
+    def of(cls, groups: pa.Table, selection: LetterSelection) -> _Buckets:
+        """From the time since when, or the first letter, to the time until when, or the last."""
+        hours = groups.column("hour")
+        first = pc.min(hours).as_py() or 0 if selection.since_us is None else selection.since_us // HOUR_US
+        last = pc.max(hours).as_py() or 0 if selection.until_us is None else (selection.until_us - 1) // HOUR_US
+        first_us, last_us = first * HOUR_US, last * HOUR_US
+        fits = (n for n in _LENGTHS_US if last_us // n - first_us // n < _MOST_BUCKETS)
+        length_us = next(fits, -(-(last_us - first_us) // _MOST_BUCKETS))
+        from_us = first_us // length_us * length_us
+        return cls(from_us, length_us, (last_us - from_us) // length_us + 1)
+
+    def counts(self, groups: pa.Table) -> tuple[int, ...]:
+        """Letters by bucket."""
+        places = (groups.column("hour").to_numpy() * HOUR_US - self.from_us) // self.length_us
+        letters = groups.column("letters").to_numpy()
+        return tuple(np.bincount(places, weights=letters, minlength=self.count).astype(np.int64).tolist())
