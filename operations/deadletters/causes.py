@@ -6,6 +6,7 @@ file by file; only the causes that are shown become Python's.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,7 +29,9 @@ GROUPED_BY = ("code", "rule", "path", "source", "dataset", "stage")
 _FILE_BITS = 40  # of a place: the file, then the row
 _MOST_BUCKETS = 48  # marks of a sparkline
 _LENGTHS_US = (HOUR_US, 4 * HOUR_US, DAY_US, 7 * DAY_US, 28 * DAY_US, 364 * DAY_US)
-_REGROUP_AT = 1 << 18
+_GROUPED_AT = 1 << 17  # letters at once: Arrow plans each grouping anew
+_MERGED_AT = 1 << 18  # groups
+_EDGES = [("first", "min"), ("last", "max"), ("place", "min")]
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,13 @@ class Causes:
 
 
 def count_causes(
-    lake: Lake, project: Project, selection: LetterSelection, *, by: Sequence[str] = GROUPED_BY, limit: int = 10
+    lake: Lake,
+    project: Project,
+    selection: LetterSelection,
+    *,
+    by: Sequence[str] = GROUPED_BY,
+    limit: int = 10,
+    now_us: int | None = None,
 ) -> Causes:
     """Selected letters counted by cause.
 
@@ -83,37 +92,40 @@ def count_causes(
         selection: which; with a time since when, the span of that length before it is counted too.
         by: some of GROUPED_BY; "path" is shown without keys of payloads.
         limit: how many causes at most.
+        now_us: where a span without an end ends, microseconds since 1970; the clock's.
 
     Returns:
         Causes by how many letters they have. Memory grows with the number of different causes and hours, not with letters.
     """
-    files, groups = _counted(lake, selection, tuple(by))
+    files, groups = _counted(lake, selection, tuple(by), time.time_ns() // 1_000 if now_us is None else now_us)
     told = Causes(by=tuple(by), states=tuple(map(str, selection.states)))
     if groups is None:
         return replace(told, before=0 if selection.since_us is not None else None)
     return _told(lake, project, selection, files, groups, limit, told)
 
 
-def _before(selection: LetterSelection, newest_us: int) -> LetterSelection:
-    """The selection with the span before it, as long as itself."""
+def _with_span_before(selection: LetterSelection, now_us: int) -> LetterSelection:
+    """The selection with the span before it, as long as itself; without an end it ends now."""
     if selection.since_us is None:
         return selection
-    until_us = newest_us if selection.until_us is None else selection.until_us
+    until_us = now_us if selection.until_us is None else selection.until_us
     return replace(selection, since_us=selection.since_us - max(until_us - selection.since_us, 1))
 
 
-def _counted(lake: Lake, selection: LetterSelection, by: tuple[str, ...]) -> tuple[list[LetterFile], pa.Table | None]:
+def _counted(lake: Lake, selection: LetterSelection, by: tuple[str, ...], now_us: int) -> tuple[list[LetterFile], pa.Table | None]:
     """Letters by cause, hour, and whether they are of the span or of the one before; with the files that places mean."""
-    newest = [file.times[selection.time_column].high for file in selected_files(lake, replace(selection, until_us=None))]
-    wider = _before(selection, max(newest, default=0) + 1)
+    wider = _with_span_before(selection, now_us)
     states, files = read_states(lake), selected_files(lake, wider)
-    parts: list[pa.Table] = []
+    groups, keys = _Groups(by), []
     for number, file in enumerate(files):
         for batch in rows_of(file, wider, states, [*_read_for(by), selection.time_column, ROW]):
-            parts.append(_grouped(_keys(batch, number, selection, by), by))
-            if sum(map(len, parts)) >= _REGROUP_AT:
-                parts = [_merged(parts, by)]
-    return files, _merged(parts, by) if parts else None
+            keys.append(_keys(batch, number, selection, by))
+            if sum(map(len, keys)) >= _GROUPED_AT:
+                groups.add(keys)
+                keys = []
+    if keys:
+        groups.add(keys)
+    return files, groups.all()
 
 
 def _read_for(by: Sequence[str]) -> list[str]:
@@ -129,19 +141,34 @@ def _keys(batch: pa.RecordBatch, file: int, selection: LetterSelection, by: Sequ
     us = batch.column(selection.time_column).cast(pa.int64()).to_numpy()
     now = np.ones(len(us), dtype=bool) if selection.since_us is None else us >= selection.since_us
     return pa.table(
-        keys | {"hour": us // HOUR_US, "now": now, "time": us, "place": batch.column(ROW).to_numpy() + (file << _FILE_BITS)}
+        keys
+        | {"hour": us // HOUR_US, "now": now, "first": us, "last": us, "place": batch.column(ROW).to_numpy() + (file << _FILE_BITS)}
     )
 
 
-def _grouped(keys: pa.Table, by: Sequence[str]) -> pa.Table:
-    counted = keys.group_by([*by, "hour", "now"]).aggregate([("hour", "count"), ("time", "min"), ("time", "max"), ("place", "min")])
-    return counted.rename_columns([*by, "hour", "now", "letters", "first", "last", "place"])
+class _Groups:
+    """Letters counted by keys, as they come. What is held grows with how many different keys there are."""
 
+    def __init__(self, by: Sequence[str]) -> None:
+        self._names = [*by, "hour", "now"]
+        self._parts: list[pa.Table] = []
 
-def _merged(parts: Sequence[pa.Table], by: Sequence[str]) -> pa.Table:
-    merged = pa.concat_tables(parts).group_by([*by, "hour", "now"])
-    merged = merged.aggregate([("letters", "sum"), ("first", "min"), ("last", "max"), ("place", "min")])
-    return merged.rename_columns([*by, "hour", "now", "letters", "first", "last", "place"])
+    def add(self, keys: Sequence[pa.Table]) -> None:
+        """Count letters."""
+        counted = pa.concat_tables(keys).group_by(self._names)
+        self._parts.append(self._named(counted.aggregate([("hour", "count"), *_EDGES])))
+        if sum(map(len, self._parts)) >= _MERGED_AT:
+            self._parts = [self._merged()]
+
+    def all(self) -> pa.Table | None:
+        """What was counted; None if nothing was."""
+        return self._merged() if self._parts else None
+
+    def _merged(self) -> pa.Table:
+        return self._named(pa.concat_tables(self._parts).group_by(self._names).aggregate([("letters", "sum"), *_EDGES]))
+
+    def _named(self, counted: pa.Table) -> pa.Table:
+        return counted.rename_columns([*self._names, "letters", "first", "last", "place"])
 
 
 def _told(
@@ -161,7 +188,7 @@ def _told(
         pc.sum(now.column("letters")).as_py() or 0,
         (pc.sum(earlier.column("letters")).as_py() or 0) if asked else None,
     )
-    shown = causes.slice(0, limit)
+    shown = causes.take(pc.select_k_unstable(causes, limit, [("letters", "descending"), *((name, "ascending") for name in by)]))
     buckets = _Buckets.of(now, selection)
     places = [divmod(place, 1 << _FILE_BITS) for place in shown.column("place").to_pylist()]
     found, hiding = examples_at(files, places), Hiding(lake, project)
@@ -187,24 +214,22 @@ def _told(
                 remedy=remedy_of(example, project),
             )
         )
-    rest = causes.slice(limit)
     return replace(
         told,
         letters=letters,
         before=before,
         causes=tuple(listed),
-        others=len(rest),
-        other_letters=pc.sum(rest.column("letters")).as_py() or 0,
+        others=len(causes) - len(shown),
+        other_letters=letters - sum(cause.letters for cause in listed),
         bucket_us=buckets.length_us,
         from_us=buckets.from_us,
     )
 
 
 def _by_cause(groups: pa.Table, by: Sequence[str]) -> pa.Table:
-    """Over all hours; the most frequent first, of equal ones by their names."""
-    causes = groups.group_by(list(by)).aggregate([("letters", "sum"), ("first", "min"), ("last", "max"), ("place", "min")])
-    causes = causes.rename_columns([*by, "letters", "first", "last", "place"])
-    return causes.sort_by([("letters", "descending"), *((name, "ascending") for name in by)])
+    """Over all hours."""
+    causes = groups.group_by(list(by)).aggregate([("letters", "sum"), *_EDGES])
+    return causes.rename_columns([*by, "letters", "first", "last", "place"])
 
 
 def _same(groups: pa.Table, what: Mapping[str, str]) -> pa.Table:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -89,8 +90,8 @@ def _append(lake: Lake, lines: pa.Table, act: Act, before: tuple[State, ...]) ->
 
     def attempt() -> int:
         table = lake.catalog().load_table(HISTORY)  # before the states: a commit on a stale one is refused
-        closed = read_states(lake).ids.get(State.CLOSED, pa.array([], pa.string()))
-        is_closed = pc.is_in(lines.column("dead_letter_id"), value_set=closed).to_numpy(zero_copy_only=False)
+        closed = read_states(lake).ids.get(State.CLOSED)
+        is_closed = closed.of(lines.column("dead_letter_id")) if closed else np.zeros(len(lines), dtype=bool)
         new = lines.filter(pa.array(is_closed == (State.CLOSED in before)))
         if len(new):
             table.append(new)

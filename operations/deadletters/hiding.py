@@ -29,6 +29,10 @@ class Hiding:
 
     def path(self, source: str, violation: Mapping[str, Any]) -> str:
         """The path of a violation, as it may be shown."""
+        if violation["rule"] not in ("unknown_field", "type"):
+            return str(violation["path"])  # of the spec, which need not be read for it
+        if violation["rule"] == "type" and violation["expected"] != "boolean":
+            return str(violation["path"])
         if source not in self._known:
             self._known[source] = _paths_of(self._project, source)
         own, key = _split(violation, self._known[source])

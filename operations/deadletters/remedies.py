@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import Any
 
 from contracts.codes import Code
-from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from operations.deadletters.late import LATE
 
@@ -90,15 +89,7 @@ def remedy_of(example: Mapping[str, Any], project: Project) -> Remedy:
         project: a source that it does not know has no spec to test.
     """
     turn, advice, command = _BY_CODE[example["code"]]
-    if command is _TEST and not _knows(project, example["source"]):
+    if command is _TEST and example["source"] not in project.source_names:
         command = _SHOW
     cause = f"--source {shlex.quote(example['source'])} --code {example['code']}"
     return Remedy(turn, advice, command.format(id=example["dead_letter_id"], source=shlex.quote(example["source"]), cause=cause))
-
-
-def _knows(project: Project, source: str) -> bool:
-    try:
-        project.source(source)
-    except ConfigurationError:
-        return False
-    return True

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.errors import ConfigurationError
+from contracts.units import us_text
 from lake.location import Lake
 from lake.storage import read_batches
 from lake.tables.data_files import with_schema
@@ -103,7 +104,8 @@ class LetterSelection:
             for name in ("datasets", "codes", "rules", "sources", "stages", "contract_versions", "ids")
             if getattr(self, name)
         }
-        span = {name: getattr(self, name) for name in ("since_us", "until_us") if getattr(self, name) is not None}
+        given = {"since": self.since_us, "until": self.until_us}
+        span = {name: us_text(us) for name, us in given.items() if us is not None}
         return said | span | ({"time_of": str(self.time_of)} if span else {}) | {"states": [str(one) for one in self.states]}
 
 
@@ -160,7 +162,7 @@ def rows_of(file: LetterFile, selection: LetterSelection, states: States, column
         if not chosen.any():
             continue
         rows = rows.filter(pa.array(chosen)) if not chosen.all() else rows
-        found = states.apply(rows, selection.states, STATE)
+        found = states.apply(rows, selection.states, STATE if STATE in columns else None)
         if selection.codes and State.RECOVERED in selection.states:
             found = found.filter(pc.is_in(found.column("code"), value_set=pa.array(selection.codes, pa.string())))
         if len(found):
