@@ -183,11 +183,11 @@ def _told(
     """The most frequent causes of groups."""
     now, earlier = groups.filter(groups.column("now")), groups.filter(pc.invert(groups.column("now")))
     by, asked = list(told.by), selection.since_us is not None
+    letters = pc.sum(now.column("letters")).as_py() or 0
+    told = replace(told, letters=letters, before=(pc.sum(earlier.column("letters")).as_py() or 0) if asked else None)
+    if not letters:
+        return told
     causes = _by_cause(now, by)
-    letters, before = (
-        pc.sum(now.column("letters")).as_py() or 0,
-        (pc.sum(earlier.column("letters")).as_py() or 0) if asked else None,
-    )
     shown = causes.take(pc.select_k_unstable(causes, limit, [("letters", "descending"), *((name, "ascending") for name in by)]))
     buckets = _Buckets.of(now, selection)
     places = [divmod(place, 1 << _FILE_BITS) for place in shown.column("place").to_pylist()]
@@ -216,8 +216,6 @@ def _told(
         )
     return replace(
         told,
-        letters=letters,
-        before=before,
         causes=tuple(listed),
         others=len(causes) - len(shown),
         other_letters=letters - sum(cause.letters for cause in listed),
