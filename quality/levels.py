@@ -4,7 +4,8 @@ The level is that of the whole history, the mean of the middle half of its days:
 yesterday. Hour and weekday count as far as weeks agree on them (shrinkage by W. James and C. Stein, 1961): where they differ by
 chance alone they count for nothing. Chance makes a share binomial, on the scale of 2 asin √p (F. J. Anscombe, 1948), and a quantile
 as uncertain as its neighbours are far (F. Mosteller, 1946). What differs beyond that is learnt from history, and so are the bounds
-of the means of the last 1, 4, 24 and 168 partitions.
+of the means of the last 1, 4, 24 and 72 partitions. Bounds of the longer ones come from what is
+older than two weeks, so that a drift does not widen its own bounds.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from quality.history import Floats, Ints
 from quality.tails import LONG_SPANS, bounds_of, midmeans, sums_of
 
 _ANSCOMBE = 0.375
+_GUARD_DAYS = 14
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def level_band(series: Series, levels: Levels, rows: float, recent: int, sensiti
         unit = np.sqrt(series.chance / total)
         off = (series.on_scale(seen_means, total) - series.on_scale(due_means, total)) / unit
         beyond = _beyond(off, total)
-        bounds = bounds_of(off / np.sqrt(1 + beyond * total), span, sensitivity, 1.0)
+        bounds = bounds_of(off / np.sqrt(1 + beyond * total), span, sensitivity, 1.0, _GUARD_DAYS * series.per_day)
         others = slice(len(weights) - span + 1, None)
         all_rows = float(weights[others].sum()) + rows
         seen = float((weights * series.values)[others].sum())

@@ -24,6 +24,7 @@ from quality.tails import SPANS, Bounds, bounds_of, midmeans, sums_of
 
 _ANSCOMBE = 0.375
 _LEVEL_DAYS = 14
+_GUARD = 72
 _SWEEPS = 3
 _MIDMEAN = 1.2  # variance of a mean of the middle half over that of a mean, of a normal
 _RATIO = 1e6  # levels of two stretches differ by no more
@@ -134,13 +135,19 @@ def _levels(values: Floats, profile: Floats, ages: Floats) -> tuple[_Levels, flo
     logs = np.log(np.maximum(rows[places], 0.5) / weight[places])
     slope = _growth(places.astype(np.float64), logs)
     flat = logs + slope * (places + 0.5)
-    middle = float(np.median(flat))
-    by_day = np.full(len(weight) + 1, middle)
-    for day in range(-1, len(weight)):
-        before = flat[(places > day) & (places <= day + _LEVEL_DAYS)]
-        if len(before) >= _LEVEL_DAYS // 2:
-            by_day[day + 1] = np.median(before)
+    by_day = _trailing(places, flat, len(weight))
     return _Levels(by_day[days + 1], float(by_day[0])), slope
+
+
+def _trailing(places: Ints, flat: Floats, count: int) -> Floats:
+    """Of each day, the one to judge and then back, the median of the days before it; of all where too few are known."""
+    known = np.full(count + _LEVEL_DAYS, np.nan)
+    known[places] = flat
+    before = np.sort(np.lib.stride_tricks.sliding_window_view(known, _LEVEL_DAYS)[: count + 1], axis=1)  # nan comes last
+    sizes = np.count_nonzero(~np.isnan(before), axis=1)
+    rows = np.arange(len(before))
+    medians = (before[rows, np.maximum(sizes - 1, 0) // 2] + before[rows, sizes // 2]) / 2
+    return np.where(sizes >= _LEVEL_DAYS // 2, medians, float(np.median(flat)))
 
 
 def _growth(days: Floats, logs: Floats) -> float:
@@ -205,7 +212,7 @@ def count_band(values: Floats, rates: Rates, recent: int, sensitivity: float, le
         counts, expected = sums_of(values, span), sums_of(rates.past, span)
         noise = _noise(counts, expected, stretch)
         deviations = _stabilised(counts, noise) - _stabilised(expected, noise)
-        bounds = bounds_of(deviations, span, sensitivity, stretch)
+        bounds = bounds_of(deviations, span, sensitivity, stretch, _GUARD)
         others = span - 1
         seen = float(values[len(values) - others :].sum())
         due = float(rates.past[len(values) - others :].sum()) + rates.now
