@@ -241,5 +241,5 @@ def _commands(contract: Contract, first_bad: Partition | None, good_run: str | N
     yield f"headrace quality run {contract.dataset} {span} --engine both"
     yield f"headrace deadletter list --dataset {contract.dataset}"
     if contract.gated:
-        yield f"headrace quality status --dataset {contract.dataset}"
+        yield f"headrace quality status {contract.dataset}"
     yield f"headrace replay plan NAME --dataset {contract.dataset} {span}"

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract
-from contracts.units import DAY_US, datetime_to_us, utc_text
+from contracts.units import DAY_US, SECOND_US, datetime_to_us, utc_text
 from lake.location import AUDIT, Lake
 from lake.runs.clock import RunClock, new_run_id
 from lake.runs.manifest import encoded
@@ -116,13 +116,12 @@ def _expectations(
 def _partitions(lake: Lake, contract: Contract, view: LakeView, options: QualityOptions) -> list[Partition]:
     """Which partitions are judged, in the order of time."""
     spans = list(_spans(lake, contract, view, options))
+    most = max(((high - low) // (contract.quality.partition_s * SECOND_US) for low, high in spans), default=0)
+    if most > MOST_PARTITIONS:
+        raise ConfigurationError(f"{most:,} partitions, and at most {MOST_PARTITIONS:,} at once; give a shorter --start and --end")
     found = sorted({partition for low, high in spans for partition in partitions_between(contract, low, high)})
     if not found:
         raise ConfigurationError(f"{contract.dataset}: there is no partition to judge; headrace lake files shows what is there")
-    if len(found) > MOST_PARTITIONS:
-        raise ConfigurationError(
-            f"{len(found):,} partitions, and at most {MOST_PARTITIONS:,} at once; give a shorter --start/--end"
-        )
     return found
 
 
