@@ -17,10 +17,10 @@ from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract, name_and_major
 from contracts.spec.project import Project
 from contracts.units import us_text
-from operations.quality.kept import EngineVerdict, QualityResults
+from operations.quality.kept import HEADRACE, EngineVerdict, QualityResults
 from operations.quality.page import write_page
 from operations.quality.report import Report, report_on_dataset, report_on_run
-from operations.quality.run import ENGINES, HEADRACE, QualityOptions, run_quality
+from operations.quality.run import ENGINES, QualityOptions, run_quality
 from quality.verdicts import RuleVerdict, Verdict
 from runners.option_readers import moment
 
@@ -155,7 +155,6 @@ def _show_report(report: Report) -> None:
     if rows:
         stdout.print(table(("partition", "rule", "severity", "verdict", "what"), rows))
     if report.changes:
-        since = us_text(report.good.from_us, "seconds") if report.good else "the beginning"
-        stdout.print(f"changed since the last good partition ({since}):")
+        stdout.print(f"changed since run {report.good_run}, which wrote the last good partition, {report.good}:")
         for entry in report.changes:
             stdout.print(f"  {entry.at}  {entry.kind}  {entry.what}")

@@ -7,7 +7,7 @@ partition; late observations change what is said of later partitions only. How a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -29,6 +29,7 @@ from quality.history import (
 )
 from quality.levels import Series, expected_levels, level_band
 from quality.seasons import slots_of, why_ignored
+from quality.tails import LONG_SPANS, SPANS
 from quality.volume import count_band, expected_rates
 
 
@@ -43,6 +44,7 @@ class Figure(StrEnum):
 LEAST_CHANGE = {Figure.COUNT: 0.1, Figure.SHARE: 0.01, Figure.NUMBER: 0.05}
 _WEEKS_NEEDED = {Figure.COUNT: 2, Figure.SHARE: 1, Figure.NUMBER: 1}
 _LEAST_NEEDED = 14
+_LONGEST = max(*SPANS, *LONG_SPANS)
 _CHANCE_OF_SHARE = 0.25  # variance of one row on the scale of the arcsine
 _CHANCE_UNKNOWN = 1e-12
 
@@ -128,6 +130,8 @@ def expectation(
     if not counted and rows <= 0:
         return Excused("the partition has no rows")
     kept = [seen for seen in learnt_from(history, at_us, calendar, options) if math.isfinite(seen.value) and (counted or seen.rows)]
+    if counted:
+        kept = _since_there_are_rows(kept)
     need = needed(figure, options)
     if len(kept) < need:
         return Learning(len(kept), need)
@@ -138,6 +142,16 @@ def expectation(
     if figure is Figure.SHARE:
         return share_expectation(values, rows_of(kept), float(rows), place, options)
     return number_expectation(values, rows_of(kept), float(rows), place, options)
+
+
+def _since_there_are_rows(kept: list[Observation]) -> list[Observation]:
+    """Without the stretches that a person ended by a new normal and that had no rows at all: they tell nothing of the week."""
+    rows: dict[int, float] = {}
+    segments = segments_of(kept).tolist()
+    for segment, seen in zip(segments, kept, strict=True):
+        rows[segment] = rows.get(segment, 0.0) + seen.value
+    last = max(segments, default=0)
+    return [seen for segment, seen in zip(segments, kept, strict=True) if segment == last or rows[segment] > 0]
 
 
 def needed(figure: Figure, options: LearningOptions) -> int:
@@ -162,7 +176,7 @@ def place_of(kept: Sequence[Observed], at_us: int, calendar: QualityCalendar, op
 def _recent(times: Sequence[int], at_us: int, partition_us: int) -> int:
     """How many of the last partitions lead up to ``at_us``; of the stretch that they make at most half may be missing."""
     found = 0
-    for seen in reversed(times):
+    for seen in reversed(times[-_LONGEST:]):
         if at_us - seen > 2 * (found + 1) * partition_us:
             break
         found += 1
@@ -193,7 +207,7 @@ def number_expectation(
     rows: float,
     place: Place,
     options: LearningOptions,
-    chance: Callable[[Floats], float] | None = None,
+    chance: Floats | None = None,
 ) -> Band:
     """What a number may be that is told by ``rows`` rows.
 
@@ -203,11 +217,12 @@ def number_expectation(
         rows: by how many the one to judge is.
         place: where it lies.
         options: how it is learnt; the least change is a share of the number.
-        chance: gives the variance that one row has by chance, from how much the scale stretches each value; None if unknown.
+        chance: the variance that one row has by chance, for each value of the history; None if unknown.
     """
     unit = _unit(values)
     there = np.arcsinh(values / unit)
-    by_chance = _CHANCE_UNKNOWN if chance is None else max(chance(1 / np.hypot(values, unit)), _CHANCE_UNKNOWN)
+    on_scale = 0.0 if chance is None else float(np.median(chance / (values**2 + unit**2)))
+    by_chance = max(on_scale, _CHANCE_UNKNOWN)
     series = Series(there, weights, place.ages, place.slots, place.segments, by_chance, False, place.per_day)
     least = _least(Figure.NUMBER, options)
     band = level_band(series, expected_levels(series, place.slot), rows, place.recent, options.sensitivity, least)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -116,7 +118,7 @@ class DeadLetters(Measure):
         return judged_share(self, letters, self.rows + letters, "are dead letters", samples)
 
 
-def _is_one_of(column: pa.Array, values: list[object]) -> pa.BooleanArray:
+def _is_one_of(column: pa.Array, values: Sequence[object]) -> pa.BooleanArray:
     if pa.types.is_null(column.type) or not values:
         return pa.repeat(pa.scalar(False), len(column))
     return pc.is_in(column, value_set=pa.array(values).cast(column.type))

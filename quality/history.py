@@ -130,7 +130,7 @@ def learnt_from(history: Iterable[ObservedT], at_us: int, calendar: QualityCalen
     for seen in history:
         if since <= seen.at_us <= until:
             known = newest.get(seen.at_us)
-            if known is None or seen.order() > known.order():  # type: ignore[operator]
+            if known is None or seen.order() > known.order():
                 newest[seen.at_us] = seen
     kept = [newest[at] for at in sorted(newest) if newest[at].learnt]
     if not calendar.days:

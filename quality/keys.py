@@ -71,7 +71,9 @@ class KeyCounts:
         self._parts, self._loose, self._merged = [table], 0, len(table)
 
     def _mine(self, keys: pa.ChunkedArray) -> pa.BooleanArray:
-        numbers = np.fromiter((xxhash.xxh3_64_intdigest(key) % self.buckets for key in keys.to_pylist()), np.int64, len(keys))
+        numbers = np.fromiter(
+            (xxhash.xxh3_64_intdigest(key.encode()) % self.buckets for key in keys.to_pylist()), np.int64, len(keys)
+        )
         return pa.array(numbers == self.bucket)
 
 

@@ -89,7 +89,7 @@ class Volume(_Learnt):
     def verdict(self) -> RuleVerdict:
         """See Measure."""
         known = [
-            Observation(value=past.observed, **self.observed(past, state))  # type: ignore[arg-type]
+            Observation(value=past.observed, **self.observed(past, state))
             for past, state in self.past()
             if past.observed is not None
         ]
@@ -114,7 +114,7 @@ class NullShare(_Learnt):
         if not self.rows:
             return self.told(Verdict.SKIPPED, None, "There are no rows to judge.")
         known = [
-            Observation(value=past.observed / 100, **self.observed(past, state))  # type: ignore[arg-type]
+            Observation(value=past.observed / 100, **self.observed(past, state))
             for past, state in self.past()
             if past.observed is not None
         ]
@@ -195,7 +195,7 @@ def _in_words(shift: Shift, share: bool) -> str:
 def quantiles_of(values: pa.ChunkedArray, at_us: int) -> Quantiles:
     """Quantiles of numbers; those that are none do not count."""
     numbers = values.drop_null().cast(pa.float64()).to_numpy()
-    finite = np.sort(numbers[np.isfinite(numbers)])
+    finite = np.sort(numbers[np.isfinite(numbers)] + 0.0)  # of -0.0 and 0.0 any would come first
     places = [max(math.ceil(share * len(finite)) - 1, 0) for share in SHARES]
     found = tuple(float(finite[place]) for place in places) if len(finite) else ()
     return Quantiles(at_us=at_us, rows=len(finite), id="", shares=SHARES if found else (), values=found)
@@ -215,7 +215,7 @@ def counts_of(values: pa.ChunkedArray, column: Column, at_us: int) -> CategoryCo
 def bucket_of(value: object) -> str:
     """Where a value of a personal column is counted: one of a few buckets, of numbers by their size."""
     if isinstance(value, str | bool):
-        return f"bucket {xxhash.xxh3_64_intdigest(_text(value)) % _BUCKETS}"
+        return f"bucket {xxhash.xxh3_64_intdigest(_text(value).encode()) % _BUCKETS}"
     number = float(value)  # type: ignore[arg-type]
     if not number:
         return "0"

@@ -4,7 +4,8 @@ The level is that of the whole history, the mean of the middle half of its days:
 yesterday. Hour and weekday count as far as weeks agree on them (shrinkage by W. James and C. Stein, 1961): where they differ by
 chance alone they count for nothing. Chance makes a share binomial, on the scale of 2 asin √p (F. J. Anscombe, 1948), and a quantile
 as uncertain as its neighbours are far (F. Mosteller, 1946). What differs beyond that is learnt from history, and so are the bounds
-of the means of the last 1, 4, 24 and 168 partitions.
+of the means of the last 1, 4, 24 and 72 partitions. Bounds of the longer ones come from what is
+older than two weeks, so that a drift does not widen its own bounds.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from quality.history import Floats, Ints
 from quality.tails import LONG_SPANS, bounds_of, midmeans, sums_of
 
 _ANSCOMBE = 0.375
+_GUARD_DAYS = 14
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ def expected_levels(series: Series, slot: int) -> Levels:
     of_day, weekday = series.slots % series.per_day, series.slots // series.per_day
     days = np.floor(np.maximum(series.ages - 1e-9, 0.0)).astype(np.int64)
     moved = _moved(series, days)
-    base = float(midmeans(_of_groups(series, moved, days)[0], np.zeros(len(np.unique(days)), np.int64), 1)[0])
+    by_day = _of_groups(series, moved, days)
+    by_day = by_day[~np.isnan(by_day)]
+    base = float(midmeans(by_day, np.zeros(len(by_day), dtype=np.int64), 1)[0])
     hours = _effects(series, moved, of_day, days // 7, series.per_day, base)
     weekdays = _effects(series, moved, weekday, days // 7, 7, base)
     past = base + hours[of_day] + weekdays[weekday]
@@ -86,13 +90,12 @@ def _back(series: Series, angles: Floats) -> Floats:
     return np.sin(np.clip(angles, 0.0, np.pi / 2)) ** 2 if series.counted else angles
 
 
-def _of_groups(series: Series, moved: Floats, groups: Ints) -> tuple[Floats, Ints]:
-    """Means of groups of partitions on the scale, and which groups there are."""
-    kinds, places = np.unique(groups, return_inverse=True)
-    weights = np.bincount(places, series.weights)
-    plain = _back(series, moved)
-    means = np.bincount(places, series.weights * plain) / np.maximum(weights, 1e-9)
-    return (_plain(means) if series.counted else means), kinds
+def _of_groups(series: Series, moved: Floats, groups: Ints) -> Floats:
+    """Means of groups of partitions on the scale; NaN for those without rows."""
+    weights = np.bincount(groups, series.weights)
+    with np.errstate(invalid="ignore"):
+        means = np.bincount(groups, series.weights * _back(series, moved)) / np.where(weights > 0, weights, np.nan)
+    return _plain(means) if series.counted else means
 
 
 def _moved(series: Series, days: Ints) -> Floats:
@@ -109,8 +112,9 @@ def _effects(series: Series, moved: Floats, kinds: Ints, weeks: Ints, count: int
     total = int(weeks.max()) + 1
     if total < 2 or count < 2:
         return np.zeros(count)
-    means, cells = _of_groups(series, moved, kinds * total + weeks)
-    of_kind = cells // total
+    means = _of_groups(series, moved, kinds * total + weeks)
+    cells = np.flatnonzero(~np.isnan(means))
+    means, of_kind = means[cells], cells // total
     effects = midmeans(means, of_kind, count) - base
     seen = ~np.isnan(effects)
     sizes = np.bincount(of_kind, minlength=count)
@@ -157,7 +161,7 @@ def level_band(series: Series, levels: Levels, rows: float, recent: int, sensiti
         unit = np.sqrt(series.chance / total)
         off = (series.on_scale(seen_means, total) - series.on_scale(due_means, total)) / unit
         beyond = _beyond(off, total)
-        bounds = bounds_of(off / np.sqrt(1 + beyond * total), span, sensitivity, 1.0)
+        bounds = bounds_of(off / np.sqrt(1 + beyond * total), span, sensitivity, 1.0, _GUARD_DAYS * series.per_day)
         others = slice(len(weights) - span + 1, None)
         all_rows = float(weights[others].sum()) + rows
         seen = float((weights * series.values)[others].sum())

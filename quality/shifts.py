@@ -8,7 +8,6 @@ Bonferroni), so that a field with many values raises no more alarms than one wit
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -98,13 +97,15 @@ def _excused(current: CategoryCounts | Quantiles, calendar: QualityCalendar) -> 
     return None if reason is None else Excused(reason)
 
 
-def _totals(kept: Sequence[CategoryCounts]) -> tuple[Counter[str], Counter[str]]:
+def _totals(kept: Sequence[CategoryCounts]) -> tuple[dict[str, int], dict[str, int]]:
     """Rows of each category, and partitions that have it."""
-    total, partitions = Counter[str](), Counter[str]()
+    total, partitions = dict[str, int](), dict[str, int]()
     for seen in kept:
-        total.update(seen.counts)
-        partitions.update(category for category, count in seen.counts.items() if count)
-    return Counter({category: count for category, count in total.items() if count}), partitions
+        for category, count in seen.counts.items():
+            if count:
+                total[category] = total.get(category, 0) + count
+                partitions[category] = partitions.get(category, 0) + 1
+    return total, partitions
 
 
 def _followed(total: Mapping[str, int], current: CategoryCounts) -> list[str]:
@@ -181,15 +182,8 @@ def quantile_shifts(
     stricter = _stricter(options, len(current.shares))
     found = []
     for number, (share, observed) in enumerate(zip(current.shares, current.values, strict=True)):
-        spread = share * (1 - share) * _sparsity(table, current.shares, number) ** 2
-        band = number_expectation(
-            table[:, number],
-            rows,
-            float(current.rows),
-            place,
-            stricter,
-            lambda stretch, spread=spread: float(np.median(spread * stretch**2)),
-        )
+        chance = share * (1 - share) * _sparsity(table, current.shares, number) ** 2
+        band = number_expectation(table[:, number], rows, float(current.rows), place, stricter, chance)
         if not band.holds(observed):
             found.append(Shift(f"q{share:g}", observed, band))
     return Shifts(_ordered(found), len(current.shares), 0.0, place.used)

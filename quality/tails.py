@@ -22,7 +22,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 SPANS = (1, 4, 12, 24)
-LONG_SPANS = (1, 4, 24, 168)
+LONG_SPANS = (1, 4, 24, 72)
 _MAD_OF_NORMAL = 0.6745
 _RARE, _AT = 3e-5, 4.5  # of this sensitivity
 _EXCESSES = 10
@@ -39,28 +39,32 @@ class Bounds:
     scale_high: float
 
 
-def bounds_of(deviations: Floats, span: int, sensitivity: float, stretch: float) -> Bounds:
+def bounds_of(deviations: Floats, span: int, sensitivity: float, stretch: float, guard: int) -> Bounds:
     """Bounds from the deviations of a history.
 
     Args:
-        deviations: as multiples of what chance makes; those of spans of several partitions overlap.
+        deviations: as multiples of what chance makes, in the order of time; those of spans of several partitions overlap.
         span: partitions of each.
         sensitivity: robust standard deviations.
         stretch: by how much a new deviation is larger than those of partitions that were learnt from.
+        guard: of spans of several partitions the last so many do not count, so that what begins to go wrong does not excuse what
+            follows it; at most half of them.
     """
+    if span > 1:
+        deviations = deviations[: len(deviations) - min(guard, len(deviations) // 2)]
     independent = max(len(deviations) / span, 2.0)
-    low, scale_low = _side(-deviations[deviations <= 0] * stretch, independent / 2, sensitivity)
-    high, scale_high = _side(deviations[deviations >= 0] * stretch, independent / 2, sensitivity)
+    low, scale_low = _side(-deviations[deviations <= 0] * stretch, independent, sensitivity)
+    high, scale_high = _side(deviations[deviations >= 0] * stretch, independent, sensitivity)
     return Bounds(low, high, scale_low, scale_high)
 
 
 def _side(sizes: Floats, independent: float, sensitivity: float) -> tuple[float, float]:
-    """The bound of one side, and its scale, which is at least what chance alone makes."""
+    """The bound of one side, and its scale, which is at least what chance alone makes. independent: deviations of both sides."""
     if not len(sizes):
         return student(sensitivity, independent), 1.0
     sizes = np.sort(sizes)
     scale = max(1.0, float(_quantile(sizes, 0.5)) / _MAD_OF_NORMAL)
-    tail = min(max(_EXCESSES / independent, _TAIL[0]), _TAIL[1])
+    tail = min(max(2 * _EXCESSES / independent, _TAIL[0]), _TAIL[1])
     edge = float(_quantile(sizes, 1 - tail))
     excesses = sizes[sizes > edge] - edge
     rare = _RARE * math.exp((_AT**2 - sensitivity**2) / 2)  # as the tail of a normal changes

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 
 from contracts.evolution.changes import BACKWARD, BOTH, FORWARD, NEITHER, Change
 from contracts.evolution.columns import column_changes, type_text
+from contracts.evolution.quality_rules import quality_changes
 from contracts.evolution.row_rules import rule_changes
 from contracts.spec.model import Column, Contract, Deduplication
 
@@ -28,6 +29,7 @@ def contract_changes(before: Contract, after: Contract, on: date | None = None) 
         *_places(before, after),
         *_unknown(before, after),
         *rule_changes(before, after),
+        *quality_changes(before, after),
         *_promises(before, after),
         *_words(before, after),
     ]

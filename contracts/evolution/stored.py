@@ -10,6 +10,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from contracts.evolution.stored_quality import restored_quality, stored_quality
 from contracts.spec.model import (
     Column,
     ColumnType,
@@ -20,6 +21,7 @@ from contracts.spec.model import (
     EventTimeRule,
     ServiceLevel,
 )
+from contracts.spec.quality import QualitySpec
 from contracts.spec.rules import Compare, RequireAny, RequireWhen, Rule, parse_rule
 
 _COLUMN_DEFAULTS = Column(name="", type=ColumnType.STRING)
@@ -29,6 +31,9 @@ def stored(contract: Contract) -> bytes:
     """A contract as JSON: the same text for the same contract, without fields that have their default."""
     document = {f.name: getattr(contract, f.name) for f in fields(Contract)}
     document["rules"] = [_rule(rule) for rule in contract.rules]
+    del document["quality"]
+    if contract.quality != QualitySpec():
+        document["quality"] = stored_quality(contract.quality)
     document["columns"] = [
         {
             f.name: getattr(column, f.name)
@@ -71,6 +76,7 @@ def _restored(document: Mapping[str, Any]) -> Contract:
     )
     given["event_time"] = EventTimeRule(**document["event_time"]) if document.get("event_time") else None
     given["deprecated"] = _deprecation(document.get("deprecated"))
+    given["quality"] = restored_quality(document.get("quality"))
     return Contract(**given)
 
 

@@ -6,10 +6,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 
-from contracts.lint.findings import Severity
+from contracts.lint.findings import Severity, Told
 from contracts.lint.odcs_keys import without_effect
+from contracts.lint.quality import quality_notes
 from contracts.spec.files.contract import IDENTIFIERS
 from contracts.spec.model import Column, ColumnType, Consumer, Contract, Deprecation
 from contracts.spec.yaml_files import Document, Place
@@ -31,15 +32,6 @@ _OPEN = {"public", "internal", "none", "non-personal"}
 _FRESH = {"freshness", "latency"}
 
 
-class Told(NamedTuple):
-    """A sentence of a contract, its place, its code and how bad it is."""
-
-    place: Place
-    told: str
-    code: str
-    severity: Severity = Severity.WARNING
-
-
 def look(contract: Contract, document: Document, today: date, elsewhere: Sequence[Consumer] = ()) -> Iterator[Told]:
     """All that lint has to say of a contract that can be used. elsewhere: consumers that the project file names."""
     given = document.value
@@ -56,6 +48,7 @@ def look(contract: Contract, document: Document, today: date, elsewhere: Sequenc
         yield from of_column
     yield from _case(contract.columns)
     yield from _twice(given)
+    yield from quality_notes(given)
     for where, shown, known in without_effect(given):
         if known:
             yield Told(where, f"{shown} has no effect; it is carried for other readers of the file", "no-effect", Severity.NOTE)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
+
+from contracts.spec.yaml_files import Place
 
 
 class Severity(StrEnum):
@@ -44,6 +47,15 @@ class Finding:
 
     path: Path
     line: int
+    told: str
+    code: str
+    severity: Severity = Severity.WARNING
+
+
+class Told(NamedTuple):
+    """A sentence of a contract, its place, its code and how bad it is."""
+
+    place: Place
     told: str
     code: str
     severity: Severity = Severity.WARNING

@@ -31,6 +31,7 @@ READ: dict[Any, dict[str, str]] = {
         "logicalType": "carried: `object`",
         "physicalType": "carried: `table`",
         "properties": "read: the columns",
+        "quality": "read: [rules about partitions of rows](quality.md)",
     },
     SchemaProperty: {
         "name": "read: name of the column; a leading `_` is reserved",
@@ -41,6 +42,7 @@ READ: dict[Any, dict[str, str]] = {
         "enum": "read: the values that a text may have",
         "classification": "read: such as `personal` or `public`; checked by lint",
         "description": "read: for people, and as the column's comment in Iceberg",
+        "quality": "read: [rules about partitions of rows](quality.md)",
         "primaryKey": "checked by lint: identity is `eventId`",
         "customProperties": "read: what ODCS has no word for, below",
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from contracts.errors import ConfigurationError
 from contracts.lint.contract import look, strange_columns
 from contracts.lint.findings import Finding, Severity
+from contracts.lint.quality import reference_problems
 from contracts.spec.destination import Destination, check_destination
 from contracts.spec.documents import ProblemsError, place_of
 from contracts.spec.files.destination import read_destination
@@ -83,6 +85,9 @@ class _Linter:
             ):
                 self._tell(document, place, told, code, severity)
         self._consumers(by_key)
+        for contract, document in contracts:
+            for place, told, code, severity in reference_problems(contract, document.value, self._anywhere):
+                self._tell(document, place, told, code, severity)
         self._fit(sources, by_key, check_source, warnings_of)
         by_name = {spec.name: spec for spec, _ in sources}
         for spec, document in sources:
@@ -101,6 +106,16 @@ class _Linter:
             if (contract.name, contract.major) not in fed and document.path.parent != BUILT_IN_DATASETS:
                 self._tell(document, ("name",), f"name: no source feeds {contract.name} {contract.major}; add one", "unfed")
         return sorted(dict.fromkeys(self._found))
+
+    def _anywhere(self, dataset: str) -> Contract | None:
+        """A contract by its dataset, also one that no source or destination uses; None where there is none that can be read."""
+        name, major = name_and_major(dataset)
+        for folder in (*self._project.datasets, BUILT_IN_DATASETS):
+            path = folder / f"{name}.v{major}.yaml"
+            if path.is_file():
+                with suppress(ConfigurationError):
+                    return read_contract(path)[0]
+        return None
 
     def _tell(self, document: Document, place: Any, told: str, code: str, severity: Severity = Severity.WARNING) -> None:
         self._found.append(Finding(document.path, document.line(place), told, code, severity))

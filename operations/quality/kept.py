@@ -13,6 +13,7 @@ from lake.location import Lake
 from lake.runs.manifest import encoded
 from quality.verdicts import Partition, RuleVerdict, Verdict
 
+HEADRACE, EXPECTATIONS = "headrace", "great-expectations"  # who gives verdicts
 FOLDER = "_quality"
 _RESULTS = "results.json"
 

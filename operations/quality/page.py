@@ -8,7 +8,7 @@ from pathlib import Path
 
 from contracts.units import us_text
 from operations.html import page_of, plot_of, table_of, text_of, tiles_of, write_html
-from operations.quality.kept import is_bad
+from operations.quality.kept import HEADRACE, is_bad
 from operations.quality.report import Report
 from quality.verdicts import RuleVerdict, Verdict
 
@@ -61,7 +61,7 @@ def _changed(report: Report) -> Iterator[str]:
     if report.good is None:
         yield '<p class="soft">No partition before it passed all rules, so there is nothing to compare with.</p>'
         return
-    run = f", judged by run <code>{text_of(report.good_run)}</code>" if report.good_run else ""
+    run = f", written by run <code>{text_of(report.good_run)}</code>" if report.good_run else ""
     yield f"<p>Last good: {_span(report.good)}{run}. First bad: {_span(report.first_bad)}.</p>"
     if report.volumes:
         rows = [
@@ -73,34 +73,35 @@ def _changed(report: Report) -> Iterator[str]:
     if not report.changes:
         yield '<p class="soft">No contract, spec, version or option changed, and nobody did anything on record.</p>'
         return
-    rows = [[f'<span class="one">{text_of(e.at)}</span>', text_of(e.kind), _told(e.what, e.details)] for e in report.changes]
-    yield table_of(("at", "kind", "what"), rows, ())
-
-
-def _told(what: str, details: Sequence[str]) -> str:
-    listed = "".join(f"<li>{text_of(each)}</li>" for each in details)
-    return text_of(what) + (f"<ul>{listed}</ul>" if listed else "")
+    yield "<h3>Contracts, specs, versions, options, and what people did</h3>"
+    for entry in report.changes:
+        who = text_of(" ".join(filter(None, (entry.at, entry.kind, entry.by))))
+        listed = "".join(f"<li>{text_of(each)}</li>" for each in entry.details)
+        yield f'<p>{text_of(entry.what)} <span class="soft">{who}</span></p>' + (f"<ul>{listed}</ul>" if listed else "")
 
 
 def _rules(report: Report) -> Iterator[str]:
     by_rule: dict[tuple[str, str], list[RuleVerdict]] = {}
     for each in report.judged:
         by_rule.setdefault((each.engine, each.verdict.rule), []).append(each.verdict)
-    rows = []
+    passed: dict[bool, list[list[str]]] = {False: [], True: []}  # by whether it is folded away
     for (engine, rule), verdicts in by_rule.items():
         worst = min((each.verdict for each in verdicts), key=_WORST.index)
         last = max(verdicts, key=lambda each: each.partition)
-        points = report.trends.get(rule, ()) if engine == "headrace" else ()
+        points = report.trends.get(rule, ()) if engine == HEADRACE else ()
         told = [(each.observed, _COLOURS[each.verdict], us_text(each.partition.from_us, "seconds")) for each in points]
-        rows.append([
-            text_of(rule) + (f'<br><span class="soft">{text_of(engine)}</span>' if engine != "headrace" else ""),
-            f'<span class="{_COLOURS[worst]}">{text_of(worst)}</span>', text_of(last.severity),
+        passed[engine != HEADRACE and worst in (Verdict.OK, Verdict.SKIPPED)].append([
+            text_of(rule) + (f'<br><span class="soft">{text_of(engine)}</span>' if engine != HEADRACE else ""),
+            f'<span class="one {_COLOURS[worst]}">{text_of(worst)}</span>', f'<span class="one">{text_of(last.severity)}</span>',
             text_of(sum(map(is_bad, verdicts))), _observed(last), text_of(last.expected or "as before"), plot_of(told),
         ])  # fmt: skip
-    if rows:
+    columns = ("rule", "worst", "severity", "broken in", "last observed", "expected", "over time")
+    if passed[False]:
         yield "<h2>Rules</h2>"
-        columns = ("rule", "worst", "severity", "broken in", "last observed", "expected", "over time")
-        yield table_of(columns, sorted(rows, key=lambda row: "red" not in row[1]), ("broken in", "last observed"))
+        yield table_of(columns, sorted(passed[False], key=lambda row: "red" not in row[1]), ("broken in", "last observed"))
+    if passed[True]:
+        yield f"<details><summary>{text_of(len(passed[True]))} more passed by Great Expectations</summary>"
+        yield table_of(columns, passed[True], ("broken in", "last observed")) + "</details>"
 
 
 def _observed(verdict: RuleVerdict) -> str:
@@ -143,7 +144,7 @@ def _documents(report: Report) -> Iterator[str]:
 
 
 def _span(partition: object) -> str:
-    return f'<span class="one">{text_of(partition)}</span>'
+    return text_of(partition)
 
 
 _SECTIONS = (_summary, _begin, _changed, _rules, _broken, _documents)

@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract, name_and_major
 from contracts.spec.project import Project
 from contracts.spec.quality import Severity
-from contracts.units import us_text, us_to_datetime
+from contracts.units import EPOCH, us_text, us_to_datetime
 from lake.location import Lake
 from operations.changes.changes import changes_between
 from operations.changes.entries import ChangeEntry, ChangeKind
 from operations.changes.runs import run_began
 from operations.quality.examples import Example, examples_of
-from operations.quality.kept import EngineVerdict, QualityResults, is_bad, kept, newest_of
+from operations.quality.kept import HEADRACE, EngineVerdict, QualityResults, is_bad, kept, newest_of
+from operations.quality.runs import newest_run_of
 from quality.store import Judgement, judgements, newest
 from quality.verdicts import Partition, RuleVerdict, Verdict, gate_verdict
 from quality.view import LakeView
 
+_TICK = timedelta(milliseconds=1)  # to which times of runs are told
 TREND_PARTITIONS = 96  # that a plot shows
 _KINDS = tuple(kind for kind in ChangeKind if kind not in (ChangeKind.VOLUME, ChangeKind.GATE))
-_HEADRACE = "headrace"
 _WORDS = {
     None: "every rule passed",
     Severity.WARN: "rules that warn were broken",
@@ -47,8 +49,8 @@ class Report:
     """What is known.
 
     judged: newest verdicts, by partition and rule. trends: by rule, the earliest first. good: the last partition that passed before
-    the first that did not. changes: since its run. volumes: rows by source of the first bad and of the last good partition.
-    documents: pages of Great Expectations.
+    the first that did not; good_run: the newest run with rows of it. changes: since that began. volumes: rows by source of the
+    first bad and of the last good partition. documents: pages of Great Expectations.
     """
 
     dataset: str
@@ -110,7 +112,7 @@ def report_on_run(lake: Lake, project: Project, run: str, dataset: str | None = 
     reports = []
     for name in sorted({each.verdict.partition.dataset for each in found}):
         own = tuple(
-            EngineVerdict(_HEADRACE, each.verdict) for each in _sorted(newest(found)) if each.verdict.partition.dataset == name
+            EngineVerdict(HEADRACE, each.verdict) for each in _sorted(newest(found)) if each.verdict.partition.dataset == name
         )
         reports.append(_report(lake, project.contract(*name_and_major(name)), f"Quality of {name} in run {run}", own))
     return reports
@@ -121,10 +123,10 @@ def report_on_dataset(lake: Lake, contract: Contract) -> Report:
     known = _sorted(newest(judgements(lake, dataset=contract.dataset)))
     partitions = sorted({each.verdict.partition for each in known})[-TREND_PARTITIONS:]
     shown = set(partitions)
-    judged = [EngineVerdict(_HEADRACE, each.verdict) for each in known if each.verdict.partition in shown]
+    judged = [EngineVerdict(HEADRACE, each.verdict) for each in known if each.verdict.partition in shown]
     results = newest_of(lake, contract.dataset)
     if results:
-        theirs = [each for each in results.verdicts if each.engine != _HEADRACE or not judged]
+        theirs = [each for each in results.verdicts if each.engine != HEADRACE or not judged]
         judged += theirs
     return _report(lake, contract, f"Quality of {contract.dataset}", tuple(judged), results)
 
@@ -140,8 +142,10 @@ def _report(
     first_bad = min((each.verdict.partition for each in judged if _is_held(each.verdict)), default=None) or min(
         (each.verdict.partition for each in judged if is_bad(each.verdict)), default=None
     )
-    good = _last_good(history, first_bad)
-    changes = _changes(lake, contract.dataset, good, first_bad, history)
+    good = _last_good(_by_partition(history, judged), first_bad)
+    good_run, bad_run = (each and newest_run_of(lake, each) for each in (good, first_bad))
+    judged_us = [each.at_us for each in history if each.verdict.partition == first_bad]
+    judged_at = us_to_datetime(max(judged_us)) if judged_us else datetime.fromisoformat(results.judged_at) if results else EPOCH
     view = _view(lake, contract, results, history, first_bad)
     return Report(
         dataset=contract.dataset,
@@ -150,13 +154,13 @@ def _report(
         judged=judged,
         trends=_trends(history, judged),
         first_bad=first_bad,
-        good=good.verdict.partition if good else None,
-        good_run=good.run_id if good else None,
-        changes=tuple(changes),
-        volumes=tuple(_volumes(view, first_bad, good.verdict.partition)) if view and first_bad and good else (),
+        good=good,
+        good_run=good_run,
+        changes=tuple(_changes(lake, contract.dataset, good_run, bad_run, judged_at)),
+        volumes=tuple(_volumes(view, first_bad, good)) if view and first_bad and good else (),
         examples=tuple(examples_of(view, contract, [each.verdict for each in judged])) if view else (),
         documents=tuple(d for d in results.documents if d.endswith(".html")) if results else (),
-        commands=tuple(_commands(contract, first_bad, good)),
+        commands=tuple(_commands(contract, first_bad, good_run)),
     )
 
 
@@ -164,28 +168,32 @@ def _is_held(verdict: RuleVerdict) -> bool:
     return is_bad(verdict) and verdict.severity is not Severity.WARN
 
 
-def _last_good(history: Iterable[Judgement], first_bad: Partition | None) -> Judgement | None:
-    """A judgement of the last partition before the first bad one of which every rule passed."""
-    by_partition: dict[Partition, list[Judgement]] = {}
+def _last_good(known: Mapping[Partition, Sequence[RuleVerdict]], first_bad: Partition | None) -> Partition | None:
+    """The last partition before the first bad one that no broken rule holds."""
+    before = [partition for partition in known if first_bad and partition < first_bad]
+    return max((p for p in before if gate_verdict(known[p]) in (None, Severity.WARN)), default=None)
+
+
+def _by_partition(history: Iterable[Judgement], judged: Iterable[EngineVerdict]) -> dict[Partition, list[RuleVerdict]]:
+    """Verdicts on record; of partitions that have none those that were given now."""
+    found: dict[Partition, list[RuleVerdict]] = {}
     for each in history:
-        if first_bad and each.verdict.partition < first_bad:
-            by_partition.setdefault(each.verdict.partition, []).append(each)
-    for partition in sorted(by_partition, reverse=True):
-        if gate_verdict(each.verdict for each in by_partition[partition]) is None:
-            return max(by_partition[partition], key=lambda each: (each.at_us, each.run_id))
-    return None
+        found.setdefault(each.verdict.partition, []).append(each.verdict)
+    recorded = set(found)
+    for each in judged:
+        if each.verdict.partition not in recorded:
+            found.setdefault(each.verdict.partition, []).append(each.verdict)
+    return found
 
 
-def _changes(
-    lake: Lake, dataset: str, good: Judgement | None, first_bad: Partition | None, history: Sequence[Judgement]
-) -> list[ChangeEntry]:
-    """What changed from the run that judged the last good partition to the verdict on the first bad one."""
-    if good is None or first_bad is None:
+def _changes(lake: Lake, dataset: str, good_run: str | None, bad_run: str | None, judged_at: datetime) -> list[ChangeEntry]:
+    """What changed from when the run of the last good partition began, to the verdict on the first bad one."""
+    since = run_began(good_run) if good_run else None
+    if since is None:
         return []
-    since = run_began(good.run_id) or us_to_datetime(good.at_us)
-    judged_us = [each.at_us for each in history if each.verdict.partition == first_bad]
-    until = us_to_datetime((max(judged_us) if judged_us else max(each.at_us for each in history)) + 1_000)
-    return changes_between(lake, since, until, [dataset], _KINDS) if since < until else []
+    began = run_began(bad_run) if bad_run else None
+    until = max(filter(None, (began, judged_at))) + _TICK
+    return changes_between(lake, since + _TICK, until, [dataset], _KINDS) if since + _TICK < until else []
 
 
 def _view(
@@ -217,22 +225,21 @@ def _by_source(view: LakeView, partition: Partition) -> Counter[str]:
 def _trends(history: Iterable[Judgement], judged: Iterable[EngineVerdict]) -> dict[str, tuple[Point, ...]]:
     """By rule: what is on record, and what was judged now."""
     found: dict[str, dict[Partition, Point]] = {}
-    for verdict in (*(each.verdict for each in history), *(each.verdict for each in judged if each.engine == _HEADRACE)):
+    for verdict in (*(each.verdict for each in history), *(each.verdict for each in judged if each.engine == HEADRACE)):
         observed = verdict.observed if isinstance(verdict.observed, float) else None
         found.setdefault(verdict.rule, {})[verdict.partition] = Point(verdict.partition, observed, verdict.verdict)
     return {rule: tuple(points[key] for key in sorted(points)[-TREND_PARTITIONS:]) for rule, points in found.items()}
 
 
-def _commands(contract: Contract, first_bad: Partition | None, good: Judgement | None) -> Iterator[str]:
+def _commands(contract: Contract, first_bad: Partition | None, good_run: str | None) -> Iterator[str]:
     """To begin with."""
     if first_bad is None:
         return
     span = f"--start {us_text(first_bad.from_us, 'seconds')} --end {us_text(first_bad.to_us, 'seconds')}"
-    if good:
-        since = good.run_id if run_began(good.run_id) else us_text(good.at_us, "milliseconds")
-        yield f"headrace changes --since {since} --dataset {contract.dataset}"
+    if good_run:
+        yield f"headrace changes --since {good_run} --dataset {contract.dataset}"
     yield f"headrace quality run {contract.dataset} {span} --engine both"
     yield f"headrace deadletter list --dataset {contract.dataset}"
     if contract.gated:
-        yield f"headrace quality status --dataset {contract.dataset}"
+        yield f"headrace quality status {contract.dataset}"
     yield f"headrace replay plan NAME --dataset {contract.dataset} {span}"

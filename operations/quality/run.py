@@ -8,17 +8,15 @@ from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyiceberg.exceptions import NoSuchTableError
-from pyiceberg.expressions import And, EqualTo
 
 from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract
-from contracts.units import DAY_US, datetime_to_us, utc_text
+from contracts.units import DAY_US, SECOND_US, datetime_to_us, utc_text
 from lake.location import AUDIT, Lake
 from lake.runs.clock import RunClock, new_run_id
-from lake.runs.manifest import encoded, read_run
-from lake.tables.iceberg import LEDGER
-from operations.quality.kept import FOLDER, EngineVerdict, QualityResults, keep
+from lake.runs.manifest import encoded
+from operations.quality.kept import EXPECTATIONS, FOLDER, HEADRACE, EngineVerdict, QualityResults, keep
+from operations.quality.runs import spans_of_run
 from quality.expectations.judge import differing, evaluate_partition
 from quality.expectations.run import check_installed
 from quality.expectations.suite import suite_of
@@ -28,7 +26,6 @@ from quality.verdicts import Partition, RuleVerdict, partitions_between
 from quality.view import WINDOW_TIME, LakeReferences, LakeView, view_of
 
 Engine = Literal["headrace", "great-expectations", "both"]
-HEADRACE, EXPECTATIONS = "headrace", "great-expectations"
 ENGINES: tuple[Engine, ...] = (HEADRACE, EXPECTATIONS, "both")
 MOST_PARTITIONS = 10_000
 
@@ -119,13 +116,12 @@ def _expectations(
 def _partitions(lake: Lake, contract: Contract, view: LakeView, options: QualityOptions) -> list[Partition]:
     """Which partitions are judged, in the order of time."""
     spans = list(_spans(lake, contract, view, options))
+    most = max(((high - low) // (contract.quality.partition_s * SECOND_US) for low, high in spans), default=0)
+    if most > MOST_PARTITIONS:
+        raise ConfigurationError(f"{most:,} partitions, and at most {MOST_PARTITIONS:,} at once; give a shorter --start and --end")
     found = sorted({partition for low, high in spans for partition in partitions_between(contract, low, high)})
     if not found:
         raise ConfigurationError(f"{contract.dataset}: there is no partition to judge; headrace lake files shows what is there")
-    if len(found) > MOST_PARTITIONS:
-        raise ConfigurationError(
-            f"{len(found):,} partitions, and at most {MOST_PARTITIONS:,} at once; give a shorter --start/--end"
-        )
     return found
 
 
@@ -145,21 +141,3 @@ def _first_us(view: LakeView, from_us: int, to_us: int) -> int | None:
     """The smallest window time in [from_us, to_us): a dataset that began today has no empty partitions before."""
     found = [pc.min(batch.column(0)).cast(pa.int64()).as_py() for batch in view.batches([WINDOW_TIME], from_us, to_us)]
     return min(found, default=None)
-
-
-def spans_of_run(lake: Lake, dataset: str, run_id: str) -> Iterator[tuple[int, int]]:
-    """Window times that a run has records of, by the ledger.
-
-    Raises:
-        ConfigurationError: there is no such run.
-    """
-    if read_run(lake, run_id) is None:
-        raise ConfigurationError(f"no run {run_id!r} in this lake; headrace status lists the last ones")
-    try:
-        table = lake.load(LEDGER)
-    except NoSuchTableError:
-        return
-    condition = And(EqualTo("run_id", run_id), EqualTo("dataset", dataset))
-    for row in table.scan(condition, selected_fields=("window_from", "window_to")).to_arrow().to_pylist():
-        if row["window_from"] is not None:
-            yield row["window_from"], max(row["window_to"], row["window_from"] + 1)

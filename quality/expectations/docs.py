@@ -11,11 +11,14 @@ from html.parser import HTMLParser
 from typing import Any
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-_LEFT_OUT = frozenset({"script", "iframe", "object", "form", "style", "svg", "button", "noscript", "head"})  # with what is in them
+_LEFT_OUT = frozenset(
+    {"script", "iframe", "object", "form", "style", "svg", "button", "noscript", "head", "footer"}
+)  # with what is in them
 _DROPPED = frozenset({"link", "meta", "img", "html", "body", "base", "input", "embed"})  # tags alone
 _VOID = frozenset({"br", "hr", "img", "input", "link", "meta", "base", "embed", "col", "wbr"})
 _ATTRIBUTES = frozenset({"class", "colspan", "rowspan"})
-_HIDDEN = ("modal", "breadcrumb", "navbar", "navigation", "cooltip")
+_HIDDEN = ("modal", "breadcrumb", "navbar", "sticky", "cooltip")  # classes of what works by scripts alone
+_SIGNS = {"fa-check-circle": "ok", "fa-times": "failed", "fa-exclamation-triangle": "error"}  # pictures of a font from elsewhere
 _STYLE = """
 :root { color-scheme: light dark; } body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 0 auto; padding: 1rem; }
 table { border-collapse: collapse; display: block; overflow-x: auto; } td, th { padding: .3rem .9rem .3rem 0; text-align: left;
@@ -52,18 +55,21 @@ class _Body(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.parts: list[str] = []
+        self._in_cell = False
         self._left_out: list[str] = []  # elements that are open, from the first that is left out
 
     def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
         classes = dict(attrs).get("class") or ""
-        hides = tag in _LEFT_OUT or any(word in classes for word in _HIDDEN)
+        hides = tag in _LEFT_OUT or any(word in classes for word in _HIDDEN) or ("data-toggle", "collapse") in attrs
         if self._left_out or hides:
             if tag not in _VOID:
                 self._left_out.append(tag)
             return
         if tag not in _DROPPED:
             kept = "".join(f' {name}="{escape(value or "")}"' for name, value in attrs if name in _ATTRIBUTES)
-            self.parts.append(f"<{tag}{kept}>")
+            self._in_cell = self._in_cell or tag == "td"
+            signs = [told for sign, told in _SIGNS.items() if sign in classes.split() and self._in_cell]
+            self.parts.append(f"<{tag}{kept}>{''.join(signs)}")
 
     def handle_endtag(self, tag: str) -> None:
         if self._left_out:
@@ -71,6 +77,7 @@ class _Body(HTMLParser):
                 while self._left_out.pop() != tag:
                     pass
         elif tag not in _DROPPED and tag not in _VOID:
+            self._in_cell = self._in_cell and tag != "td"
             self.parts.append(f"</{tag}>")
 
     def handle_data(self, data: str) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
+from math import ceil, floor
 from operator import and_
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 _EXTRA = "Great Expectations is not installed: pip install 'headrace[quality]'"
 _KEPT = ("element_count", "unexpected_count", "unexpected_percent", "missing_count", "missing_percent", "observed_value")
 _NOT_NULL = "ExpectColumnValuesToNotBeNull"
-_RAISED = {"raised_exception": True, "exception_message": "the expectation could not be evaluated", "exception_traceback": None}
+_RAISED = {
+    "raised_exception": True,
+    "exception_message": "the expectation could not be evaluated",
+    "exception_traceback": "not kept, since it may quote a value",
+}
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ def _made(expectation: Expectation, number: int, frame: pd.DataFrame) -> Any:
     arguments = {key: value for key, value in expectation.arguments.items() if value is not None}
     if expectation.when:
         arguments["row_condition"] = _row_condition(expectation.when)
-    if expectation.most:
+    if expectation.most or expectation.below:
         arguments["mostly"] = _mostly(expectation, frame)
     return getattr(expectations, expectation.type)(**arguments, meta={"rule": expectation.rule, "number": number})
 
@@ -136,9 +141,10 @@ def _mostly(expectation: Expectation, frame: pd.DataFrame) -> float:
     """The share of rows that must hold, so that exactly ``most`` may not."""
     rows = _domain(expectation, frame)
     most = Fraction(str(expectation.most))
-    may_fail = int(most if expectation.unit == "rows" else most * len(rows) / 100)
+    limit = most if expectation.unit == "rows" else most * len(rows) / 100
+    may_fail = ceil(limit) - 1 if expectation.below else floor(limit)
     looked_at = len(rows) if expectation.type == _NOT_NULL else int(rows[expectation.arguments["column"]].notna().sum())
-    return max(0.0, (looked_at - may_fail) / looked_at) if looked_at else 1.0
+    return min(max(0.0, (looked_at - may_fail) / looked_at), 1.0) if looked_at else 1.0
 
 
 def _outcome(expectation: Expectation, told: Any, frame: pd.DataFrame) -> Outcome:
@@ -147,11 +153,17 @@ def _outcome(expectation: Expectation, told: Any, frame: pd.DataFrame) -> Outcom
     return Outcome(
         expectation=expectation,
         success=bool(told.success) and not raised,
-        rows=len(_domain(expectation, frame)),
+        rows=_looked_at(expectation, frame),
         failing=tuple(sorted(told.result.get("unexpected_index_list") or ())),
         observed=int(observed) if isinstance(observed, int) else None,
         raised=raised,
     )
+
+
+def _looked_at(expectation: Expectation, frame: pd.DataFrame) -> int:
+    """How many rows an expectation is about: of uniqueness those with a key."""
+    rows, key = _domain(expectation, frame), expectation.arguments.get("column_list", [expectation.arguments.get("column")])
+    return int(rows[key].notna().all(axis=1).sum()) if "Unique" in expectation.type else len(rows)
 
 
 def _strip(told: Any) -> None:

@@ -72,7 +72,8 @@ class Expectation:
     """One expectation. Its rule may have several, one a column.
 
     rule: of ours, as verdicts and pages call it. kind: key of MAPPED. type: class of Great Expectations. arguments: of it. when:
-    all must hold of a row. expected: in words. most: how many rows may be otherwise, in rows or percent of those looked at.
+    all must hold of a row. expected: in words. most: how many rows may be otherwise, in rows or percent of those looked at; with
+    below, fewer than that.
     """
 
     rule: str
@@ -84,6 +85,7 @@ class Expectation:
     severity: Severity = Severity.QUARANTINE
     when: tuple[Condition, ...] = ()
     most: int | float = 0
+    below: bool = False
     unit: Literal["rows", "percent"] = "rows"
 
 
@@ -217,7 +219,9 @@ def _comparison(rule: Compare, name: str) -> Expectation:
     )  # fmt: skip
 
 
-_Made = tuple[str, Mapping[str, Any], int | float]  # type, arguments, how many rows may be otherwise
+_Most = tuple[int | float, bool]  # how many rows may be otherwise, or whether they must be fewer
+_NONE: _Most = (0, False)
+_Made = tuple[str, Mapping[str, Any], _Most]  # of a class, with arguments
 
 
 class _NoExpectation(Exception):
@@ -231,7 +235,7 @@ def _of_partition(rule: QualityRule) -> _Part:
         return Unmapped(rule.name, rule.kind, str(why))
     return Expectation(
         rule=rule.name, kind=rule.kind, type=type_, arguments=arguments, column=rule.column, severity=rule.severity,
-        expected=rule.expected.words(rule.unit) if rule.expected else "", most=most,
+        expected=rule.expected.words(rule.unit) if rule.expected else "", most=most[0], below=most[1],
         unit="percent" if rule.unit == "percent" else "rows",
         when=(Condition("_source", (rule.source,)),) if rule.source else (),
     )  # fmt: skip
@@ -241,7 +245,7 @@ def _expectation_of(rule: QualityRule) -> _Made:
     if rule.kind in UNMAPPED or rule.expected is None:
         raise _NoExpectation(UNMAPPED.get(rule.kind, "expects nothing"))
     if rule.kind is RuleKind.ROW_COUNT:
-        return "ExpectTableRowCountToBeBetween", _row_bounds(rule.expected), 0
+        return "ExpectTableRowCountToBeBetween", _row_bounds(rule.expected), _NONE
     most = _most_missing(rule) if rule.kind is RuleKind.COMPLETENESS else _most(rule.expected)
     if rule.kind in (RuleKind.UNIQUE, RuleKind.DUPLICATE_VALUES):
         return _unique(rule, most)
@@ -266,33 +270,35 @@ def _of_values(rule: QualityRule) -> tuple[str, Mapping[str, Any]]:
     return "ExpectColumnValuesToNotBeNull", {}
 
 
-def _unique(rule: QualityRule, most: int | float) -> _Made:
-    if most or rule.across_s:
+def _unique(rule: QualityRule, most: _Most) -> _Made:
+    if most not in (_NONE, (1, True)) or rule.across_s or (most[1] and rule.unit == "percent"):
         raise _NoExpectation("Great Expectations counts every copy, and within the partition: only none at all says the same")
     columns = list(rule.columns)
     if len(columns) == 1:
-        return "ExpectColumnValuesToBeUnique", {"column": columns[0]}, 0
-    return "ExpectCompoundColumnsToBeUnique", {"column_list": columns, "ignore_row_if": "any_value_is_missing"}, 0
+        return "ExpectColumnValuesToBeUnique", {"column": columns[0]}, _NONE
+    return "ExpectCompoundColumnsToBeUnique", {"column_list": columns, "ignore_row_if": "any_value_is_missing"}, _NONE
 
 
-def _most(expected: Expected) -> int | float:
+def _most(expected: Expected) -> _Most:
     """How many there may be."""
     first: Any = expected.values[0]
     if expected.operator is Operator.LESS_EQUAL or (expected.operator is Operator.BE and first == 0):
-        return first  # type: ignore[no-any-return]
+        return first, False
+    if expected.operator is Operator.LESS and first > 0:
+        return first, True
     if expected.operator is Operator.BETWEEN and first <= 0:
-        return expected.values[1]  # type: ignore[return-value]
-    raise _NoExpectation("mostly says how many at most, that many included")
+        return expected.values[1], False  # type: ignore[return-value]
+    raise _NoExpectation("mostly says how many at most, and nothing of how many at least")
 
 
-def _most_missing(rule: QualityRule) -> float:
+def _most_missing(rule: QualityRule) -> _Most:
     """The same of a share that must be there, in percent."""
     expected = rule.expected
     assert expected is not None
-    wanted = expected.operator is Operator.GREATER_EQUAL or (expected.operator is Operator.BE and expected.values[0] == 100)
-    if rule.unit != "percent" or not wanted:
-        raise _NoExpectation("mostly says which share at least, that share included")
-    return float(100 - Decimal(str(expected.values[0])))
+    wanted = expected.operator in (Operator.GREATER_EQUAL, Operator.GREATER)
+    if rule.unit != "percent" or not (wanted or (expected.operator is Operator.BE and expected.values[0] == 100)):
+        raise _NoExpectation("mostly says which share at least, and nothing else")
+    return float(100 - Decimal(str(expected.values[0]))), expected.operator is Operator.GREATER
 
 
 def _row_bounds(expected: Expected) -> Mapping[str, int]:

@@ -23,6 +23,7 @@ from contracts.spec.model import (
     EventTimeRule,
     ServiceLevel,
 )
+from contracts.spec.quality import Expected, Operator, QualityRule, QualitySpec, RuleKind, Severity
 from contracts.spec.rules import parse_rule
 
 TABLE = Path(__file__).parents[1] / "unit" / "contracts" / "evolution" / "changes.yaml"
@@ -129,9 +130,18 @@ def _fields(given: Mapping[str, Any]) -> dict[str, Any]:
         "deduplication": lambda value: Deduplication(*value),
         "deprecated": _deprecation,
         "service_levels": lambda value: tuple(ServiceLevel(*each) for each in value),
+        "quality": lambda value: QualitySpec(tuple(map(_quality_rule, value))),
         "consumers": lambda value: tuple(Consumer(name, tuple(columns)) for name, columns in value),
     }
     return fields | {key: read(given[key]) for key, read in readers.items() if key in given}
+
+
+def _quality_rule(given: Mapping[str, Any]) -> QualityRule:
+    operator, value = given["expected"]
+    kind, severity = RuleKind(given["kind"]), Severity(given.get("severity", "warn"))
+    return QualityRule(
+        name=given["name"], kind=kind, severity=severity, unit="rows", expected=Expected(Operator(operator), (value,))
+    )
 
 
 def page() -> str:

@@ -17,6 +17,7 @@ from contracts.spec.model import Column, Contract
 from contracts.spec.odcs import load_contract
 from lake.receipts.receipts import SCHEMA as RECEIPT_SCHEMA
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA, LEDGER_SCHEMA
+from quality.store import QUALITY_SCHEMA
 
 DATASETS = Path(__file__).parents[2] / "contracts" / "datasets"
 _WIDTH = 132
@@ -37,6 +38,7 @@ _LAKE = (
         "A row for each rejected record. What the columns mean: [dead letters](dead-letters.md).",
     ),
     ("ops.ledger", LEDGER_SCHEMA, "Outcomes of positions. What the columns mean: [the ledger](lake.md#ledger)."),
+    ("ops.quality", QUALITY_SCHEMA, "A row for each verdict of a rule about a partition: [quality rules](quality.md)."),
     ("Receipts", RECEIPT_SCHEMA, "Parquet files below `deliveries/`. What the columns mean: [deliveries](lake.md#deliveries)."),
 )
 

@@ -97,5 +97,5 @@ class ComparedTimes(Compared):
 class ComparedValues(Compared):
     """The same for what a query gives, which may be a text."""
 
-    must_be: Plain | None = Field(default=None, alias="mustBe", description="Equal to this.")
-    must_not_be: Plain | None = Field(default=None, alias="mustNotBe", description="Not this.")
+    must_be: Plain | None = Field(default=None, alias="mustBe", description="Equal to this.")  # type: ignore[assignment]
+    must_not_be: Plain | None = Field(default=None, alias="mustNotBe", description="Not this.")  # type: ignore[assignment]

@@ -11,6 +11,8 @@ from pydantic import BaseModel
 from contracts.spec.files.contract import ColumnProperties, ContractProperties
 from contracts.spec.files.destination import DestinationFile
 from contracts.spec.files.project import ProjectFile
+from contracts.spec.files.quality import ENGINE, CustomItem, LibraryItem, SqlItem
+from contracts.spec.files.quality_rules import RULES
 from contracts.spec.files.source import SourceFile
 from contracts.spec.files.suppressions import SuppressionsFile
 
@@ -53,7 +55,30 @@ def _with_custom_properties(schema: dict[str, Any]) -> None:
             "allOf": known,
         }
         place["properties"]["customProperties"] = {"type": "array", "items": item, "description": model.__doc__}
+    schema["$defs"]["DataQuality"] = _quality_item(schema["$defs"])
     schema["required"] = ["apiVersion", "kind", "name", "version", "schema"]
+
+
+def _quality_item(definitions: dict[str, Any]) -> dict[str, Any]:
+    """An item of ``quality``: ODCS leaves most of it open; ours are known, others are left as they are."""
+    ours: dict[str, dict[str, Any]] = {}
+    for model in (LibraryItem, SqlItem, CustomItem, *RULES.values()):
+        ours[model.__name__] = model.model_json_schema(by_alias=True, ref_template="#/$defs/{model}")
+        definitions.update(ours[model.__name__].pop("$defs", {}))
+    ours["CustomItem"]["properties"]["implementation"] = {
+        "type": "object",
+        "required": ["rule"],
+        "properties": {"rule": {"enum": list(RULES)}},
+        "allOf": [
+            {"if": {"properties": {"rule": {"const": name}}, "required": ["rule"]}, "then": ours[model.__name__]}
+            for name, model in RULES.items()
+        ],
+    }
+    kinds = {"library": "LibraryItem", "sql": "SqlItem"}
+    known = [{"if": {"properties": {"type": {"const": kind}}, "required": ["type"]}, "then": ours[kinds[kind]]} for kind in kinds]
+    known.append({"if": {"properties": {"engine": {"const": ENGINE}}, "required": ["engine"]}, "then": ours["CustomItem"]})
+    known.append({"if": {"not": {"required": ["type"]}}, "then": ours["LibraryItem"]})
+    return {"type": "object", "properties": {"type": {"enum": ["library", "sql", "custom", "text"]}}, "allOf": known}
 
 
 def _plain(node: Any) -> Any:
