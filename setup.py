@@ -58,6 +58,7 @@ setup(
         "gcs": ["google-cloud-storage>=3.10,<4"],  # lakes and inputs at gs://
         "s3": ["boto3>=1.44,<2"],  # lakes and inputs at s3://
         "postgres": ["psycopg[binary]>=3.3,<4"],  # an Iceberg catalog on PostgreSQL
+        "quality": ["great-expectations>=1.24,<2", "duckdb>=2.0,<3"],  # the suite of a contract; rules of type sql
         "cdp": ["starlette>=1.10,<2", "uvicorn>=0.54,<1"],  # headrace stack up --with cdp
     },
     entry_points={"console_scripts": ["headrace = cli.main:run"]},

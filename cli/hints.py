@@ -11,12 +11,14 @@ from click.core import ParameterSource
 _PLACES = ("lake", "project")
 # Verbs that take one of them, and their own verbs. A test holds them to the commands.
 _VERBS: dict[str, tuple[str, ...]] = {
+    "changes": (),
     "contract": ("check", "compare", "diff", "docs", "export", "lint", "migrate", "register", "test"),
-    "deadletter": ("list", "show", "stats"),
+    "deadletter": ("close", "export", "list", "reopen", "show", "stats", "ticket"),
     "deliver": (),
     "ingest": (),
     "job": ("cancel", "list", "status", "stop", "supervise"),
     "lake": ("check", "clean", "compact", "downgrade", "expire", "files", "rebuild-catalog", "repair", "upgrade", "why"),
+    "quality": ("accept", "release", "report", "run", "status"),
     "reconcile": (),
     "replay": ("diff", "discard", "list", "pause", "plan", "promote", "rollback", "run"),
     "status": (),

@@ -18,7 +18,7 @@ from lake.tables.expire import expire_snapshots, orphans
 from lake.tables.iceberg import LEDGER
 from lake.upkeep import all_tables, compact, folded_tables, list_tables, settled_paths
 from operations.copies import Copy, copies_of
-from operations.deadletters import short_position
+from operations.deadletters.views import short_position
 from runners.option_readers import duration
 
 

@@ -24,12 +24,14 @@ _FAULT = 4
 
 # Verb, and what it does in a few words. Its module is loaded when it is asked for: Beam takes a second to import.
 _VERBS = {
+    "changes": "What changed between two moments: contracts, specs, versions, options, volume, what people did.",
     "contract": "Contracts and source specs: lint, test, compare, export, register.",
-    "deadletter": "Rejected records: list them, explain one, count them.",
+    "deadletter": "Rejected records: list, explain, count, export, close.",
     "deliver": "Rows to a destination: in order, within its limits, each accounted for.",
     "ingest": "Land files, check every record, fold the good ones into tables.",
     "job": "Streaming jobs on Flink: list, look, stop, cancel, supervise.",
     "lake": "Files and tables of a lake: list, check, repair, compact, expire, clean, upgrade; what became of an event.",
+    "quality": "Rules about partitions: judge them by hand, and a page of what came of them.",
     "reconcile": "What should be at a destination against what it has, id by id.",
     "replay": "Rebuild windows from raw on a branch: plan, run, diff, promote, roll back.",
     "stack": "A local Kafka and Flink for development and tests: start, look, stop.",

@@ -54,12 +54,12 @@ def click_options(options: type[Options]) -> Callable[[Command], Command]:
     return decorate
 
 
-def read_option(name: str, metavar: str, default: str, reader: Reader[Any], help_text: str) -> Callable[[Command], Command]:
-    """An option whose text a reader reads."""
+def read_option(name: str, metavar: str, default: str | None, reader: Reader[Any], help_text: str) -> Callable[[Command], Command]:
+    """An option whose text a reader reads. default: None for none, which is not read."""
 
-    def reading(_context: click.Context, _parameter: click.Parameter, given: str) -> Any:
+    def reading(_context: click.Context, _parameter: click.Parameter, given: str | None) -> Any:
         try:
-            return reader(given)
+            return None if given is None else reader(given)
         except ValueError as error:
             raise click.BadParameter(f"{given!r}: expected {error}") from None
 

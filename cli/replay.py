@@ -151,7 +151,7 @@ def diff(name: str, page: Path | None, samples: int, reveal: bool, lake: str | N
 def promote_(name: str, lake: str | None, project: Path | None, as_json: bool) -> None:
     """Publish a finished replay in one commit; what live jobs published since is kept."""
     opened, loaded = open_lake(lake, project)
-    _show_promotion(promote(name, loaded, opened), "promoted", as_json)
+    _end(promote(name, loaded, opened), "promoted", as_json)
 
 
 @replay.command("rollback")
@@ -163,7 +163,7 @@ def promote_(name: str, lake: str | None, project: Path | None, as_json: bool) -
 def rollback_(name: str, lake: str | None, project: Path | None, as_json: bool) -> None:
     """Take a promotion back; what live jobs published since is kept."""
     opened, loaded = open_lake(lake, project)
-    _show_promotion(rollback(name, loaded, opened), "rolled back", as_json)
+    _end(rollback(name, loaded, opened), "rolled back", as_json)
 
 
 @replay.command("discard")
@@ -264,6 +264,16 @@ def _show_run(report: ReplayReport) -> None:
         advise(f"paused; headrace replay run {report.name} goes on")
     elif not report.reasons:
         advise(f"branch {report.branch} is ready; headrace replay diff {report.name} shows what would change")
+
+
+def _end(done: Promotion, word: str, as_json: bool) -> None:
+    _show_promotion(done, word, as_json)
+    if done.held:
+        advise(
+            f"the gate of {done.dataset} holds {done.held} of its partitions, which readers see as they were: "
+            f"headrace quality status {done.dataset}"
+        )
+        raise SystemExit(1)
 
 
 def _show_promotion(done: Promotion, word: str, as_json: bool) -> None:

@@ -12,9 +12,19 @@ from lake.location import Lake
 _log = logging.getLogger(__name__)
 
 
-def keep_contract(lake: Lake, contract: Contract) -> None:
-    """Note the contract that a run works by; a state that is there already is not written again."""
-    lake.storage.put_if_absent(f"{_folder(lake, contract.dataset)}/{stored_name(contract)}", stored(contract))
+def keep_contract(lake: Lake, contract: Contract) -> str:
+    """Note the contract that a run works by; a state that is there already is not written again. Returns the name of the state."""
+    name = stored_name(contract)
+    lake.storage.put_if_absent(f"{_folder(lake, contract.dataset)}/{name}", stored(contract))
+    return name.removesuffix(".json")
+
+
+def kept_contract(lake: Lake, dataset: str, state: str) -> Contract | None:
+    """A state of a contract; None where it is not there, or cannot be read."""
+    try:
+        return restored(lake.storage.read(f"{_folder(lake, dataset)}/{state}.json"))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def kept_contracts(lake: Lake, dataset: str) -> list[Contract]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pyiceberg.catalog import Catalog
@@ -15,6 +16,7 @@ from lake.storage import Storage, is_object, local_path, location_of, make_root,
 
 NAMESPACES = ("validated", "late", "ops")
 CATALOG_FILE = "catalog.db"
+AUDIT = "audit"  # the branch of a gated dataset's table that jobs commit to; main is what passed its gate, see tables/audit.py
 _MADE = "_runs/lake"  # in a bucket, where there are no folders: says that there is a lake
 _FILE_IO = "lake.storage.file_io.ObjectFileIO"
 _SQLITE_BUSY_S = 120
@@ -32,12 +34,13 @@ class Lake:
 
     root: absolute folder, or ``gs://bucket/prefix``, ``s3://bucket/prefix``. catalog_url: of the Iceberg catalog (catalogs.py), by
     default SQLite in the lake. branch: the Iceberg branch that tables are read from and committed to; None for main, which is
-    what everybody reads.
+    what everybody reads. audited: tables of which that branch is AUDIT, where ``branch`` names no other.
     """
 
     root: str
     catalog_url: str = field(repr=False)
     branch: str | None = None
+    audited: frozenset[str] = frozenset()
 
     @classmethod
     def at(cls, location: str, catalog_url: str | None = None) -> Lake:
@@ -142,6 +145,19 @@ class Lake:
         except OSError as error:
             raise ConfigurationError(f"lake {self.root}: cannot be written: {error.strerror}") from None
 
+    def branch_of(self, table: str) -> str | None:
+        """The branch that a table is read from and committed to; None for main."""
+        return self.branch or (AUDIT if table in self.audited else None)
+
+    def auditing(self, tables: Iterable[str]) -> Lake:
+        """The same lake as the jobs of gated datasets see it: these tables as their audit branch has them."""
+        return replace(self, audited=frozenset(tables))
+
+    @property
+    def public(self) -> Lake:
+        """The same lake as its readers see it: every table as its main branch has it, or the branch of the lake."""
+        return replace(self, audited=frozenset()) if self.audited else self
+
     def load(self, name: str) -> Table:
         """A table as this lake's branch has it: its current snapshot is the branch's, none where there is no such branch.
 
@@ -149,8 +165,9 @@ class Lake:
             NoSuchTableError: there is none.
         """
         table = self.catalog().load_table(name)
-        if self.branch is not None:
-            head = table.metadata.snapshot_by_name(self.branch)
+        branch = self.branch_of(name)
+        if branch is not None:
+            head = table.metadata.snapshot_by_name(branch)
             table.metadata = table.metadata.model_copy(update={"current_snapshot_id": head.snapshot_id if head else None})
         return table
 

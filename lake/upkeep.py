@@ -6,6 +6,7 @@ import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import gcd
 
 from pyiceberg.conversions import from_bytes
 from pyiceberg.manifest import DataFile
@@ -18,9 +19,12 @@ from contracts.units import DAY_S, HOUR_S, SECOND_US
 from lake.ledger.upkeep import merge_ledger
 from lake.location import NAMESPACES, Lake, data_path
 from lake.storage import read_parquet
+from lake.tables.audit import audited
 from lake.tables.data_files import no_rows
 from lake.tables.expire import Expired, expire_snapshots
 from lake.tables.fold import add_hashes, content_hash
+from lake.tables.gate import follow
+from lake.tables.holds import partition_length_s
 from lake.tables.iceberg import (
     DEAD_LETTERS,
     LEDGER,
@@ -162,8 +166,10 @@ def maintain(
 
 def _merge_closed(lake: Lake, name: str, before_us: int, run_id: str, deadline: float) -> tuple[int, int]:
     """Merge closed ranges of one length, the shortest that has any, in one commit."""
-    known = known_files(lake.catalog().load_table(name), None)
-    for length_s in STEP_LENGTHS_S:
+    lake = audited(lake, name)
+    table = lake.load(name)
+    known, most_s = _known(lake, name), partition_length_s(table) or STEP_LENGTHS_S[-1]
+    for length_s in (length_s for length_s in STEP_LENGTHS_S if not most_s % length_s):
         folds: list[RangeFold] = []
         for group in _groups(known, length_s, STEP_ROWS, before_us):
             folds.append(_merged(lake, name, known, group))
@@ -171,15 +177,20 @@ def _merge_closed(lake: Lake, name: str, before_us: int, run_id: str, deadline: 
                 break
         if folds:
             publish(lake, name, folds, key=key_of(name), run_id=run_id)
-            return len(known), len(known_files(lake.catalog().load_table(name), None))
+            return len(known), len(_known(lake, name))
     return len(known), len(known)
+
+
+def _known(lake: Lake, name: str) -> list[PublishedFile]:
+    return known_files(lake.load(name), lake.branch_of(name))
 
 
 def compact(lake: Lake, name: str, *, to_s: int, run_id: str) -> tuple[int, int]:
     """Merge files of neighbouring ranges into ranges of ``to_s`` seconds: the fold without new rows. Small files of the ledger too.
 
     A range stays as it is where one file holds it already, or its rows would be more than MAX_COMPACTED_ROWS. A table that was
-    settled is so afterwards. run_id: of no other commits.
+    settled is so afterwards. Files of a gated table do not reach over the ends of its partitions; main follows its audit branch.
+    run_id: of no other commits.
 
     Returns:
         Data files before and after.
@@ -189,11 +200,14 @@ def compact(lake: Lake, name: str, *, to_s: int, run_id: str) -> tuple[int, int]
         while (again := merge_ledger(lake, run_id, at_least=2))[1] < after:
             after = again[1]
         return before, after
-    known = known_files(lake.catalog().load_table(name), None)
-    for group in _groups(known, to_s, MAX_COMPACTED_ROWS):
+    lake = audited(lake, name)
+    known, partition_s = _known(lake, name), partition_length_s(lake.load(name))
+    for group in _groups(known, gcd(to_s, partition_s) if partition_s else to_s, MAX_COMPACTED_ROWS):
         publish(lake, name, [_merged(lake, name, known, group)], key=key_of(name), run_id=run_id)
     stay_settled(lake, name, run_id)
-    return len(known), len(known_files(lake.catalog().load_table(name), None))
+    if partition_s:
+        follow(lake, name, key_of(name), run_id)
+    return len(known), len(_known(lake, name))
 
 
 @dataclass(frozen=True, order=True)
@@ -247,7 +261,7 @@ def _free(bounds: _Bounds, from_us: int, to_us: int, files: Sequence[PublishedFi
 
 def _merged(lake: Lake, name: str, known: Sequence[PublishedFile], group: _Group) -> RangeFold:
     """The fold of a range without new rows."""
-    table = lake.catalog().load_table(name)
+    table = lake.load(name)
     return fold_range(
         table, known, no_rows(group.sample), key=key_of(name), from_us=group.from_us, to_us=group.to_us, shard=group.shard
     )

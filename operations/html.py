@@ -19,12 +19,14 @@ _STYLE = """
 body { margin: 0 auto; max-width: 76rem; padding: 2.5rem 1.5rem 4rem; background: var(--back); color: var(--ink);
   font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; overflow-wrap: anywhere; } h2 { font-size: 1.05rem; margin: 2.25rem 0 .5rem; }
+h3 { font-size: .95rem; margin: 1.25rem 0 .25rem; } ul { margin: .2rem 0 .4rem; padding-left: 1.1rem; }
 p { margin: .25rem 0; } .soft { color: var(--soft); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 600; color: var(--soft); white-space: nowrap; }
 th, td { padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 .n { text-align: right; white-space: nowrap; } td.t { overflow-wrap: anywhere; } .one { white-space: nowrap; }
+td.t:first-child { min-width: 8rem; }
 code, .hash { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
 .tiles { display: flex; flex-wrap: wrap; gap: .75rem; margin: 1.25rem 0; }
 .tile { background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: .6rem 1rem; min-width: 7.5rem; }
@@ -33,6 +35,8 @@ code, .hash { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
 .green { color: var(--green); } .red { color: var(--red); } .amber { color: var(--amber); } .blue { color: var(--blue); }
 svg rect.green { fill: var(--green); } svg rect.red { fill: var(--red); } svg rect.amber { fill: var(--amber); }
 svg rect.blue { fill: var(--blue); }
+svg polyline { fill: none; stroke: var(--soft); stroke-width: 1; } svg circle.green { fill: var(--green); }
+svg circle.red { fill: var(--red); } svg circle.blue { fill: var(--blue); } svg circle.soft { fill: var(--soft); }
 svg { display: block; margin-top: .3rem; background: var(--panel); border-radius: 3px; }
 details { border-bottom: 1px solid var(--line); padding: .35rem 0; } summary { cursor: pointer; overflow-wrap: anywhere; }
 details > div { padding: .4rem 0 .6rem 1.1rem; }
@@ -97,3 +101,27 @@ def bar_of(parts: Sequence[tuple[str, int, str]], most: int) -> str:
         at += length
     told = ", ".join(f"{number:,} {text_of(name)}" for _, number, name in parts if number)
     return f'<svg width="{width}" height="10" role="img" aria-label="{told}">{"".join(drawn)}</svg>'
+
+
+def plot_of(points: Sequence[tuple[float | None, str, str]]) -> str:
+    """A line over time with a dot for each point: value, colour and when, the earliest first. Points without a value are gaps."""
+    known = [(number, value, colour) for number, (value, colour, _) in enumerate(points) if value is not None]
+    if not known:
+        return ""
+    width, height, edge = 180, 36, 3
+    low, high = (bound(value for _, value, _ in known) for bound in (min, max))
+    step = (width - 2 * edge) / max(len(points) - 1, 1)
+    places = [
+        (
+            edge + number * step,
+            height / 2 if high == low else height - edge - (height - 2 * edge) * (value - low) / (high - low),
+            colour,
+        )
+        for number, value, colour in known
+    ]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
+    bad = [(x, y, colour) for x, y, colour in places if colour != "green"]
+    dots = "".join(f'<circle class="{c}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"></circle>' for x, y, c in (*places[-1:], *bad))
+    told = f"{len(known):,} values from {points[0][2]} to {points[-1][2]}, {low:,.4g} to {high:,.4g}, the last {known[-1][1]:,.4g}"
+    drawn = f'<svg width="{width}" height="{height}" role="img" aria-label="{text_of(told)}">'
+    return f'{drawn}<polyline points="{line}"></polyline>{dots}</svg><span class="soft">{low:,.4g} to {high:,.4g}</span>'

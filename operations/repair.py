@@ -16,6 +16,7 @@ from contracts.spec.model import name_and_major
 from contracts.spec.project import Project
 from lake.location import Lake, data_path
 from lake.storage import storage_of
+from lake.tables.audit import audited, begin_anew
 from lake.tables.exchange import exchange_files
 from lake.tables.iceberg import LEDGER, RUN_PROPERTY, PublishedFile, committed, horizon_s, known_files, published_files
 from lake.tables.swap import CommitLabels, Range, replace_files
@@ -37,6 +38,9 @@ class Repaired:
 def take_out_lost(lake: Lake, project: Project, run_id: str) -> Iterator[Repaired]:
     """Take the data files that are gone out of the current state of every table. Older snapshots and other branches keep them.
 
+    The audit branch of a gated table that somebody deleted, and that cannot be found again, begins at main anew: what was held went
+    with it, and its windows are told.
+
     Args:
         lake: nothing writes into it.
         project: with the contracts, for the dead letters of what the horizon drops afterwards.
@@ -46,7 +50,13 @@ def take_out_lost(lake: Lake, project: Project, run_id: str) -> Iterator[Repaire
         ComponentDownError: catalog or store does not answer; may be done again.
     """
     for name in [*folded_tables(lake), LEDGER]:
+        gone = begin_anew(lake, name)
+        written = audited(lake, name)
         lost = committed(name, lambda name=name: _take_out(lake, name, run_id))  # type: ignore[misc]
+        if written is not lake:  # of a gated table first main, which nothing else is published from, then what jobs commit to
+            lost += [f for f in committed(name, lambda n=name, at=written: _take_out(at, n, run_id)) if f not in lost]  # type: ignore[misc]
+        if gone:
+            yield Repaired(name, 0, 0, tuple(gone))
         if not lost:
             continue
         if horizon_s(lake.load(name)):
@@ -56,7 +66,8 @@ def take_out_lost(lake: Lake, project: Project, run_id: str) -> Iterator[Repaire
 
 def _take_out(lake: Lake, name: str, run_id: str) -> list[PublishedFile]:
     table = lake.load(name)
-    lost = _lost(table, published_files(table) if name == LEDGER else known_files(table, None))
+    branch = lake.branch_of(name)
+    lost = _lost(table, published_files(table) if name == LEDGER else known_files(table, branch))
     if not lost:
         return []
     if name == LEDGER:  # a union of what was appended, without totals
@@ -64,7 +75,7 @@ def _take_out(lake: Lake, name: str, run_id: str) -> list[PublishedFile]:
             exchange_files(table, transaction, lost, [], {RUN_PROPERTY: run_id}, MAIN_BRANCH)
     else:
         vacated = _ranges(lost) if horizon_s(table) else ()
-        replace_files(table, lost, [], CommitLabels(run_id), MAIN_BRANCH, vacated=vacated)
+        replace_files(table, lost, [], CommitLabels(run_id), branch or MAIN_BRANCH, vacated=vacated)
     return lost
 
 

@@ -15,6 +15,7 @@ from lake.location import Lake
 from lake.raw.segments import logs_of
 from lake.runs.manifest import RunSummary
 from lake.runs.submission import read_submission
+from lake.tables.audit import audited
 from lake.tables.iceberg import settled_age_s
 from pipelines.deliver.options import PIPELINE
 
@@ -73,7 +74,8 @@ def stream_state(lake: Lake, project: Project, run: RunSummary) -> StreamState |
     now_s = time.time()
     newest = newest_window_time(lake, run.source, name, int(now_s * SECOND_US))
     age = None if newest is None else round(now_s - newest / SECOND_US, 3)
-    settled = settled_age_s(lake.catalog().load_table(name), now_s)
+    written = audited(lake, name)
+    settled = settled_age_s(written.load(name), now_s, written.branch_of(name))
     settled = None if settled is None else round(settled, 3)
     return StreamState(run.run_id, run.source, name, log_states(lake, spec, name), age, settled, _problems(run, name, settled))
 

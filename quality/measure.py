@@ -126,7 +126,7 @@ def judged_share(measure: Measure, counted: int, rows: int, what: str, samples: 
     bad = counted if failing is None else failing
     assert measure.rule.expected is not None
     if not rows and (percent or measure.rule.expected.holds(0)):
-        return measure.told(Verdict.SKIPPED, None, "There are no rows to judge.")
+        return replace(measure.told(Verdict.SKIPPED, None, "There are no rows to judge."), rows=0)
     share = f" of {rows:,}" + (f" ({100 * counted / rows:.3g} %)" if rows else "")
     found = measure.compared(100 * counted / rows if percent else counted, f"{counted:,}{share} rows {what}")
     return replace(found, rows=rows, failing=bad, samples=samples.first() if found.verdict is Verdict.FAILED else ())

@@ -14,7 +14,7 @@ from pyiceberg.table import Table
 from contracts.compiler.schemas import TIMESTAMP
 from contracts.spec.model import Contract
 from lake.location import Lake
-from lake.storage import parquet_batches, read_parquet
+from lake.storage import read_batches, read_parquet
 from lake.tables.iceberg import DEAD_LETTERS, PublishedFile, published_files
 
 WINDOW_TIME = "_window_time"
@@ -107,7 +107,7 @@ class LakeView:
         for file in self.files:
             if (to_us is None or file.from_us < to_us) and (from_us is None or file.to_us > from_us):
                 whole = (from_us is None or from_us <= file.from_us) and (to_us is None or file.to_us <= to_us)
-                for read in parquet_batches(file.path, wanted):
+                for read in read_batches(file.path, wanted):
                     batch = read if whole else within(read, from_us, to_us)
                     if len(batch):
                         yield _shaped(batch, columns, schema)

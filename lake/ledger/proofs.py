@@ -1,6 +1,7 @@
 """What is known of source positions: what the ledger table says, and the rows that prove it.
 
-An accepted position is published; or its row was taken away on purpose, and that is noted; or it lost to another row: then it has a
+An accepted position is published; or its row is held: it lies on the audit branch of a gated table, and main has not got it; or its
+row was taken away on purpose, and that is noted; or it lost to another row: then it has a
 dead letter, or lies among the rows that the horizon drops, or its losing is noted. What has none of these was lost.
 """
 
@@ -31,9 +32,11 @@ from pyiceberg.table import Table
 from contracts.codes import Code
 from lake.ledger.outcomes import Outcome
 from lake.ledger.sidecars import NUMBERS, FileOutcomes, bounds_of, outcomes_of
-from lake.location import Lake
+from lake.location import AUDIT, Lake
 from lake.raw.positions import Extent, Ints, Positions
+from lake.tables.data_files import PROVENANCE_KEY, read_columns
 from lake.tables.iceberg import DEAD_LETTERS, WITHDRAWN, dropped_branch
+from lake.tables.swap import files_at
 
 Mask = npt.NDArray[np.bool_]
 
@@ -96,9 +99,9 @@ class Judged:
 def judge(lake: Lake, source: str, table_name: str, extents: Sequence[Extent], before_epoch: int | None = None) -> list[Judged]:
     """What became of these positions of one source.
 
-    Jobs may be at work. So outcomes are read first: what they accept is in the table by then. Published and dropped rows are read
-    of one state of it: a sweep moves rows from the ones to the others. Notes are read again last: a row that is gone from that
-    state was noted before it went.
+    Jobs may be at work. So outcomes are read first: what they accept is in the table by then. Published, held and dropped rows are
+    read of one state of it: a sweep moves rows from the ones to the others, and a gate publishes what it held. Notes are read again
+    last: a row that is gone from that state was noted before it went.
 
     Args:
         lake: where.
@@ -107,11 +110,13 @@ def judge(lake: Lake, source: str, table_name: str, extents: Sequence[Extent], b
         extents: which; few enough to be looked up together.
         before_epoch: what was said before this promotion; None for what holds.
     """
+    lake = lake.public
     outcomes = outcomes_of(lake, source, extents, before_epoch)
     table = _load(lake, table_name)
     condition = _reached(source, extents, outcomes)
     published = _positions_by(table, condition, "_time_corrected", extents) if table and condition else {}
     letters = _dead_letters(lake, source, extents)
+    kept_back = _kept_back(lake, table, source, extents) if table and condition else ({}, {})
     found = []
     for name, positions in ((extent.raw_file, extent.positions) for extent in extents):
         said = outcomes.get(name, FileOutcomes())
@@ -119,6 +124,7 @@ def judge(lake: Lake, source: str, table_name: str, extents: Sequence[Extent], b
         rows = published.get(name, {})
         judged.prove_at(Verdict.CORRECTED, rows.get(True))
         judged.prove_at(Verdict.OUT, rows.get(False))
+        judged.prove_at(Verdict.HELD, kept_back[0].get(name))
         for outcome in (Outcome.ERASED, Outcome.EXPIRED):
             judged.prove(Verdict[outcome.name], said.said(outcome, positions))
         judged.prove_at(Verdict.CONFLICT, judged.letters.get(Code.CONFLICTING_DUPLICATE))
@@ -128,6 +134,7 @@ def judge(lake: Lake, source: str, table_name: str, extents: Sequence[Extent], b
         dropped = _dropped(lake, table, condition, extents)
         for judged in found:
             judged.prove_at(Verdict.DUPLICATE, dropped.get(judged.raw_file))
+            judged.prove_at(Verdict.DUPLICATE, kept_back[1].get(judged.raw_file))
     if any(judged.unproven.any() for judged in found):
         again = outcomes_of(lake, source, extents, before_epoch)
         for judged in found:
@@ -149,6 +156,35 @@ def _dropped(lake: Lake, table: Table, condition: BooleanExpression, extents: Se
     head = table.metadata.snapshot_by_name(dropped_branch(lake.branch))
     found = {} if head is None else _positions_by(table, condition, "_time_corrected", extents, head.snapshot_id)
     return {name: np.concatenate(list(parts.values())) for name, parts in found.items()}
+
+
+def _kept_back(lake: Lake, table: Table, source: str, extents: Sequence[Extent]) -> tuple[dict[str, Ints], dict[str, Ints]]:
+    """Positions per raw file that the audit branch of a gated table has in other files than main: of its rows, and dropped ones."""
+    found: list[dict[str, list[Ints]]] = [{}, {}]
+    refs = ("main", dropped_branch(None)), (AUDIT, dropped_branch(AUDIT))
+    if lake.branch is not None or AUDIT not in table.metadata.refs:
+        return {}, {}
+    low, high = bounds_of(extents)
+    wanted = pa.array(sorted({extent.raw_file for extent in extents}))
+    for number, pair in enumerate(zip(*refs, strict=True)):
+        public, audit = (files_at(table, ref) for ref in pair)
+        known = {file.path for file in public}
+        for file in (file for file in audit if file.path not in known):
+            rows = read_columns(file.path, PROVENANCE_KEY)
+            of_it = pc.and_(
+                pc.equal(rows.column("_source").cast(pa.string()), source), _between(rows.column("_position"), low, high)
+            )
+            rows = rows.filter(of_it)
+            places = pc.index_in(rows.column("_raw_file").cast(pa.string()), value_set=wanted)
+            rows, places = rows.filter(places.is_valid()), places.drop_null()
+            for place, positions in _grouped(places.cast(pa.int64()).to_numpy(), rows.column("_position").to_numpy()):
+                found[number].setdefault(wanted[place].as_py(), []).append(positions)
+    held, dropped = ({name: np.concatenate(parts) for name, parts in by_name.items()} for by_name in found)
+    return held, dropped
+
+
+def _between(values: pa.ChunkedArray, low: int, high: int) -> pa.ChunkedArray:
+    return pc.and_(pc.greater_equal(values, low), pc.less(values, high))
 
 
 def _dead_letters(lake: Lake, source: str, extents: Sequence[Extent]) -> dict[str, dict[Code, Ints]]:

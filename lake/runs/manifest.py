@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from contracts.units import utc_text
 from contracts.version import VERSION
 from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
+from lake.runs.basis import RunBasis
 from lake.runs.clock import RunClock
 from lake.runs.process import ProcessIdentity
 from lake.storage import storage_of
@@ -98,7 +99,8 @@ class Verdict:
 class RunManifest:
     """A run that ended; docs/reference/lake.md has the fields. What is None is not written.
 
-    options: the options dataclass of the pipeline. details: what only this pipeline has to say.
+    options: the options dataclass of the pipeline. details: what only this pipeline has to say. gates: by dataset, what its gate
+    holds and released.
     """
 
     run_id: str
@@ -110,6 +112,7 @@ class RunManifest:
     contracts: Mapping[str, str] | None = None
     ledger: Mapping[str, LedgerEntry] | None = None
     datasets: Mapping[str, PublishedTable | BranchTable] | None = None
+    gates: Mapping[str, Mapping[str, Any]] | None = None
     verdict: Verdict = Verdict()
 
     def document(self) -> dict[str, Any]:
@@ -126,6 +129,7 @@ class RunManifest:
             **asdict(self.details),
             "ledger": None if self.ledger is None else {name: asdict(entry) for name, entry in self.ledger.items()},
             "datasets": None if self.datasets is None else {name: asdict(table) for name, table in self.datasets.items()},
+            "gates": self.gates,
             "timings": self.clock.seconds(),
             "verdict": {"exit_code": self.verdict.exit_code, **_known(asdict(self.verdict))},
         }
@@ -137,7 +141,8 @@ class RunSummary:
     """One run, as ``headrace status`` shows it.
 
     state: finished, running, stopped (by Ctrl-C), failed (by an error; why: which), or killed (before it could say anything).
-    manifest: the document; of a run that has not finished only source and pipeline.
+    manifest: the document; of a run that has not finished only source and pipeline. bases: what it worked by, the first first;
+    several where it went on by another, none where an earlier version noted it.
     """
 
     run_id: str
@@ -145,6 +150,7 @@ class RunSummary:
     started_at: str
     manifest: dict[str, Any]
     why: str | None = None
+    bases: tuple[RunBasis, ...] = ()
 
     @property
     def broke_off(self) -> bool:
@@ -200,9 +206,12 @@ def _known(document: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if value is not None}
 
 
-def write_started(lake: Lake, run_id: str, started: datetime, source: str, pipeline: str = "ingest") -> None:
-    """Note that a run began, and where. source: what it reads, or the destination that it writes to."""
+def write_started(
+    lake: Lake, run_id: str, started: datetime, source: str, pipeline: str = "ingest", basis: RunBasis | None = None
+) -> None:
+    """Note that a run began, and where. source: what it reads, or the destination that it writes to. basis: what it works by."""
     process = ProcessIdentity.of(os.getpid())
+    bases = _bases(lake, run_id, started, basis) if basis else []
     note = {
         "run_id": run_id,
         "started_at": utc_text(started, "milliseconds"),
@@ -211,18 +220,36 @@ def write_started(lake: Lake, run_id: str, started: datetime, source: str, pipel
         "pid": os.getpid(),
         "host": socket.gethostname(),
         **({"start_ticks": process.start_ticks, "boot_id": process.boot_id} if process else {}),
+        **({"works_by": [each.document() for each in bases]} if bases else {}),
     }
     write_document(run_file(lake, run_id, STARTED), note)
 
 
+def _bases(lake: Lake, run_id: str, at: datetime, basis: RunBasis) -> list[RunBasis]:
+    """What a run worked by until now, where it goes on, and this one where it differs."""
+    try:
+        known = _noted_bases(json.loads(lake.storage.read(run_file(lake, run_id, STARTED))))
+    except (FileNotFoundError, ValueError):
+        known = ()
+    if known and replace(known[-1], since="") == RunBasis.parse(json.loads(encoded(basis))):
+        return list(known)
+    return [*known, replace(basis, since=utc_text(at, "milliseconds"))]
+
+
+def _noted_bases(note: Mapping[str, Any]) -> tuple[RunBasis, ...]:
+    return tuple(RunBasis.parse(each) for each in note.get("works_by", ()))
+
+
 @contextmanager
-def started(lake: Lake, run_id: str, at: datetime, source: str, pipeline: str = "ingest") -> Iterator[None]:
+def started(
+    lake: Lake, run_id: str, at: datetime, source: str, pipeline: str = "ingest", basis: RunBasis | None = None
+) -> Iterator[None]:
     """Note that a run began; and, where the block ends by Ctrl-C or an error, that it was stopped or failed, and why.
 
     Of a run that is killed nothing is noted, and so it is told from these. Arguments: see ``write_started``.
     """
     lake.storage.delete(run_file(lake, run_id, ENDED))  # of the same run, which goes on
-    write_started(lake, run_id, at, source, pipeline)
+    write_started(lake, run_id, at, source, pipeline, basis)
     try:
         yield
     except KeyboardInterrupt:
@@ -273,7 +300,7 @@ def read_run(lake: Lake, run_id: str) -> RunSummary | None:
         document = {"source": started["source"], "pipeline": started.get("pipeline", "ingest")}
         ended = _read_ended(lake, run_id)
         state, why = ended or ("running" if _alive(started) else KILLED, None)
-    return RunSummary(run_id, state, started["started_at"], document, why)
+    return RunSummary(run_id, state, started["started_at"], document, why, _noted_bases(started))
 
 
 def _read_ended(lake: Lake, run_id: str) -> tuple[str, str | None] | None:

@@ -2,7 +2,7 @@
 
 from lake.storage.access import keep_private, make_root
 from lake.storage.base import Storage, StoredFile
-from lake.storage.parquet import parquet_batches, read_parquet, read_parquet_schema
+from lake.storage.parquet import read_batches, read_parquet, read_parquet_schema
 from lake.storage.places import is_object, local_path, location_of, storage_of
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "local_path",
     "location_of",
     "make_root",
-    "parquet_batches",
+    "read_batches",
     "read_parquet",
     "read_parquet_schema",
     "storage_of",

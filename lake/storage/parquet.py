@@ -1,4 +1,4 @@
-"""Data files of tables, read whole, wherever they lie."""
+"""Data files of tables, read whole or batch by batch, wherever they lie."""
 
 from __future__ import annotations
 
@@ -28,20 +28,30 @@ def read_parquet(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
         return file.read(None if columns is None else list(columns), use_threads=threads)
 
 
-def parquet_batches(uri: str, columns: Sequence[str], rows: int = 65_536) -> Iterator[pa.RecordBatch]:
-    """Rows of a data file, some at a time.
+def read_batches(uri: str, columns: Sequence[str], batch_rows: int = 65_536) -> Iterator[pa.RecordBatch]:
+    """Some columns of a data file, in its order. Who stops early saves the rest.
 
     Args:
         uri: of the file.
         columns: that are wanted; those that it does not have are left out.
-        rows: at most in a batch.
+        batch_rows: how many rows at most a batch has.
 
     Raises:
         FileNotFoundError: there is none.
     """
-    with pq.ParquetFile(_source(uri)) as file:
-        have = set(file.schema_arrow.names)
-        yield from file.iter_batches(rows, columns=[name for name in columns if name in have], use_threads=False)
+    location = location_of(uri, "data file")
+    if is_object(location):
+        with storage_of(location).open(location) as stream, pq.ParquetFile(stream) as file:
+            yield from _batches(file, columns, batch_rows)
+    else:
+        with pq.ParquetFile(location, memory_map=True) as file:
+            yield from _batches(file, columns, batch_rows)
+
+
+def _batches(file: pq.ParquetFile, columns: Sequence[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
+    have = set(file.schema_arrow.names)
+    threads = file.metadata.num_rows >= _ROWS_FOR_THREADS
+    yield from file.iter_batches(batch_rows, columns=[name for name in columns if name in have], use_threads=threads)
 
 
 def read_parquet_schema(uri: str) -> pa.Schema:

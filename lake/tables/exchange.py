@@ -6,15 +6,21 @@ the table's. Both are known here: these files were listed from the manifests, or
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow.parquet as pq
 from pyiceberg.io.pyarrow import compute_statistics_plan, data_file_statistics_from_parquet_metadata, parquet_path_to_id_mapping
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table, TableProperties, Transaction
+from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.typedef import Record
 
-from lake.tables.iceberg import RUN_PROPERTY, PublishedFile
+from lake.location import AUDIT
+from lake.tables.iceberg import RUN_PROPERTY, PublishedFile, dropped_branch
+
+_AUDITED = (AUDIT, dropped_branch(AUDIT))
+_HEADS_PROPERTY = "headrace.gate.heads"
 
 
 def exchange_files(
@@ -43,18 +49,39 @@ def exchange_files(
         with transaction.update_snapshot(snapshot_properties=own, branch=branch).overwrite() as out:
             for file in named:
                 out.delete_data_file(file)
+        _note_heads(transaction, branch)
     if not new:
         return
     _map_names(transaction)
     with transaction.update_snapshot(snapshot_properties=properties, branch=branch).merge_append() as added:
         for file in _described(table, new):
             added.append_data_file(file)
+    _note_heads(transaction, branch)
 
 
 def note_state(transaction: Transaction, properties: dict[str, str], branch: str) -> None:
     """A snapshot of the same files, for what its properties say."""
     with transaction.update_snapshot(snapshot_properties=properties, branch=branch).merge_append():
         pass
+    _note_heads(transaction, branch)
+
+
+def _note_heads(transaction: Transaction, branch: str) -> None:
+    if branch in _AUDITED or _HEADS_PROPERTY in transaction.table_metadata.properties:
+        note_audit_heads(transaction)
+
+
+def note_audit_heads(transaction: Transaction) -> None:
+    """Say in a property of a gated table what its branches name: somebody may delete one, or commit beside the gate."""
+    heads = {branch: transaction.table_metadata.snapshot_by_name(branch) for branch in (*_AUDITED, MAIN_BRANCH)}
+    known = {branch: head.snapshot_id for branch, head in heads.items() if head}
+    transaction.set_properties({_HEADS_PROPERTY: json.dumps(known, sort_keys=True)})
+
+
+def audit_heads(table: Table) -> dict[str, int]:
+    """What the audit branch, that of its dropped rows and main named last, by branch."""
+    heads: dict[str, int] = json.loads(table.properties.get(_HEADS_PROPERTY, "{}"))
+    return heads
 
 
 def _map_names(transaction: Transaction) -> None:

@@ -427,12 +427,13 @@ def settled_snapshot(table: Table) -> Snapshot | None:
     return settled or table.current_snapshot()
 
 
-def settled_age_s(table: Table, now_s: float) -> float | None:
-    """For how long the settled snapshot of main has not been the current one: how long the oldest unsettled commit has waited.
+def settled_age_s(table: Table, now_s: float, branch: str | None = None) -> float | None:
+    """For how long the settled snapshot has not been the current one: how long the oldest unsettled commit has waited.
 
     Args:
-        table: with main as its current snapshot.
+        table: with this branch as its current snapshot.
         now_s: seconds since 1970; the clock's.
+        branch: None for main.
 
     Returns:
         Seconds; 0 where the current snapshot is settled; None of a table without a horizon or without a snapshot.
@@ -440,7 +441,7 @@ def settled_age_s(table: Table, now_s: float) -> float | None:
     head = table.current_snapshot()
     if head is None or not horizon_s(table):
         return None
-    settled = table.metadata.snapshot_by_name(settled_tag(None))
+    settled = table.metadata.snapshot_by_name(settled_tag(branch))
     if settled == head:
         return 0.0
     by_id = {snapshot.snapshot_id: snapshot for snapshot in table.snapshots()}

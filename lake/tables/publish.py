@@ -21,6 +21,7 @@ from pyiceberg.table.snapshots import Snapshot
 from contracts.errors import ConfigurationError
 from contracts.units import SECOND_US
 from lake.location import Lake
+from lake.tables.audit import load_to_write
 from lake.tables.data_files import (
     PROVENANCE_KEY,
     file_name,
@@ -34,6 +35,7 @@ from lake.tables.data_files import (
 )
 from lake.tables.exchange import exchange_files, note_state
 from lake.tables.fold import GRID_S, add_hashes, content_hash, fold_rows
+from lake.tables.holds import holds_token
 from lake.tables.horizon import NO_MOVES, Moves, PairSet
 from lake.tables.iceberg import (
     HASH_PROPERTY,
@@ -298,22 +300,22 @@ def publish(
     settled = list(folds)
 
     def commit() -> list[RangeFold]:
-        nonlocal settled
-        table = lake.load(name)
-        settled = rebase(table, known_files(table, lake.branch), settled, key)
+        nonlocal settled, lake
+        lake, table = load_to_write(lake, name)
+        settled = rebase(table, known_files(table, lake.branch_of(name)), settled, key)
         if before:
             before(settled)
         if changed := [fold for fold in settled if fold.changes]:
-            _commit(table, changed, run_id, lake.branch)
+            _commit(table, changed, run_id, lake.branch_of(name))
         return settled
 
     return committed(name, commit)
 
 
-def publish_moves(lake: Lake, name: str, moves: Moves, *, key: str, run_id: str, vacated: str) -> bool:
+def publish_moves(lake: Lake, name: str, moves: Moves, *, key: str, run_id: str, token: str) -> bool:
     """Move pairs between published and dropped rows, in one transaction.
 
-    Does nothing where a replay has taken pairs away since the moves were worked out: they may be wrong now.
+    Does nothing where a replay has taken pairs away since the moves were worked out, or a gate holds others: they may be wrong now.
 
     Args:
         lake: where the table lies.
@@ -321,7 +323,7 @@ def publish_moves(lake: Lake, name: str, moves: Moves, *, key: str, run_id: str,
         moves: which; pairs that are there already stay there.
         key: its key column.
         run_id: goes into the snapshot's properties.
-        vacated: ``Vacated.last`` of the state that they were worked out on; of a branch no matter.
+        token: ``moves_token`` of the state that they were worked out on.
 
     Returns:
         Whether they are there now.
@@ -333,15 +335,23 @@ def publish_moves(lake: Lake, name: str, moves: Moves, *, key: str, run_id: str,
 
     def commit() -> bool:
         table = lake.load(name)
-        if lake.branch is None and Vacated.of(table).last != vacated:
+        if moves_token(table, lake.branch) != token:
             return False
-        known = known_files(table, lake.branch)
+        known = known_files(table, lake.branch_of(name))
         folds = list(_moved(table, known, moves, key, made))
         if changed := [fold for fold in folds if fold.changes]:
-            _commit(table, changed, run_id, lake.branch)
+            _commit(table, changed, run_id, lake.branch_of(name))
         return True
 
     return committed(name, commit)
+
+
+def moves_token(table: Table, branch: str | None) -> str:
+    """Changes where moves that were worked out before may be wrong: pairs went, or others may be hidden by what is held now.
+
+    branch: of a replay, of whose own branch that is no matter; None for all others.
+    """
+    return f"{Vacated.of(table).last} {holds_token(table)}" if branch is None else ""
 
 
 def _moved(

@@ -21,6 +21,7 @@ from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from lake.location import Lake
 from lake.raw.positions import Positions
+from lake.tables.audit import load_to_write
 from lake.tables.data_files import PROVENANCE_KEY, newer_rows, provenance_keys, read_columns, read_rows, write_rows
 from lake.tables.exchange import exchange_files, note_state
 from lake.tables.fold import add_hashes, content_hash
@@ -98,25 +99,26 @@ def swap_ranges(
     """
 
     def attempt() -> int | None:
-        table = lake.load(name)
+        nonlocal lake
+        lake, table = load_to_write(lake, name)
         if labels.after and labels.after in table.metadata.refs:
             return table.metadata.refs[labels.after].snapshot_id
-        current = known_files(table, lake.branch)
+        current = known_files(table, lake.branch_of(name))
         gone = [file for file in current if overlaps(file, swap.ranges)]
-        within = list(_clipped(table, swap.replacement, swap.ranges, swap.keep))
+        within = list(clipped(table, swap.replacement, swap.ranges, swap.keep))
         folds = rebase(table, within, list(_newer(table, gone, within, swap, key)), key)
         if before_commit:
             before_commit(folds)
         taken = {path for fold in folds if fold.changes_published for path in fold.read}
         taken |= {path for fold in folds if fold.changes_dropped for path in fold.dropped_read}
-        staying = [*(file for file in within if file.path not in taken), *_cut_off(table, gone, swap.ranges)]
+        staying = [*(file for file in within if file.path not in taken), *cut_off(table, gone, swap.ranges)]
         new = [file.path for file in staying if not file.dropped] + [path for fold in folds for path in fold.paths]
         dropped = [file.path for file in staying if file.dropped] + [path for fold in folds for path in fold.dropped]
         if not gone and not new and not dropped and not labels.after:
             snapshot = table.current_snapshot()
             return snapshot.snapshot_id if snapshot else None
         vacated = swap.ranges if lake.branch is None and horizon_s(table) else ()
-        return replace_files(table, gone, new, labels, lake.branch or MAIN_BRANCH, dropped=dropped, vacated=vacated)
+        return replace_files(table, gone, new, labels, lake.branch_of(name) or MAIN_BRANCH, dropped=dropped, vacated=vacated)
 
     return committed(name, attempt)
 
@@ -163,7 +165,7 @@ def in_ranges(rows: pa.Table, ranges: Sequence[Range]) -> npt.NDArray[np.bool_]:
     return inside
 
 
-def _clipped(table: Table, files: Sequence[PublishedFile], ranges: Sequence[Range], keep: Keep | None) -> Iterator[PublishedFile]:
+def clipped(table: Table, files: Sequence[PublishedFile], ranges: Sequence[Range], keep: Keep | None) -> Iterator[PublishedFile]:
     """Files with the rows that lie in the ranges and may be kept; written again only where some do not."""
     for file in files:
         for low, high in ranges:
@@ -208,7 +210,7 @@ def _newer(
                 yield fold_range(table, within, part, key=key, from_us=from_us, to_us=to_us, shard=file.shard, moves=moves)
 
 
-def _cut_off(table: Table, gone: Sequence[PublishedFile], ranges: Sequence[Range]) -> Iterator[PublishedFile]:
+def cut_off(table: Table, gone: Sequence[PublishedFile], ranges: Sequence[Range]) -> Iterator[PublishedFile]:
     """Files with what the replaced files hold outside the ranges."""
     for file in gone:
         pieces = list(_outside(file, ranges))
@@ -242,6 +244,7 @@ def replace_files(
     *,
     dropped: Sequence[str] = (),
     vacated: Sequence[Range] = (),
+    also: Callable[[Transaction], None] | None = None,
 ) -> int:
     """Replace data files by others in one commit, which is refused if the table has moved on.
 
@@ -253,6 +256,7 @@ def replace_files(
         branch: which is changed.
         dropped: what comes of dropped rows.
         vacated: ranges for the next sweep to look at, see iceberg.py.
+        also: what else belongs into the commit.
 
     Returns:
         The id of the snapshot.
@@ -274,6 +278,8 @@ def replace_files(
         exchange_files(table, transaction, [f for f in gone if f.dropped], dropped, {RUN_PROPERTY: labels.run_id}, beside)
         if vacated:
             transaction.set_properties(vacating(vacated))
+        if also:
+            also(transaction)
         going = [f for f in gone if not f.dropped]
         exchange_files(table, transaction, going, new, properties, branch)
         if not going and not new:

@@ -23,9 +23,10 @@ from pyiceberg.table.snapshots import Snapshot
 
 from contracts.compiler.rows import derived_id
 from contracts.units import SECOND_US
-from lake.location import Lake
+from lake.location import AUDIT, Lake
 from lake.tables.data_files import read_columns
 from lake.tables.fold import codes_of, revisions_of
+from lake.tables.holds import Hidden, partition_length_s, turned_ranges
 from lake.tables.horizon import CELL_US, Ints, Moves, Pair, PairSet, cells_of, has_predecessor
 from lake.tables.iceberg import (
     RUN_PROPERTY,
@@ -41,8 +42,8 @@ from lake.tables.iceberg import (
 )
 from lake.tables.key_filters import KeyFilter, key_hashes, read_filter
 from lake.tables.letters import LETTER_COLUMNS, Letters, publish_letters
-from lake.tables.publish import publish_moves
-from lake.tables.swap import known_at
+from lake.tables.publish import moves_token, publish_moves
+from lake.tables.swap import known_at, overlaps
 
 _FILTER_BYTES = 256 << 20
 _NEVER = -(1 << 62)
@@ -100,34 +101,53 @@ def sweep(
     """
     dropped, chained, filters = 0, 0, _Filters(key)
     looked_at: Sequence[PublishedFile] | None = None
+    fresh: Sequence[PublishedFile] = ()
+    restored: set[str] = set()
     while True:
         table = lake.load(name)
         head = table.current_snapshot()
         if head is None:
             return Swept(dropped, chained, None)
-        vacated = Vacated.of(table) if lake.branch is None else Vacated()
+        branch, token = lake.branch_of(name), moves_token(table, lake.branch)
+        vacated, turned = _to_look_at(table, branch)
         if vacated.ranges:
             if restore(lake, name, vacated.all_ranges(), key=key, run_id=run_id):
-                committed(name, partial(_looked_at, lake, name, vacated))
+                committed(name, partial(_looked_at, lake, name, list(vacated.ranges)))
+            continue
+        if turned.keys() - restored:
+            if restore(lake, name, sorted({span for spans in turned.values() for span in spans}), key=key, run_id=run_id):
+                restored |= turned.keys()
+                looked_at = None
             continue
         if not horizon_s(table):
+            if turned:
+                committed(name, partial(_looked_at, lake, name, list(turned)))
             return Swept(dropped, chained, head.snapshot_id)
-        known = known_files(table, lake.branch)
+        known, hidden = known_files(table, branch), Hidden.of(table, branch)
         if looked_at is None:
-            looked_at = known_at(table, settled_tag(lake.branch))
-        found = _look(table, known, looked_at, key, filters, looking)
+            ranges = [span for spans in turned.values() for span in spans]
+            looked_at = [file for file in known_at(table, settled_tag(branch)) if not overlaps(file, ranges)]
+            fresh = [ghost for ghost in hidden.ghosts if overlaps(ghost, ranges)]
+        found = _look(table, known, looked_at, key, filters, looking, hidden, fresh)
         if letters and (found.conflicts or found.withdrawn):
             tables = [pa.concat_tables(t, promote_options="default") if t else None for t in (found.conflicts, found.withdrawn)]
             publish_letters(lake, letters(*tables), run_id)
         moves = Moves(PairSet(found.pairs))
         if not moves:
-            _settle(lake, name, head, table.metadata.snapshot_by_name(dropped_branch(lake.branch)))
+            settle_at(lake, name, head, table.metadata.snapshot_by_name(dropped_branch(branch)), list(turned))
             return Swept(dropped, chained, head.snapshot_id)
-        if not publish_moves(lake, name, moves, key=key, run_id=run_id, vacated=vacated.last):
+        if not publish_moves(lake, name, moves, key=key, run_id=run_id, token=token):
             looked_at = None
             continue
         dropped, chained = dropped + len(moves.drop), chained + len(found.chained)
-        looked_at = known
+        looked_at, fresh = known, ()
+
+
+def _to_look_at(table: Table, branch: str | None) -> tuple[Vacated, Mapping[str, tuple[tuple[int, int], ...]]]:
+    """What is on record for the next sweep: of a gated table it is for its audit branch, to which replays and gates belong."""
+    if branch == AUDIT:
+        return Vacated.of(table), turned_ranges(table)
+    return Vacated.of(table) if branch is None and partition_length_s(table) is None else Vacated(), {}
 
 
 def restore(lake: Lake, name: str, ranges: Sequence[tuple[int, int]], *, key: str, run_id: str) -> bool:
@@ -146,8 +166,10 @@ def restore(lake: Lake, name: str, ranges: Sequence[tuple[int, int]], *, key: st
     Raises:
         ComponentDownError: no commit succeeded before the deadline.
     """
-    table = lake.load(name)
-    known, horizon_us, filters = known_files(table, lake.branch), horizon_s(table) * SECOND_US, _Filters(key)
+    table, branch = lake.load(name), lake.branch_of(name)
+    token, hidden = moves_token(table, lake.branch), Hidden.of(table, branch)
+    known, horizon_us, filters = known_files(table, branch), horizon_s(table) * SECOND_US, _Filters(key)
+    others = [*known, *hidden.ghosts]
     found: list[Pair] = []
     for file in (f for f in known if f.dropped):
         spans = [(low, high + horizon_us) for low, high in ranges if file.from_us < high + horizon_us and file.to_us > low]
@@ -155,16 +177,18 @@ def restore(lake: Lake, name: str, ranges: Sequence[tuple[int, int]], *, key: st
         if not spans or not len(rows := rows.filter(pa.array(_any_within(cells_of(rows), spans)))):
             continue
         keys = rows.column(key).unique()
-        near = [f for f in known if f.overlaps(file.from_us - horizon_us, file.to_us, file.shard) and f != file]
+        near = [f for f in others if f.overlaps(file.from_us - horizon_us, file.to_us, file.shard) and f != file]
         hits, _ = filters.hits(near, keys)
-        copies = _copies([file, *hits], pa.array([False] * file.rows), keys, key)
-        cells = cells_of(copies.rows)
-        alone = ~has_predecessor(codes_of(copies.rows.column(key)), cells, horizon_us // CELL_US)
-        alone |= ~copies.has_given(key) if not derived_in_horizon(table) else False
-        back = np.flatnonzero(alone & (copies.of == 0) & _any_within(cells, spans))
-        found += zip(copies.rows.column(key).take(pa.array(back)).to_pylist(), cells[back].tolist(), strict=True)
-    moves, last = Moves(restore=PairSet(found)), Vacated.of(table).last
-    return not found or publish_moves(lake, name, moves, key=key, run_id=run_id, vacated=last)
+        everything = _copies([file, *hits], pa.array([False] * file.rows), keys, key)
+        for world in hidden.worlds(everything.rows, everything.files, everything.of):
+            copies = everything.only(world.chosen)
+            cells = cells_of(copies.rows)
+            alone = ~has_predecessor(codes_of(copies.rows.column(key)), cells, horizon_us // CELL_US)
+            alone |= ~copies.has_given(key) if not derived_in_horizon(table) else False
+            back = np.flatnonzero(alone & world.moved[world.chosen] & (copies.of == 0) & _any_within(cells, spans))
+            found += zip(copies.rows.column(key).take(pa.array(back)).to_pylist(), cells[back].tolist(), strict=True)
+    moves = Moves(restore=PairSet(found))
+    return not found or publish_moves(lake, name, moves, key=key, run_id=run_id, token=token)
 
 
 def _any_within(cells: Ints, spans: Sequence[tuple[int, int]]) -> npt.NDArray[np.bool_]:
@@ -175,14 +199,14 @@ def _any_within(cells: Ints, spans: Sequence[tuple[int, int]]) -> npt.NDArray[np
     return found
 
 
-def _looked_at(lake: Lake, name: str, vacated: Vacated) -> None:
+def _looked_at(lake: Lake, name: str, keys: Sequence[str]) -> None:
     """These times were looked at; others may have come meanwhile."""
-    without_properties(lake.load(name), vacated.ranges)
+    without_properties(lake.load(name), keys)
 
 
-def _settle(lake: Lake, name: str, published: Snapshot, dropped: Snapshot | None) -> None:
-    """Let the tag ``settled`` name this state, unless it names a later one."""
-    tag = settled_tag(lake.branch)
+def settle_at(lake: Lake, name: str, published: Snapshot, dropped: Snapshot | None, looked_at: Sequence[str] = ()) -> None:
+    """Let the tag ``settled`` name this state, unless it names a later one. looked_at: see ``_looked_at``."""
+    tag = settled_tag(lake.branch_of(name))
 
     def attempt() -> None:
         table = lake.load(name)
@@ -197,6 +221,8 @@ def _settle(lake: Lake, name: str, published: Snapshot, dropped: Snapshot | None
                 manage.create_tag(dropped.snapshot_id, dropped_branch(tag))
 
     committed(name, attempt)
+    if looked_at:
+        committed(name, partial(_looked_at, lake, name, looked_at))
 
 
 def stay_settled(lake: Lake, name: str, run_id: str) -> None:
@@ -208,13 +234,13 @@ def stay_settled(lake: Lake, name: str, run_id: str) -> None:
         run_id: of these commits, and of no others.
     """
     table = lake.load(name)
-    head, settled = table.current_snapshot(), table.metadata.snapshot_by_name(settled_tag(lake.branch))
+    head, settled = table.current_snapshot(), table.metadata.snapshot_by_name(settled_tag(lake.branch_of(name)))
     by_id = {snapshot.snapshot_id: snapshot for snapshot in table.snapshots()}
     at = head
     while settled and at and at != settled and at.summary and at.summary.additional_properties.get(RUN_PROPERTY) == run_id:
         at = by_id.get(at.parent_snapshot_id or -1)
     if head and settled and at == settled != head:
-        _settle(lake, name, head, table.metadata.snapshot_by_name(dropped_branch(lake.branch)))
+        settle_at(lake, name, head, table.metadata.snapshot_by_name(dropped_branch(lake.branch_of(name))))
 
 
 def _look(
@@ -224,6 +250,8 @@ def _look(
     key: str,
     filters: _Filters,
     looking: Callable[[PublishedFile], None] | None,
+    hidden: Hidden,
+    fresh: Sequence[PublishedFile],
 ) -> _Found:
     """Look at the pairs that came into the table since others of its files were looked at, and at those near them.
 
@@ -234,12 +262,14 @@ def _look(
         key: the key column.
         filters: of its files.
         looking: is told each file that is looked at.
+        hidden: what is held of the table.
+        fresh: files of main that stand for what is held, whose pairs hide others since then.
     """
-    horizon_us = horizon_s(table) * SECOND_US
+    horizon_us, others = horizon_s(table) * SECOND_US, [*known, *hidden.ghosts]
     there, seen = {f.path for f in known}, {f.path for f in looked_at}
     gone = [f for f in looked_at if f.path not in there]
     found = _Found()
-    for file in (f for f in known if f.path not in seen):  # a replay brings back dropped pairs too
+    for file in (*(f for f in known if f.path not in seen), *fresh):  # a replay brings back dropped pairs too
         if looking:
             looking(file)
         rows = _pairs_in(file, key)
@@ -248,12 +278,14 @@ def _look(
         keys = rows.column(key).filter(is_new).unique()
         if not len(keys):
             continue
-        near = [f for f in known if f.overlaps(file.from_us - horizon_us, file.to_us + horizon_us, file.shard) and f != file]
+        near = [f for f in others if f.overlaps(file.from_us - horizon_us, file.to_us + horizon_us, file.shard) and f != file]
         hits, again = filters.hits(near, keys)
         again |= pc.is_in(keys, value_set=_repeated(rows.column(key))).to_numpy(zero_copy_only=False)
         if again.any():
             copies = _copies([file, *hits], is_new, keys.filter(pa.array(again)), key)
-            _judge(copies if derived_in_horizon(table) else copies.given(key), key, horizon_us // CELL_US, found)
+            copies = copies if derived_in_horizon(table) else copies.given(key)
+            for world in hidden.worlds(copies.rows, copies.files, copies.of):
+                _judge(copies.only(world.chosen), world.moved[world.chosen], key, horizon_us // CELL_US, found)
     return found
 
 
@@ -273,7 +305,10 @@ class _Copies:
 
     def given(self, key: str) -> _Copies:
         """Those whose key was not derived from their content."""
-        mask = self.has_given(key)
+        return self.only(self.has_given(key))
+
+    def only(self, mask: npt.NDArray[np.bool_]) -> _Copies:
+        """Those in the mask."""
         return _Copies(self.rows.filter(pa.array(mask)), self.files, self.of[mask], self.new[mask])
 
     def has_given(self, key: str) -> npt.NDArray[np.bool_]:
@@ -305,11 +340,14 @@ def _copies(files: Sequence[PublishedFile], is_new: pa.Array, keys: pa.Array, ke
     return _Copies(rows, files, np.repeat(np.arange(len(files)), [len(t) for t in tables]), np.concatenate(new))
 
 
-def _judge(copies: _Copies, key: str, horizon: int, found: _Found) -> None:
-    """Add to what was found. Complete for new pairs, and for those that have a new one in the horizon before them."""
+def _judge(copies: _Copies, moved: npt.NDArray[np.bool_], key: str, horizon: int, found: _Found) -> None:
+    """Add to what was found. Complete for new pairs, and for those that have a new one in the horizon before them.
+
+    moved: which of them it is about; the others may only hide these.
+    """
     codes, cells = codes_of(copies.rows.column(key)), cells_of(copies.rows)
     out, published = has_predecessor(codes, cells, horizon), copies.published
-    move = np.flatnonzero(out & published)
+    move = np.flatnonzero(out & published & moved)
     keys = copies.rows.column(key).to_pylist()
     found.pairs += ((keys[place], int(cells[place])) for place in move.tolist())
     contents, revisions = copies.rows.column("_fingerprint").to_pylist(), revisions_of(copies.rows).tolist()
@@ -320,11 +358,12 @@ def _judge(copies: _Copies, key: str, horizon: int, found: _Found) -> None:
         same, other, after_new, after_same_new, after_kept = (
             last >= cell - horizon for last in seen.before(code, contents[place], revisions[place])
         )
-        if out[place] and published[place] and not after_kept:
+        is_out = bool(out[place] and moved[place])
+        if is_out and published[place] and not after_kept:
             found.chained.add((keys[place], cell))
-        if out[place] and not same and (new or after_new):
+        if is_out and not same and (new or after_new):
             conflicts.append(place)
-        elif out[place] and ((after_same_new and not published[place]) or (same and other and (new or after_same_new))):
+        elif is_out and ((after_same_new and not published[place]) or (same and other and (new or after_same_new))):
             withdrawn.append(place)  # the second: a sweep may have written a letter before the same content came, and died
         seen.add(code, contents[place], revisions[place], cell, new=new, kept=not out[place])
     for places, tables in ((conflicts, found.conflicts), (withdrawn, found.withdrawn)):

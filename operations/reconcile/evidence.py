@@ -132,7 +132,7 @@ def in_other_ranges(lake: Lake, table: str, rows: RangeRows, index: RowIndex, ke
 def dropped_in_range(lake: Lake, table: str, rows: RangeRows, key: str, ids: pa.Array) -> Bools:
     """Which ids have a row in the range that the horizon drops."""
     found = np.zeros(len(ids), dtype=bool)
-    for file in known_files(lake.load(table), lake.branch):
+    for file in known_files(lake.load(table), lake.branch_of(table)):
         if file.dropped and file.from_us < rows.end_us and file.to_us > rows.start_us:
             there = rows.read(file, (key,)).column(key).cast(pa.string()).combine_chunks()
             found |= np.asarray(pc.is_in(ids, value_set=there).to_numpy(zero_copy_only=False))
@@ -146,7 +146,7 @@ def contents_of_copies(lake: Lake, table: str, rows: RangeRows, key: str, ids: p
     if not len(ids) or not horizon_s(loaded):
         return found[0]
     settled = {file.path for file in published_files(loaded, settled_snapshot(loaded))}
-    for file in known_files(loaded, lake.branch):
+    for file in known_files(loaded, lake.branch_of(table)):
         if file.dropped or file.path not in settled:
             there = read_columns(file.path, (key,)).column(key).cast(pa.string())
             if pc.any(pc.is_in(there, value_set=ids)).as_py():

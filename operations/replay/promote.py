@@ -19,6 +19,7 @@ from lake.ledger.sidecars import append_outcomes
 from lake.location import Lake
 from lake.runs.clock import RunClock, new_run_id
 from lake.runs.replays import Replay, Step, add_event, replay_of
+from lake.tables.audit import audited, begin_audit
 from lake.tables.iceberg import DEAD_LETTERS, LEDGER, committed, dropped_branch, num_shards, published_files, settled_refs
 from lake.tables.swap import files_at
 from operations.replay.outcomes import positions_of, replay_outcomes
@@ -54,6 +55,7 @@ def promote(name: str, project: Project, lake: Lake, reached: Reached = _nothing
 
     publication = _begin(PROMOTE, name, project, lake, check, reached)
     replay = publication.replay
+    lake = publication.lake
     outcomes = list(replay_outcomes(lake, replay))
     committed(DEAD_LETTERS, lambda: _tag_letters(lake, replay))
     reached("letters kept")
@@ -100,7 +102,7 @@ def rollback(name: str, project: Project, lake: Lake, reached: Reached = _nothin
     publication = _begin(ROLLBACK, name, project, lake, check, reached)
     replay = publication.replay
     publication.swap_rows({"headrace.rolled-back": name})
-    outcomes = list(replay_outcomes(lake, replay))
+    outcomes = list(replay_outcomes(publication.lake, replay))
     publication.swap_letters(outcomes, files_at(lake.load(DEAD_LETTERS), replay.tag("letters")))
     committed(LEDGER, lambda: lake.load(LEDGER).delete(EqualTo("epoch", publication.number)))
     reached("ledger")
@@ -136,7 +138,10 @@ def _begin(kind: Kind, name: str, project: Project, lake: Lake, check: Check, re
     run_id = new_run_id(f"{kind.verb}-{name}", clock)
     cut = Cut(num_shards=num_shards(lake.load(replay.table)), by_density=True)
     letters = ConflictLetters(contract, cut, run_id), HorizonLetters(contract, cut, run_id)
-    return Publication(kind, lake, replay, clock, run_id, *letters, project.suppressions(contract), reached)
+    if contract.gated:
+        begin_audit(lake, replay.table, contract.quality.partition_s, run_id)
+    live = audited(lake, replay.table)
+    return Publication(kind, live, replay, clock, run_id, *letters, project.suppressions(contract), reached, contract)
 
 
 class _RecordedAlreadyError(Exception):
@@ -149,7 +154,7 @@ def _end(publication: Publication) -> Promotion:
     Killed in between, the next attempt writes a manifest of its own.
     """
     kind, name = publication.kind, publication.replay.name
-    promotion = publication.end()
+    promotion = publication.end(publication.pass_gate())
 
     def check(known: dict[str, Replay]) -> None:
         if known[name].step is not kind.begun:
@@ -165,7 +170,7 @@ def _drop_refs(lake: Lake, name: str, replay: Replay) -> None:
         table = lake.load(name)
     except NoSuchTableError:
         return
-    states = {state for kind in (PROMOTE, ROLLBACK) for state in (kind.before, kind.after, kind.settled)}
+    states = {state for kind in (PROMOTE, ROLLBACK) for state in kind.states}
     tags = {replay.tag(word) for word in ("base", "emptied", "letters", *states)}
     named = {replay.branch, *tags}
     mine = table.metadata.refs.keys() & {*named, *map(dropped_branch, named), *settled_refs(replay.branch)}

@@ -9,7 +9,9 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pyiceberg.table.refs import MAIN_BRANCH
 
+from contracts.spec.model import Contract
 from contracts.spec.suppressions import Suppressions
 from lake.ledger.folds import LostNotes, outcomes_at
 from lake.ledger.outcomes import Outcome, PositionOutcomes
@@ -27,6 +29,8 @@ from lake.upkeep import key_of
 from operations.replay.changes import States, letters_of_lost_rows, write_changes
 from operations.replay.letters import replace_letters
 from operations.replay.outcomes import positions_of
+from quality.gate import GateOptions, GateReport
+from transforms.converge.gate import settle_and_gate
 from transforms.converge.transform import commit_letters
 from transforms.letters import ConflictLetters, HorizonLetters
 
@@ -35,7 +39,10 @@ Reached = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Promotion:
-    """What was published, or taken back. changes: where the changed rows lie, see ``write_changes``."""
+    """What was published, or taken back. changes: where the changed rows lie, see ``write_changes``.
+
+    held: of a gated dataset, how many partitions of the ranges its gate holds: there readers see what was before.
+    """
 
     name: str
     dataset: str
@@ -46,6 +53,7 @@ class Promotion:
     added: int
     removed: int
     changed: int
+    held: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,11 +74,17 @@ class Kind:
     changes: str
 
     @property
+    def states(self) -> tuple[str, ...]:
+        """Words of tags of the table."""
+        return self.before, self.after, self.settled, f"{self.before}{_PUBLIC}", f"{self.after}{_PUBLIC}"
+
+    @property
     def settled(self) -> str:
         """The live table after that, once the horizon was applied to it again."""
         return f"{self.after}_settled"
 
 
+_PUBLIC = "_public"  # of a gated dataset: what readers see, where the other tags are of the audit branch
 PROMOTE = Kind("promote", Step.PROMOTING, Step.PROMOTED, "", "base", "before", "promoted", "")
 ROLLBACK = Kind("rollback", Step.ROLLING_BACK, Step.ROLLED_BACK, "before", "promoted", "unrolled", "rolled_back", "-rollback")
 
@@ -88,6 +102,7 @@ class Publication:
     horizon_letters: HorizonLetters
     suppressions: Suppressions
     reached: Reached
+    contract: Contract
 
     @property
     def number(self) -> int:
@@ -103,6 +118,8 @@ class Publication:
         """
         kind, replay = self.kind, self.replay
         table = self.lake.load(replay.table)
+        if self._is_gated and replay.tag(kind.after) not in table.metadata.refs:
+            committed(replay.table, partial(_tag_public, self.lake, replay, f"{kind.before}{_PUBLIC}"))
         kept = _Kept(self.suppressions) if self.suppressions else None
         notes = LostNotes(self.lake, replay.dataset, self.run_id, came=True)
 
@@ -136,10 +153,23 @@ class Publication:
         replace_letters(self.lake, self.replay.dataset, covered, letters, lost, CommitLabels(self.run_id))
         self.reached("letters")
 
-    def end(self) -> Promotion:
+    @property
+    def _is_gated(self) -> bool:
+        return self.lake.branch_of(self.replay.table) is not None
+
+    def pass_gate(self) -> GateReport | None:
+        """Take what was put in place through the gate of the dataset; what is held is read as it was before."""
+        if not self._is_gated:
+            return None
+        _, report = settle_and_gate(self.lake.public, self.contract, GateOptions(run_id=self.run_id))
+        committed(self.replay.table, partial(_tag_public, self.lake, self.replay, f"{self.kind.after}{_PUBLIC}"))
+        self.reached("gate")
+        return report
+
+    def end(self, report: GateReport | None) -> Promotion:
         """Say what changed to those who read the dataset: as files, and as a run's manifest."""
         replay, kind = self.replay, self.kind
-        promotion = self._promotion()
+        promotion = self._promotion(report)
         self.reached("changes")
         source = f"replay {replay.name}"
         write_started(self.lake, self.run_id, self.clock.started, source)
@@ -152,21 +182,27 @@ class Publication:
             details=PromotionDetails(replay.ranges, asdict(promotion)),
             ledger={},
             datasets={replay.dataset: table},
+            gates={replay.dataset: report.document()} if report else None,
         )
         write_manifest(self.lake, manifest)
         return promotion
 
-    def _promotion(self) -> Promotion:
-        replay = self.replay
-        states = States(*map(replay.tag, (self.kind.before, self.kind.after, self.kind.settled)))
+    def _promotion(self, report: GateReport | None) -> Promotion:
+        replay, kind = self.replay, self.kind
+        words = (kind.before, kind.after, kind.settled)
+        if self._is_gated:
+            words = (f"{kind.before}{_PUBLIC}", f"{kind.after}{_PUBLIC}", f"{kind.after}{_PUBLIC}")
+        states = States(*map(replay.tag, words))
         folder = f"{self.number:08d}-{replay.name}{self.kind.changes}"
-        table = self.lake.load(replay.table)
+        table = self.lake.public.load(replay.table)
         counts = write_changes(self.lake, replay, table, states, folder)
         rows, digest = table_totals(table)
         head = table.metadata.snapshot_by_name(states.after)
+        held = report.held_within(replay.ranges) if report else []
         return Promotion(
-            replay.name, replay.dataset, head.snapshot_id if head else None, rows, f"{digest:032x}", f"{FOLDER}/{folder}", **counts
-        )
+            replay.name, replay.dataset, head.snapshot_id if head else None, rows, f"{digest:032x}", f"{FOLDER}/{folder}",
+            **counts, held=len(held),
+        )  # fmt: skip
 
     def _ref(self, state: str) -> str:
         return self.replay.tag(state) if state else self.replay.branch
@@ -175,8 +211,19 @@ class Publication:
 def _tag_settled(lake: Lake, replay: Replay, word: str) -> None:
     """Tag the settled state of the live table; does nothing where that was done."""
     table, tag = lake.load(replay.table), replay.tag(word)
-    snapshots = [table.metadata.snapshot_by_name(ref) for ref in settled_refs(None)]
+    snapshots = [table.metadata.snapshot_by_name(ref) for ref in settled_refs(lake.branch_of(replay.table))]
     if tag not in table.metadata.refs and snapshots[0]:
+        with table.manage_snapshots() as manage:
+            for snapshot, name in zip(snapshots, (tag, dropped_branch(tag)), strict=True):
+                if snapshot:
+                    manage.create_tag(snapshot.snapshot_id, name)
+
+
+def _tag_public(lake: Lake, replay: Replay, word: str) -> None:
+    """Tag what readers see of a gated dataset; does nothing where that was done."""
+    table, tag = lake.public.load(replay.table), replay.tag(word)
+    snapshots = [table.metadata.snapshot_by_name(ref) for ref in (MAIN_BRANCH, dropped_branch(None))]
+    if tag not in table.metadata.refs:
         with table.manage_snapshots() as manage:
             for snapshot, name in zip(snapshots, (tag, dropped_branch(tag)), strict=True):
                 if snapshot:

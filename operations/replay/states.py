@@ -12,6 +12,7 @@ from lake.ledger.ledger import LedgerEntry, ledger_of
 from lake.location import Lake
 from lake.raw.positions import Ints, Landed
 from lake.runs.replays import Replay, Step
+from lake.tables.audit import audited
 from lake.tables.iceberg import DEAD_LETTERS, LEDGER, PublishedFile
 from lake.tables.swap import files_at
 
@@ -86,13 +87,14 @@ def states_of(lake: Lake, replay: Replay, *, promoted: bool) -> tuple[State, Sta
         raise ConfigurationError(f"replay {replay.name}: was discarded; there is nothing left to compare")
     if replay.branch not in table.metadata.refs and replay.step not in (Step.FINISHED, Step.PROMOTING):
         raise ConfigurationError(f"replay {replay.name}: has rebuilt nothing yet; go on with headrace replay run {replay.name}")
+    audit = audited(lake, replay.table).branch_of(replay.table)
     return (
-        _state(lake, table, replay, "main", {}),
+        _state(lake, table, replay, audit or "main", {replay.table: audit} if audit else {}),
         _state(lake, table, replay, replay.branch, {replay.table: replay.branch, **on_branch}),
     )
 
 
 def _state(lake: Lake, table: Table, replay: Replay, ref: str, refs: Mapping[str, str], before_epoch: int | None = None) -> State:
     snapshot = table.metadata.snapshot_by_name(ref)
-    seen = _AsOf(lake.root, lake.catalog_url, refs.get(LEDGER), refs)
+    seen = _AsOf(lake.root, lake.catalog_url, refs.get(LEDGER), refs=refs)
     return State(seen, ref, snapshot.snapshot_id if snapshot else None, tuple(files_at(table, ref, replay.ranges)), before_epoch)

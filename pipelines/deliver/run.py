@@ -25,11 +25,14 @@ from contracts.spec.destination import Destination
 from contracts.spec.model import Contract
 from contracts.spec.project import Project
 from contracts.units import SECOND_US
+from lake.kept_contracts import keep_contract
+from lake.kept_specs import keep_destination
 from lake.location import Lake
 from lake.receipts.receipts import REFUSED, Counts, lane_receipts
 from lake.receipts.state import DOWN, ENDED, SILENT_S, THROTTLED, forget_states, read_states
+from lake.runs.basis import RunBasis
 from lake.runs.clock import RunClock, new_run_id
-from lake.runs.manifest import DeliveryDetails, RunManifest, Verdict, is_gone, started, write_manifest
+from lake.runs.manifest import DeliveryDetails, RunManifest, Verdict, given_options, is_gone, started, write_manifest
 from lake.runs.progress import Progress, Report, repeated
 from lake.runs.submission import read_submission, resumed_run_id
 from pipelines.deliver.lanes import RowsToDeliver, rows_of_table, rows_of_topic
@@ -113,7 +116,12 @@ def deliver(options: DeliverOptions, project: Project, report: Report) -> Delive
     )  # fmt: skip
     LogContext.here(run_id, destination.name).apply()
     settle_letters(lake, destination, contract, run_id)
-    with started(lake, run_id, clock.started, destination.name, pipeline=PIPELINE):
+    basis = RunBasis(
+        contracts={contract.dataset: keep_contract(lake, contract)},
+        destinations={destination.name: keep_destination(lake, destination)},
+        options=given_options(options),
+    )
+    with started(lake, run_id, clock.started, destination.name, pipeline=PIPELINE, basis=basis):
         clock.done("plan")
         if job is not None and options.endless:
             job_id = submit_endless(partial(build, delivery), job, lake, run_id, options, project)

@@ -70,7 +70,7 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
         lake=lake, contract=contract, spec=spec, run_id=new_run_id(spec.name, clock), cut=cut,
         suppressions=project.suppressions(contract),
     )  # fmt: skip
-    with begun(graph, clock):
+    with begun(graph, options, clock):
         landings = list(_land(lake, spec, inputs, report))
         clock.done("land")
         files = list({landing.file.raw_file: landing.file for landing in landings if landing.file}.values())
@@ -80,7 +80,7 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
         if not _run(graph, chunks, options, project, report):
             return HandedOver(graph.run_id)
         clock.done("ingest")
-        swept = graph.settle()
+        swept, gate = graph.gate()
         clock.done("settle")
         report(Progress("account", 0, 1))
         entry = compute_ledger(lake, spec.name, graph.table, files)
@@ -93,6 +93,7 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
             swept,
             _input_reasons(spec, landings, options),
             details=IngestDetails([_input_entry(landing) for landing in landings], ingested_files=len(todo)),
+            gate=gate,
             summary="files: " + ", ".join(f"{count} {status}" for status, count in counts.items()),
         )
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import gcd
 
 import apache_beam as beam
 from apache_beam.transforms.trigger import AccumulationMode, AfterProcessingTime, AfterWatermark, DefaultTrigger, TriggerFn
@@ -29,6 +30,7 @@ from lake.kept_contracts import keep_contract
 from lake.ledger.outcomes import Outcome
 from lake.location import Lake
 from lake.runs.tally import Tally
+from lake.tables.audit import begin_audit
 from lake.tables.iceberg import (
     DEAD_LETTER_SCHEMA,
     DEAD_LETTERS,
@@ -40,7 +42,9 @@ from lake.tables.iceberg import (
 from lake.tables.ranges import Ranging
 from lake.tables.sweep import Swept
 from pipelines.ingest.sources import RawSource
+from quality.gate import GateOptions, GateReport
 from transforms.account import CommitLedger
+from transforms.converge.gate import gate_beside, settle_and_gate
 from transforms.converge.settle import settle
 from transforms.converge.transform import ConvergeIntoTable, bounded, timed_panes
 from transforms.converge.upkeep import SweepBeside, UpkeepPlan
@@ -114,6 +118,8 @@ class IngestGraph:
             ensure_table(self.lake, table, row_schema(self.contract), cut, comments, required)
         ensure_table(self.lake, DEAD_LETTERS, DEAD_LETTER_SCHEMA, layout)
         ensure_table(self.lake, LEDGER, LEDGER_SCHEMA, None)
+        if self._is_gated:
+            begin_audit(self.lake, self.table, self.contract.quality.partition_s, self.run_id)
         keep_contract(self.lake, self.contract)
 
     def settle(self) -> Swept:
@@ -123,6 +129,27 @@ class IngestGraph:
             ComponentDownError: no commit succeeded before the deadline; may be done again.
         """
         return settle(self.lake, self.contract, self.run_id, self.cut)
+
+    def gate(self) -> tuple[Swept, GateReport | None]:
+        """Apply the horizon, and take what was committed through the gate of the dataset; see ``settle_and_gate``.
+
+        Raises:
+            ConfigurationError: the audit branch was deleted and is lost; a rule asks for what is not installed.
+            ComponentDownError: no commit succeeded before the deadline; may be done again.
+        """
+        return settle_and_gate(self.lake, self.contract, GateOptions(run_id=self.run_id), self.cut)
+
+    @property
+    def _is_gated(self) -> bool:
+        return self.contract.gated and self.lake.branch is None
+
+    @property
+    def _row_ranging(self) -> Ranging:
+        """Of a gated table no range reaches over the end of a partition: it is published whole or not at all."""
+        ranging = self.cut.row_ranging
+        return (
+            replace(ranging, window_s=gcd(ranging.window_s, self.contract.quality.partition_s)) if self.contract.gated else ranging
+        )
 
     def build(self, source: RawSource, pipeline: beam.Pipeline) -> None:
         """Add the graph to a pipeline."""
@@ -139,7 +166,7 @@ class IngestGraph:
             decoded.rows
             | "WindowRows" >> self._windows()
             | "ConvergeRows"
-            >> self._converge(self.table, event_id, Outcome.ACCEPTED, letters, self._sweeps, ranging=self.cut.row_ranging)
+            >> self._converge(self.table, event_id, Outcome.ACCEPTED, letters, self._sweeps, ranging=self._row_ranging)
         )
         late = (
             decoded.late
@@ -174,10 +201,13 @@ class IngestGraph:
 
     @property
     def _sweeps(self) -> SweepBeside | None:
-        """While input never ends, the horizon is applied beside it; else at the end of the run."""
-        if self.panes is None or self.contract.deduplication.horizon_s == 0:
+        """While input never ends, the horizon is applied and the gate passed beside it; else at the end of the run."""
+        if self.panes is None or (self.contract.deduplication.horizon_s == 0 and not self.contract.gated):
             return None
-        return SweepBeside(self.table, partial(settle, self.lake, self.contract, self.run_id, self.cut))
+        if not self.contract.gated:
+            return SweepBeside(self.table, partial(settle, self.lake, self.contract, self.run_id, self.cut))
+        options = GateOptions(run_id=self.run_id, is_complete=False, lateness_s=self.cut.allowed_lateness_s)
+        return SweepBeside(self.table, partial(gate_beside, self.lake, self.contract, options, self.cut))
 
     def _converge(
         self,
@@ -189,8 +219,9 @@ class IngestGraph:
         *,
         ranging: Ranging | None = None,
     ) -> ConvergeIntoTable:
+        lake = self.lake.auditing([table]) if self._is_gated and table == self.table else self.lake
         return ConvergeIntoTable(
-            self.lake, table, key, ranging or self.cut.ranging, outcome, self.run_id, commit_every_s=self._commit_every_s,
+            lake, table, key, ranging or self.cut.ranging, outcome, self.run_id, commit_every_s=self._commit_every_s,
             letters=letters, upkeep=self._upkeep, sweeps=sweeps, dataset=self.contract.dataset,
         )  # fmt: skip
 

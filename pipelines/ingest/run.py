@@ -9,12 +9,19 @@ from typing import Any
 
 from contracts.codes import Code
 from contracts.logs import LogContext
+from contracts.spec.model import Contract
+from contracts.spec.source import SourceSpec
+from lake.kept_contracts import keep_contract
+from lake.kept_specs import keep_source
 from lake.ledger.ledger import LedgerEntry
+from lake.location import Lake
+from lake.runs.basis import RunBasis
 from lake.runs.clock import RunClock
-from lake.runs.manifest import IngestDetails, RunManifest, Verdict, published_table, started, write_manifest
+from lake.runs.manifest import IngestDetails, RunManifest, Verdict, given_options, published_table, started, write_manifest
 from lake.tables.sweep import Swept
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.options import IngestOptions
+from quality.gate import GateReport
 
 _MANY_CORRECTED = 0.01
 
@@ -23,7 +30,7 @@ _MANY_CORRECTED = 0.01
 class IngestReport:
     """What a bounded run did. inputs: what it read, in words. reasons: why the exit code is not 0, one sentence each.
 
-    without_ids: no record has an id of its own. chained: see ``Swept``.
+    without_ids: no record has an id of its own. chained: see ``Swept``. gate: what the gate of the dataset came to, None without.
     """
 
     run_id: str
@@ -35,6 +42,7 @@ class IngestReport:
     reasons: list[str]
     without_ids: bool = False
     chained: int = 0
+    gate: GateReport | None = None
 
     @property
     def warnings(self) -> list[str]:
@@ -56,7 +64,7 @@ class IngestReport:
                 f"{self.chained:,} rows were dropped that are further from the first of their id than the deduplication horizon: "
                 "it is used again and again, each time within the horizon of the last. Is it unique? headrace lake why EVENT_ID"
             )
-        return found
+        return found + (self.gate.warnings if self.gate else [])
 
     @property
     def exit_code(self) -> int:
@@ -65,7 +73,7 @@ class IngestReport:
 
 
 @contextmanager
-def begun(graph: IngestGraph, clock: RunClock) -> Iterator[None]:
+def begun(graph: IngestGraph, options: IngestOptions, clock: RunClock) -> Iterator[None]:
     """Make lake and tables, and note that the run began, and how it ended where it comes to no manifest.
 
     Raises:
@@ -73,8 +81,18 @@ def begun(graph: IngestGraph, clock: RunClock) -> Iterator[None]:
     """
     LogContext.here(graph.run_id, graph.spec.name).apply()
     graph.prepare()
-    with started(graph.lake, graph.run_id, clock.started, graph.spec.name):
+    basis = basis_of(graph.lake, graph.contract, [graph.spec], options)
+    with started(graph.lake, graph.run_id, clock.started, graph.spec.name, basis=basis):
         yield
+
+
+def basis_of(lake: Lake, contract: Contract, specs: Sequence[SourceSpec], options: Any) -> RunBasis:
+    """What a run of the ingest graph works by; contract and specs are kept in the lake."""
+    return RunBasis(
+        contracts={contract.dataset: keep_contract(lake, contract)},
+        sources={spec.name: keep_source(lake, spec) for spec in specs},
+        options=given_options(options),
+    )
 
 
 def finish(
@@ -87,9 +105,10 @@ def finish(
     *,
     details: IngestDetails,
     summary: str,
+    gate: GateReport | None = None,
 ) -> IngestReport:
     """Judge a bounded run by its ledger, and write its manifest."""
-    found = [*_ledger_reasons(entry, options), *reasons]
+    found = [*_ledger_reasons(entry, options), *reasons, *(gate.reasons if gate else ())]
     if not found and not options.allow_damaged and (count := entry.codes.get(Code.DAMAGED_INPUT)):
         found.append(f"{count} records are damaged: headrace deadletter list --code damaged_input tells where")
     source, contract = graph.spec.name, graph.contract
@@ -103,11 +122,12 @@ def finish(
         contracts={contract.dataset: contract.version},
         ledger={source: entry},
         datasets={contract.dataset: published_table(graph.lake, graph.table)},
+        gates={contract.dataset: gate.document()} if gate else None,
         verdict=Verdict(found),
     )
     document = write_manifest(graph.lake, manifest)
     without_ids = graph.spec.missing_event_id == "derive" and not graph.spec.columns.get(contract.event_id)
-    return IngestReport(graph.run_id, source, contract.dataset, summary, entry, document, found, without_ids, swept.chained)
+    return IngestReport(graph.run_id, source, contract.dataset, summary, entry, document, found, without_ids, swept.chained, gate)
 
 
 def _ledger_reasons(entry: LedgerEntry, options: IngestOptions) -> list[str]:

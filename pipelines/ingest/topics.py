@@ -31,6 +31,7 @@ from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport, begun, finish
 from pipelines.ingest.sources import Topics
 from pipelines.readers import salts_of
+from quality.gate import GateReport
 from runners.binaries import find_prism
 from runners.jobs.submit import flink_job, run_to_end, submit_endless
 from transforms.cut import BATCH_BYTES, Cut
@@ -91,7 +92,7 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
     clock = RunClock()
     immediate = _immediate(options, cluster, connection, contract.dataset, topics)
     graph = _graph(options, project, lake, spec, contract, resumed_run_id() or new_run_id(spec.name, clock), immediate)
-    with begun(graph, clock):
+    with begun(graph, options, clock):
         partitions = plan_partitions(options, cluster, topics, lambda log: frontier(lake, spec, log))
         salts = salts_of(job, max(p.partition for p in partitions) + 1)
         kafka = kafka_source(
@@ -107,10 +108,10 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
         with repeated(lambda: _report_landed(lake, spec, partitions, report), _LOOK_EVERY_S):
             run_to_end(build, job, lake, graph.run_id, options, project)
         clock.done("ingest")
-        swept = graph.settle()
+        swept, gate = graph.gate()
         clock.done("settle")
         report(Progress("account", 0, 1))
-        return _account(graph, options, clock, swept, topics, partitions)
+        return _account(graph, options, clock, swept, gate, topics, partitions)
 
 
 def _check_registry(spec: SourceSpec, registry: Registry | None) -> None:
@@ -174,6 +175,7 @@ def _account(
     options: IngestOptions,
     clock: RunClock,
     swept: Swept,
+    gate: GateReport | None,
     topics: Mapping[str, Partitions],
     partitions: Sequence[PartitionProgress],
 ) -> IngestReport:
@@ -190,6 +192,7 @@ def _account(
         details=IngestDetails(
             [{"uri": f"{log}", "status": "read", "start": start, "end": end} for log, (start, end) in ranges.items()]
         ),
+        gate=gate,
         summary=f"topics: {', '.join(topics)}, {len(ranges)} partitions",
     )
 

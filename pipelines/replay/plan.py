@@ -16,6 +16,7 @@ from contracts.spec.source import SourceSpec
 from contracts.units import SECOND_US, us_text
 from lake.location import Lake
 from lake.runs.manifest import recent_runs
+from lake.tables.audit import audited
 from lake.tables.iceberg import PublishedFile, published_files
 from lake.tables.swap import overlaps
 from pipelines.replay.options import ReplayOptions
@@ -130,6 +131,7 @@ def make_plan(options: ReplayOptions, project: Project, lake: Lake) -> ReplayPla
         ConfigurationError: the options name what is not there.
     """
     specs, contract = dataset_of(project, options.dataset, options.source)
+    lake = audited(lake, contract.table)
     ranges = _ranges(options, lake, specs, contract)
     everything = options.raw == "all"
     selections = tuple(select_raw(lake, spec, ranges, everything=everything) for spec in specs) if ranges else ()

@@ -22,12 +22,14 @@ from lake.runs.clock import RunClock, new_run_id
 from lake.runs.manifest import BranchTable, ReplayDetails, RunManifest, Verdict, started, write_manifest
 from lake.runs.progress import Progress, Report
 from lake.runs.replays import Replay, Step, add_event, replay_of, replays
+from lake.tables.audit import audited, begin_audit
 from lake.tables.iceberg import committed, dropped_branch, known_files, num_shards
 from lake.tables.publish import table_totals
 from lake.tables.swap import CommitLabels, Swap, swap_ranges
 from lake.upkeep import key_of
 from pipelines.ingest.density import FOLDED_BYTES, WHOLE_S
 from pipelines.ingest.graph import IngestGraph
+from pipelines.ingest.run import basis_of
 from pipelines.ingest.slices import SLICE_BYTES, run_slices
 from pipelines.ingest.sources import LandedRaw
 from pipelines.replay.options import ReplayOptions
@@ -79,6 +81,7 @@ def run_replay(options: ReplayOptions, project: Project, lake: Lake, report: Rep
         ConfigurationError: it may not run: not approved, finished with, or another replay has some of the same windows.
         ComponentDownError: the catalog or the cluster does not answer; may be run again.
     """
+    lake = audited(lake, f"validated.{options.dataset}")
     known = replays(lake).get(options.name)
     if known is None or known.step is Step.DISCARDED:
         begin(options, make_plan(options, project, lake), lake)
@@ -102,7 +105,8 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
     specs, contract = dataset_of(project, replay.dataset, replay.spec["sources"])
     clock = RunClock()
     run_id = new_run_id(f"replay-{name}", clock)
-    with started(lake, run_id, clock.started, f"replay {name}"):
+    basis = basis_of(lake, contract, specs, options)
+    with started(lake, run_id, clock.started, f"replay {name}", pipeline="replay", basis=basis):
         start_branch(lake, replay, contract, run_id)
         onto = replace(lake, branch=replay.branch)
         everything = replay.spec["options"].get("raw") == "all"
@@ -167,8 +171,14 @@ def _rebuild(graph: IngestGraph, selection: Selection, options: ReplayOptions, p
 
 
 def start_branch(lake: Lake, replay: Replay, contract: Contract, run_id: str) -> None:
-    """The branch as it begins: the live table, settled, without the ranges that are rebuilt. Does nothing where it was started."""
-    base = replay.tag("base")
+    """The branch as it begins: the live table, settled, without the ranges that are rebuilt. Does nothing where it was started.
+
+    Of a gated dataset the live table is what jobs commit to; what the replay makes of it is judged when it is promoted.
+    """
+    if contract.gated:
+        begin_audit(lake, replay.table, contract.quality.partition_s, run_id)
+    lake = audited(lake, replay.table)
+    base, beside_live = replay.tag("base"), dropped_branch(lake.branch_of(replay.table))
     if base not in lake.load(replay.table).metadata.refs:  # so that copies which a job left to its sweep are no changes
         settle(lake, contract, run_id)
 
@@ -176,7 +186,7 @@ def start_branch(lake: Lake, replay: Replay, contract: Contract, run_id: str) ->
         table = lake.load(replay.table)
         head = table.current_snapshot()
         if head and base not in table.metadata.refs:
-            dropped = table.metadata.snapshot_by_name(dropped_branch(None))
+            dropped = table.metadata.snapshot_by_name(beside_live)
             with table.manage_snapshots() as manage:
                 manage.create_tag(head.snapshot_id, base).create_branch(head.snapshot_id, replay.branch)
                 if dropped:

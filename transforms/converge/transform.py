@@ -126,7 +126,7 @@ class _FoldFn(beam.DoFn):
             return
         if self._table is None:
             self._table = self._lake.load(self._name)
-            self._known = known_files(self._table, self._lake.branch)
+            self._known = known_files(self._table, self._lake.branch_of(self._name))
         incoming = pa.concat_tables(tables)
         self._rows.inc(len(incoming))
         ranging = self._ranging

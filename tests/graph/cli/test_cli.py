@@ -14,7 +14,21 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 PROJECT = ROOT / "examples" / "webshop"
-VERBS = ("", "ingest", "deadletter", "deadletter list", "deadletter show", "deadletter stats", "lake", "lake files", "lake compact")
+VERBS = (
+    "",
+    "ingest",
+    "deadletter",
+    "deadletter list",
+    "deadletter show",
+    "deadletter stats",
+    "deadletter ticket",
+    "deadletter export",
+    "deadletter close",
+    "deadletter reopen",
+    "lake",
+    "lake files",
+    "lake compact",
+)
 VERBS += (
     "lake clean",
     "lake expire",
@@ -120,7 +134,8 @@ def test_dead_letters_are_listed_counted_and_shown(lake: Path) -> None:
     (letter,) = _json("deadletter", "list", lake=lake)
     assert letter["code"] == "bad_timestamp"
     assert letter["position"].endswith(":1")
-    assert _json("deadletter", "stats", "--by", "path", lake=lake) == {"originalTimestamp": 1}
+    counted = _json("deadletter", "stats", "--by", "path", lake=lake)
+    assert [(cause["what"], cause["letters"]) for cause in counted["causes"]] == [({"path": "originalTimestamp"}, 1)]
     assert _json("deadletter", "list", "--code", "malformed", lake=lake) == []
     shown = _json("deadletter", "show", letter["dead_letter_id"][:10], lake=lake)
     assert "raw" not in shown
@@ -175,16 +190,16 @@ def test_payload_keys_and_ids_are_hidden_like_values_and_steer_nothing(tmp_path:
     hidden = re.search(r"context\.consent\.categoryPreferences\.\(key [0-9a-f]{12}\)", shown.stdout)
     assert hidden and hidden[0] in json.dumps(letter)
     assert "example" not in shown.stdout + listed.stdout + counted.stdout + json.dumps(letter)
-    assert not list(lake.glob("_private/revealed/*"))
+    assert not list(lake.glob("_private/acts/*"))
     for how in ((), ("--json",)):
         revealed = headrace("deadletter", "show", letter["dead_letter_id"], "--reveal", *where, *how).stdout
         assert "ada@example.com" in revealed and "ada@example.org" in revealed
         assert all(c.isprintable() or c == "\n" for c in revealed)
     assert json.loads(revealed)["violations"][-1]["path"].endswith(key)
-    for note in map(json.loads, (path.read_text() for path in lake.glob("_private/revealed/*"))):
+    for note in map(json.loads, (path.read_text() for path in lake.glob("_private/acts/*"))):
         assert (note["user"], note["command"]) == (getpass.getuser(), "deadletter show")
         assert note["what"] == {"dead_letter_id": letter["dead_letter_id"]} and note["at"] > "2026"
-    assert len(list(lake.glob("_private/revealed/*"))) == 2
+    assert len(list(lake.glob("_private/acts/*"))) == 2
     assert (lake / "_private" / "hidden-ids.key").stat().st_mode & 0o777 == 0o600
 
 

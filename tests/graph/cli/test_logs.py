@@ -32,7 +32,7 @@ from lake.runs.submission import Attempt, record_ending, record_submission
 from lake.tables import expire
 from lake.tables.iceberg import DEAD_LETTERS, published_files
 from lake.tables.publish import fold_range, publish
-from operations.deadletters import short_position
+from operations.deadletters.views import short_position
 from pipelines.ingest.graph import IngestGraph
 from transforms.decode.kernel import RecordDecoder
 from transforms.read.messages import MessageBatch

@@ -1,0 +1,1 @@
+"""Dead letters for people: select, list, explain, count, export and close them."""

@@ -1,0 +1,230 @@
+"""Which dead letters: by what they are, whose, when and in which state; read batch by batch, in bounded memory.
+
+A letter is a row of ``ops.dead_letter``, or a late row (``late.<dataset>``) in the same shape (late.py). Files are passed over by
+the bounds of their times and by their shards; of the others the columns are read that decide, or are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from contracts.errors import ConfigurationError
+from contracts.units import us_text
+from lake.location import Lake
+from lake.storage import read_batches
+from lake.tables.data_files import with_schema
+from lake.tables.iceberg import DEAD_LETTER_SCHEMA, WITHDRAWN
+from operations.deadletters.files import LetterFile, letter_files
+from operations.deadletters.late import LATE, late_letters
+from operations.deadletters.states import OPEN_STATES, State, States, read_states
+
+BATCH_ROWS = 1 << 16
+ID_DIGITS = 32
+STATE = "state"
+ROW = "_row"  # a column for whoever comes back to a row: its number in its file
+SCHEMA = pa.schema([*DEAD_LETTER_SCHEMA, pa.field(STATE, pa.string(), nullable=False)])
+_DIGITS = frozenset("0123456789abcdef")
+_FILTERS = ("dead_letter_id", "code", "violations", "stage", "dataset", "contract_version", "source")
+Mask = npt.NDArray[np.bool_]
+
+
+class TimeOf(StrEnum):
+    """Which time of a letter a span of time means."""
+
+    RECEIVED = "received"
+    EVENT = "event"  # the window time of a row; of what could not be read, and so has none, the time received
+
+
+@dataclass(frozen=True, kw_only=True)
+class LetterSelection:
+    """Which letters; an empty field selects by nothing. Fields hold together by *and*, the values of one by *or*.
+
+    datasets, codes, rules, sources, contract_versions: as letters have them; a rule counts wherever it stands in a letter. stages:
+    where letters come from: decode, converge, deliver, late. since_us, until_us: microseconds since 1970, half open, of the time
+    that ``time_of`` names. ids: whole ids or beginnings of them. states: closed and recovered ones are not among the usual.
+    """
+
+    datasets: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
+    contract_versions: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    since_us: int | None = None
+    until_us: int | None = None
+    time_of: TimeOf = TimeOf.RECEIVED
+    states: tuple[State, ...] = OPEN_STATES
+
+    def __post_init__(self) -> None:
+        """Refuse what can select nothing.
+
+        Raises:
+            ConfigurationError: an id that is none, a span that ends before it begins.
+        """
+        for one in self.ids:
+            if not 0 < len(one) <= ID_DIGITS or not _DIGITS.issuperset(one):
+                raise ConfigurationError(
+                    f"{one!r}: no id of a dead letter, which has {ID_DIGITS} digits 0-9 and a-f, nor its beginning"
+                )
+        if self.since_us is not None and self.until_us is not None and self.since_us >= self.until_us:
+            raise ConfigurationError("the time until which letters are looked for is not after the time since when")
+
+    @property
+    def whole_ids(self) -> tuple[str, ...]:
+        """The ids, if all of them are whole; else none."""
+        return self.ids if self.ids and all(len(one) == ID_DIGITS for one in self.ids) else ()
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether it says anything but in which states."""
+        return bool(self.described().keys() - {"states"})
+
+    def in_states(self, states: tuple[State, ...]) -> LetterSelection:
+        """The same, of letters in these states only."""
+        return replace(self, states=states)
+
+    @property
+    def time_column(self) -> str:
+        """The column that the span of time is about."""
+        return "_received_at" if self.time_of is TimeOf.RECEIVED else "_window_time"
+
+    def described(self) -> dict[str, Any]:
+        """What it says, for records of people's acts and for JSON."""
+        said = {
+            name: list(getattr(self, name))
+            for name in ("datasets", "codes", "rules", "sources", "stages", "contract_versions", "ids")
+            if getattr(self, name)
+        }
+        given = {"since": self.since_us, "until": self.until_us}
+        span = {name: us_text(us) for name, us in given.items() if us is not None}
+        return said | span | ({"time_of": str(self.time_of)} if span else {}) | {"states": [str(one) for one in self.states]}
+
+
+def select(lake: Lake, selection: LetterSelection, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The selected letters, batch by batch.
+
+    Args:
+        lake: where; of its branch.
+        selection: which.
+        columns: names of SCHEMA, which are those of ``ops.dead_letter`` and ``state``.
+
+    Returns:
+        Batches with these columns, none of them empty; in no order that means anything. One file is open at a time, and of it a
+        batch of BATCH_ROWS rows is held.
+    """
+    states = read_states(lake)
+    for file in selected_files(lake, selection):
+        yield from rows_of(file, selection, states, columns)
+
+
+def selected_files(lake: Lake, selection: LetterSelection) -> list[LetterFile]:
+    """The files that may hold selected letters, by their bounds; those with the newest letters first."""
+    files = [file for file in letter_files(lake, whole_ids=selection.whole_ids) if _may_hold(file, selection)]
+    return sorted(files, key=lambda file: (-file.times[selection.time_column].high, file.path))
+
+
+def _may_hold(file: LetterFile, selection: LetterSelection) -> bool:
+    times = file.times[selection.time_column]
+    if selection.since_us is not None and times.high < selection.since_us:
+        return False
+    if selection.until_us is not None and times.low >= selection.until_us:
+        return False
+    if file.late_of is None:
+        return not selection.stages or set(selection.stages) != {LATE}
+    fits = ((LATE, selection.stages), (LATE, selection.codes), (file.late_of, selection.datasets))
+    return all(not wanted or value in wanted for value, wanted in fits)
+
+
+def rows_of(file: LetterFile, selection: LetterSelection, states: States, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The selected letters of one file; see ``select``. Columns may be ROW too."""
+    needed = dict.fromkeys((*_needed(selection, states), *(name for name in columns if name not in (STATE, ROW))))
+    reached = 0
+    if file.late_of is None:
+        batches = read_batches(file.path, list(needed), BATCH_ROWS)
+        schema = pa.schema([DEAD_LETTER_SCHEMA.field(name) for name in needed])
+    else:
+        batches, schema = late_letters(file, list(needed), BATCH_ROWS)
+    for batch in batches:
+        rows = with_schema(pa.Table.from_batches([batch]), schema)
+        if ROW in columns:
+            rows = rows.append_column(ROW, pa.array(np.arange(reached, reached + len(rows))))
+        reached += len(rows)
+        chosen = _chosen(rows, selection)
+        if not chosen.any():
+            continue
+        rows = rows.filter(pa.array(chosen)) if not chosen.all() else rows
+        found = states.apply(rows, selection.states, STATE if STATE in columns else None)
+        if selection.codes and State.RECOVERED in selection.states:
+            found = found.filter(pc.is_in(found.column("code"), value_set=pa.array(selection.codes, pa.string())))
+        if len(found):
+            yield from found.select(list(columns)).combine_chunks().to_batches()
+
+
+def _needed(selection: LetterSelection, states: States) -> Iterator[str]:
+    """Columns that decide."""
+    yield "code"
+    given = dict(zip(_FILTERS, (selection.ids, (), selection.rules, selection.stages, selection.datasets,
+                                selection.contract_versions, selection.sources), strict=True))  # fmt: skip
+    yield from (name for name, wanted in given.items() if wanted)
+    if selection.since_us is not None or selection.until_us is not None:
+        yield selection.time_column
+    if states.known:
+        yield "dead_letter_id"
+
+
+def _chosen(rows: pa.Table, selection: LetterSelection) -> Mask:
+    """Which rows the selection takes, but for their states."""
+    chosen = np.ones(len(rows), dtype=bool)
+    for name, wanted in (
+        ("code", selection.codes),
+        ("stage", selection.stages),
+        ("dataset", selection.datasets),
+        ("contract_version", selection.contract_versions),
+        ("source", selection.sources),
+    ):
+        if wanted:
+            values = (
+                (*wanted, WITHDRAWN) if name == "code" else wanted
+            )  # what was recovered has lost its code: states.py gives it back
+            chosen &= _mask(pc.is_in(rows.column(name), value_set=pa.array(values, pa.string())))
+    if selection.ids:
+        chosen &= _with_ids(rows.column("dead_letter_id"), selection)
+    if selection.since_us is not None or selection.until_us is not None:
+        times = rows.column(selection.time_column).cast(pa.int64()).to_numpy()
+        low = -(2**63) if selection.since_us is None else selection.since_us
+        high = 2**63 - 1 if selection.until_us is None else selection.until_us
+        chosen &= (times >= low) & (times < high)
+    if selection.rules and chosen.any():
+        chosen &= _with_rules(rows.column("violations"), selection.rules)
+    return chosen
+
+
+def _mask(found: Any) -> Mask:
+    mask: Mask = pc.fill_null(found, False).to_numpy(zero_copy_only=False)
+    return mask
+
+
+def _with_ids(ids: pa.ChunkedArray, selection: LetterSelection) -> Mask:
+    whole = [one for one in selection.ids if len(one) == ID_DIGITS]
+    found = _mask(pc.is_in(ids, value_set=pa.array(whole, pa.string())))
+    for beginning in {one for one in selection.ids if len(one) < ID_DIGITS}:
+        found |= _mask(pc.starts_with(ids, beginning))
+    return found
+
+
+def _with_rules(violations: pa.ChunkedArray, rules: Sequence[str]) -> Mask:
+    """Letters in which one of these rules is broken, first or later."""
+    listed = violations.combine_chunks()
+    hit = pc.is_in(pc.struct_field(listed.flatten(), "rule"), value_set=pa.array(rules, pa.string()))
+    found = np.zeros(len(listed), dtype=bool)
+    found[pc.list_parent_indices(listed).filter(hit).to_numpy()] = True
+    return found
