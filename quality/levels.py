@@ -150,7 +150,7 @@ def level_band(series: Series, levels: Levels, rows: float, recent: int, sensiti
         least_change: in units of the figure, or of its scale where it is a number.
     """
     low, high, span_low, span_high = -np.inf, np.inf, 1, 1
-    usual_low = usual_high = levels.now
+    near_low = near_high = levels.now
     weights = series.weights
     for span in LONG_SPANS:
         if span > 1 and (span - 1 > recent or len(weights) < 4 * span):
@@ -169,15 +169,15 @@ def level_band(series: Series, levels: Levels, rows: float, recent: int, sensiti
         one = float(np.sqrt(series.chance / all_rows * (1 + beyond * all_rows)))
         here_low, here_high = (_figure(series, due, side * one, all_rows, seen, rows) for side in (-bounds.low, bounds.high))
         if span == 1:
-            usual_low, usual_high = (
-                _figure(series, due, side * one, all_rows, seen, rows) for side in (-bounds.scale_low, bounds.scale_high)
+            near_low, near_high = (
+                _figure(series, due, side * one, all_rows, seen, rows) for side in (-bounds.near_low, bounds.near_high)
             )
         if here_low > low:
             low, span_low = here_low, span
         if here_high < high:
             high, span_high = here_high, span
-    low = min(low, usual_low, levels.now - least_change)
-    high = max(high, usual_high, levels.now + least_change)
+    low = min(low, near_low, levels.now - least_change)
+    high = max(high, near_high, levels.now + least_change)
     return LevelBand(low, high, levels.now, span_low, span_high)
 
 

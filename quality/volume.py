@@ -206,7 +206,7 @@ def count_band(values: Floats, rates: Rates, recent: int, sensitivity: float, le
     """
     stretch = float(np.sqrt((1 + rates.leverage) / max(1 - rates.leverage, 0.25)))
     low, high, span_low, span_high = -np.inf, np.inf, 1, 1
-    usual_low = usual_high = rates.now
+    near_low = near_high = rates.now
     for span in SPANS:
         if span > 1 and (span - 1 > recent or len(values) < 4 * span):
             continue
@@ -220,16 +220,16 @@ def count_band(values: Floats, rates: Rates, recent: int, sensitivity: float, le
         place = float(_stabilised(due, noise))
         here_low, here_high = _count_at(place - bounds.low, noise) - seen, _count_at(place + bounds.high, noise) - seen
         if span == 1:
-            usual_low, usual_high = _usual(place, noise, bounds)
+            near_low, near_high = _near(place, noise, bounds)
         if here_low > low:
             low, span_low = here_low, span
         if here_high < high:
             high, span_high = here_high, span
-    low = min(low, usual_low, rates.now * (1 - least_change))
-    high = max(high, usual_high, rates.now * (1 + least_change))
+    low = min(low, near_low, rates.now * (1 - least_change))
+    high = max(high, near_high, rates.now * (1 + least_change))
     return CountBand(max(low, 0.0), high, rates.now, span_low, span_high)
 
 
-def _usual(place: float, noise: float, bounds: Bounds) -> tuple[float, float]:
-    """What is no more off than is usual."""
-    return _count_at(place - bounds.scale_low, noise), _count_at(place + bounds.scale_high, noise)
+def _near(place: float, noise: float, bounds: Bounds) -> tuple[float, float]:
+    """What is as expected."""
+    return _count_at(place - bounds.near_low, noise), _count_at(place + bounds.near_high, noise)

@@ -224,6 +224,25 @@ def test_a_slow_drift_is_held_against_weeks() -> None:
     assert 24 < hour - first < 14 * 24 - 1
 
 
+def test_a_drift_that_was_published_does_not_widen_its_own_bounds() -> None:
+    rng = np.random.default_rng(8)
+    drift = [max(0.0, 0.015 * (hour - 4 * 168) / 24) for hour in range(4 * 168 + 10 * 24)]
+    history = [observed(35 * float(np.exp(rng.normal(0, 0.06) + shift)), hour) for hour, shift in enumerate(drift)]
+    found = band(history, figure=Figure.NUMBER, rows=1_000)
+    assert found.span_high > 1
+    assert not found.holds(35 * float(np.exp(drift[-1])))
+
+
+def test_a_share_that_is_as_expected_is_never_out_of_its_band() -> None:
+    rng = np.random.default_rng(3)
+    history = [observed(rng.binomial(400, 0.5) / 400, hour, rows=400) for hour in range(WEEKS * 168)]
+    for side in (-0.06, 0.06):
+        before = [*history[:-20], *(replace(seen, value=0.5 + side) for seen in history[-20:])]
+        found = band(before, figure=Figure.SHARE, rows=400)
+        assert found.holds(0.5)
+        assert not found.holds(0.5 + side), "the last day as a whole is off"
+
+
 def test_holidays_are_as_the_day_they_are_treated_as() -> None:
     history = counted()
     wednesday = MONDAY + timedelta(days=WEEKS * 7 + 2)
