@@ -19,16 +19,16 @@ class Repairer:
         self._chain = StepChain((f"recipe {recipe.name}, step {n}, {step.kind}", step) for n, step in enumerate(recipe.steps, 1))
         self._texts = [(re.compile(pattern), put) for pattern, put in recipe.texts]
 
-    def repaired(self, record: Any, text: Callable[[], bytes], read: Callable[[bytes], Any]) -> Record | None:
+    def repaired(self, record: Any, text: bytes | None, read: Callable[[bytes], Any] | None = None) -> Record | None:
         """A record as the recipe makes it; None where it has nothing to do with it, or cannot take a step.
 
         Args:
             record: as it was received; no dict where it could not be read.
-            text: its bytes.
+            text: the bytes of one that could not.
             read: gives the record that bytes hold; no dict where they hold none.
         """
         if not isinstance(record, dict):
-            record = read(self._mended(text())) if self._texts else None
+            record = read(self._mended(text)) if self._texts and read and text is not None else None
             if not isinstance(record, dict):
                 return None
         if not self.is_meant(record):
@@ -54,7 +54,7 @@ def failing_examples(recipe: Recipe, read: Callable[[bytes], Any]) -> Iterator[s
     repairer = Repairer(recipe)
     for example in recipe.examples:
         record = None if isinstance(example.given, str) else example.given
-        out = repairer.repaired(record, lambda given=example.given: str(given).encode(), read)  # type: ignore[misc]
+        out = repairer.repaired(record, str(example.given).encode(), read)
         if out == example.out and (out is None or _same(out, example.out)):
             continue
         if out is None:

@@ -129,7 +129,7 @@ class IngestGraph:
         raw = source.read(pipeline)
         immediate = self.immediate is not None
         decoded = raw | "DecodeRecords" >> DecodeRecords(
-            self.contract, self.spec, self.cut, self.run_id, immediate, self.suppressions, self.tally
+            self.contract, self.spec, self.cut, self.run_id, immediate, self.suppressions, self.tally, self.lake
         )
         if self.immediate:
             _ = decoded.in_order | "PublishRows" >> PublishRows(self.immediate, self.contract)
