@@ -1,27 +1,18 @@
-"""What a lake keeps so that people's data stays hidden: the key of hidden ids, and who was shown what.
+"""What a lake keeps so that people's data stays hidden: the key of hidden ids. Who was shown what: acts.py.
 
 ``_private/hidden-ids.key`` is 32 random bytes. A hidden id is the beginning of its HMAC-SHA-256 under this key: the same id looks
-the same in all reports of a lake, and who has a report but not the lake cannot try out ids. ``_private/revealed/`` has a document
-for each command that showed what is hidden.
+the same in all reports of a lake, and who has a report but not the lake cannot try out ids.
 """
 
 from __future__ import annotations
 
 import hmac
-import os
-import pwd
 import secrets
-import socket
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable
 
-from contracts.text import json_text
-from contracts.units import utc_text
 from lake.location import Lake
 
 _KEY = "_private/hidden-ids.key"
-_REVEALED = "_private/revealed"
 _SHOWN_DIGITS = 12
 
 
@@ -42,36 +33,3 @@ def _key(lake: Lake) -> bytes:
     except FileNotFoundError:
         lake.storage.put_if_absent(where, secrets.token_bytes(32))
         return lake.storage.read(where)  # whoever was first
-
-
-def note_revealed(lake: Lake, command: str, what: Mapping[str, Any]) -> None:
-    """Record that somebody is shown what is hidden; called before it is shown.
-
-    Args:
-        lake: of the data.
-        command: the verb.
-        what: its arguments.
-
-    Raises:
-        OSError: it cannot be recorded, and so must not be shown.
-    """
-    at = datetime.now(UTC)
-    document = {
-        "at": utc_text(at, "milliseconds"),
-        "user": _user(),
-        "host": socket.gethostname(),
-        "command": command,
-        "what": {name: value for name, value in what.items() if value is not None},
-    }
-    name = f"{at:%Y%m%dT%H%M%S%f}Z-{secrets.token_hex(3)}.json"
-    lake.storage.put_if_absent(lake.at_key(f"{_REVEALED}/{name}"), (json_text(document) + "\n").encode())
-
-
-def _user() -> str:
-    """Login name, as the operating system knows it and not as the environment says; the number where it has none."""
-    try:
-        name = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        name = str(os.getuid())
-    by = os.environ.get("SUDO_USER")
-    return f"{name} (sudo: {by})" if by else name

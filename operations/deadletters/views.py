@@ -13,8 +13,9 @@ from pyiceberg.expressions import And, BooleanExpression, EqualTo, NotEqualTo, S
 from contracts.compiler.judge import payload_paths
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
+from lake.acts import note_act
 from lake.location import Lake
-from lake.privacy import hidden_ids, note_revealed
+from lake.privacy import hidden_ids
 from lake.raw.log_ids import LogId, is_log, offset_of, position_of
 from lake.raw.records import read_record
 from lake.receipts.receipts import LANE_PREFIX
@@ -106,7 +107,7 @@ def explain_letter(lake: Lake, project: Project, id_prefix: str, *, reveal: bool
         raise ConfigurationError(f"{many} {id_prefix!r}; ids are shown by: headrace deadletter list")
     (letter,) = letters
     if reveal:
-        note_revealed(lake, "deadletter show", {"dead_letter_id": letter["dead_letter_id"]})
+        note_act(lake, "deadletter show", {"dead_letter_id": letter["dead_letter_id"]})
     if reveal and letter["raw"] is None:
         spec, _ = project.source(letter["source"])
         raw_file, _, ordinal = letter["position"].rpartition(":")

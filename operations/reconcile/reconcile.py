@@ -14,8 +14,9 @@ from contracts.spec.destination import Destination
 from contracts.spec.model import Contract
 from contracts.spec.project import Project
 from contracts.units import DURATION_UNITS, SECOND_US, us_text
+from lake.acts import note_act
 from lake.location import Lake
-from lake.privacy import hidden_ids, note_revealed
+from lake.privacy import hidden_ids
 from lake.runs.progress import Progress, Report
 from lake.tables.iceberg import horizon_s, published_files, settled_snapshot
 from operations.reconcile.causes import Commands
@@ -70,9 +71,7 @@ def reconcile(options: ReconcileOptions, project: Project, lake: Lake, report: R
 
     hidden = None if options.reveal else hidden_ids(lake)
     if options.reveal:
-        note_revealed(
-            lake, "reconcile", {"destination": destination.name, "start": us_text(rows.start_us), "end": us_text(rows.end_us)}
-        )
+        note_act(lake, "reconcile", {"destination": destination.name, "start": us_text(rows.start_us), "end": us_text(rows.end_us)})
     commands = Commands(options.destination, us_text(rows.start_us), us_text(rows.end_us), _duration(settle_s))
     samples = Samples(rows, index, judgement, destination, contract, options.samples, hidden)
     causes = causes_of(judgement, commands, samples)

@@ -17,9 +17,10 @@ from pyiceberg.expressions import EqualTo
 from contracts.codes import Code
 from contracts.spec.project import Project
 from contracts.units import SECOND_US, us_text
+from lake.acts import note_act
 from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
-from lake.privacy import hidden_ids, note_revealed
+from lake.privacy import hidden_ids
 from lake.raw.positions import Ints
 from lake.runs.manifest import recent_runs
 from lake.runs.progress import Progress, Report
@@ -67,7 +68,7 @@ def difference(
             done = sum(min(block.to_us, high) - low for low, high in replay.ranges if low < block.to_us)
             report(Progress("compare", done, total, us_text(block.from_us)))
     if reveal:
-        note_revealed(lake, "replay diff", {"replay": name})
+        note_act(lake, "replay diff", {"replay": name})
     else:
         _hide_ids(lake, tally)
     return {

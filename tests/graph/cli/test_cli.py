@@ -175,16 +175,16 @@ def test_payload_keys_and_ids_are_hidden_like_values_and_steer_nothing(tmp_path:
     hidden = re.search(r"context\.consent\.categoryPreferences\.\(key [0-9a-f]{12}\)", shown.stdout)
     assert hidden and hidden[0] in json.dumps(letter)
     assert "example" not in shown.stdout + listed.stdout + counted.stdout + json.dumps(letter)
-    assert not list(lake.glob("_private/revealed/*"))
+    assert not list(lake.glob("_private/acts/*"))
     for how in ((), ("--json",)):
         revealed = headrace("deadletter", "show", letter["dead_letter_id"], "--reveal", *where, *how).stdout
         assert "ada@example.com" in revealed and "ada@example.org" in revealed
         assert all(c.isprintable() or c == "\n" for c in revealed)
     assert json.loads(revealed)["violations"][-1]["path"].endswith(key)
-    for note in map(json.loads, (path.read_text() for path in lake.glob("_private/revealed/*"))):
+    for note in map(json.loads, (path.read_text() for path in lake.glob("_private/acts/*"))):
         assert (note["user"], note["command"]) == (getpass.getuser(), "deadletter show")
         assert note["what"] == {"dead_letter_id": letter["dead_letter_id"]} and note["at"] > "2026"
-    assert len(list(lake.glob("_private/revealed/*"))) == 2
+    assert len(list(lake.glob("_private/acts/*"))) == 2
     assert (lake / "_private" / "hidden-ids.key").stat().st_mode & 0o777 == 0o600
 
 
