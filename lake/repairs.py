@@ -29,6 +29,7 @@ from lake.raw.positions import Ints, Positions
 MERGE_AT = 64  # small documents
 MERGED_BYTES = 4 << 20  # a document of this size is merged with no other
 _NAME = re.compile(r"(\d{8})-(\d{8})\.json$")
+_FIELDS = ("number", "recipe", "digest", "does", "by", "at", "reason", "token", "always")
 Wanted = Mapping[str, Ints]  # positions by raw file or log
 
 
@@ -36,7 +37,8 @@ Wanted = Mapping[str, Ints]  # positions by raw file or log
 class Repair:
     """One recipe applied to some positions. number: of two for a position the lower holds. runs: by raw file or log.
 
-    digest: what tells recipes apart. does: their texts and steps. by, at, reason: who did it, when and why.
+    digest: what tells recipes apart. does: their texts and steps. by, at, reason: who did it, when and why. always: it holds of
+    records that are acceptable as they were received too, such as those that lost against another; else of rejected ones alone.
     """
 
     number: int
@@ -48,6 +50,7 @@ class Repair:
     at: str
     reason: str | None = None
     token: str = ""
+    always: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def read_repairs(lake: Lake, source: str) -> Repairs:
 
 
 def keep_repairs(
-    lake: Lake, source: str, recipe: Recipe, positions: Wanted, *, by: str, reason: str | None = None, at: datetime | None = None
+    lake: Lake, source: str, recipe: Recipe, positions: Wanted, *, by: str, reason: str | None = None, always: bool = False
 ) -> Kept:
     """Put repairs on record that are not there yet: if absent, by position.
 
@@ -107,9 +110,9 @@ def keep_repairs(
         positions: which; few enough for one document.
         by: who.
         reason: why, in their words.
-        at: when; now.
+        always: see Repair.
     """
-    now = utc_text(at or datetime.now(UTC), "milliseconds")
+    now = utc_text(datetime.now(UTC), "milliseconds")
     while True:
         names = effective_documents(lake.storage.names(_folder(lake, source)))
         known = read_repairs(lake, source)
@@ -119,7 +122,7 @@ def keep_repairs(
         number = max((_span(name)[1] for name in names), default=0) + 1
         runs = {raw_file: runs_of(own) for raw_file, own in new.items()}
         repair = Repair(
-            number, recipe.name, recipe.digest, recipe.written, runs, by, now, reason, secrets.token_hex(8)
+            number, recipe.name, recipe.digest, recipe.written, runs, by, now, reason, secrets.token_hex(8), always
         )  # token: of two that put a document under a number one is told that it was not the first
         if _put(lake, source, repair):
             _merge(lake, source)
@@ -207,13 +210,12 @@ def _span(name: str) -> tuple[int, int]:
 
 def _encoded(repairs: Sequence[Repair]) -> bytes:
     documents = [
-        {name: getattr(one, name) for name in ("number", "recipe", "digest", "does", "by", "at", "reason", "token")}
-        | {"runs": {raw_file: list(runs) for raw_file, runs in one.runs.items()}}
+        {name: getattr(one, name) for name in _FIELDS} | {"runs": {raw_file: list(runs) for raw_file, runs in one.runs.items()}}
         for one in repairs
     ]
     return json.dumps({"repairs": documents}).encode()
 
 
 def _repair(document: Mapping[str, Any]) -> Repair:
-    known = {name: document.get(name) for name in ("number", "recipe", "digest", "does", "by", "at", "reason", "token")}
+    known = {name: document.get(name) for name in _FIELDS}
     return Repair(**known, runs={raw_file: tuple(runs) for raw_file, runs in document["runs"].items()})  # type: ignore[arg-type]

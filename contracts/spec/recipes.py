@@ -29,7 +29,7 @@ class RecipeExample:
 class Recipe:
     """A repair of records.
 
-    name: of its file. written: texts and steps as the file has them, which is what a lake keeps. texts: pattern and what comes in
+    name: of its file. written: texts, steps and conditions as the file has them; a lake keeps it. texts: pattern and what comes in
     the place of its matches, in the text of a record that cannot be read, so before steps; of JSON without ``records:`` only.
     steps: done with a record as it was received, so before upcasts. dataset, sources, codes: whose letters it may repair; None and
     none for all. when: only records with one of these values at each of these paths.

@@ -27,7 +27,7 @@ class ChosenRecords:
         for block in whole:
             at = np.flatnonzero(self.positions.ranks(block.positions + 1) > self.positions.ranks(block.positions))
             if len(at):
-                yield _part(block, at.tolist())
+                yield part_of(block, at.tolist())
 
 
 def _blocks_with(chunk: RawChunk, spec: SourceSpec, wanted: Positions) -> Iterator[RawBlock]:
@@ -45,7 +45,7 @@ def _blocks_with(chunk: RawChunk, spec: SourceSpec, wanted: Positions) -> Iterat
                 yield RawBlock(parsed, np.arange(first, first + count), [chunk.raw_file] * count, [chunk.received_at_us] * count)
 
 
-def _part(block: RawBlock, at: list[int]) -> RawBlock:
+def part_of(block: RawBlock, at: list[int]) -> RawBlock:
     """The records of a block at these indexes, ascending."""
     parsed, places = block.parsed, {index: place for place, index in enumerate(at)}
     part = ParsedRecords(

@@ -117,6 +117,22 @@ def append_history(lake: Lake, lines: pa.Table) -> int:
     return committed(HISTORY, append)
 
 
+def last_acts(lake: Lake, places: pa.Table, act: Act) -> dict[str, tuple[int, str]]:
+    """The newest attempt and its outcome of letters that somebody did this about, by id.
+
+    Args:
+        lake: where.
+        places: letters by ``source``, ``raw_file`` and ``position``; others of nearby places come along.
+        act: which.
+    """
+    found: dict[str, tuple[int, str]] = {}
+    for rows in _lines_of(lake, places, ("dead_letter_id", "attempt", "act", "outcome")):
+        for letter, attempt, done, outcome in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+            if done == act and attempt >= found.get(letter, (0, ""))[0]:
+                found[letter] = attempt, outcome
+    return found
+
+
 def closed_letters(lake: Lake) -> frozenset[str]:
     """Ids of the letters that somebody closed: nobody will do more about them."""
     return frozenset(
@@ -147,7 +163,9 @@ def _keys(rows: pa.Table | pa.RecordBatch) -> list[tuple[str, int, str]]:
     return list(zip(*(rows.column(name).to_pylist() for name in ("dead_letter_id", "attempt", "act")), strict=True))
 
 
-def _lines_of(lake: Lake, lines: pa.Table) -> Iterator[pa.RecordBatch]:
+def _lines_of(
+    lake: Lake, lines: pa.Table, fields: tuple[str, ...] = ("dead_letter_id", "attempt", "act")
+) -> Iterator[pa.RecordBatch]:
     """Lines that are known of the places of these ones."""
     low, high = pc.min_max(lines.column("position")).as_py().values()
     condition = And(GreaterThanOrEqual("position", low), LessThanOrEqual("position", high))
@@ -155,7 +173,8 @@ def _lines_of(lake: Lake, lines: pa.Table) -> Iterator[pa.RecordBatch]:
     files = lines.column("raw_file").unique()
     if len(files) <= _MOST_NAMES:
         condition = And(condition, In("raw_file", set(files.to_pylist())))
-    yield from _scan(lake, condition, ("dead_letter_id", "attempt", "act"))
+    for rows in _scan(lake, condition, fields):
+        yield rows.select(list(fields))
 
 
 def _scan(lake: Lake, condition: BooleanExpression, fields: tuple[str, ...] = ("*",)) -> Iterator[pa.RecordBatch]:

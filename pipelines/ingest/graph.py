@@ -77,6 +77,7 @@ class IngestGraph:
     writes. panes: None for bounded input on FnApiRunner, which knows no processing time: each window fires once and each table is
     committed at the end, which is the same fold. immediate: where rows go as soon as they are decoded; None for nowhere.
     suppressions: ids whose records are filtered out, whatever they hold. tally: where workers on this machine say how far they are.
+    epoch: with which outcomes are said, 0 for a job's own (``FileOutcomes``).
     """
 
     lake: Lake
@@ -88,6 +89,7 @@ class IngestGraph:
     immediate: RowsTopic | None = None
     suppressions: Suppressions = NOTHING
     tally: Tally | None = None
+    epoch: int = 0
 
     @property
     def table(self) -> str:
@@ -153,7 +155,7 @@ class IngestGraph:
         )
         outcomes = (validated, late, dead, decoded.filtered) | "AllOutcomes" >> beam.Flatten()
         _ = outcomes | "CommitLedger" >> CommitLedger(
-            self.lake, self.run_id, commit_every_s=self._commit_every_s, upkeep=self._upkeep
+            self.lake, self.run_id, commit_every_s=self._commit_every_s, upkeep=self._upkeep, epoch=self.epoch
         )
 
     @property

@@ -24,9 +24,8 @@ from lake.tables.iceberg import DEAD_LETTER_SCHEMA
 from transforms.collector import collector_paused
 from transforms.decode.repair import RepairRecords
 from transforms.late import NEVER_LATE_US
-from transforms.letters import dead_letter_rows
+from transforms.letters import STAGE, dead_letter_rows
 
-STAGE = "decode"
 Ints = npt.NDArray[np.int64]
 
 
@@ -110,7 +109,7 @@ class RecordDecoder:
         """Decode and check parsed records."""
         parsed = block.parsed
         checked = self._checker.check(parsed.records, parsed.envelopes, versions=parsed.versions, failed=parsed.failed)
-        if self._repairing and checked.rejected:
+        if self._repairing:
             checked = self._repairing.checked(block, checked, self._checker)
         if block.tombstones and self._spec.tombstones == "filter":
             for index in block.tombstones:

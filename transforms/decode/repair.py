@@ -14,7 +14,6 @@ from contracts.spec.files.recipe import kept_recipe
 from contracts.spec.source import SourceSpec
 from lake.formats.jsonl import parse_payloads
 from lake.raw.batch import RawBlock
-from lake.raw.positions import Ints
 from lake.repairs import Repair, Repairs
 
 _OF_TEXT = {"syntax", "encoding"}  # what is wrong with a text that can be mended as one
@@ -39,29 +38,33 @@ class RepairRecords:
             checker: of the source.
         """
         parsed, now = block.parsed, first
-        listed = self._listed(block, np.array(sorted(set(first.rejected) - set(block.tombstones)), dtype=np.int64))
+        listed = {i: r for i, r in self._listed(block).items() if i in first.rejected or r[0].always}
         changed: dict[int, Any] = {}
+        if not listed:
+            return first
         for number in range(max(map(len, listed.values()), default=0)):
             for index, repairs in listed.items():
-                if index in now.rejected and number < len(repairs):
+                if number < len(repairs) and (index in now.rejected or (number == 0 and repairs[0].always)):
                     record = repaired_record(self._repairer(repairs[number]), block, index, self._read)
                     if record is not None:
                         changed[index] = record
             records, failed = with_repaired(block, changed)
             now = checker.check(records, parsed.envelopes, versions=parsed.versions, failed=failed)
-        now.rejected = {index: first.rejected[index] for index in now.rejected}
+        now.rejected = {index: first.rejected.get(index, why) for index, why in now.rejected.items()}
         return now
 
-    def _listed(self, block: RawBlock, indexes: Ints) -> dict[int, list[Repair]]:
+    def _listed(self, block: RawBlock) -> dict[int, list[Repair]]:
         """Repairs by index, the first ones first; only of records that have one."""
         found: dict[int, list[Repair]] = {}
-        names = np.asarray(block.raw_files, dtype=object)[indexes]
-        for raw_file in dict.fromkeys(names.tolist()):
-            here = indexes[names == raw_file]
+        names = np.asarray(block.raw_files, dtype=object)
+        for raw_file in dict.fromkeys(block.raw_files):
+            here = np.flatnonzero(names == raw_file)
             for repair, mask in self._repairs.at(raw_file, block.positions[here]):
                 for index in here[mask].tolist():
                     found.setdefault(index, []).append(repair)
-        return found
+        return {
+            index: sorted(repairs, key=lambda r: not r.always) for index, repairs in found.items() if index not in block.tombstones
+        }
 
     def _repairer(self, repair: Repair) -> Repairer:
         if repair.digest not in self._repairers:

@@ -17,6 +17,7 @@ from contracts.spec.recipes import Recipe, RecipeExample
 from contracts.spec.source import DropRule
 
 _LEFT_ALONE = "unchanged"
+KEPT_KEYS = ("text", "steps", "when")  # what it does, which a lake keeps
 
 
 class TextFile(FileModel):
@@ -47,6 +48,7 @@ class RepairFile(FileModel):
 
     text: list[TextFile] = Field(default=[], description="[Texts](#texts) that are replaced before a record is read.")
     steps: list[Annotated[StepFile, Worded(STEPS)]] = Field(default=[], description="[Steps](#steps), one after the other.")
+    when: list[FilterFile] = Field(default=[], description="Only records with one of these values at each of these places.")
 
 
 class RecipeFile(WholeFile):
@@ -79,13 +81,11 @@ class RecipeFile(WholeFile):
         return Recipe(
             name=self.recipe,
             description=self.description,
-            written=json.loads(json.dumps({key: written[key] for key in ("text", "steps") if written.get(key)})),
-            texts=tuple((text.pattern, text.with_) for text in self.text),
-            steps=tuple(step.step() for step in self.steps),
+            written=json.loads(json.dumps({key: written[key] for key in KEPT_KEYS if written.get(key)})),
+            **_compiled(self),
             dataset=self.dataset,
             sources=tuple(self.sources),
             codes=tuple(self.codes),
-            when=tuple(DropRule(rule.path, frozenset(rule.among)) for rule in self.when),
             examples=tuple(
                 RecipeExample(one.name or f"example {number}", one.given, None if one.out == _LEFT_ALONE else one.out)
                 for number, one in enumerate(self.examples, 1)
@@ -113,5 +113,12 @@ def kept_recipe(name: str, written: Mapping[str, Any]) -> Recipe:
         file = RepairFile.model_validate(written)
     except ValidationError:
         raise ConfigurationError(f"recipe {name}: the lake keeps steps of it that this version does not know; upgrade it") from None
-    texts = tuple((text.pattern, text.with_) for text in file.text)
-    return Recipe(name=name, written=written, texts=texts, steps=tuple(step.step() for step in file.steps))
+    return Recipe(name=name, written=written, **_compiled(file))
+
+
+def _compiled(file: RepairFile | RecipeFile) -> dict[str, Any]:
+    return {
+        "texts": tuple((text.pattern, text.with_) for text in file.text),
+        "steps": tuple(step.step() for step in file.steps),
+        "when": tuple(DropRule(rule.path, frozenset(rule.among)) for rule in file.when),
+    }
