@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cli.console import advise, json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
+from cli.deadletter_reprocess import reprocess
 from contracts.codes import Code
 from operations.deadletters.views import (
     COUNTED_BY,
@@ -25,7 +26,10 @@ _SHOWN_BYTES = 4_096
 
 @click.group()
 def deadletter() -> None:
-    """Rejected records: list them, explain one, count them."""
+    """Rejected records: list them, explain one, count them, read them again."""
+
+
+deadletter.add_command(reprocess)
 
 
 def _filters(command: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from contracts.compiler.versions import BrokenStepError, Record, StepChain
@@ -49,20 +49,20 @@ class Repairer:
         return text.encode("utf-8", "surrogateescape")
 
 
-def failing_examples(recipe: Recipe, read: Callable[[bytes], Any]) -> Iterator[str]:
-    """Examples of which something else comes than they say, a sentence each. read: see ``Repairer.repaired``."""
+def failing_examples(recipe: Recipe, read: Callable[[bytes], Any]) -> dict[str, str]:
+    """Examples of which something else comes than they say, by name: what, in words. read: see ``Repairer.repaired``."""
     repairer = Repairer(recipe)
+    found = {}
     for example in recipe.examples:
         record = None if isinstance(example.given, str) else example.given
-        out = repairer.repaired(record, str(example.given).encode(), read)
-        if out == example.out and (out is None or _same(out, example.out)):
-            continue
-        if out is None:
-            yield f"{example.name}: expected a repaired record, and the recipe leaves it alone or cannot take a step"
-        elif example.out is None:
-            yield f"{example.name}: expected that the recipe leaves it alone"
-        else:
-            yield f"{example.name}: expected {_other(example.out, out)}"
+        out = repairer.repaired(record, str(example.given).encode("utf-8", "surrogateescape"), read)
+        if out is None and example.out is not None:
+            found[example.name] = "expected a repaired record, and the recipe leaves it alone or cannot take a step"
+        elif out is not None and example.out is None:
+            found[example.name] = "expected that the recipe leaves it alone"
+        elif out is not None and example.out is not None and not _same(out, example.out):
+            found[example.name] = f"expected {_other(example.out, out)}"
+    return found
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from contracts.spec.files.contract import ColumnProperties, ContractProperties
 from contracts.spec.files.destination import DestinationFile
 from contracts.spec.files.project import ProjectFile
+from contracts.spec.files.recipe import RecipeFile
 from contracts.spec.files.source import SourceFile
 from contracts.spec.files.suppressions import SuppressionsFile
 
@@ -20,6 +21,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "destination": DestinationFile,
     "project": ProjectFile,
     "suppressions": SuppressionsFile,
+    "recipe": RecipeFile,
 }
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
 
