@@ -33,7 +33,8 @@ for command in (lint, check, diff, export, register, docs, schema, migrate, comp
 def test(sources: tuple[str, ...], project: Path | None, as_json: bool) -> None:
     """Read the examples of SOURCES, or of all sources, as a job does, and hold them against what the specs say comes of them.
 
-    Without SOURCES the examples of all recipes too. Exit code 1 where one comes out otherwise. Versions that are read through upcasts and have no example are named.
+    Without SOURCES the examples of all recipes too. Exit code 1 where one comes out otherwise. Versions that are read through
+    upcasts and have no example are named.
     """
     from operations.examples import (  # noqa: PLC0415 - brings the decoder, and so half a second
         run_examples,

@@ -40,8 +40,9 @@ Examples:
   headrace deadletter reprocess --late --dataset customer_event --since 2026-11-01T00:00:00Z
   headrace deadletter reprocess --destination segment --reason "mapping mended"
 
-Records are read from raw/ by their positions, and judged by the contract, the source spec and the policies of today. What is repaired
-is on record, and every later replay repairs it too. Killed at any point: give the command again. Exit code 1 where letters still fail.
+Records are read from raw/ by their positions, and judged by the contract, the source spec and the policies of today. What is
+repaired is on record, and every later replay repairs it too. Killed at any point: give the command again. Exit code 1 where letters
+still fail.
 """
 _ASIDE = {
     "decode": "are rejected records, and --late reads late rows",

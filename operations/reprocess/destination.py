@@ -50,7 +50,8 @@ def redeliver(
     times = before.column("_window_time").cast(pa.int64()).to_numpy()
     given = {
         "destination": destination, "lake": lake.root, "rows": "refused", "beam_options": options.beam_options,
-        "start": us_text(int(times.min()) // SECOND_US * SECOND_US), "end": us_text((int(times.max()) // SECOND_US + 1) * SECOND_US),
+        "start": us_text(int(times.min()) // SECOND_US * SECOND_US),
+        "end": us_text((int(times.max()) // SECOND_US + 1) * SECOND_US),
     }  # fmt: skip
     act = note_act(
         lake, "deadletter reprocess", {"destination": destination, "letters": len(before)}, by=options.by, reason=options.reason

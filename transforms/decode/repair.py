@@ -16,7 +16,7 @@ from lake.formats.jsonl import parse_payloads
 from lake.raw.batch import RawBlock
 from lake.repairs import Repair, Repairs
 
-_OF_TEXT = {"syntax", "encoding"}  # what is wrong with a text that can be mended as one
+_CUT = {"record_bytes"}  # of what is too large only the beginning is kept
 Failed = dict[int, list[Violation]]
 
 
@@ -79,7 +79,7 @@ def repaired_record(
     failed = block.parsed.failed.get(index)
     if failed is None:
         return repairer.repaired(block.parsed.records[index], None)
-    if read is None or failed[0].rule not in _OF_TEXT:
+    if read is None or failed[0].rule in _CUT:
         return None
     return repairer.repaired(None, block.parsed.raw(index), read)
 
