@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,12 +25,17 @@ from tests.support.repairs import (
     run,
     totals,
 )
+from tests.support.shop import RECEIVED_S
 
 Feed = Callable[[LetterShop, Lake, str, list[LetterCase], bool], None]
 
 
 def from_files(shop: LetterShop, lake: Lake, source: str, cases: list[LetterCase], repaired: bool) -> None:
-    shop.ingest(source, [shop.write(case, repaired=repaired) for case in cases], lake.root.rsplit("/", 1)[-1])
+    """One file with all records, as files of equal bytes are landed once."""
+    path = shop.folder / f"{source}-{repaired}.jsonl"
+    path.write_bytes(b"".join(payload + b"\n" for payload in payloads_of(cases, repaired=repaired)))
+    os.utime(path, (RECEIVED_S, RECEIVED_S))
+    shop.ingest(source, [path], lake.root.rsplit("/", 1)[-1])
 
 
 def from_log(shop: LetterShop, lake: Lake, source: str, cases: list[LetterCase], repaired: bool) -> None:
@@ -69,13 +75,13 @@ def test_a_mended_source_spec_needs_no_recipe(code: Code, tmp_path: Path) -> Non
     """And is judged in place: the bytes are not landed again."""
     shop, case = LetterShop(tmp_path), CASES[code]
     source = case.source
-    from_files(shop, shop.lake(), source, [case], False)
+    shop.ingest(source, [shop.write(case)])
     assert run(shop.project, shop.lake()).count("still_failing") == 1
     mend_spec(shop, code)
     report = run(shop.project, shop.lake())
     assert (report.exit_code, report.count("recovered"), report.repaired) == (0, 1, 0)
     assert open_letters(shop.lake()) == []
-    from_files(shop, shop.lake("fresh"), source, [case], False)
+    shop.ingest(source, [shop.write(case)], "fresh")
     assert totals(shop.lake(), DATASETS[source]) == totals(shop.lake("fresh"), DATASETS[source])
     assert ledger(shop.project, shop.lake(), source) == ledger(shop.project, shop.lake("fresh"), source)
 
@@ -83,7 +89,7 @@ def test_a_mended_source_spec_needs_no_recipe(code: Code, tmp_path: Path) -> Non
 @pytest.mark.parametrize("code", [Code.RAGGED_ROW, Code.DAMAGED_INPUT])
 def test_what_cannot_be_mended_in_place_still_fails_until_it_is_given_up(code: Code, tmp_path: Path) -> None:
     shop, case = LetterShop(tmp_path), CASES[code]
-    from_files(shop, shop.lake(), case.source, [case], False)
+    shop.ingest(case.source, [shop.write(case)])
     before = ledger(shop.project, shop.lake(), case.source)
     for attempt in (2, 3):
         report = run(shop.project, shop.lake(), max_attempts=3)
