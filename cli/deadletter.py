@@ -1,53 +1,51 @@
-"""``headrace deadletter``: what was rejected, where it stands, and why."""
+"""``headrace deadletter``: what was rejected, where it stands, why, and what to do about it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from cli.console import advise, json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
+from cli.deadletter_acts import close, export, reopen
+from cli.deadletter_options import selection_options
 from cli.deadletter_reprocess import reprocess
-from contracts.codes import Code
-from operations.deadletters.views import (
-    COUNTED_BY,
-    VISIBLE,
-    batched_sources,
-    count_letters,
-    explain_letter,
-    find_letters,
-    first_violation,
-    short_position,
-)
+from cli.deadletter_view import causes_document, show_causes, show_letter
+from operations.deadletters.causes import GROUPED_BY, count_causes
+from operations.deadletters.selection import LetterSelection
+from operations.deadletters.tickets import tickets
+from operations.deadletters.views import batched_sources, explain_letter, find_letters, first_violation, short_position
 
-_SHOWN_BYTES = 4_096
+_EPILOG = """\b
+A morning with dead letters:
+  headrace deadletter stats --since 24h              what is new, what grows, and what to do about it
+  headrace deadletter show ID                        one of them, with every violation and what was done about it
+  headrace deadletter reprocess --dry-run            what would come of it, now that the cause is mended
+  headrace deadletter ticket --source web            a text for whoever can mend the cause
+  headrace deadletter close --code too_large --by ada --reason "a test of the vendor"
+"""
 
 
-@click.group()
+@click.group(epilog=_EPILOG)
 def deadletter() -> None:
-    """Rejected records: list them, explain one, count them, read them again."""
+    """Rejected records: list, explain, count, read again, export, close."""
 
 
-deadletter.add_command(reprocess)
+for command in (reprocess, export, close, reopen):
+    deadletter.add_command(command)
 
 
-def _filters(command: Any) -> Any:
-    command = click.option("--code", type=click.Choice([str(c) for c in Code]), help="Only this code.")(command)
-    return click.option("--source", metavar="NAME", help="Only this source.")(command)
-
-
-@deadletter.command("list", epilog="\b\nExample:\n  headrace deadletter list --code bad_timestamp --limit 20")
-@_filters
+@deadletter.command("list", epilog="\b\nExample:\n  headrace deadletter list --code bad_timestamp --since 24h --limit 20")
+@selection_options
 @click.option("--limit", default=20, show_default=True, metavar="N", type=click.IntRange(1, 1_000_000), help="How many.")
 @lake_option
 @project_option
 @json_option
 @plain_errors
-def list_letters(source: str | None, code: str | None, limit: int, lake: str | None, project: Path | None, as_json: bool) -> None:
-    """Dead letters, one a line: id, code, place and the first violation. Never their content."""
+def list_letters(selection: LetterSelection, limit: int, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Dead letters, the newest first: id, code, place and the first violation. Never their content."""
     opened, loaded = open_lake(lake, project)
-    letters = find_letters(opened, loaded, source, code, limit=limit)
+    letters = find_letters(opened, loaded, selection, limit)
     if as_json:
         print_json(letters)
         return
@@ -74,36 +72,56 @@ def list_letters(source: str | None, code: str | None, limit: int, lake: str | N
 @json_option
 @plain_errors
 def show(dead_letter_id: str, reveal: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
-    """One dead letter with every violation. DEAD_LETTER_ID may be the beginning of an id."""
+    """One dead letter with every violation, and what was done about it. DEAD_LETTER_ID may be the beginning of an id."""
     opened, loaded = open_lake(lake, project)
     letter = explain_letter(opened, loaded, dead_letter_id, reveal=reveal)
-    raw = letter.pop("raw", None)
     if as_json:
+        raw = letter.pop("raw", None)
         print_json(letter | ({"raw": raw.decode("utf-8", "backslashreplace")} if reveal else {}))
         return
-    for name in VISIBLE:
-        if name != "violations":
-            stdout.print(f"{name:17} {letter[name] if letter[name] is not None else ''}")
-    stdout.print(table(("violation", "rule", "expected"), [(v["path"], v["rule"], v["expected"]) for v in letter["violations"]]))
-    if raw is not None:
-        more = f"\n… {len(raw) - _SHOWN_BYTES:,} more bytes; all with --json" if len(raw) > _SHOWN_BYTES else ""
-        stdout.print(raw[:_SHOWN_BYTES].decode("utf-8", "backslashreplace") + more)
-    else:
-        stdout.print("raw bytes: hidden; show them with --reveal")
+    show_letter(letter)
 
 
-@deadletter.command("stats", epilog="\b\nExample:\n  headrace deadletter stats --by path")
-@_filters
-@click.option("--by", type=click.Choice(COUNTED_BY), default="code", show_default=True, help="What to count by.")
+@deadletter.command("stats", epilog="\b\nExample:\n  headrace deadletter stats --since 24h --by source --by path")
+@selection_options
+@click.option(
+    "--by",
+    multiple=True,
+    type=click.Choice(GROUPED_BY),
+    help="What makes a cause; several times for several. Else code, rule, path, source, dataset and stage.",
+)
+@click.option("--limit", default=10, show_default=True, metavar="N", type=click.IntRange(1, 1_000), help="How many causes.")
 @lake_option
 @project_option
 @json_option
 @plain_errors
-def stats(source: str | None, code: str | None, by: str, lake: str | None, project: Path | None, as_json: bool) -> None:
-    """Dead letters counted."""
+def stats(
+    selection: LetterSelection, by: tuple[str, ...], limit: int, lake: str | None, project: Path | None, as_json: bool
+) -> None:
+    """Top causes of dead letters: how many, since when, against the span before, an example's shape, and what to do."""
     opened, loaded = open_lake(lake, project)
-    totals = count_letters(opened, loaded, source, code, by)
+    causes = count_causes(opened, loaded, selection, by=tuple(dict.fromkeys(by)) or GROUPED_BY, limit=limit)
     if as_json:
-        print_json(dict(totals.most_common()))
+        print_json(causes_document(causes))
         return
-    stdout.print(table((by, "dead letters"), list(totals.most_common())) if totals else "no dead letters")
+    show_causes(causes)
+
+
+@deadletter.command("ticket", epilog="\b\nExample:\n  headrace deadletter ticket --source web --code bad_timestamp --since 7d")
+@selection_options
+@click.option("--limit", default=10, show_default=True, metavar="N", type=click.IntRange(1, 100), help="How many causes.")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def ticket(selection: LetterSelection, limit: int, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """The text of a ticket to the owner of the contract, a ticket a source. It names no value of a record."""
+    opened, loaded = open_lake(lake, project)
+    found = tickets(opened, loaded, selection, limit)
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        stdout.print("no dead letters")
+    for number, one in enumerate(found):
+        stdout.print(("\n" if number else "") + f"To: {one.to}\nSubject: {one.subject}\n\n{one.text}")

@@ -21,7 +21,7 @@ from cli.console import (
     stdout,
     table,
 )
-from cli.letter_selection import selection_options
+from cli.deadletter_options import selection_options
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from lake.location import Lake

@@ -12,7 +12,7 @@ _PLACES = ("lake", "project")
 # Verbs that take one of them, and their own verbs. A test holds them to the commands.
 _VERBS: dict[str, tuple[str, ...]] = {
     "contract": ("check", "compare", "diff", "docs", "export", "lint", "migrate", "register", "test"),
-    "deadletter": ("list", "reprocess", "show", "stats"),
+    "deadletter": ("close", "export", "list", "reopen", "reprocess", "show", "stats", "ticket"),
     "deliver": (),
     "ingest": (),
     "job": ("cancel", "list", "status", "stop", "supervise"),

@@ -25,7 +25,7 @@ _FAULT = 4
 # Verb, and what it does in a few words. Its module is loaded when it is asked for: Beam takes a second to import.
 _VERBS = {
     "contract": "Contracts and source specs: lint, test, compare, export, register.",
-    "deadletter": "Rejected records: list them, explain one, count them, read them again.",
+    "deadletter": "Rejected records: list, explain, count, read again, export, close.",
     "deliver": "Rows to a destination: in order, within its limits, each accounted for.",
     "ingest": "Land files, check every record, fold the good ones into tables.",
     "job": "Streaming jobs on Flink: list, look, stop, cancel, supervise.",

@@ -15,6 +15,7 @@ from contracts.spec.project import Project
 from examples.webshop.generate import main as generate
 from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
+from operations.deadletters.selection import LetterSelection
 from operations.deadletters.views import find_letters, first_violation, short_position
 from pipelines.ingest.files import ingest_files
 from pipelines.ingest.options import IngestOptions
@@ -80,7 +81,8 @@ def _show(reports: list[IngestReport]) -> None:
 def _explain(lake: Lake) -> str:
     """Show three; gives the id of the first."""
     stdout.print("\nThree of the dead letters, explained:", style="bold")
-    letters = [letter for source, code in EXPLAINED for letter in find_letters(lake, Project.load(HERE), source, code, limit=1)]
+    selections = [LetterSelection(sources=(source,), codes=(code,)) for source, code in EXPLAINED]
+    letters = [letter for selection in selections for letter in find_letters(lake, Project.load(HERE), selection, 1)]
     rows = [
         (x["dead_letter_id"][:12], f"{x['source']} {short_position(x['position'])}", x["code"], first_violation(x)) for x in letters
     ]

@@ -14,7 +14,7 @@ from enum import StrEnum
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.exceptions import NoSuchTableError
-from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThanOrEqual, In, LessThanOrEqual
+from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, In, LessThanOrEqual
 
 from contracts.compiler.schemas import TIMESTAMP
 from lake.location import Lake
@@ -48,6 +48,7 @@ class Act(StrEnum):
 
     REPROCESSED = "reprocessed"
     CLOSED = "closed"
+    REOPENED = "reopened"
     EXPORTED = "exported"
 
 
@@ -58,6 +59,7 @@ class ActOutcome(StrEnum):
     STILL_FAILING = "still_failing"
     GIVEN_UP = "given_up"
     CLOSED = "closed"
+    REOPENED = "reopened"
     EXPORTED = "exported"
 
 
@@ -103,7 +105,7 @@ def append_history(lake: Lake, lines: pa.Table) -> int:
     """
     if not len(lines):
         return 0
-    _ensure(lake)
+    ensure_history(lake)
     ordered = lines.sort_by([(name, "ascending") for name in ("source", "raw_file", "position", "attempt")])
 
     def append() -> int:
@@ -134,12 +136,13 @@ def last_acts(lake: Lake, places: pa.Table, act: Act) -> dict[str, tuple[int, st
 
 
 def closed_letters(lake: Lake) -> frozenset[str]:
-    """Ids of the letters that somebody closed: nobody will do more about them."""
-    return frozenset(
-        letter
-        for rows in _scan(lake, EqualTo("act", str(Act.CLOSED)), ("dead_letter_id",))
-        for letter in rows.column(0).to_pylist()
-    )
+    """Ids of the letters that somebody closed, and nobody reopened: nobody will do more about them."""
+    newest: dict[str, tuple[datetime, str]] = {}
+    acts = In("act", {str(Act.CLOSED), str(Act.REOPENED)})
+    for rows in _scan(lake, acts, ("dead_letter_id", "act", "at")):
+        for letter, act, at in zip(*(rows.column(name).to_pylist() for name in ("dead_letter_id", "act", "at")), strict=True):
+            newest[letter] = max(newest.get(letter, (at, act)), (at, act))
+    return frozenset(letter for letter, (_, act) in newest.items() if act == Act.CLOSED)
 
 
 def history_of(lake: Lake, dead_letter_ids: Sequence[str]) -> list[dict[str, object]]:
@@ -148,7 +151,8 @@ def history_of(lake: Lake, dead_letter_ids: Sequence[str]) -> list[dict[str, obj
     return sorted(found, key=lambda row: (row["dead_letter_id"], row["at"], row["attempt"]))
 
 
-def _ensure(lake: Lake) -> None:
+def ensure_history(lake: Lake) -> None:
+    """Make the table where the lake has none. A commit on a stale state of it is refused: retry with ``committed``."""
     table = ensure_table(lake, HISTORY, HISTORY_SCHEMA, None)
     if not table.properties.items() >= _NO_RETRIES.items():
 

@@ -7,7 +7,7 @@ the bounds of their times and by their shards; of the others the columns are rea
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.errors import ConfigurationError
+from contracts.units import us_text
 from lake.location import Lake
 from lake.storage import read_batches
 from lake.tables.data_files import with_schema
@@ -28,6 +29,7 @@ from operations.deadletters.states import OPEN_STATES, State, States, read_state
 BATCH_ROWS = 1 << 16
 ID_DIGITS = 32
 STATE = "state"
+ROW = "_row"  # a column for whoever comes back to a row: its number in its file
 SCHEMA = pa.schema([*DEAD_LETTER_SCHEMA, pa.field(STATE, pa.string(), nullable=False)])
 _DIGITS = frozenset("0123456789abcdef")
 _FILTERS = ("dead_letter_id", "code", "violations", "stage", "dataset", "contract_version", "source")
@@ -82,6 +84,15 @@ class LetterSelection:
         return self.ids if self.ids and all(len(one) == ID_DIGITS for one in self.ids) else ()
 
     @property
+    def narrowed(self) -> bool:
+        """Whether it says anything but in which states."""
+        return bool(self.described().keys() - {"states"})
+
+    def in_states(self, states: tuple[State, ...]) -> LetterSelection:
+        """The same, of letters in these states only."""
+        return replace(self, states=states)
+
+    @property
     def time_column(self) -> str:
         """The column that the span of time is about."""
         return "_received_at" if self.time_of is TimeOf.RECEIVED else "_window_time"
@@ -93,7 +104,8 @@ class LetterSelection:
             for name in ("datasets", "codes", "rules", "sources", "stages", "contract_versions", "ids")
             if getattr(self, name)
         }
-        span = {name: getattr(self, name) for name in ("since_us", "until_us") if getattr(self, name) is not None}
+        given = {"since": self.since_us, "until": self.until_us}
+        span = {name: us_text(us) for name, us in given.items() if us is not None}
         return said | span | ({"time_of": str(self.time_of)} if span else {}) | {"states": [str(one) for one in self.states]}
 
 
@@ -133,8 +145,9 @@ def _may_hold(file: LetterFile, selection: LetterSelection) -> bool:
 
 
 def rows_of(file: LetterFile, selection: LetterSelection, states: States, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The selected letters of one file; see ``select``."""
-    needed = dict.fromkeys((*_needed(selection, states), *(name for name in columns if name != STATE)))
+    """The selected letters of one file; see ``select``. Columns may be ROW too."""
+    needed = dict.fromkeys((*_needed(selection, states), *(name for name in columns if name not in (STATE, ROW))))
+    reached = 0
     if file.late_of is None:
         batches = read_batches(file.path, list(needed), BATCH_ROWS)
         schema = pa.schema([DEAD_LETTER_SCHEMA.field(name) for name in needed])
@@ -142,11 +155,14 @@ def rows_of(file: LetterFile, selection: LetterSelection, states: States, column
         batches, schema = late_letters(file, list(needed), BATCH_ROWS)
     for batch in batches:
         rows = with_schema(pa.Table.from_batches([batch]), schema)
+        if ROW in columns:
+            rows = rows.append_column(ROW, pa.array(np.arange(reached, reached + len(rows))))
+        reached += len(rows)
         chosen = _chosen(rows, selection)
         if not chosen.any():
             continue
         rows = rows.filter(pa.array(chosen)) if not chosen.all() else rows
-        found = states.apply(rows, selection.states, STATE)
+        found = states.apply(rows, selection.states, STATE if STATE in columns else None)
         if selection.codes and State.RECOVERED in selection.states:
             found = found.filter(pc.is_in(found.column("code"), value_set=pa.array(selection.codes, pa.string())))
         if len(found):

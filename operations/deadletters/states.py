@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.exceptions import NoSuchTableError
@@ -15,6 +16,8 @@ from lake.location import Lake
 from lake.tables.iceberg import WITHDRAWN
 
 HISTORY = "ops.dead_letter_history"
+_ID_DIGITS = 32
+_ID_WORDS = _ID_DIGITS // 8
 _COLUMNS = ("dead_letter_id", "outcome", "at", "code")
 
 
@@ -27,15 +30,43 @@ class State(StrEnum):
     RECOVERED = "recovered"  # its record is published
 
 
+_STATES = tuple(State)
 OPEN_STATES = (State.OPEN, State.GIVEN_UP)
 _BY_OUTCOME = {"closed": State.CLOSED, "recovered": State.RECOVERED, "given_up": State.GIVEN_UP}
+
+
+class Ids:
+    """A set of ids. Most ids that are looked up are in none: their first digits tell, as numbers."""
+
+    def __init__(self, ids: pa.Array) -> None:
+        self.all = ids
+        self._beginnings = np.unique(_beginnings(ids))
+
+    def of(self, ids: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+        """Which of these ids are in the set."""
+        ids = ids.combine_chunks()
+        beginnings = _beginnings(ids)
+        places = np.searchsorted(self._beginnings, beginnings).clip(max=len(self._beginnings) - 1)
+        found: npt.NDArray[np.bool_] = self._beginnings[places] == beginnings
+        found[found] = pc.is_in(ids.filter(pa.array(found)), value_set=self.all).to_numpy(zero_copy_only=False)
+        return found
+
+
+def _beginnings(ids: pa.Array) -> npt.NDArray[np.uint64]:
+    """The first eight digits of ids, which all have as many."""
+    if isinstance(ids, pa.ChunkedArray):
+        ids = ids.combine_chunks()
+    fixed = ids.cast(pa.binary()).cast(pa.binary(_ID_DIGITS))
+    digits = np.frombuffer(fixed.buffers()[1], dtype=np.uint64)[fixed.offset * _ID_WORDS :]
+    found: npt.NDArray[np.uint64] = digits[: len(ids) * _ID_WORDS : _ID_WORDS]
+    return found
 
 
 @dataclass(frozen=True)
 class States:
     """Letters by where they stand; those that no line is about are open. code: of recovered ones, whose own is withdrawn."""
 
-    ids: dict[State, pa.Array] = field(default_factory=dict)
+    ids: dict[State, Ids] = field(default_factory=dict)
     recovered_codes: pa.Array | None = None
 
     @property
@@ -43,34 +74,31 @@ class States:
         """Whether any letter has a history."""
         return bool(self.ids)
 
-    def apply(self, rows: pa.Table, wanted: Collection[State], name: str) -> pa.Table:
-        """Rows that stand in one of these states.
+    def apply(self, rows: pa.Table, wanted: Collection[State], name: str | None = None) -> pa.Table:
+        """Rows that stand in one of these states. Recovered letters get back the code that they had.
 
         Args:
             rows: letters with ``code``, and ``dead_letter_id`` where ``known``.
             wanted: states.
-            name: of a column with the state, which is added. Recovered letters get back the code that they had.
+            name: of a column with the state, which is added; None for none.
         """
-        withdrawn = pc.equal(rows.column("code"), WITHDRAWN)
-        if not self.known:
-            rows = rows.filter(pc.invert(withdrawn)) if pc.any(withdrawn).as_py() else rows
-            rows = rows if State.OPEN in wanted else rows.slice(0, 0)
-            return rows.append_column(name, pa.repeat(pa.scalar(str(State.OPEN)), len(rows)))
-        gone = withdrawn.to_numpy(zero_copy_only=False)
-        found = np.full(len(rows), str(State.OPEN), dtype=object)
-        kept = ~gone if State.OPEN in wanted else np.zeros(len(rows), dtype=bool)
-        for state, ids in self.ids.items():
-            here = pc.is_in(rows.column("dead_letter_id"), value_set=ids).to_numpy(zero_copy_only=False)
-            here &= gone if state is State.RECOVERED else ~gone
-            found[here] = str(state)
-            kept[here] = state in wanted
-        return self._named(rows.append_column(name, pa.array(found, pa.string())).filter(pa.array(kept)))
+        gone = pc.equal(rows.column("code"), WITHDRAWN).to_numpy()
+        state = np.where(gone, np.int8(len(_STATES)), np.int8(_STATES.index(State.OPEN)))  # withdrawn, and by nobody: in none
+        for one, ids in self.ids.items():
+            here = ids.of(rows.column("dead_letter_id"))
+            state[here & (gone if one is State.RECOVERED else ~gone)] = _STATES.index(one)
+        kept = np.isin(state, [_STATES.index(one) for one in wanted])
+        if not kept.all():
+            rows, state = rows.filter(pa.array(kept)), state[kept]
+        if name:
+            rows = rows.append_column(name, pa.DictionaryArray.from_arrays(state, list(map(str, _STATES))).cast(pa.string()))
+        return self._named(rows)
 
     def _named(self, rows: pa.Table) -> pa.Table:
         """With the codes that recovered letters had."""
         if self.recovered_codes is None or not pc.any(pc.equal(rows.column("code"), WITHDRAWN)).as_py():
             return rows
-        places = pc.index_in(rows.column("dead_letter_id"), value_set=self.ids[State.RECOVERED])
+        places = pc.index_in(rows.column("dead_letter_id"), value_set=self.ids[State.RECOVERED].all)
         codes = pc.if_else(
             pc.equal(rows.column("code"), WITHDRAWN), self.recovered_codes.take(places.combine_chunks()), rows.column("code")
         )
@@ -93,6 +121,6 @@ def read_states(lake: Lake) -> States:
     newest = lines.filter(pa.array(first))
     by_state = {state: newest.filter(pc.equal(newest.column("outcome"), outcome)) for outcome, state in _BY_OUTCOME.items()}
     return States(
-        {state: found.column("dead_letter_id").combine_chunks() for state, found in by_state.items() if len(found)},
+        {state: Ids(found.column("dead_letter_id").combine_chunks()) for state, found in by_state.items() if len(found)},
         by_state[State.RECOVERED].column("code").combine_chunks(),
     )

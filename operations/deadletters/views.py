@@ -1,124 +1,134 @@
-"""Dead letters for people: find them, explain one, count them."""
+"""Dead letters for people: list the newest, explain one."""
 
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pyiceberg.exceptions import NoSuchTableError
-from pyiceberg.expressions import And, BooleanExpression, EqualTo, NotEqualTo, StartsWith
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from contracts.compiler.judge import payload_paths
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from lake.acts import note_act
 from lake.location import Lake
-from lake.privacy import hidden_ids
 from lake.raw.log_ids import LogId, is_log, offset_of, position_of
 from lake.raw.records import read_record
 from lake.receipts.receipts import LANE_PREFIX
-from lake.tables.iceberg import DEAD_LETTER_SCHEMA, DEAD_LETTERS, WITHDRAWN
+from lake.tables.iceberg import DEAD_LETTER_SCHEMA
+from lake.tables.letter_history import history_of
+from operations.deadletters.files import LetterFile
+from operations.deadletters.hiding import Hiding
+from operations.deadletters.selection import ROW, STATE, LetterSelection, rows_of, selected_files
+from operations.deadletters.states import State, States, read_states
 
-VISIBLE = tuple(name for name in DEAD_LETTER_SCHEMA.names if name != "raw" and not name.startswith("_"))
-COUNTED_BY = ("code", "source", "path")
-_HIDDEN = "(hidden; show it with --reveal)"  # ids are made by clients, some of mail addresses
+VISIBLE = (*(name for name in DEAD_LETTER_SCHEMA.names if name != "raw" and not name.startswith("_")), STATE)
+_ORDER = [("_received_at", "descending"), ("source", "ascending"), ("_raw_file", "ascending"), ("_position", "ascending")]
+_KEYS = ("dead_letter_id", *(name for name, _ in _ORDER))
 
 
-def find_letters(
-    lake: Lake,
-    project: Project,
-    source: str | None = None,
-    code: str | None = None,
-    *,
-    id_prefix: str = "",
-    limit: int | None = None,
-    reveal: bool = False,
-) -> list[dict[str, Any]]:
-    """Dead letters by source and position.
+def find_letters(lake: Lake, project: Project, selection: LetterSelection, limit: int) -> list[dict[str, Any]]:
+    """The newest of the selected letters, those of one time by source and position; without what is hidden.
 
     Args:
         lake: where.
         project: whose sources say which keys of a path are their own; keys of the payload are hidden like its values.
-        source: only of this source.
-        code: only with this code.
-        id_prefix: only those whose id begins so.
-        limit: how many at most.
-        reveal: with raw bytes, where they are kept, event ids and keys of the payload.
+        selection: which.
+        limit: how many at most. Only as many are held and sorted, however many are selected.
     """
-    terms: list[BooleanExpression] = [NotEqualTo("code", WITHDRAWN)]
-    terms += [EqualTo("source", source)] if source else []
-    terms += [EqualTo("code", code)] if code else []
-    terms += [StartsWith("dead_letter_id", id_prefix)] if id_prefix else []
-    try:
-        table = lake.catalog().load_table(DEAD_LETTERS)
-    except NoSuchTableError:
-        return []
-    wanted = (*VISIBLE, "_raw_file", "_position", *(("raw",) if reveal else ()))
-    condition = And(*terms) if len(terms) > 1 else terms[0]
-    rows = table.scan(row_filter=condition, selected_fields=wanted).to_arrow()
-    rows = rows.sort_by([("source", "ascending"), ("_raw_file", "ascending"), ("_position", "ascending")])
-    letters: list[dict[str, Any]] = rows.slice(0, limit).drop_columns(["_raw_file", "_position"]).to_pylist()
-    return letters if reveal else _hidden(lake, project, letters)
-
-
-def _hidden(lake: Lake, project: Project, letters: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Letters without event ids and keys of the payload."""
-    known = {source: _paths_of(project, source) for source in {letter["source"] for letter in letters}}
-    hidden = hidden_ids(lake) if letters else str
-    for letter in letters:
-        letter["event_id"] = letter["event_id"] and _HIDDEN
-        for violation in letter["violations"]:
-            own, key = _split(violation, known[letter["source"]])
-            violation["path"] = own + (f"(key {hidden(key)})" if key else "")
+    states, best = read_states(lake), _Newest(limit)
+    for number, file in enumerate(files := selected_files(lake, selection)):
+        if file.times["_received_at"].high < best.worst_us:
+            continue
+        for batch in rows_of(file, selection, states, [*_KEYS, ROW]):
+            best.add(pa.Table.from_batches([batch]), number)
+    letters = _at(files, best.rows, selection, states, VISIBLE)
+    Hiding(lake, project).letters(letters)
     return letters
 
 
-def _paths_of(project: Project, source: str) -> frozenset[str]:
-    """Paths that a source spec names; none of a source that the project does not know."""
-    try:
-        spec, contract = project.source(source)
-    except ConfigurationError:
-        return frozenset()
-    return frozenset(payload_paths(contract, spec).values())
+class _Newest:
+    """The first rows in ``_ORDER`` of all that were added, and where they stand."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.rows: pa.Table | None = None
+        self.worst_us = -(2**63)
+
+    def add(self, rows: pa.Table, file: int) -> None:
+        rows = rows.append_column("file", pa.repeat(file, len(rows)))
+        times = rows.column("_received_at").cast(pa.int64())
+        if len(rows) > self._limit:  # most batches end here: their times are looked at, not their texts
+            newest = np.partition(times.to_numpy(), len(rows) - self._limit)[len(rows) - self._limit]
+            rows = rows.filter(pc.greater_equal(times, max(int(newest), self.worst_us)))
+        rows = rows if self.rows is None else pa.concat_tables([self.rows, rows])
+        self.rows = rows.take(pc.select_k_unstable(rows, self._limit, _ORDER)) if len(rows) > self._limit else rows
+        if len(self.rows) == self._limit:
+            self.worst_us = pc.min(self.rows.column("_received_at").cast(pa.int64())).as_py()
 
 
-def _split(violation: Mapping[str, Any], known: frozenset[str]) -> tuple[str, str]:
-    """What of a path the spec names, and what is a key of the payload: an unknown field, or one of a map of booleans."""
-    path = str(violation["path"])
-    if violation["rule"] == "unknown_field":
-        return "", path
-    if (violation["rule"], violation["expected"]) != ("type", "boolean") or path in known:
-        return path, ""
-    own = max((name for name in known if path.startswith(f"{name}.")), key=len, default=path.partition(".")[0])
-    return (f"{own}.", path[len(own) + 1 :]) if own != path else (path, "")
+def _at(
+    files: Sequence[LetterFile], found: pa.Table | None, selection: LetterSelection, states: States, columns: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Whole letters of places, in order; of each file as much is read as leads to the last of its rows."""
+    if found is None or not len(found):
+        return []
+    places = found.take(pc.sort_indices(found, _ORDER)).select(["file", ROW]).to_pylist()
+    letters: dict[tuple[int, int], dict[str, Any]] = {}
+    for number in {place["file"] for place in places}:
+        wanted = sorted(place[ROW] for place in places if place["file"] == number)
+        for batch in rows_of(files[number], selection, states, [*columns, ROW]):
+            chosen = batch.filter(pc.is_in(batch.column(ROW), value_set=pa.array(wanted, pa.int64())))
+            letters |= {(number, letter.pop(ROW)): letter for letter in chosen.to_pylist()}
+            if batch.column(ROW)[-1].as_py() >= wanted[-1]:
+                break
+    return [letters[place["file"], place[ROW]] for place in places]
 
 
 def explain_letter(lake: Lake, project: Project, id_prefix: str, *, reveal: bool) -> dict[str, Any]:
-    """One dead letter, by its id or the beginning of it; ``raw`` holds its bytes where they are revealed.
+    """One dead letter in any state, by its id or the beginning of it, and what was done about it.
+
+    Returns:
+        The letter; ``history`` is a list of acts, the first one first; ``raw`` holds its bytes where they are revealed.
 
     Raises:
         ConfigurationError: there is none, or there are several; its raw file or log is gone.
     """
-    letters = find_letters(lake, project, id_prefix=id_prefix, limit=3, reveal=reveal)
-    if len(letters) != 1:
-        many = "several dead letters begin with" if letters else "no dead letter"
+    selection = LetterSelection(ids=(id_prefix,), states=tuple(State))
+    states, found = read_states(lake), []
+    for file in selected_files(lake, selection):
+        found += [
+            row for batch in rows_of(file, selection, states, [*VISIBLE, "_raw_file", "_position"]) for row in batch.to_pylist()
+        ]
+        if len(found) > 1:
+            break
+    if len(found) != 1:
+        many = "several dead letters begin with" if found else "no dead letter"
         raise ConfigurationError(f"{many} {id_prefix!r}; ids are shown by: headrace deadletter list")
-    (letter,) = letters
-    if reveal:
-        note_act(lake, "deadletter show", {"dead_letter_id": letter["dead_letter_id"]})
-    if reveal and letter["raw"] is None:
+    letter: dict[str, Any] = found[0]
+    letter["history"] = history_of(lake, [letter["dead_letter_id"]])
+    raw_file, position = letter.pop("_raw_file"), letter.pop("_position")
+    if not reveal:
+        Hiding(lake, project).letters([letter])
+        return letter
+    note_act(lake, "deadletter show", {"dead_letter_id": letter["dead_letter_id"]})
+    letter["raw"] = _raw_of(lake, letter["dead_letter_id"])
+    if letter["raw"] is None:
         spec, _ = project.source(letter["source"])
-        raw_file, _, ordinal = letter["position"].rpartition(":")
-        letter["raw"] = read_record(lake, spec, raw_file, int(ordinal))
+        letter["raw"] = read_record(lake, spec, raw_file, position)
     return letter
 
 
-def count_letters(lake: Lake, project: Project, source: str | None, code: str | None, by: str) -> Counter[str]:
-    """Dead letters counted by one of COUNTED_BY; the path is that of the first violation."""
-    letters = find_letters(lake, project, source, code)
-    return Counter(str(x["violations"][0]["path"] if by == "path" else x[by]) for x in letters)
+def _raw_of(lake: Lake, dead_letter_id: str) -> bytes | None:
+    """The bytes that a letter keeps."""
+    selection = LetterSelection(ids=(dead_letter_id,), states=tuple(State))
+    for file in selected_files(lake, selection):
+        for batch in rows_of(file, selection, States(), ["raw"]):
+            raw: bytes | None = batch.column("raw")[0].as_py()
+            return raw
+    return None
 
 
 def batched_sources(project: Project, sources: Iterable[str]) -> set[str]:

@@ -1,0 +1,167 @@
+"""Letters with their bytes, out of the lake: for whoever mends records by hand, or proves to a producer what it sent.
+
+What is exported is personal data, and no longer under the lake's rules. So an act is on record first, files are for their user
+alone whatever the project says, none is overwritten, and none lies in the lake or where it might be committed.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from contracts.errors import ConfigurationError
+from contracts.spec.project import Project
+from lake.acts import checked, note_act
+from lake.location import Lake
+from lake.raw.records import read_record
+from lake.storage import is_object
+from operations.deadletters.close import count_selected
+from operations.deadletters.selection import LetterSelection, select
+from operations.deadletters.views import VISIBLE
+
+_CODE = Path(__file__).parents[2]
+_COLUMNS = (*VISIBLE, "_raw_file", "_position", "raw")
+_LINES = ("jsonl",)
+_DELIVERED = "deliver"  # their bytes are events as they were sent
+
+
+class Form(StrEnum):
+    """What is written."""
+
+    LETTERS = "letters"  # one file of JSON lines, a letter each, its bytes in it
+    RECEIVED = "received"  # a file a source, records as they were received, one a line
+
+
+@dataclass
+class Exported:
+    """What was written. letters: how many; without_bytes: of them those whose bytes are gone; files: by path, how many letters."""
+
+    letters: int
+    without_bytes: int
+    files: dict[str, int]
+
+
+def export_letters(
+    lake: Lake, project: Project, selection: LetterSelection, target: Path, *, form: Form, by: str, reason: str
+) -> Exported:
+    """Write the selected letters with their bytes.
+
+    Args:
+        lake: where they are.
+        project: whose specs say how bytes are read that a letter does not keep.
+        selection: which.
+        target: a file that is not there yet; of the form RECEIVED a folder, which is made, for ``<source>.jsonl``.
+        form: what is written.
+        by: who exports.
+        reason: why.
+
+    Raises:
+        ConfigurationError: the target is there, or lies where no export may; a source has another format than lines of JSON, and
+            the form is RECEIVED; name or reason are blank.
+        OSError: the act cannot be recorded, and nothing is exported; or the target cannot be written.
+    """
+    _refuse_place(lake, target)
+    checked(by, "name"), checked(reason, "reason")
+    sources = count_selected(lake, selection, "source")
+    if form is Form.RECEIVED:
+        _refuse_formats(project, sources)
+    what = {"letters": sum(sources.values()), "selection": selection.described(), "form": str(form), "target": str(target)}
+    note_act(lake, "deadletter export", what, by=by, reason=reason)
+    written = Exported(0, 0, {})
+    with ExitStack() as open_files:
+        files = _Files(target, form, open_files)
+        for letter in _with_bytes(lake, project, selection):
+            written.letters += 1
+            if letter["raw"] is None:
+                written.without_bytes += 1
+                if form is Form.RECEIVED:
+                    continue
+            path = files.write(letter)
+            written.files[path] = written.files.get(path, 0) + 1
+    return written
+
+
+def _with_bytes(lake: Lake, project: Project, selection: LetterSelection) -> Iterator[dict[str, Any]]:
+    for batch in select(lake, selection, _COLUMNS):
+        for part in range(0, len(batch), 1_024):  # bytes of a whole batch may be a gigabyte of Python's
+            for letter in batch.slice(part, 1_024).to_pylist():
+                raw_file, position = letter.pop("_raw_file"), letter.pop("_position")
+                if letter["raw"] is None:
+                    letter["raw"] = _read(lake, project, letter["source"], raw_file, position)
+                yield letter
+
+
+def _read(lake: Lake, project: Project, source: str, raw_file: str, position: int) -> bytes | None:
+    """The bytes of a record in raw; None where it, or the spec that reads it, is gone."""
+    try:
+        return read_record(lake, project.source(source)[0], raw_file, position)
+    except ConfigurationError:
+        return None
+
+
+class _Files:
+    """The files of an export, each opened when its first letter comes, for the user alone."""
+
+    def __init__(self, target: Path, form: Form, stack: ExitStack) -> None:
+        self._target, self._form, self._stack = target, form, stack
+        self._open: dict[Path, BinaryIO] = {}
+        if form is Form.RECEIVED:
+            target.mkdir(0o700)
+
+    def write(self, letter: Mapping[str, Any]) -> str:
+        """Add a letter to its file; the file."""
+        if self._form is Form.LETTERS:
+            path, line = self._target, _line(letter)
+        else:
+            path, line = self._target / f"{letter['source']}.jsonl", letter["raw"].rstrip(b"\r\n")
+        if path not in self._open:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            os.fchmod(handle, 0o600)
+            self._open[path] = self._stack.enter_context(os.fdopen(handle, "wb"))
+        self._open[path].write(line + b"\n")
+        return str(path)
+
+
+def _line(letter: Mapping[str, Any]) -> bytes:
+    """A letter as JSON: its bytes as text where they are UTF-8, else in base 64."""
+    document = dict(letter)
+    raw = document.pop("raw")
+    try:
+        document["raw"] = None if raw is None else raw.decode()
+    except UnicodeDecodeError:
+        document["raw_base64"] = base64.b64encode(raw).decode()
+    return msgspec.json.encode(document)
+
+
+def _refuse_place(lake: Lake, target: Path) -> None:
+    place = target.resolve()
+    parent = target.parent.resolve()
+    if place.exists() or target.is_symlink():
+        raise ConfigurationError(f"{target} is there already; an export overwrites nothing: name another")
+    if not parent.is_dir():
+        raise ConfigurationError(f"{target}: there is no folder {target.parent}; make it first, for you alone")
+    if not is_object(lake.root) and place.is_relative_to(Path(lake.root).resolve()):
+        raise ConfigurationError(f"{target} lies in the lake, whose files are the lake's alone: name a place elsewhere")
+    if place.is_relative_to(_CODE) or any((folder / ".git").exists() for folder in (parent, *parent.parents)):
+        raise ConfigurationError(f"{target} lies in a clone, where personal data might be committed: name a place elsewhere")
+
+
+def _refuse_formats(project: Project, sources: Mapping[str, int]) -> None:
+    for source in sources:
+        try:
+            spec, _ = project.source(source)
+        except ConfigurationError:
+            continue  # a destination's refusals: events as they were sent, which are JSON
+        if spec.format not in _LINES or spec.wire_format:
+            raise ConfigurationError(
+                f"source {source} has the format {spec.format}: its records cannot stand one a line. Leave out --as received, or "
+                "choose other sources by --source"
+            )
