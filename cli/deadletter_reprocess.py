@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from lake.location import Lake
 from operations.deadletters.selection import LetterSelection
-from operations.deadletters.states import State
 from operations.reprocess.destination import redeliver
 from operations.reprocess.options import MOST_ATTEMPTS, ReprocessOptions, ReprocessReport
 from operations.reprocess.recipes import tried_recipe
@@ -107,7 +105,6 @@ def reprocess(
 
 
 def _redeliver(destination: str, options: ReprocessOptions, project: Project, lake: Lake, as_json: bool) -> None:
-    options = replace(options, selection=replace(options.selection, states=(State.OPEN, State.GIVEN_UP)))
     with progress() as show:
         done, refused, left = redeliver(destination, options, project, lake, show)
     if as_json:

@@ -16,6 +16,7 @@ from lake.location import Lake
 from lake.runs.progress import Report
 from lake.tables.letter_history import Act, ActOutcome, HistoryLine, append_history, history_table, last_acts
 from operations.deadletters.selection import LetterSelection, select
+from operations.deadletters.states import State
 from operations.reprocess.letters import DELIVER
 from operations.reprocess.options import ReprocessOptions
 from pipelines.deliver.options import DeliverOptions
@@ -43,7 +44,7 @@ def redeliver(
         are left.
     """
     project.destination(destination)
-    refused = replace(options.selection, sources=(destination,), stages=(DELIVER,))
+    refused = replace(options.selection, sources=(destination,), stages=(DELIVER,), states=(State.OPEN, State.GIVEN_UP))
     before = _letters(lake, refused)
     if not len(before) or options.dry_run:
         return None, len(before), len(before)

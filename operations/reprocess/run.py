@@ -33,6 +33,7 @@ from lake.runs.manifest import ReprocessDetails, RunManifest, Verdict, published
 from lake.runs.progress import Progress, Report
 from lake.runs.replays import Replay, Step, add_event, events, replays
 from lake.tables.iceberg import DEAD_LETTERS, num_shards
+from operations.deadletters.states import State
 from operations.reprocess.acts import Done, record
 from operations.reprocess.judge import Judge, Shown, Verdicts
 from operations.reprocess.letters import FileLetters, chosen_letters
@@ -76,8 +77,9 @@ def reprocess(
     clock = RunClock()
     run_id = new_run_id("reprocess", clock)
     result = ReprocessReport(run_id, options.dry_run)
+    selection = options.selection.in_states((State.OPEN, State.GIVEN_UP))  # closed ones somebody has to open again
     letters = chosen_letters(
-        lake, options.selection, late=options.late, conflicts=options.recipe is not None, max_attempts=options.max_attempts
+        lake, selection, late=options.late, conflicts=options.recipe is not None, max_attempts=options.max_attempts
     )
     result.aside.update(letters.aside)
     runs = [_source_run(options, project, lake, run_id, source, files, result) for source, files in letters.sources().items()]

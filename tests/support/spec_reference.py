@@ -13,6 +13,7 @@ from contracts.lint.odcs_keys import table_of_keys
 from contracts.spec.files.contract import ColumnProperties, ContractProperties
 from contracts.spec.files.destination import DestinationFile, LimitsFile
 from contracts.spec.files.project import ConsumerFile, ProjectFile
+from contracts.spec.files.recipe import RecipeExampleFile, RecipeFile, TextFile
 from contracts.spec.files.reference import key_table, property_table
 from contracts.spec.files.registry import RegistryFile
 from contracts.spec.files.source import ClockFile, CsvFile, FilterFile, SourceFile
@@ -27,7 +28,7 @@ _TABLES: dict[str, Callable[[], str]] = {
         model.__name__: lambda model=model: key_table(model)  # type: ignore[misc]
         for model in (
             ClockFile, ConsumerFile, CsvFile, DestinationFile, ExampleFile, FilterFile, LimitsFile, ProjectFile, SchemaVersionFile,
-            SourceFile, StepFile, UpcastFile, RegistryFile,
+            SourceFile, StepFile, UpcastFile, RegistryFile, RecipeFile, RecipeExampleFile, TextFile,
         )
     },
 }  # fmt: skip

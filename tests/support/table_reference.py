@@ -17,6 +17,7 @@ from contracts.spec.model import Column, Contract
 from contracts.spec.odcs import load_contract
 from lake.receipts.receipts import SCHEMA as RECEIPT_SCHEMA
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA, LEDGER_SCHEMA
+from lake.tables.letter_history import HISTORY_SCHEMA
 
 DATASETS = Path(__file__).parents[2] / "contracts" / "datasets"
 _WIDTH = 132
@@ -35,6 +36,11 @@ _LAKE = (
         "ops.dead_letter",
         DEAD_LETTER_SCHEMA,
         "A row for each rejected record. What the columns mean: [dead letters](dead-letters.md).",
+    ),
+    (
+        "ops.dead_letter_history",
+        HISTORY_SCHEMA,
+        "A line for each act about a dead letter: [reprocessed](../guides/reprocess.md), closed, exported.",
     ),
     ("ops.ledger", LEDGER_SCHEMA, "Outcomes of positions. What the columns mean: [the ledger](lake.md#ledger)."),
     ("Receipts", RECEIPT_SCHEMA, "Parquet files below `deliveries/`. What the columns mean: [deliveries](lake.md#deliveries)."),
