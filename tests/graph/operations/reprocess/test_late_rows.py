@@ -45,7 +45,7 @@ class _AtElevenOClock:
 def _shop(folder: Path) -> tuple[Shop, IngestGraph]:
     shop = Shop(folder)
     spec, contract = shop.project.source("web")
-    cut = Cut(allowed_lateness_s=3_600)
+    cut = Cut(allowed_lateness_s=7_200)
     graph = IngestGraph(lake=shop.lake(), contract=contract, spec=spec, run_id="stream", cut=cut)
     graph.prepare()
     messages = [RawMessage(n, RECEIVED_US // 1_000, 0, None, value, ()) for n, value in enumerate(VALUES)]
