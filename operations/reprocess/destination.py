@@ -66,7 +66,8 @@ def redeliver(
     still = set(left.column("dead_letter_id").to_pylist())
     for start in range(0, len(before), _BATCH):
         part = before.slice(start, _BATCH)
-        append_history(lake, history_table(_lines(lake, part, still, options, act.by or act.user, done.run_id), datetime.now(UTC)))
+        lines = _lines(lake, part, still, options, act.by or act.user, done.run_id)
+        append_history(lake, history_table(lines, datetime.now(UTC)), moving=True)
     return done, len(before), len(still)
 
 
@@ -81,7 +82,7 @@ def _lines(
     places = pa.table(
         [letters.column(name) for name in ("source", "_raw_file", "_position")], names=["source", "raw_file", "position"]
     )
-    last = last_acts(lake, places, Act.REPROCESSED)
+    last = last_acts(lake, places, Act.REPROCESSED, moving=True)
     for letter in letters.to_pylist():
         name = letter["dead_letter_id"]
         attempt = max(letter["attempt"], last.get(name, (0, ""))[0]) + 1

@@ -66,7 +66,7 @@ MENDED_SPECS: dict[Code, tuple[str, dict[str, Any]]] = {
 NOT_IN_PLACE = {
     Code.RAGGED_ROW: "which cell is whose, the exporter knows",
     Code.DAMAGED_INPUT: "what the file held is not there; the whole file is ingested, and the letter closed",
-    Code.REFUSED: "a destination is asked again: tests/stack/operations/test_reprocess_destination.py",
+    Code.REFUSED: "a destination is asked again: tests/stack/pipelines/deliver/test_deliver.py",
 }
 LOG = "0123456789abcdef012345"
 
