@@ -33,13 +33,20 @@ for command in (lint, check, diff, export, register, docs, schema, migrate, comp
 def test(sources: tuple[str, ...], project: Path | None, as_json: bool) -> None:
     """Read the examples of SOURCES, or of all sources, as a job does, and hold them against what the specs say comes of them.
 
-    Exit code 1 where one comes out otherwise. Versions that are read through upcasts and have no example are named.
+    Without SOURCES the examples of all recipes too. Exit code 1 where one comes out otherwise. Versions that are read through
+    upcasts and have no example are named.
     """
-    from operations.examples import run_examples, without_examples  # noqa: PLC0415 - brings the decoder, and so half a second
+    from operations.examples import (  # noqa: PLC0415 - brings the decoder, and so half a second
+        run_examples,
+        run_recipe_examples,
+        without_examples,
+    )
 
     loaded = Project.load(project)
     pairs = [loaded.source(name) for name in sources or loaded.source_names]
     results = [result for spec, found in pairs for result in run_examples(spec, found)]
+    for name in () if sources else loaded.recipe_names:
+        results += run_recipe_examples(loaded.recipe(name))
     unshown = [(spec.name, version) for spec, _ in pairs for version in without_examples(spec)]
     if as_json:
         print_json({"examples": [asdict(r) for r in results], "versions_without_example": [list(pair) for pair in unshown]})

@@ -12,7 +12,7 @@ from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from contracts.text import json_text
 
-KINDS = ("source", "contract", "destination", "project", "suppressions")
+KINDS = ("source", "contract", "destination", "project", "suppressions", "recipe")
 _LINT = """\b
 Examples:
   headrace contract lint --project examples/webshop

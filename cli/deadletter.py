@@ -9,6 +9,7 @@ import click
 from cli.console import advise, json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
 from cli.deadletter_acts import close, export, reopen
 from cli.deadletter_options import selection_options
+from cli.deadletter_reprocess import reprocess
 from cli.deadletter_view import causes_document, show_causes, show_letter
 from operations.deadletters.causes import GROUPED_BY, count_causes
 from operations.deadletters.selection import LetterSelection
@@ -19,6 +20,7 @@ _EPILOG = """\b
 A morning with dead letters:
   headrace deadletter stats --since 24h              what is new, what grows, and what to do about it
   headrace deadletter show ID                        one of them, with every violation and what was done about it
+  headrace deadletter reprocess --dry-run            what would come of it, now that the cause is mended
   headrace deadletter ticket --source web            a text for whoever can mend the cause
   headrace deadletter close --code too_large --by ada --reason "a test of the vendor"
 """
@@ -26,10 +28,10 @@ A morning with dead letters:
 
 @click.group(epilog=_EPILOG)
 def deadletter() -> None:
-    """Rejected records: list, explain, count, export, close."""
+    """Rejected records: list, explain, count, read again, export, close."""
 
 
-for command in (export, close, reopen):
+for command in (reprocess, export, close, reopen):
     deadletter.add_command(command)
 
 

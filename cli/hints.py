@@ -13,7 +13,7 @@ _PLACES = ("lake", "project")
 _VERBS: dict[str, tuple[str, ...]] = {
     "changes": (),
     "contract": ("check", "compare", "diff", "docs", "export", "lint", "migrate", "register", "test"),
-    "deadletter": ("close", "export", "list", "reopen", "show", "stats", "ticket"),
+    "deadletter": ("close", "export", "list", "reopen", "reprocess", "show", "stats", "ticket"),
     "deliver": (),
     "ingest": (),
     "job": ("cancel", "list", "status", "stop", "supervise"),

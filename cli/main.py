@@ -26,7 +26,7 @@ _FAULT = 4
 _VERBS = {
     "changes": "What changed between two moments: contracts, specs, versions, options, volume, what people did.",
     "contract": "Contracts and source specs: lint, test, compare, export, register.",
-    "deadletter": "Rejected records: list, explain, count, export, close.",
+    "deadletter": "Rejected records: list, explain, count, read again, export, close.",
     "deliver": "Rows to a destination: in order, within its limits, each accounted for.",
     "ingest": "Land files, check every record, fold the good ones into tables.",
     "job": "Streaming jobs on Flink: list, look, stop, cancel, supervise.",

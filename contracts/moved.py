@@ -34,7 +34,7 @@ MOVED = {
     "pipelines.jobs": "runners.jobs.list",
     "pipelines.manifest": "lake.runs.manifest",
     "pipelines.options": "runners.option_fields",
-    "pipelines.replay.cells": "operations.replay.cells",
+    "pipelines.replay.cells": "operations.cells",
     "pipelines.replay.difference": "operations.replay.difference",
     "pipelines.replay.page": "operations.replay.page",
     "pipelines.replay.promote": "operations.replay.promote",

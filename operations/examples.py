@@ -1,4 +1,4 @@
-"""Examples of a source spec: payloads read as a job reads them, and held against what must come of them."""
+"""Examples of source specs and recipes: read as a job reads them, and held against what must come of them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import msgspec
 import numpy as np
 
 from contracts.codes import RULE_CODES
+from contracts.compiler.exact import decode_json
+from contracts.compiler.repairs import failing_examples
 from contracts.compiler.rows import canonical_values
 from contracts.compiler.values import TextForm, convert
 from contracts.spec.model import Column, ColumnType, Contract
+from contracts.spec.recipes import Recipe
 from contracts.spec.source import SourceSpec
 from contracts.spec.versions import Example, matches, steps_from
 from contracts.units import us_text
@@ -29,7 +32,7 @@ _AS_EXPECTED = TextForm(text=True, epoch={None: "ms"})
 class ExampleResult:
     """What became of one example. problems: where it is not as expected, a sentence each; none where it is."""
 
-    source: str
+    source: str  # or the recipe
     name: str
     outcome: str
     problems: tuple[str, ...]
@@ -41,6 +44,21 @@ def run_examples(spec: SourceSpec, contract: Contract) -> Iterator[ExampleResult
     for number, example in enumerate(spec.examples, 1):
         outcome, problems = _judged(example, decoder.decode_block(_block(example, spec)), contract)
         yield ExampleResult(spec.name, example.name or f"example {number}", outcome, tuple(problems))
+
+
+def run_recipe_examples(recipe: Recipe) -> Iterator[ExampleResult]:
+    """Repair each example of a recipe."""
+    failing = failing_examples(recipe, _read)
+    for example in recipe.examples:
+        problems = (failing[example.name],) if example.name in failing else ()
+        yield ExampleResult(f"recipe {recipe.name}", example.name, "repaired" if example.out else "left alone", problems)
+
+
+def _read(text: bytes) -> Any:
+    try:
+        return decode_json(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def without_examples(spec: SourceSpec) -> list[str]:

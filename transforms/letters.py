@@ -21,6 +21,8 @@ from lake.tables.letters import LETTER_COLUMNS
 from lake.tables.publish import window_times
 from transforms.cut import Cut, cut_shards
 
+STAGE = "decode"  # of letters of records that cannot be read or are not as the contract wants them
+_MOST_ATTEMPTS = 2**32 - 1
 _HORIZON = "horizon"  # in ids of letters of rows that lost against one of another cell
 
 
@@ -122,7 +124,9 @@ def of_horizon(letters: pa.Table, dataset: str | None) -> npt.NDArray[np.bool_]:
     codes = pa.array([Code.CONFLICTING_DUPLICATE, WITHDRAWN], pa.string())
     for place in np.flatnonzero(pc.is_in(letters.column("code").cast(pa.string()), value_set=codes).to_numpy()).tolist():
         letter = {name: letters.column(name)[place].as_py() for name in columns}
-        found[place] = dataset in (None, letter["dataset"]) and letter["dead_letter_id"] == _conflict_id(letter, _HORIZON)
+        is_conflict = letter["event_id"] is not None  # what reprocessing withdrew names none
+        own = is_conflict and dataset in (None, letter["dataset"])
+        found[place] = own and letter["dead_letter_id"] == _conflict_id(letter, _HORIZON)
     return found
 
 
@@ -141,6 +145,87 @@ def _conflict(letter: dict[str, Any], contract: Contract, code: str, *more: str)
         "contract_version": contract.version,
         "raw": None,  # read from raw/ by position when it is asked for
     }
+
+
+def read_again(rows: pa.Table, letters: pa.Table, attempts: npt.NDArray[np.int32]) -> pa.Table:
+    """Dead letters of records that were read again, as rows that take the place of the letters before.
+
+    Args:
+        rows: dead letters as a decoder gives them.
+        letters: those before, in the same order: ``dead_letter_id``, ``_window_time`` and ``_revision``.
+        attempts: the how manieth reading each is of; a later one stands.
+    """
+    later = np.zeros((len(rows), 16), dtype=np.uint8)
+    later[:, 12:] = (_MOST_ATTEMPTS - attempts.astype(np.uint32)).astype(">u4").view(np.uint8).reshape(-1, 4)
+    return _replacing(rows, letters, {"attempt": pa.array(attempts), "_fingerprint": _binaries(later)})
+
+
+def withdrawn(letters: pa.Table, contract: Contract, run_id: str, attempts: npt.NDArray[np.int32]) -> pa.Table:
+    """What takes the place of letters whose records are no longer rejected, whoever writes these letters again.
+
+    Args:
+        letters: ``dead_letter_id``, ``stage``, ``source``, ``_raw_file``, ``_position``, ``_window_time``, ``_received_at``,
+            ``_revision``.
+        contract: by which they are accepted.
+        run_id: of whoever withdraws them.
+        attempts: the how manieth reading that was.
+    """
+    places = [letters.column(name).cast(pa.string()) for name in ("source", "_raw_file")]
+    nothing = pa.nulls(len(letters))
+    columns: dict[str, Any] = {
+        "dead_letter_id": letters.column("dead_letter_id"),
+        "code": WITHDRAWN,
+        "violations": violations_column([[]] * len(letters)),
+        "stage": letters.column("stage").cast(pa.string()),
+        "dataset": contract.dataset,
+        "contract_version": contract.version,
+        "source": places[0],
+        "position": pc.binary_join_element_wise(places[1], letters.column("_position").cast(pa.string()), ":"),
+        "received_at": letters.column("_received_at"),
+        "run_id": run_id,
+        "attempt": pa.array(attempts),
+        "_window_time": letters.column("_window_time"),
+        "_time_corrected": False,
+        "_received_at": letters.column("_received_at"),
+        "_source": places[0],
+        "_raw_file": places[1],
+        "_position": letters.column("_position"),
+        "_fingerprint": _binaries(np.zeros((len(letters), 16), dtype=np.uint8)),
+        "_row_hash": [
+            xxhash.xxh3_128_digest(f"{name}\0{WITHDRAWN}".encode()) for name in letters.column("dead_letter_id").to_pylist()
+        ],
+        "_rank": b"",
+        "_revision": letters.column("_revision"),
+    }
+    arrays = [_column(columns.get(field.name, nothing), field, len(letters)) for field in DEAD_LETTER_SCHEMA]
+    return _replacing(pa.Table.from_arrays(arrays, schema=DEAD_LETTER_SCHEMA), letters, {})
+
+
+def _replacing(rows: pa.Table, letters: pa.Table, columns: dict[str, pa.Array]) -> pa.Table:
+    """Rows that meet letters in a fold, by key and cell, and of which the smaller stands: none is of a lower revision."""
+    revisions = [pc.fill_null(pc.cast(table.column("_revision"), pa.int64()), -1).to_numpy() for table in (rows, letters)]
+    columns = columns | {
+        "dead_letter_id": letters.column("dead_letter_id"),
+        "_window_time": letters.column("_window_time"),
+        "_revision": pa.array(np.maximum(*revisions)),
+    }
+    for name, values in columns.items():
+        place = rows.schema.get_field_index(name)
+        rows = rows.set_column(place, rows.schema.field(place), values.cast(rows.schema.field(place).type))
+    return rows
+
+
+def _column(values: Any, field: pa.Field, count: int) -> pa.Array | pa.ChunkedArray:
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values.cast(field.type)
+    if isinstance(values, list):
+        return pa.array(values, field.type)
+    return pa.repeat(pa.scalar(values, field.type), count)
+
+
+def _binaries(digests: npt.NDArray[np.uint8]) -> pa.Array:
+    """Rows of 16 bytes as Arrow has them."""
+    return pa.Array.from_buffers(pa.binary(16), len(digests), [None, pa.py_buffer(np.ascontiguousarray(digests))])
 
 
 def dead_letter_id_of(*parts: str) -> str:

@@ -6,7 +6,8 @@ absent value and null are one thing. A step never overwrites another value: that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation, Overflow
 from typing import Any
@@ -20,6 +21,7 @@ from contracts.spec.versions import SchemaVersionRule, Step, Upcast, matches, st
 Record = dict[str, Any]
 _DIGITS = Context(prec=500, Emax=999_999, Emin=-999_999, traps=[InvalidOperation, Overflow])
 _LONGEST_NUMBER = 400
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class _StepError(Exception):
@@ -44,7 +46,7 @@ class VersionReader:
         self._rule = rule
         self._where = str(rule.path or (f"header {rule.header}" if rule.header else "$"))
         self._unknown = Violation(self._where, "schema_version", "one of " + ", ".join(sorted(rule.accepted)))
-        self._chains: dict[int, _Chain] = {}
+        self._chains: dict[int, StepChain] = {}
 
     @property
     def path(self) -> PayloadPath | None:
@@ -75,49 +77,57 @@ class VersionReader:
             elif chain.steps:
                 try:
                     newest[i] = chain.applied(records[i])
-                except _BrokenStepError as error:
+                except BrokenStepError as error:
                     broken[i] = error.violation
         return Versioned(newest, broken)
 
-    def _chain(self, text: str | None) -> _Chain | None:
+    def _chain(self, text: str | None) -> StepChain | None:
         """What leads from a version to the newest; None where the version is not accepted."""
         if text is None or not any(matches(text, accepted) for accepted in self._rule.accepted):
             return None
         upcasts = steps_from(text, self._rule.upcasts)
         first = self._rule.upcasts.index(upcasts[0]) if upcasts else -1  # few, however many versions a pattern stands for
         if first not in self._chains:
-            self._chains[first] = _Chain(upcasts)
+            self._chains[first] = StepChain.of_upcasts(upcasts)
         return self._chains[first]
 
 
-class _BrokenStepError(Exception):
+class BrokenStepError(Exception):
+    """A step cannot be taken with a record. violation: which, and what it expected; never a value."""
+
     def __init__(self, violation: Violation) -> None:
         super().__init__()
         self.violation = violation
 
 
-class _Chain:
-    """All steps from one version to the newest."""
+class StepChain:
+    """Steps that change records, one after the other."""
 
-    def __init__(self, upcasts: Sequence[Upcast]) -> None:
-        self.steps = [
-            (_STEPS[step.kind], step, f"{u.from_version} to {u.to_version}, step {number}, {step.kind}")
+    def __init__(self, named: Iterable[tuple[str, Step]]) -> None:
+        """named: each with the name that is told where it fails."""
+        self.steps = [(_STEPS[step.kind], step, name) for name, step in named]
+
+    @classmethod
+    def of_upcasts(cls, upcasts: Sequence[Upcast]) -> StepChain:
+        """All steps from one version to the newest."""
+        return cls(
+            (f"{u.from_version} to {u.to_version}, step {number}, {step.kind}", step)
             for u in upcasts
             for number, step in enumerate(u.steps, 1)
-        ]
+        )
 
     def applied(self, record: Mapping[str, Any]) -> Record:
-        """A record of the newest version; the given one stays as it is.
+        """A changed record; the given one stays as it is.
 
         Raises:
-            _BrokenStepError: says which step, and what it expected.
+            BrokenStepError: says which step, and what it expected.
         """
         changed: Record = _own(record)
         for apply, step, name in self.steps:
             try:
                 apply(changed, step)
             except _StepError as error:
-                raise _BrokenStepError(Violation(str(step.paths[0]), "upcast", f"{name}: {error}")) from None
+                raise BrokenStepError(Violation(str(step.paths[0]), "upcast", f"{name}: {error}")) from None
         return changed
 
 
@@ -217,6 +227,45 @@ def _widen(record: Record, step: Step) -> None:
     _put(record, step.paths[0], widened)
 
 
+def _cast(record: Record, step: Step) -> None:
+    if step.type in ("number", "text"):
+        _widen(record, step)
+        return
+    value = _pop(record, step.paths[0])
+    if value is None:
+        return
+    _put(record, step.paths[0], _whole(value) if step.type == "integer" else _boolean(value))
+
+
+def _whole(value: Any) -> int:
+    number = _number(value)
+    if number != number.to_integral_value():
+        raise _StepError("a whole number")
+    return int(_plain(number))
+
+
+def _boolean(value: Any) -> bool:
+    found = value if isinstance(value, bool) else _BOOLEANS.get(str(value).strip().lower())
+    if found is None:
+        raise _StepError("true or false, or 1 or 0")
+    return found
+
+
+def _replace(record: Record, step: Step) -> None:
+    value = _get(record, step.paths[0])
+    if value is None:
+        return
+    if step.pattern is None:
+        changed = _own(step.value)
+    elif isinstance(value, str):
+        text = step.value
+        changed = re.sub(step.pattern, lambda _: text, value)
+    else:
+        raise _StepError("a text")
+    _pop(record, step.paths[0])
+    _put(record, step.paths[0], changed)
+
+
 def _map(record: Record, step: Step) -> None:
     value = _pop(record, step.paths[0])
     if value is None:
@@ -267,6 +316,6 @@ def _as_json(text: str) -> int | float | ExactNumber:
 
 
 _STEPS: dict[str, Callable[[Record, Step], None]] = {
-    "rename": _rename, "default": _default, "split": _split, "join": _join, "unit": _unit, "widen": _widen, "map": _map,
-    "remove": _remove,
+    "rename": _rename, "default": _default, "split": _split, "join": _join, "unit": _unit, "widen": _widen, "cast": _cast,
+    "replace": _replace, "map": _map, "remove": _remove,
 }  # fmt: skip

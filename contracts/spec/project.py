@@ -14,6 +14,7 @@ from contracts.errors import ConfigurationError
 from contracts.spec.destination import Destination, check_destination
 from contracts.spec.documents import refuse
 from contracts.spec.model import Consumer, Contract, dataset_name, name_and_major
+from contracts.spec.recipes import Recipe
 from contracts.spec.registry import Registry
 from contracts.spec.source import SourceSpec, check_source, shares_raw
 from contracts.spec.suppressions import Suppressions
@@ -183,6 +184,21 @@ class Project:
         contract = self.contract(destination.dataset, destination.version)
         refuse("destination", document, check_destination(destination, contract))
         return destination, contract
+
+    def recipe(self, name_or_path: str) -> Recipe:
+        """A recipe, by name or as a path.
+
+        Raises:
+            ConfigurationError: it is not there (names the nearest), or is not as it should be.
+        """
+        from contracts.spec.files.recipe import load_recipe  # noqa: PLC0415
+
+        return load_recipe(_named("recipe", name_or_path, (self.root / "recipes",)))
+
+    @property
+    def recipe_names(self) -> list[str]:
+        """Names of the project's recipes."""
+        return _names((self.root / "recipes",))
 
     def _source_path(self, name_or_path: str) -> Path:
         return _named("source", name_or_path, self.sources)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from contracts.spec.paths import PayloadPath
 
-StepKind = Literal["rename", "default", "split", "join", "unit", "widen", "map", "remove"]
+StepKind = Literal["rename", "default", "split", "join", "unit", "widen", "cast", "replace", "map", "remove"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,9 +16,10 @@ class Step:
     """One change of a payload, on the way from a version to the next.
 
     kind: what it does; see docs/reference/sources.md. paths: what it reads. into: what it writes; empty where that is the path
-    itself. value: of ``default``. separator: of ``split`` and ``join``. factor, offset: of ``unit``, as decimal texts: factor *
-    value + offset. type: of ``widen``. values: of ``map``, pairs of plain text and the new value. otherwise: what ``map`` does with
-    a value that it does not list.
+    itself. value: of ``default`` and ``replace``. separator: of ``split`` and ``join``. factor, offset: of ``unit``, as decimal
+    texts: factor * value + offset. type: of ``widen`` and ``cast``. values: of ``map``, pairs of plain text and the new value.
+    otherwise: what ``map`` does with a value that it does not list. pattern: of ``replace``: a regular expression, whose matches in
+    a text give way to the value; None where the value gives way as a whole.
     """
 
     kind: StepKind
@@ -28,9 +29,10 @@ class Step:
     separator: str = ""
     factor: str = "1"
     offset: str = "0"
-    type: Literal["number", "text"] = "number"
+    type: Literal["number", "text", "integer", "boolean"] = "number"
     values: tuple[tuple[str, Any], ...] = ()
     otherwise: Literal["keep", "reject"] = "reject"
+    pattern: str | None = None
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,15 @@ class PromotionDetails:
 
 
 @dataclass(frozen=True)
+class ReprocessDetails:
+    """Of a run that reprocesses dead letters. recipe: how records were repaired. letters: how many, by what came of them."""
+
+    selection: Mapping[str, Any]
+    recipe: str | None
+    letters: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class DeliveryDetails:
     """Of a delivery. rows_from: in words. counts: rows by what became of them."""
 
@@ -107,7 +116,7 @@ class RunManifest:
     pipeline: str
     source: str
     clock: RunClock
-    details: IngestDetails | ReplayDetails | PromotionDetails | DeliveryDetails
+    details: IngestDetails | ReplayDetails | PromotionDetails | ReprocessDetails | DeliveryDetails
     options: Any = None
     contracts: Mapping[str, str] | None = None
     ledger: Mapping[str, LedgerEntry] | None = None

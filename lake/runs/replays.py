@@ -1,5 +1,7 @@
 """The record of a lake's replays: numbered events, each written once. What a replay's state is, follows from them.
 
+Runs that reprocess dead letters take numbers from it too: what they and promotions say of a position holds by its number.
+
 ``_replays/<number>.json``, put if absent: of two that happen at once one is first, and the other sees it before it may happen too.
 So the record is the audit trail, the state and the lock.
 """
@@ -37,6 +39,7 @@ class Step(StrEnum):
     ROLLING_BACK = "rolling back"
     ROLLED_BACK = "rolled back"
     DISCARDED = "discarded"
+    REPROCESSING = "reprocessing"  # of no replay: a run that reprocesses dead letters takes its number
 
 
 OPEN = frozenset({Step.BEGUN, Step.PAUSE_ASKED, Step.PAUSED, Step.RESUMED, Step.FINISHED, Step.PROMOTING})
@@ -110,6 +113,8 @@ def replays(lake: Lake, known: Sequence[Event] | None = None) -> dict[str, Repla
     """Every replay by name, the oldest first. A name that was discarded may have been taken again: then it is the newer one."""
     found: dict[str, Replay] = {}
     for event in events(lake) if known is None else known:
+        if event.step is Step.REPROCESSING:
+            continue
         if event.step is Step.BEGUN:
             found.pop(event.name, None)
             found[event.name] = Replay(event.name, event.details, event.step)

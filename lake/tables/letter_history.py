@@ -90,12 +90,13 @@ def history_table(lines: Iterable[HistoryLine], at: datetime) -> pa.Table:
     return pa.Table.from_pylist([asdict(line) | {"at": at} for line in lines], schema=HISTORY_SCHEMA)
 
 
-def append_history(lake: Lake, lines: pa.Table) -> int:
+def append_history(lake: Lake, lines: pa.Table, *, moving: bool = False) -> int:
     """Append lines that are not there yet, in one commit; makes the table where the lake has none.
 
     Args:
         lake: where.
         lines: HISTORY_SCHEMA, of few enough letters to be looked up together.
+        moving: whether letters may stand elsewhere by now, as those of deliveries do: they are of the run that was refused last.
 
     Returns:
         How many were new. A rival that says the same of a letter and attempt at the same time is heard once.
@@ -110,13 +111,30 @@ def append_history(lake: Lake, lines: pa.Table) -> int:
 
     def append() -> int:
         table = lake.catalog().load_table(HISTORY)  # a commit on a stale one is refused, so what was looked up still holds
-        known = {key for rows in _lines_of(lake, ordered) for key in _keys(rows)}
+        known = {key for rows in _lines_of(lake, ordered, moving=moving) for key in _keys(rows)}
         new = ordered.filter(pa.array([key not in known for key in _keys(ordered)], pa.bool_())) if known else ordered
         if len(new):
             table.append(new)
         return len(new)
 
     return committed(HISTORY, append)
+
+
+def last_acts(lake: Lake, places: pa.Table, act: Act, *, moving: bool = False) -> dict[str, tuple[int, str]]:
+    """The newest attempt and its outcome of letters that somebody did this about, by id.
+
+    Args:
+        lake: where.
+        places: letters by ``source``, ``raw_file`` and ``position``; others of nearby places come along.
+        act: which.
+        moving: see ``append_history``.
+    """
+    found: dict[str, tuple[int, str]] = {}
+    for rows in _lines_of(lake, places, ("dead_letter_id", "attempt", "act", "outcome"), moving=moving):
+        for letter, attempt, done, outcome in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+            if done == act and attempt >= found.get(letter, (0, ""))[0]:
+                found[letter] = attempt, outcome
+    return found
 
 
 def closed_letters(lake: Lake) -> frozenset[str]:
@@ -151,15 +169,19 @@ def _keys(rows: pa.Table | pa.RecordBatch) -> list[tuple[str, int, str]]:
     return list(zip(*(rows.column(name).to_pylist() for name in ("dead_letter_id", "attempt", "act")), strict=True))
 
 
-def _lines_of(lake: Lake, lines: pa.Table) -> Iterator[pa.RecordBatch]:
-    """Lines that are known of the places of these ones."""
-    low, high = pc.min_max(lines.column("position")).as_py().values()
-    condition = And(GreaterThanOrEqual("position", low), LessThanOrEqual("position", high))
-    condition = And(In("source", set(lines.column("source").unique().to_pylist())), condition)
-    files = lines.column("raw_file").unique()
-    if len(files) <= _MOST_NAMES:
-        condition = And(condition, In("raw_file", set(files.to_pylist())))
-    yield from _scan(lake, condition, ("dead_letter_id", "attempt", "act"))
+def _lines_of(
+    lake: Lake, lines: pa.Table, fields: tuple[str, ...] = ("dead_letter_id", "attempt", "act"), *, moving: bool
+) -> Iterator[pa.RecordBatch]:
+    """Lines that are known of the places of these ones, or of their sources."""
+    condition: BooleanExpression = In("source", set(lines.column("source").unique().to_pylist()))
+    if not moving:
+        low, high = pc.min_max(lines.column("position")).as_py().values()
+        condition = And(condition, And(GreaterThanOrEqual("position", low), LessThanOrEqual("position", high)))
+        files = lines.column("raw_file").unique()
+        if len(files) <= _MOST_NAMES:
+            condition = And(condition, In("raw_file", set(files.to_pylist())))
+    for rows in _scan(lake, condition, fields):
+        yield rows.select(list(fields))
 
 
 def _scan(lake: Lake, condition: BooleanExpression, fields: tuple[str, ...] = ("*",)) -> Iterator[pa.RecordBatch]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -13,7 +13,7 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table.refs import MAIN_BRANCH
 
 from lake.location import Lake
-from lake.tables.data_files import read_rows, write_rows
+from lake.tables.data_files import read_columns, read_rows, write_rows
 from lake.tables.iceberg import DEAD_LETTERS, committed, published_files
 from lake.tables.publish import RangeFold, fold_ranges, publish
 from lake.tables.ranges import Ints, Span
@@ -49,11 +49,29 @@ def remove_letters(lake: Lake, chosen: Chosen, run_id: str) -> None:
     Raises:
         ComponentDownError: no commit succeeded before the deadline.
     """
+    remove_rows(lake, DEAD_LETTERS, chosen, run_id)
+
+
+def remove_rows(lake: Lake, name: str, chosen: Chosen, run_id: str, columns: Sequence[str] | None = None) -> None:
+    """Delete rows of a table that is folded into, in one commit; does nothing where there is no such table.
+
+    Args:
+        lake: where.
+        name: the table's; one without a horizon.
+        chosen: which rows go.
+        run_id: goes into the snapshot's properties.
+        columns: that ``chosen`` looks at; None for all. Files without such a row are read no further.
+
+    Raises:
+        ComponentDownError: no commit succeeded before the deadline.
+    """
 
     def attempt() -> None:
-        table = lake.load(DEAD_LETTERS)
+        table = lake.load(name)
         gone, new = [], []
         for file in published_files(table):
+            if columns is not None and not chosen(read_columns(file.path, columns)).any():
+                continue
             rows = read_rows(file.path)
             going = chosen(rows)
             if going.any():
@@ -61,10 +79,10 @@ def remove_letters(lake: Lake, chosen: Chosen, run_id: str) -> None:
                 if not going.all():
                     new.append(write_rows(table, rows.filter(pa.array(~going)), file.from_us, file.to_us, file.shard))
         if gone:
-            replace_files(table, gone, new, CommitLabels(run_id), MAIN_BRANCH)
+            replace_files(table, gone, new, CommitLabels(run_id), lake.branch or MAIN_BRANCH)
 
     with contextlib.suppress(NoSuchTableError):
-        committed(DEAD_LETTERS, attempt)
+        committed(name, attempt)
 
 
 def _always(span: Span, _: Ints) -> list[Span]:

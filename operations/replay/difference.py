@@ -28,7 +28,7 @@ from lake.runs.replays import Replay, Step, replay_of
 from lake.tables.diff import compare
 from lake.tables.iceberg import DEAD_LETTERS, LEDGER
 from lake.tables.swap import files_at
-from operations.replay.cells import Masked
+from operations.cells import Masked
 from operations.replay.states import Place, State, is_published, states_of
 from operations.replay.tally import KEY, Tally
 from pipelines.replay.plan import dataset_of

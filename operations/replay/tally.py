@@ -19,7 +19,7 @@ from lake.tables.data_files import PROVENANCE_KEY, newer_rows, provenance_keys, 
 from lake.tables.diff import Block
 from lake.tables.fold import add_hashes, content_hash
 from lake.tables.iceberg import PublishedFile
-from operations.replay.cells import Masked, differing, json_value
+from operations.cells import Masked, differing, json_value
 from operations.replay.states import Place
 
 KEY = "event_id"

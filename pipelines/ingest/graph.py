@@ -81,6 +81,7 @@ class IngestGraph:
     writes. panes: None for bounded input on FnApiRunner, which knows no processing time: each window fires once and each table is
     committed at the end, which is the same fold. immediate: where rows go as soon as they are decoded; None for nowhere.
     suppressions: ids whose records are filtered out, whatever they hold. tally: where workers on this machine say how far they are.
+    epoch: with which outcomes are said, 0 for a job's own (``FileOutcomes``).
     """
 
     lake: Lake
@@ -92,6 +93,7 @@ class IngestGraph:
     immediate: RowsTopic | None = None
     suppressions: Suppressions = NOTHING
     tally: Tally | None = None
+    epoch: int = 0
 
     @property
     def table(self) -> str:
@@ -156,7 +158,7 @@ class IngestGraph:
         raw = source.read(pipeline)
         immediate = self.immediate is not None
         decoded = raw | "DecodeRecords" >> DecodeRecords(
-            self.contract, self.spec, self.cut, self.run_id, immediate, self.suppressions, self.tally
+            self.contract, self.spec, self.cut, self.run_id, immediate, self.suppressions, self.tally, self.lake
         )
         if self.immediate:
             _ = decoded.in_order | "PublishRows" >> PublishRows(self.immediate, self.contract)
@@ -180,7 +182,7 @@ class IngestGraph:
         )
         outcomes = (validated, late, dead, decoded.filtered) | "AllOutcomes" >> beam.Flatten()
         _ = outcomes | "CommitLedger" >> CommitLedger(
-            self.lake, self.run_id, commit_every_s=self._commit_every_s, upkeep=self._upkeep
+            self.lake, self.run_id, commit_every_s=self._commit_every_s, upkeep=self._upkeep, epoch=self.epoch
         )
 
     @property

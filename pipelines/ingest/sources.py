@@ -14,7 +14,7 @@ from lake.location import Lake
 from lake.raw.batch import RawBatch
 from lake.raw.files import RawChunk
 from transforms.read.kafka import ReadKafka
-from transforms.read.raw import RawPiece, ReadRaw
+from transforms.read.raw import ChosenPiece, RawPiece, ReadRaw
 from transforms.read.topics import KafkaSource
 
 
@@ -56,7 +56,7 @@ class Topics:
 class LandedRaw:
     """What was landed before, be it of files or of topics. reshuffle: shared out to workers."""
 
-    pieces: Sequence[RawPiece]
+    pieces: Sequence[RawPiece | ChosenPiece]
     lake: Lake
     spec: SourceSpec
     registry: Registry | None = None

@@ -14,6 +14,7 @@ from contracts.spec.files.contract import ColumnProperties, ContractProperties
 from contracts.spec.files.destination import DestinationFile, LimitsFile
 from contracts.spec.files.project import ConsumerFile, ProjectFile
 from contracts.spec.files.quality import DaysFile, PartitionsProperty
+from contracts.spec.files.recipe import RecipeExampleFile, RecipeFile, TextFile
 from contracts.spec.files.reference import key_table, property_table
 from contracts.spec.files.registry import RegistryFile
 from contracts.spec.files.source import ClockFile, CsvFile, FilterFile, SourceFile
@@ -28,7 +29,7 @@ _TABLES: dict[str, Callable[[], str]] = {
         model.__name__: lambda model=model: key_table(model)  # type: ignore[misc]
         for model in (
             ClockFile, ConsumerFile, CsvFile, DestinationFile, ExampleFile, FilterFile, LimitsFile, ProjectFile, SchemaVersionFile,
-            SourceFile, StepFile, UpcastFile, RegistryFile, DaysFile, PartitionsProperty,
+            SourceFile, StepFile, UpcastFile, RegistryFile, DaysFile, PartitionsProperty, RecipeFile, RecipeExampleFile, TextFile,
         )
     },
 }  # fmt: skip

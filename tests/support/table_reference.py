@@ -17,6 +17,7 @@ from contracts.spec.model import Column, Contract
 from contracts.spec.odcs import load_contract
 from lake.receipts.receipts import SCHEMA as RECEIPT_SCHEMA
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA, LEDGER_SCHEMA
+from lake.tables.letter_history import HISTORY_SCHEMA
 from quality.store import QUALITY_SCHEMA
 
 DATASETS = Path(__file__).parents[2] / "contracts" / "datasets"
@@ -36,6 +37,11 @@ _LAKE = (
         "ops.dead_letter",
         DEAD_LETTER_SCHEMA,
         "A row for each rejected record. What the columns mean: [dead letters](dead-letters.md).",
+    ),
+    (
+        "ops.dead_letter_history",
+        HISTORY_SCHEMA,
+        "A line for each act about a dead letter: [reprocessed](../guides/reprocess.md), closed, exported.",
     ),
     ("ops.ledger", LEDGER_SCHEMA, "Outcomes of positions. What the columns mean: [the ledger](lake.md#ledger)."),
     ("ops.quality", QUALITY_SCHEMA, "A row for each verdict of a rule about a partition: [quality rules](quality.md)."),

@@ -22,7 +22,9 @@ from contracts.spec.source import SourceSpec
 from contracts.spec.suppressions import Suppressions
 from contracts.units import SECOND_US
 from lake.ledger.outcomes import Outcome, PositionOutcomes, runs_of
+from lake.location import Lake
 from lake.raw.batch import RawBatch
+from lake.repairs import NO_REPAIRS, read_repairs
 from lake.runs.tally import Counts, Tally
 from transforms.batch import RowBatch
 from transforms.cut import Cut, cut_batches, cut_shards
@@ -57,7 +59,8 @@ class DecodeRecords(beam.PTransform):
     Input: RawBatch of any kind. Output: Decoded.
     Windowing: the global window; outputs carry timestamps for the pipeline's own windows of ``cut.window_s``.
     Guarantees: every record comes out exactly once, in one of the first four outputs. Deterministic. Memory: one chunk's columns,
-        and at most _HELD_ROWS rows of a bundle.
+        and at most _HELD_ROWS rows of a bundle. Rejected records are repaired as ``lake`` says, whose repairs are read when a
+        worker begins.
     Fails with: every code of the contract's rules and of the formats, ``codes.Code``.
     """
 
@@ -68,13 +71,16 @@ class DecodeRecords(beam.PTransform):
     in_order: bool = False
     suppressions: Suppressions = field(default_factory=Suppressions)
     tally: Tally | None = None
+    lake: Lake | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, raw: beam.PCollection[RawBatch]) -> Decoded:
         """See the class."""
-        decoder = _DecodeFn(self.contract, self.spec, self.cut, self.run_id, self.in_order, self.suppressions, self.tally)
+        decoder = _DecodeFn(
+            self.contract, self.spec, self.cut, self.run_id, self.in_order, self.suppressions, self.tally, self.lake
+        )
         out = raw | "Decode" >> beam.ParDo(decoder).with_outputs(_REJECTED, _LATE, _FILTERED, _IN_ORDER, main="rows")
         return Decoded(out.rows, out[_REJECTED], out[_LATE], out[_FILTERED], out[_IN_ORDER])
 
@@ -87,6 +93,7 @@ class DecodeRecords(beam.PTransform):
 class _DecodeFn(beam.DoFn):
     _tally: Tally | None = None  # these are of the class: jobs of the version before bring none
     _context: LogContext | None = None
+    _lake: Lake | None = None
     _clock: Callable[[], float] = staticmethod(time.time)
 
     def __init__(
@@ -98,9 +105,11 @@ class _DecodeFn(beam.DoFn):
         in_order: bool,
         suppressions: Suppressions,
         tally: Tally | None,
+        lake: Lake | None,
     ) -> None:
         self._contract, self._spec, self._cut, self._run_id, self._in_order = contract, spec, cut, run_id, in_order
         self._suppressions = suppressions
+        self._lake = lake
         self._tally, self._context = tally, LogContext.here(run_id, spec.name)
         names = ("records_in", "records_out", "records_failed", "records_filtered", "records_late")
         self._counters = {name: Metrics.counter(f"decode/{spec.name}", name) for name in names}
@@ -108,7 +117,10 @@ class _DecodeFn(beam.DoFn):
     def setup(self) -> None:
         if self._context:
             self._context.apply()
-        self._decoder = RecordDecoder(self._contract, self._spec, self._run_id, self._suppressions, keep_json=self._in_order)
+        repairs = read_repairs(self._lake, self._spec.name) if self._lake else NO_REPAIRS
+        self._decoder = RecordDecoder(
+            self._contract, self._spec, self._run_id, self._suppressions, keep_json=self._in_order, repairs=repairs
+        )
 
     def start_bundle(self) -> None:
         self._held = _Held()

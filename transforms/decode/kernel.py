@@ -19,12 +19,13 @@ from contracts.spec.model import Contract
 from contracts.spec.source import SourceSpec
 from contracts.spec.suppressions import NOTHING, Suppressions
 from lake.raw.batch import RawBatch, RawBlock
+from lake.repairs import NO_REPAIRS, Repairs
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA
 from transforms.collector import collector_paused
+from transforms.decode.repair import RepairRecords
 from transforms.late import NEVER_LATE_US
-from transforms.letters import dead_letter_rows
+from transforms.letters import STAGE, dead_letter_rows
 
-STAGE = "decode"
 Ints = npt.NDArray[np.int64]
 
 
@@ -72,9 +73,11 @@ class RecordDecoder:
         suppressions: Suppressions = NOTHING,
         *,
         keep_json: bool = False,
+        repairs: Repairs = NO_REPAIRS,
     ) -> None:
-        """keep_json: rows bring their canonical JSON along, which is made for their hash anyway."""
-        spec = replace(spec, whole=contract.unknown_policy != "drop")
+        """keep_json: rows bring their canonical JSON along, which is made for their hash anyway. repairs: of rejected records."""
+        spec = replace(spec, whole=contract.unknown_policy != "drop" or bool(repairs))  # a step may read any field
+        self._repairing = RepairRecords(spec, repairs) if repairs else None
         self._contract, self._spec, self._run_id, self._suppressions = contract, spec, run_id, suppressions
         self._checker = RecordChecker(contract, spec)
         self._finisher = RowFinisher(contract, spec.clock, spec.revision)
@@ -106,6 +109,8 @@ class RecordDecoder:
         """Decode and check parsed records."""
         parsed = block.parsed
         checked = self._checker.check(parsed.records, parsed.envelopes, versions=parsed.versions, failed=parsed.failed)
+        if self._repairing:
+            checked = self._repairing.checked(block, checked, self._checker)
         if block.tombstones and self._spec.tombstones == "filter":
             for index in block.tombstones:
                 del checked.rejected[index]

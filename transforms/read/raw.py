@@ -15,8 +15,10 @@ from contracts.spec.registry import Registry
 from contracts.spec.source import SourceSpec
 from lake.location import Lake
 from lake.raw.batch import RawBatch
+from lake.raw.chosen import ChosenRecords
 from lake.raw.files import RawChunk
-from lake.raw.log_ids import LogId
+from lake.raw.log_ids import LogId, position_of
+from lake.raw.positions import Positions
 from lake.raw.segment_files import RawMessage
 from lake.raw.segments import log_segments, read_messages
 from transforms.late import NEVER_LATE_US
@@ -49,14 +51,35 @@ class LogStretch:
 
 
 RawPiece = RawChunk | LogStretch
-for _piece in (RawChunk, LogStretch):
+
+
+@dataclass(frozen=True)
+class ChosenPiece:
+    """Some records of a piece. runs: their positions, flat."""
+
+    piece: RawPiece
+    runs: tuple[int, ...]
+
+    @property
+    def records(self) -> int:
+        """How many are read."""
+        return sum(self.runs[1::2])
+
+    @property
+    def size_bytes(self) -> int:
+        """What they take, about."""
+        return self.piece.size_bytes * self.records // max(self.piece.records, 1)
+
+
+for _piece in (RawChunk, LogStretch, ChosenPiece, ChosenRecords):
     coders.registry.register_coder(_piece, coders.FastPrimitivesCoder)
 
 
 class ReadRaw(beam.PTransform):
     """Raw records of landed pieces.
 
-    Input: RawChunk or LogStretch. Output: RawChunk as it came, MessageBatch of at most some megabytes; nothing of it can be late.
+    Input: RawChunk, LogStretch, or ChosenPiece of one. Output: RawChunk as it came, MessageBatch of at most some megabytes; of a
+        chosen piece ChosenRecords of these. Nothing of it can be late.
     Guarantees: every landed message of a stretch comes once, in the order of its offset, whatever merges its segments meanwhile.
     """
 
@@ -65,9 +88,58 @@ class ReadRaw(beam.PTransform):
         super().__init__()
         self._read = _ReadFn(lake, spec, registry)
 
-    def expand(self, pieces: beam.PCollection[RawPiece]) -> beam.PCollection[RawBatch]:
+    def expand(self, pieces: beam.PCollection[RawPiece | ChosenPiece]) -> beam.PCollection[RawBatch]:
         """See the class."""
         return pieces | "Read" >> beam.ParDo(self._read)
+
+
+class PieceReader:
+    """Reads landed pieces. Holds what it has open until it is closed."""
+
+    def __init__(self, lake: Lake, spec: SourceSpec, registry: Registry | None = None) -> None:
+        self._lake, self._spec = lake, spec
+        patience_s = registry.patience_s if registry else None
+        self._schemas = WriterSchemas(lake, registry, patience_s=patience_s) if spec.wire_format else None
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        if self._schemas is not None:
+            self._schemas.close()
+
+    def read(self, piece: RawPiece | ChosenPiece) -> Iterator[RawBatch]:
+        """The records of a piece, batch by batch; see ReadRaw."""
+        if isinstance(piece, RawChunk):
+            yield piece
+        elif isinstance(piece, LogStretch):
+            yield from self._messages(piece, None)
+        else:
+            positions = Positions.of(piece.runs)
+            batches = [piece.piece] if isinstance(piece.piece, RawChunk) else self._messages(piece.piece, positions)
+            yield from (ChosenRecords(batch, positions) for batch in batches)
+
+    def _messages(self, stretch: LogStretch, chosen: Positions | None) -> Iterator[MessageBatch]:
+        """The messages of a stretch, or those of them that hold chosen records."""
+        batched = self._spec.records is not None
+        held: list[RawMessage] = []
+        size = 0
+        for message in messages_of(self._lake, stretch):
+            if chosen is not None:
+                low, high = position_of(message.offset, 0, batched), position_of(message.offset + 1, 0, batched)
+                if not len(chosen.within(low, high)):
+                    continue
+            held.append(message)
+            size += len(message.value or b"")
+            if size >= _BATCH_BYTES:
+                yield self._batch(stretch.log, held)
+                held, size = [], 0
+        if held:
+            yield self._batch(stretch.log, held)
+
+    def _batch(self, log: LogId, messages: Sequence[RawMessage]) -> MessageBatch:
+        batch = message_batch(log, messages, self._spec)
+        if self._schemas is not None:
+            self._schemas.of_landed(batch, log.topic)
+        return batch
 
 
 class _ReadFn(beam.DoFn):
@@ -75,33 +147,13 @@ class _ReadFn(beam.DoFn):
         self._lake, self._spec, self._registry = lake, spec, registry
 
     def setup(self) -> None:
-        patience_s = self._registry.patience_s if self._registry else None
-        self._schemas = WriterSchemas(self._lake, self._registry, patience_s=patience_s) if self._spec.wire_format else None
+        self._reader = PieceReader(self._lake, self._spec, self._registry)
 
     def teardown(self) -> None:
-        if self._schemas is not None:
-            self._schemas.close()
+        self._reader.close()
 
-    def process(self, piece: RawPiece) -> Iterator[Any]:
-        if isinstance(piece, RawChunk):
-            yield piece
-            return
-        held: list[RawMessage] = []
-        size = 0
-        for message in messages_of(self._lake, piece):
-            held.append(message)
-            size += len(message.value or b"")
-            if size >= _BATCH_BYTES:
-                yield self._batch(piece.log, held)
-                held, size = [], 0
-        if held:
-            yield self._batch(piece.log, held)
-
-    def _batch(self, log: LogId, messages: Sequence[RawMessage]) -> MessageBatch:
-        batch = message_batch(log, messages, self._spec)
-        if self._schemas is not None:
-            self._schemas.of_landed(batch, log.topic)
-        return batch
+    def process(self, piece: RawPiece | ChosenPiece) -> Iterator[Any]:
+        yield from self._reader.read(piece)
 
 
 def messages_of(lake: Lake, stretch: LogStretch) -> Iterator[RawMessage]:

@@ -13,6 +13,7 @@ from contracts.spec.files.destination import DestinationFile
 from contracts.spec.files.project import ProjectFile
 from contracts.spec.files.quality import ENGINE, CustomItem, LibraryItem, SqlItem
 from contracts.spec.files.quality_rules import RULES
+from contracts.spec.files.recipe import RecipeFile
 from contracts.spec.files.source import SourceFile
 from contracts.spec.files.suppressions import SuppressionsFile
 
@@ -22,6 +23,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "destination": DestinationFile,
     "project": ProjectFile,
     "suppressions": SuppressionsFile,
+    "recipe": RecipeFile,
 }
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
@@ -41,6 +42,15 @@ def _factor(value: Any) -> str:
     if Decimal(text := _decimal(value)) == 0:
         raise wrong("0 loses every value")
     return text
+
+
+def read_pattern(value: Any) -> str:
+    """A regular expression."""
+    try:
+        re.compile(value)
+    except (re.error, TypeError):
+        raise wrong(f"{value!r} is no regular expression") from None
+    return str(value)
 
 
 def _json_value(value: Any) -> Any:
@@ -107,6 +117,31 @@ class _Widen(FileModel):
         return Step(kind="widen", paths=(self.path,), type=self.type)
 
 
+class _Cast(FileModel):
+    path: Place = Field(description="Where the value stands.")
+    type: Literal["integer", "number", "text", "boolean"] = Field(description="What it becomes; a value that is none is an error.")
+
+    def step(self) -> Step:
+        return Step(kind="cast", paths=(self.path,), type=self.type)
+
+
+class _Replace(FileModel):
+    path: Place = Field(description="Where the value stands; nothing happens where there is none.")
+    pattern: Annotated[str, Read(read_pattern, {"type": "string", "examples": ["[^0-9]"]})] | None = Field(
+        default=None, description="Regular expression: its matches in the text are replaced. Without it the whole value is."
+    )
+    with_: _Value = Field(alias="with", description="What comes in their place; with `pattern` a text, taken as it stands.")
+
+    @model_validator(mode="after")
+    def _text_for_text(self) -> _Replace:
+        if self.pattern is not None and not isinstance(self.with_, str):
+            raise wrong("with: matches of a pattern are replaced by a text")
+        return self
+
+    def step(self) -> Step:
+        return Step(kind="replace", paths=(self.path,), value=self.with_, pattern=self.pattern)
+
+
 class _Map(FileModel):
     path: Place = Field(description="Where the value stands.")
     to: Place | None = Field(default=None, description="Where it goes; where it stood.")
@@ -129,7 +164,9 @@ def _into(path: Any) -> tuple[Any, ...]:
     return () if path is None else (path,)
 
 
-_STEPS = "expected one of rename, default, split, join, unit, widen, map, remove, such as {rename: {path: a, to: b.c}}"
+STEPS = (
+    "expected one of rename, default, split, join, unit, widen, cast, replace, map, remove, such as {rename: {path: a, to: b.c}}"
+)
 
 
 class StepFile(FileModel):
@@ -141,13 +178,15 @@ class StepFile(FileModel):
     join: _Join | None = Field(default=None, description="Several texts become one.")
     unit: _Unit | None = Field(default=None, description="A number in another unit: `factor` × value + `offset`.")
     widen: _Widen | None = Field(default=None, description="A value becomes a number or a text.")
+    cast: _Cast | None = Field(default=None, description="A value becomes another type, if it is one.")
+    replace: _Replace | None = Field(default=None, description="A value, or what matches in a text, gives way to another.")
     map: _Map | None = Field(default=None, description="Each old value has a new one.")
     remove: _Remove | None = Field(default=None, description="A field goes away.")
 
     @model_validator(mode="after")
     def _one(self) -> StepFile:
         if len(self.model_fields_set) != 1:
-            raise wrong(_STEPS)
+            raise wrong(STEPS)
         return self
 
     def step(self) -> Step:
@@ -162,7 +201,7 @@ class UpcastFile(FileModel):
 
     from_: Plain = Field(alias="from", description="Version that is read; may be a pattern such as `1.*`.")
     to: Plain = Field(description="Version that it becomes.")
-    steps: list[Annotated[StepFile, Worded(_STEPS)]] = Field(description="What is done, one after the other.")
+    steps: list[Annotated[StepFile, Worded(STEPS)]] = Field(description="What is done, one after the other.")
 
     def compiled(self) -> Upcast:
         """What it means."""

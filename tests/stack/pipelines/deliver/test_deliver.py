@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from lake.location import Lake
+from lake.tables.letter_history import HISTORY
 from tests.support.cdp import CdpEndpoint
 from tests.support.deliveries import RANGE, DeliveryProject, Sample, arrived
 from transforms.deliver.letters import refused_letters
@@ -148,6 +149,22 @@ def test_what_is_refused_has_a_letter_and_goes_when_it_is_mended(
     assert set(cdp.message_ids()) == sample.delivered
     assert refused(None, project) == []
     assert counts(deliver(project, cdp, *RANGE))["before"] == len(sample.delivered)
+
+
+def test_what_is_refused_is_sent_again_by_its_letters(project: DeliveryProject, sample: Sample, cdp: CdpEndpoint) -> None:
+    """In the range of the letters, by the same delivery; a line in the history for each."""
+    change(project, limits={**project.spec["limits"], "event_bytes": 500})
+    big = {row["event_id"] for row in refused(deliver(project, cdp, *RANGE, code=1), project)}
+    reprocess = ("deadletter", "reprocess", "--destination", project.name)
+    assert project.invoke(cdp, *reprocess, "--dry-run")["refused"] == len(big)
+    assert project.invoke(cdp, *reprocess, "--reason", "a test", code=1)["left"] == len(big)
+    change(project, limits={**project.spec["limits"], "event_bytes": 32_000})
+    told = project.invoke(cdp, *reprocess, "--reason", "a test")
+    assert (told["refused"], told["left"]) == (len(big), 0)
+    assert set(cdp.message_ids()) == sample.delivered and refused(None, project) == []
+    lines = Lake.at(str(project.lake)).load(HISTORY).scan().to_arrow().to_pylist()
+    outcomes = Counter((line["attempt"], line["outcome"]) for line in lines if line["source"] == project.name)
+    assert outcomes == {(2, "still_failing"): len(big), (3, "recovered"): len(big)}
 
 
 def refused(manifest: dict[str, Any] | None, project: DeliveryProject) -> list[dict[str, Any]]:

@@ -49,6 +49,14 @@ def widen(path: str, kind: Any) -> Step:
     return Step(kind="widen", paths=(p(path),), type=kind)
 
 
+def cast(path: str, kind: Any) -> Step:
+    return Step(kind="cast", paths=(PayloadPath.parse(path),), type=kind)
+
+
+def replaced(path: str, value: Any, pattern: str | None = None) -> Step:
+    return Step(kind="replace", paths=(PayloadPath.parse(path),), value=value, pattern=pattern)
+
+
 def mapped(path: str, values: dict[str, Any], otherwise: Any = "reject", to: str | None = None) -> Step:
     return Step(
         kind="map", paths=(p(path),), into=(p(to),) if to else (), values=tuple(values.items()), otherwise=otherwise
@@ -96,6 +104,17 @@ STEPS: list[tuple[str, str, Step, str]] = [
     ("widen a number", '{"n":1e2}', widen("n", "text"), '{"n":"100"}'),
     ("widen a large number", '{"n":9007199254740993}', widen("n", "text"), '{"n":"9007199254740993"}'),
     ("widen a boolean", '{"n":true}', widen("n", "text"), '{"n":"true"}'),
+    ("cast to an integer", '{"n":"012"}', cast("n", "integer"), '{"n":12}'),
+    ("cast of a whole number", '{"n":12.0}', cast("n", "integer"), '{"n":12}'),
+    ("cast to a boolean", '{"n":" True"}', cast("n", "boolean"), '{"n":true}'),
+    ("cast of 0", '{"n":0}', cast("n", "boolean"), '{"n":false}'),
+    ("cast to a text", '{"n":7}', cast("n", "text"), '{"n":"7"}'),
+    ("cast to a number", '{"n":"1.50"}', cast("n", "number"), '{"n":1.5}'),
+    ("cast of nothing", "{}", cast("n", "integer"), "{}"),
+    ("replace", '{"n":1}', replaced("n", "x"), '{"n":"x"}'),
+    ("replace of nothing", '{"n":null}', replaced("n", "x"), '{"n":null}'),
+    ("replace in a text", '{"n":"1.234,5"}', replaced("n", "", r"\."), '{"n":"1234,5"}'),
+    ("replace by what looks like a group", '{"n":"ab"}', replaced("n", r"\1", "a"), '{"n":"\\\\1b"}'),
     ("map", '{"s":"paid"}', mapped("s", {"paid": "PAID"}), '{"s":"PAID"}'),
     ("map of a number", '{"s":1.0}', mapped("s", {"1": "one"}), '{"s":"one"}'),
     ("map keeps", '{"s":"new"}', mapped("s", {"paid": "PAID"}, "keep", to="t"), '{"t":"new"}'),
@@ -125,6 +144,10 @@ BREAKS: list[tuple[str, Any, Step, str, str]] = [
     ("unit beyond all", {"s": "9" * 401}, unit("s", "2"), "s", "unit: a number"),
     ("widen of a word", {"n": "seven"}, widen("n", "number"), "n", "widen: a number"),
     ("widen of a list", {"n": [1]}, widen("n", "text"), "n", "widen: a number"),
+    ("cast of a half", {"n": "1.5"}, cast("n", "integer"), "n", "cast: a whole number"),
+    ("cast of a word", {"n": "yes"}, cast("n", "boolean"), "n", "cast: true or false, or 1 or 0"),
+    ("cast of a list", {"n": [1]}, cast("n", "integer"), "n", "cast: a number"),
+    ("replace in a number", {"n": 7}, replaced("n", "", "7"), "n", "replace: a text"),
     ("map of an unknown value", {"s": "x"}, mapped("s", {"a": 1, "b": 2}), "s", "map: one of a, b"),
     ("map of an object", {"s": {}}, mapped("s", {"a": 1}), "s", "map: one of a"),
 ]

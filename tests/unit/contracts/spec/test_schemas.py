@@ -75,6 +75,7 @@ CUSTOM = {"apiVersion": "v3.1.0", "kind": "DataContract", "name": "x", "version"
         ("project", {"lakes": "x"}),
         ("project", {"consumers": {"order": ["reports"]}}),
         ("suppressions", {"dataset": "a", "column": "b", "sha256": ["ada@example.com"]}),
+        ("recipe", {"recipe": "a", "steps": [{"remove": {"path": "b"}}]}),
         ("contract", {**CUSTOM, "customProperties": [{"property": "kind", "value": "fact"}]}),
         ("contract", {**CUSTOM, "customProperties": [{"property": "colour", "value": "red"}]}),
         ("contract", {**CUSTOM, "customProperties": {"kind": "event"}}),
@@ -85,7 +86,7 @@ def test_what_is_refused_is_marked(kind: str, document: dict[str, Any]) -> None:
     assert problems(kind, document)
 
 
-@pytest.mark.parametrize("page", ["sources.md", "destinations.md", "contracts.md"])
+@pytest.mark.parametrize("page", ["sources.md", "destinations.md", "contracts.md", "recipes.md"])
 def test_the_tables_of_keys_are_made_from_the_models(page: str) -> None:
     """``python -m tests.support.spec_reference`` writes them."""
     text = (PAGES / page).read_text("utf-8")

@@ -1,0 +1,47 @@
+"""Reprocessing, killed after each of its steps and given again: the state of one that was not disturbed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.kills import assert_killed, kill_at
+from tests.support.mended import MendedShop, State, repaired_state
+
+MOMENTS = ("noted", "judged", "repairs", "recorded", "published", "history", "letters", "settled")
+_AT_ONCE = {"repairs", "published", "history"}
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> State:
+    return repaired_state(tmp_path_factory.mktemp("repaired") / "shop")
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> MendedShop:
+    mended = MendedShop(tmp_path_factory.mktemp("kept") / "shop")
+    mended.save()
+    return mended
+
+
+def _reprocess(mended: MendedShop, moment: str) -> None:
+    mended.reprocess(at=kill_at(moment))
+
+
+def test_every_moment_is_covered(kept: MendedShop) -> None:
+    kept.put_back()
+    told: list[str] = []
+    kept.reprocess(at=told.append)
+    assert tuple(told) == (*MOMENTS, "manifest")
+
+
+@pytest.mark.parametrize("moment", [m if m in _AT_ONCE else pytest.param(m, marks=pytest.mark.long) for m in MOMENTS])
+def test_killed_and_given_again_nothing_is_lost_and_nothing_twice(moment: str, kept: MendedShop, expected: State) -> None:
+    kept.put_back()
+    assert_killed(_reprocess, kept, moment)
+    between = kept.shop.ledger()
+    assert between.balanced
+    assert between.dead_letter == (1 if MOMENTS.index(moment) >= MOMENTS.index("published") else 7), "one state, and no other"
+    kept.reprocess()
+    assert kept.found() == expected
+    recovered = [position for position, _, outcome in kept.outcomes() if outcome == "recovered"]
+    assert recovered == list(range(10, 16))

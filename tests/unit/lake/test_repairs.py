@@ -1,0 +1,70 @@
+"""Repairs by position: the first holds, whoever comes at the same time, and whatever is merged meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contracts.spec.files.recipe import kept_recipe
+from lake import repairs as module
+from lake.location import Lake
+from lake.repairs import effective_documents, keep_repairs, read_repairs
+
+ONE, TWO = (kept_recipe(name, {"steps": [{"remove": {"path": name}}]}) for name in ("one", "two"))
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    made = Lake.at(str(tmp_path / "lake"))
+    made.create()
+    return made
+
+
+def holders(lake: Lake, positions: list[int], raw_file: str = "file") -> list[list[str]]:
+    """By position the recipes that repair it, the first one first."""
+    found: list[list[str]] = [[] for _ in positions]
+    for repair, mask in read_repairs(lake, "web").at(raw_file, np.array(positions)):
+        for place in np.flatnonzero(mask).tolist():
+            found[place].append(repair.recipe)
+    return found
+
+
+def test_a_lake_without_repairs_has_none(lake: Lake) -> None:
+    assert not read_repairs(lake, "web") and holders(lake, [1]) == [[]]
+
+
+def test_what_is_there_is_not_put_again_and_others_are_told(lake: Lake) -> None:
+    assert keep_repairs(lake, "web", ONE, {"file": np.array([1, 2, 7])}, by="ada").added == 3
+    assert keep_repairs(lake, "web", ONE, {"file": np.array([1, 2, 7])}, by="bob").added == 0
+    kept = keep_repairs(lake, "web", TWO, {"file": np.array([2, 3]), "other": np.array([1])}, by="bob")
+    assert kept.added == 3
+    assert {name: {f: p.tolist() for f, p in files.items()} for name, files in kept.others.items()} == {"one": {"file": [2]}}
+    assert holders(lake, [1, 2, 3, 4]) == [["one"], ["one", "two"], ["two"], []]
+    assert holders(lake, [1], "other") == [["two"]]
+
+
+def test_rivals_and_merges_lose_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MERGE_AT", 6)
+
+    def keep(number: int) -> None:
+        for n in range(8):
+            keep_repairs(lake, "web", (ONE, TWO)[number % 2], {"file": np.array([n, 100 * number + n])}, by=str(number))
+
+    threads = [threading.Thread(target=keep, args=(number,)) for number in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(holders(lake, [100 * number + n for number in range(1, 5) for n in range(8)]))
+    assert {frozenset(names) for names in holders(lake, list(range(8)))} == {frozenset({"one", "two"})}
+    numbers = [repair.number for repair in read_repairs(lake, "web").listed]
+    assert numbers == list(range(1, len(numbers) + 1)), "each once, without gaps"
+    assert len(lake.storage.names(lake.at_key("repairs/source=web"))) < len(numbers)
+
+
+def test_of_documents_that_overlap_the_longest_is_read() -> None:
+    names = ["00000001-00000001.json", "00000001-00000003.json", "00000002-00000002.json", "00000004-00000004.json", "x.tmp"]
+    assert effective_documents(names) == ["00000001-00000003.json", "00000004-00000004.json"]
