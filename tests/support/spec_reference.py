@@ -26,7 +26,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     **{
         model.__name__: lambda model=model: key_table(model)  # type: ignore[misc]
         for model in (
-            ClockFile, ConsumerFile, CsvFile, DestinationFile, ExampleFile, FilterFile, LimitsFile, ProjectFile, SchemaVersionFile,
+            ClockFile, BackfillScheduleFile, ConsumerFile, CsvFile, DestinationFile, ExampleFile, FilterFile, LimitsFile, ProjectFile, SchemaVersionFile,
             SourceFile, StepFile, UpcastFile, RegistryFile,
         )
     },
