@@ -44,8 +44,8 @@ def _out_option(command: Any) -> Any:
 def build_(out: Path | None, project: Path | None, as_json: bool) -> None:
     """Write the description of the DAGs, the file that loads them, and their pools.
 
-    Airflow's DAG folder is this folder, or a copy of it. Exit code 1 where a DAG cannot be made; in Airflow it is a red one that says
-    why, and the others run.
+    Airflow's DAG folder is this folder, or a copy of it. Exit code 1 where a DAG cannot be made; in Airflow it is a red one
+    that says why, and the others run.
     """
     folder, built = _built(out, project)
     folder.mkdir(parents=True, exist_ok=True)

@@ -33,8 +33,8 @@ class SourceSchedule:
     """When a source is ingested.
 
     input: a folder or file, its name by the time of the partition (strftime), or ``kafka://HOST:PORT/TOPIC``. every: cron.
-    partition_s: length of one partition, a task each. wait_s: how long to wait for one that is not there yet. marker: file in it that
-    says that it is whole. missing: ``fail`` or ``skip``. options: further options of ``headrace ingest``.
+    partition_s: length of one partition, a task each. wait_s: how long to wait for one that is not there yet. marker: file in it
+    that says that it is whole. missing: ``fail`` or ``skip``. options: further options of ``headrace ingest``.
     """
 
     input: str

@@ -14,12 +14,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-COMMAND, PROJECT = "HEADRACE_COMMAND", "HEADRACE_PROJECT"
+COMMAND, PROJECT = "HEADRACE_COMMAND", "HEADRACE_AIRFLOW_PROJECT"
 GRACE_S = 20.0  # between SIGTERM and SIGKILL
 _LEASH = Path(__file__).with_name("leash.py")
 _DETAIL_LINES = 20
 _LOGS = ("--log-level", "info", "--log-format", "json")  # a line tells its run
-_AIRFLOWS_OWN = ("AIRFLOW__", "_AIRFLOW")  # its database's password among them
+_AIRFLOWS_OWN = ("AIRFLOW__", "_AIRFLOW")
 
 
 class Verdict(Enum):
@@ -62,13 +62,18 @@ class Outcome:
 
 
 def project_folder(default: str) -> str:
-    """Where the project lies: as ``HEADRACE_PROJECT`` says, else beside the description of the DAGs."""
+    """Where the project lies: as ``HEADRACE_AIRFLOW_PROJECT`` says, else beside the description of the DAGs."""
     return os.environ.get(PROJECT) or default
 
 
 def headrace() -> list[str]:
     """The command: ``HEADRACE_COMMAND``, else ``headrace`` on PATH."""
     return shlex.split(os.environ.get(COMMAND, "")) or ["headrace"]
+
+
+def environment() -> dict[str, str]:
+    """What a call sees of ours: all but Airflow's settings, its database's password among them."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_AIRFLOWS_OWN)}
 
 
 def arguments(command: Sequence[str], options: Mapping[str, str], inputs: Sequence[str], project: str) -> list[str]:
@@ -87,7 +92,7 @@ class Call:
         self._process = subprocess.Popen(
             [sys.executable, "-I", str(_LEASH), str(GRACE_S), *headrace(), *_LOGS, *given],
             stdin=subprocess.PIPE, stdout=self._output, stderr=subprocess.PIPE, start_new_session=True, cwd=cwd,
-            env={name: value for name, value in os.environ.items() if not name.startswith(_AIRFLOWS_OWN)},
+            env=environment(),
         )  # fmt: skip
 
     def wait(self) -> Outcome:

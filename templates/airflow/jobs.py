@@ -47,7 +47,7 @@ class DeployOperator(_StreamOperator):
     def __init__(
         self,
         *,
-        input: str,  # noqa: A002 - as headrace.yaml has it
+        input: str,
         workers: int,
         more: Sequence[str] = (),
         savepoint_of: str = "",

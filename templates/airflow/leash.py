@@ -3,8 +3,8 @@
     python leash.py GRACE_S COMMAND [ARGUMENT …]
 
 The parent holds the other end of stdin. When that closes (the parent ended, or was killed), or on SIGTERM, the group gets SIGTERM,
-and SIGKILL after the grace. Ends with the command's exit code, 128 + N where signal N ended it. Standard library only: it is started
-by path, in a tenth of a second.
+and SIGKILL after the grace. Ends with the command's exit code, 128 + N where signal N ended it. Standard library only: it is
+started by path, in a tenth of a second.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ def main(arguments: list[str]) -> int:
         if asked or _parent_is_gone():
             _end(process, grace_s)
             break
-    _kill(process.pid, signal.SIGKILL)  # what it left behind
     code = process.wait()
+    until = time.monotonic() + grace_s
+    while _kill(process.pid, signal.SIGKILL) and time.monotonic() < until:  # what it left behind
+        time.sleep(_LOOK_S / 10)
     return code if code >= 0 else 128 - code
 
 
@@ -58,11 +60,13 @@ def _end(process: subprocess.Popen[bytes], grace_s: float) -> None:
     _kill(process.pid, signal.SIGKILL)
 
 
-def _kill(group: int, number: signal.Signals) -> None:
+def _kill(group: int, number: signal.Signals) -> bool:
+    """Whether there was somebody in the group."""
     try:
         os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):  # nobody is left in it
-        pass
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ class HeadraceOperator(BaseOperator):
         command: words behind ``headrace``; templates.
         options: options and their values; those that come out empty are left out; templates.
         inputs: values of ``--input``.
-        project: the project's folder; HEADRACE_PROJECT wins over it.
+        project: the project's folder; HEADRACE_AIRFLOW_PROJECT wins over it.
         reports: folder for pages, relative to the project; reports_url: its address.
         runbook: address of the runbook, for the link.
     """
@@ -158,8 +158,6 @@ def moment(value: Any) -> str:
 
 class PublishOperator(BaseOperator):
     """Says once that a dataset has changed, when all mapped tasks of a run have succeeded. of: id of their task."""
-
-    operator_extra_links = LINKS
 
     def __init__(self, *, of: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

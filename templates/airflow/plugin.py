@@ -12,5 +12,5 @@ class HeadracePlugin(AirflowPlugin):
     """Found by the entry point ``airflow.plugins`` of an installed headrace."""
 
     name = "headrace"
-    operator_extra_links = list(LINKS)
+    operator_extra_links = list(LINKS)  # noqa: RUF012
     timetables = [BackfillTimetable]  # noqa: RUF012 - Airflow's own shape

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 import urllib.error
 import urllib.request
@@ -13,7 +12,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from templates.airflow.command import headrace
+from templates.airflow.command import environment, headrace
 from templates.airflow.partitions import landed
 from templates.airflow.streams import ENDED, fresh, moved
 
@@ -128,8 +127,8 @@ class StreamTrigger(BaseTrigger):
 async def call(arguments: Sequence[str], folder: str) -> Any:
     """The JSON that a call of ``headrace`` prints; None where it prints none. The loop goes on meanwhile."""
     process = await asyncio.create_subprocess_exec(
-        *headrace(), *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        cwd=folder, env={name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW__", "_AIRFLOW"))},
+        *headrace(), *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL, cwd=folder, env=environment(),
     )  # fmt: skip
     try:
         text, _ = await process.communicate()

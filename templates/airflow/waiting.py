@@ -37,7 +37,7 @@ class PartitionsOperator(BaseOperator):
     def __init__(
         self,
         *,
-        input: str,  # noqa: A002 - as headrace.yaml has it
+        input: str,
         timezone: str,
         partition_s: int | None,
         wait_s: int = 0,
@@ -87,8 +87,8 @@ class PartitionsOperator(BaseOperator):
 class PlanOperator(HeadraceOperator):
     """Plans the replay of a run's interval, and says whether a person must approve it.
 
-    Waits in the triggerer for the hours in which a rebuild may begin. The replay's name follows from the run, so that a task that is
-    run again goes on with the same one; headrace lets no two replays of the same windows be open at once.
+    Waits in the triggerer for the hours in which a rebuild may begin. The replay's name follows from the run, so that a task
+    that is run again goes on with the same one; headrace lets no two replays of the same windows be open at once.
 
     Args:
         dataset: what is rebuilt.

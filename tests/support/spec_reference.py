@@ -15,6 +15,14 @@ from contracts.spec.files.destination import DestinationFile, LimitsFile
 from contracts.spec.files.project import ConsumerFile, ProjectFile
 from contracts.spec.files.reference import key_table, property_table
 from contracts.spec.files.registry import RegistryFile
+from contracts.spec.files.schedules import (
+    BackfillScheduleFile,
+    DestinationScheduleFile,
+    SchedulesFile,
+    SourceScheduleFile,
+    StreamScheduleFile,
+    UpkeepScheduleFile,
+)
 from contracts.spec.files.source import ClockFile, CsvFile, FilterFile, SourceFile
 from contracts.spec.files.versions import ExampleFile, SchemaVersionFile, StepFile, UpcastFile
 
@@ -26,8 +34,9 @@ _TABLES: dict[str, Callable[[], str]] = {
     **{
         model.__name__: lambda model=model: key_table(model)  # type: ignore[misc]
         for model in (
-            ClockFile, BackfillScheduleFile, ConsumerFile, CsvFile, DestinationFile, ExampleFile, FilterFile, LimitsFile, ProjectFile, SchemaVersionFile,
-            SourceFile, StepFile, UpcastFile, RegistryFile,
+            BackfillScheduleFile, ClockFile, ConsumerFile, CsvFile, DestinationFile, DestinationScheduleFile, ExampleFile,
+            FilterFile, LimitsFile, ProjectFile, RegistryFile, SchedulesFile, SchemaVersionFile, SourceFile, SourceScheduleFile,
+            StepFile, StreamScheduleFile, UpcastFile, UpkeepScheduleFile,
         )
     },
 }  # fmt: skip

@@ -108,6 +108,6 @@ class ProjectFile(WholeFile):
         Annotated[RegistryFile, Worded("expected a mapping with url, and if need be name, credentials, ca, timeout, patience")]
         | None
     ) = Field(default=None, description="The [schema registry](#registry) of messages with `wire_format`.")
-    schedules: (
-        Annotated[SchedulesFile, Worded("expected a mapping with start, and some of sources, streams, destinations, upkeep")] | None
-    ) = Field(default=None, description="[When what runs](#schedules), for [Airflow](../guides/airflow.md).")
+    schedules: SchedulesFile | None = Field(
+        default=None, description="[When what runs](#schedules), for [Airflow](../guides/airflow.md)."
+    )
