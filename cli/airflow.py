@@ -116,8 +116,8 @@ def show(dag: str | None, project: Path | None, as_json: bool) -> None:
         print_json(known[dag])
         return
     stdout.print(known[dag].get("error") or known[dag]["about"])
-    rows = [(task["task_id"], ", ".join(task["after"]), _what(task)) for task in known[dag].get("tasks", ())]
-    stdout.print(table(("task", "after", "does"), rows))
+    steps = [(task["task_id"], ", ".join(task["after"]), _what(task)) for task in known[dag].get("tasks", ())]
+    stdout.print(table(("task", "after", "does"), steps))
 
 
 def _built(out: Path | None, project: Path | None) -> tuple[Path, Built]:

@@ -92,8 +92,8 @@ class SourceScheduleFile(FileModel):
 
     input: str = Field(
         min_length=1,
-        description="A folder or file whose name tells its time, as `drop/web/%Y-%m-%d/%H` (strftime, in `timezone`; relative to "
-        "the project), or `kafka://HOST:PORT/TOPIC`, which is read until the end of the interval.",
+        description="A folder or file named by its time, as `drop/web/%Y-%m-%d/%H`, relative to the project; or "
+        "`kafka://HOST:PORT/TOPIC`, read until the interval's end.",
     )
     every: Cron = Field(default=CRON_OF["hour"], description=f"Interval of a run: {_CRON}.", json_schema_extra={"shown": "`hour`"})
     partition: Annotated[Literal["hour", "day"], Worded("expected hour or day")] = Field(
