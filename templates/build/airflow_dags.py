@@ -69,7 +69,7 @@ class Scheduled:
     # --- a DAG each
 
     def _ingest(self, source: str, when: SourceSchedule) -> Document:
-        spec, contract = self.project.source(source)
+        _, contract = self.project.source(source)
         topic = when.input.startswith("kafka://")
         where: Document = {
             "input": when.input,
@@ -111,8 +111,8 @@ class Scheduled:
         ]  # fmt: skip
         return {
             **self._shared("deliver", *_owner(contract, self.schedules), name, _dataset(contract)),
-            "about": f"Rows of `validated.{_dataset(contract)}` to destination `{name}`, after each change of the dataset. What has "
-            "a final answer is not sent again.",
+            "about": f"Rows of `validated.{_dataset(contract)}` to destination `{name}`, after each change of the dataset. What "
+            "has a final answer is not sent again.",
             "files": self._files(name, self.project.destinations),
             "schedule": {"assets": [self._asset("validated", _dataset(contract))]},
             "defaults": _defaults(to.retries, to.timeout_s),
@@ -329,4 +329,3 @@ def _owner(contract: Contract, schedules: Schedules) -> tuple[str, str]:
 
 def _dataset(contract: Contract) -> str:
     return dataset_name(contract.name, contract.major)
-

@@ -21,7 +21,18 @@ _DEFAULTS = {
     "retries": "how often a task is tried again",
     "execution_timeout": "the longest time of a task; else it may hang for ever",
 }
-_SLOW = {"requests", "httpx", "urllib.request", "boto3", "pandas", "pyarrow", "apache_beam", "sqlalchemy", "subprocess", "airflow.models"}
+_SLOW = {
+    "requests",
+    "httpx",
+    "urllib.request",
+    "boto3",
+    "pandas",
+    "pyarrow",
+    "apache_beam",
+    "sqlalchemy",
+    "subprocess",
+    "airflow.models",
+}
 _CLOCKS = {"now", "utcnow", "today"}
 _READS = {"open", "read_text", "read_bytes", "urlopen", "run", "check_output", "Popen", "connect", "get", "post"}
 _GET = "get"
