@@ -12,8 +12,10 @@ STREAM_PEERS := .cache/stream-peers-venv
 PEERS_STAMPS := $(PEERS)/.installed $(STREAM_PEERS)/.installed
 SITE := .cache/docs-venv
 SITE_STAMP := $(SITE)/.installed
+AIRFLOW := .cache/airflow-venv
+AIRFLOW_STAMP := $(AIRFLOW)/.installed
 
-.PHONY: demo demo-stream test test-long lint docs bench bench-quick bench-stream peers doctor install dev lock clean
+.PHONY: demo demo-stream test test-long lint docs bench bench-quick bench-stream peers airflow doctor install dev lock clean
 
 demo: install            ## environment, sample of the webshop, the main job on it
 	@$(BIN)/python -m examples.webshop.demo
@@ -21,11 +23,11 @@ demo: install            ## environment, sample of the webshop, the main job on 
 demo-stream: install     ## local Kafka and Flink, live events, a job that never ends; three to four minutes, and the first time its downloads
 	@$(BIN)/python -m examples.webshop.demo_stream
 
-test: dev                ## lint and all tests but the long ones, in two lanes; everything that CI needs
+test: dev $(AIRFLOW_STAMP) ## lint and all tests but the long ones, in two lanes; everything that CI needs
 	@$(BIN)/python -m tests.support.doctor --check
 	$(BIN)/python -m tests.support.lanes
 
-test-long: dev           ## before a release: cross products, full load, five million records; an hour
+test-long: dev $(AIRFLOW_STAMP) ## before a release: cross products, full load, five million records; an hour
 	@$(BIN)/python -m tests.support.doctor --check
 	HEADRACE_FULL_LOAD=1 $(BIN)/python -m pytest -s -m "long or load" --timeout 1800
 
@@ -50,6 +52,8 @@ peers: $(PEERS_STAMPS) $(STREAM_PEERS)/.jars ## what make bench and make bench-s
 bench-stream: dev $(STREAM_PEERS)/.jars ## benchmarks/stream: the streaming job under load, beside the row job, PySpark, bytewax and quixstreams; hours
 	@$(BIN)/python -m tests.support.doctor --check
 	$(BIN)/python -m benchmarks.stream --job all
+
+airflow: $(AIRFLOW_STAMP) ## Airflow in an environment of its own, .cache/airflow-venv: 210 MB
 
 doctor: dev              ## what the tests need, and how to install it
 	@$(BIN)/python -m tests.support.doctor
@@ -94,6 +98,13 @@ $(SITE_STAMP): requirements/docs.lock
 	@$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r $<
 	@touch $@
 
+$(AIRFLOW_STAMP): requirements/airflow.lock
+	@command -v $(PYTHON) >/dev/null || { echo "make: Python 3.11 is needed as $(PYTHON); or give PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "installing Airflow into $(AIRFLOW) (once, some minutes) …"
+	rm -rf $(AIRFLOW) && $(PYTHON) -m venv $(AIRFLOW)
+	@$(AIRFLOW)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r $<
+	@touch $@
+
 # Versions that are locked stay where they still fit; UPGRADE=--upgrade takes the newest. Hashes, and no address of any registry.
 COMPILE := .cache/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options $(UPGRADE)
@@ -105,6 +116,7 @@ lock:                    ## resolve requirements/*.in again
 	$(COMPILE) -c requirements/base.lock -c requirements/dev.lock requirements/peers.in -o requirements/peers.lock
 	$(COMPILE) requirements/stream-peers.in -o requirements/stream-peers.lock
 	$(COMPILE) requirements/docs.in -o requirements/docs.lock
+	$(COMPILE) requirements/airflow.in -o requirements/airflow.lock
 	$(COMPILE) -c requirements/base.lock templates/flex/requirements.in -o templates/flex/requirements.lock
 	$(COMPILE) -c requirements/base.lock templates/kubernetes/requirements.in -o templates/kubernetes/requirements.lock
 

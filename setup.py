@@ -59,7 +59,14 @@ setup(
         "s3": ["boto3>=1.44,<2"],  # lakes and inputs at s3://
         "postgres": ["psycopg[binary]>=3.3,<4"],  # an Iceberg catalog on PostgreSQL
         "quality": ["great-expectations>=1.24,<2", "duckdb>=2.0,<3"],  # the suite of a contract; rules of type sql
+        "airflow": [
+            "apache-airflow==3.3.*",
+            "apache-airflow-providers-standard>=1.21",
+        ],  # DAGs; better in an environment of its own
         "cdp": ["starlette>=1.10,<2", "uvicorn>=0.54,<1"],  # headrace stack up --with cdp
     },
-    entry_points={"console_scripts": ["headrace = cli.main:run"]},
+    entry_points={
+        "console_scripts": ["headrace = cli.main:run"],
+        "airflow.plugins": ["headrace = templates.airflow.plugin:HeadracePlugin"],
+    },
 )

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 _PLACES = ("lake", "project")
 # Verbs that take one of them, and their own verbs. A test holds them to the commands.
 _VERBS: dict[str, tuple[str, ...]] = {
+    "airflow": ("build", "show", "validate"),
     "changes": (),
     "contract": ("check", "compare", "diff", "docs", "export", "lint", "migrate", "register", "test"),
     "deadletter": ("close", "export", "list", "reopen", "reprocess", "show", "stats", "ticket"),
@@ -40,7 +41,7 @@ def as_given(text: str) -> str:
 def _places(command: str) -> tuple[str, ...]:
     """Which of the options this command takes."""
     _, verb, own = f"{command} ".split(" ")[:3]
-    if verb == "contract" and own not in _OF_A_LAKE:
+    if verb == "airflow" or (verb == "contract" and own not in _OF_A_LAKE):
         return ("project",)
     return (*_PLACES, "flink") if verb == "job" and own != "supervise" else _PLACES
 

@@ -24,6 +24,7 @@ _FAULT = 4
 
 # Verb, and what it does in a few words. Its module is loaded when it is asked for: Beam takes a second to import.
 _VERBS = {
+    "airflow": "DAGs for Airflow from the schedules of a project: build, validate, show.",
     "changes": "What changed between two moments: contracts, specs, versions, options, volume, what people did.",
     "contract": "Contracts and source specs: lint, test, compare, export, register.",
     "deadletter": "Rejected records: list, explain, count, read again, export, close.",

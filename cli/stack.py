@@ -9,7 +9,7 @@ import click
 
 from cli.console import fail, json_option, plain_errors, print_json, stderr, stdout, table
 from contracts.errors import ConfigurationError
-from devstack import s3
+from devstack import airflow, s3
 from devstack.cdp.component import WRITE_KEY
 from devstack.gcs import BUCKET
 from devstack.layout import Layout, Settings
@@ -33,7 +33,7 @@ def stack() -> None:
     metavar="NAMES",
     multiple=True,
     help=f"Also these: {','.join(EXTRA)} (an emulator of Google Cloud Storage, a CDP endpoint, a schema registry, "
-    "a stand-in for S3 in memory). May be repeated.",
+    "a stand-in for S3 in memory, Airflow). May be repeated.",
 )
 @click.option("--taskmanagers", type=click.IntRange(1), help="How many; more of them may come while it runs.  [default: 1]")
 @click.option("--slots", type=click.IntRange(1), help="Task slots of each TaskManager.  [default: 2]")
@@ -79,6 +79,8 @@ def up(
     if "s3" in running:
         exports = " ".join(f"{name}={value}" for name, value in s3.variables(it.s3_emulator).items())
         stdout.print(f"export {exports}  # bucket s3://{s3.BUCKET}, in memory", highlight=False, soft_wrap=True)
+    if airflow.API in running:
+        stdout.print(f"Airflow {it.airflow_address}; its DAGs: headrace airflow build --out {airflow.dags_folder(layout)}/NAME")
     if "cdp" in running:
         where = f"CDP endpoint {it.cdp_endpoint}, write key {WRITE_KEY}; its page is at the same address"
         stdout.print(where, highlight=False, soft_wrap=True)
@@ -141,6 +143,8 @@ def _addresses(it: Stack) -> dict[str, str]:
         "cdp_endpoint": it.cdp_endpoint,
         "cdp_write_key": WRITE_KEY,
         "registry_url": it.registry_url,
+        "airflow_address": it.airflow_address,
+        "airflow_dags": str(airflow.dags_folder(it.layout)),
     }
 
 

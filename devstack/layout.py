@@ -62,6 +62,7 @@ class Ports:
     cdp: int = 24_480
     registry: int = 24_490
     s3: int = 24_445
+    airflow: int = 24_500
     further: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ from functools import cached_property
 from pathlib import Path
 
 from contracts.errors import ComponentDownError, ConfigurationError
-from devstack import pieces, tools
+from devstack import airflow, pieces, tools
 from devstack.cdp.component import cdp
 from devstack.component import Component
 from devstack.flink import jobmanager, taskmanager
@@ -49,8 +49,9 @@ GROUPS = {
     "cdp": ("cdp",),
     "registry": ("registry",),
     "s3": ("s3",),
+    "airflow": airflow.PROCESSES,
 }
-EXTRA = ("gcs", "cdp", "registry", "s3")  # only where it is asked for
+EXTRA = ("gcs", "cdp", "registry", "s3", "airflow")  # only where it is asked for
 USUAL = tuple(name for name in GROUPS if name not in EXTRA)
 MARK = "HEADRACE_STACK"  # in the environment of all that a stack starts, directly or not: its home folder
 READY_DEADLINE_S = 60.0
@@ -111,6 +112,11 @@ class Stack:
     def s3_emulator(self) -> str:
         """Address of the stand-in for S3; its clients take it from ``AWS_ENDPOINT_URL_S3``."""
         return f"http://localhost:{self.settings.ports.s3}"
+
+    @property
+    def airflow_address(self) -> str:
+        """Address of Airflow's pages and API."""
+        return airflow.address(self.settings.ports.airflow)
 
     @property
     def cdp_endpoint(self) -> str:
@@ -307,6 +313,7 @@ class Stack:
             cdp(layout, settings),
             registry(layout, settings, java=java, folder=pieces.registry(layout.downloads)),
             s3(layout, settings),
+            *airflow.airflow(layout, settings),
         )
         return {component.name: component for component in made}
 

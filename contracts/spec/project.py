@@ -16,6 +16,7 @@ from contracts.spec.documents import refuse
 from contracts.spec.model import Consumer, Contract, dataset_name, name_and_major
 from contracts.spec.recipes import Recipe
 from contracts.spec.registry import Registry
+from contracts.spec.schedules import Schedules
 from contracts.spec.source import SourceSpec, check_source, shares_raw
 from contracts.spec.suppressions import Suppressions
 
@@ -38,7 +39,8 @@ class Project:
     for SQLite inside the lake. flink: REST address of the Flink cluster, HOST:PORT. destinations: folders with destinations.
     policies: folders with ``suppressions/*.yaml``. replay: limits above which a replay needs an approval, see
     docs/guides/replay.md. files: who may read what is written, ``private`` or ``group``. consumers: who reads a dataset, beside
-    those that its contract names. registry: where schemas of messages are, see docs/guides/avro-and-registries.md.
+    those that its contract names. registry: where schemas of messages are, see docs/guides/avro-and-registries.md. schedules: when
+    what runs, see docs/guides/airflow.md.
     """
 
     root: Path
@@ -54,6 +56,7 @@ class Project:
     files: str | None = None
     registry: Registry | None = None
     consumers: Mapping[str, tuple[Consumer, ...]] = field(default_factory=dict)
+    schedules: Schedules | None = None
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Project:
@@ -85,6 +88,7 @@ class Project:
             files=file.files,
             consumers={dataset: tuple(one.compiled() for one in those) for dataset, those in file.consumers.items()},
             registry=file.registry.compiled(root) if file.registry else None,
+            schedules=file.schedules.compiled(root.name) if file.schedules else None,
         )
 
     def lake_location(self, given: str | None) -> str:

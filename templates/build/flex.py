@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import ConfigurationError
+from contracts.version import VERSION
 from templates.build.catalog import Template
 from templates.build.parameters import Parameter, parameters_of
-from contracts.version import VERSION
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = "templates/flex/Dockerfile"

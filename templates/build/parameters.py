@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import Field, dataclass
+from dataclasses import Field, dataclass, field
 from typing import Any, Literal
 
 from contracts.errors import ConfigurationError
@@ -53,7 +53,7 @@ class Parameter:
     repeated: bool = False
     group: str = ""
     parent: str = ""
-    described: Described = Described("")
+    described: Described = field(default_factory=lambda: Described(""))
 
     def values(self, text: str) -> list[str]:
         """The values that a text holds."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 # What a newcomer types, and the pages that answer it. One of them must be among the first.
 ANSWERS: Mapping[str, tuple[str, ...]] = {
-    "airflow": ("guides/index",),  # not there yet: the page says so, and what to do
+    "airflow": ("guides/airflow",),
     "at least once": ("guides/streaming", "glossary"),
     "avro": ("reference/sources",),
     "backfill": ("concepts/replay", "glossary", "guides/run-and-rerun"),

@@ -17,6 +17,14 @@ from contracts.spec.files.quality import DaysFile, PartitionsProperty
 from contracts.spec.files.recipe import RecipeExampleFile, RecipeFile, TextFile
 from contracts.spec.files.reference import key_table, property_table
 from contracts.spec.files.registry import RegistryFile
+from contracts.spec.files.schedules import (
+    BackfillScheduleFile,
+    DestinationScheduleFile,
+    SchedulesFile,
+    SourceScheduleFile,
+    StreamScheduleFile,
+    UpkeepScheduleFile,
+)
 from contracts.spec.files.source import ClockFile, CsvFile, FilterFile, SourceFile
 from contracts.spec.files.versions import ExampleFile, SchemaVersionFile, StepFile, UpcastFile
 
@@ -28,8 +36,10 @@ _TABLES: dict[str, Callable[[], str]] = {
     **{
         model.__name__: lambda model=model: key_table(model)  # type: ignore[misc]
         for model in (
-            ClockFile, ConsumerFile, CsvFile, DestinationFile, ExampleFile, FilterFile, LimitsFile, ProjectFile, SchemaVersionFile,
-            SourceFile, StepFile, UpcastFile, RegistryFile, DaysFile, PartitionsProperty, RecipeFile, RecipeExampleFile, TextFile,
+            BackfillScheduleFile, ClockFile, ConsumerFile, CsvFile, DaysFile, DestinationFile, DestinationScheduleFile, ExampleFile,
+            FilterFile, LimitsFile, PartitionsProperty, ProjectFile, RecipeExampleFile, RecipeFile, RegistryFile, SchedulesFile,
+            SchemaVersionFile, SourceFile, SourceScheduleFile, StepFile, StreamScheduleFile, TextFile, UpcastFile,
+            UpkeepScheduleFile,
         )
     },
 }  # fmt: skip

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from contracts.spec.files.base import FileModel, Read, WholeFile, Worded, duration_s, wrong
 from contracts.spec.files.registry import RegistryFile
+from contracts.spec.files.schedules import SchedulesFile
 from contracts.spec.model import Consumer
 
 _Text = Annotated[str, Worded("expected a text")]
@@ -52,7 +53,7 @@ class ProjectFile(WholeFile):
 
     what: ClassVar[str] = "project file"
     keys: ClassVar[str] = (
-        "some of catalog, consumers, datasets, destinations, files, flink, lake, policies, registry, replay, sources"
+        "some of catalog, consumers, datasets, destinations, files, flink, lake, policies, registry, replay, schedules, sources"
     )
 
     lake: _Text | None = Field(
@@ -107,3 +108,6 @@ class ProjectFile(WholeFile):
         Annotated[RegistryFile, Worded("expected a mapping with url, and if need be name, credentials, ca, timeout, patience")]
         | None
     ) = Field(default=None, description="The [schema registry](#registry) of messages with `wire_format`.")
+    schedules: SchedulesFile | None = Field(
+        default=None, description="[When what runs](#schedules), for [Airflow](../guides/airflow.md)."
+    )

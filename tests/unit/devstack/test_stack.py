@@ -46,6 +46,10 @@ def test_each_taskmanager_is_a_component_with_its_own_log_and_ports(layout: Layo
         "cdp",
         "registry",
         "s3",
+        "airflow-api",
+        "airflow-scheduler",
+        "airflow-dag-processor",
+        "airflow-triggerer",
     )
     found = {one.component: one for one in stack.status()}
     assert list(found) == ["kafka", "jobmanager", "taskmanager", "taskmanager-2", "taskmanager-3"]

@@ -1,0 +1,125 @@
+"""When what runs: ``schedules`` of ``headrace.yaml``, read. A scheduler's files are made from it (``headrace airflow build``)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+CRON_OF = {"hour": "0 * * * *", "day": "0 0 * * *"}
+_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
+_ITEM = re.compile(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,2}))?")
+
+
+def cron_problem(text: str) -> str | None:
+    """Why a text is neither ``hour``, ``day`` nor a cron expression of five fields; None where it is one."""
+    if text in CRON_OF:
+        return None
+    parts = text.split()
+    if len(parts) != len(_FIELDS):
+        return f"{text!r} is neither hour, day nor a cron expression of five fields"
+    for part, (name, low, high) in zip(parts, _FIELDS, strict=True):
+        for item in part.split(","):
+            found = _ITEM.fullmatch(item)
+            numbers = [int(found[n]) for n in (1, 2) if found[n] is not None] if found else []
+            if not found or not all(low <= number <= high for number in numbers) or numbers != sorted(numbers) or found[3] == "0":
+                return f"{text!r}: {item!r} is no {name} from {low} to {high}"
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSchedule:
+    """When a source is ingested.
+
+    input: a folder or file, its name by the time of the partition (strftime), or ``kafka://HOST:PORT/TOPIC``. every: cron.
+    partition_s: length of one partition, a task each. wait_s: how long to wait for one that is not there yet. marker: file in it
+    that says that it is whole. missing: ``fail`` or ``skip``. options: further options of ``headrace ingest``.
+    """
+
+    input: str
+    every: str
+    partition_s: int
+    wait_s: int = 0
+    marker: str = ""
+    missing: str = "fail"
+    catchup: bool = True
+    retries: int = 4
+    timeout_s: int = 3_600
+    parallel: int = 4
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DestinationSchedule:
+    """When a destination gets its rows: after each change of its dataset. lookback_s: how far back unsettled rows are looked for.
+
+    reconcile: cron, None for never. behind_s: how old rows are that a reconciliation holds against the destination.
+    """
+
+    lookback_s: int
+    reconcile: str | None = None
+    behind_s: int = 86_400
+    retries: int = 4
+    timeout_s: int = 3_600
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamSchedule:
+    """A job that never ends: deployed, upgraded and looked after. input: ``kafka://HOST:PORT/TOPIC``. workers: slots."""
+
+    input: str
+    workers: int = 1
+    moves_within_s: int = 600
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpkeepSchedule:
+    """When tables are merged, forgotten and swept; lengths as ``headrace lake`` reads them."""
+
+    every: str = CRON_OF["day"]
+    compact: str = "1d"
+    expire: str = "7d"
+    clean: str = "1d"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackfillSchedule:
+    """How history is rebuilt. every: cron of the chunks. Above size_bytes or windows a person approves; within respond_s.
+
+    hours: ``20:00-06:00``, when a rebuild may begin; empty for any. rate: most bytes of raw a second, as ``--max-rate`` reads it.
+    ceiling_bytes: what no approval lifts.
+    """
+
+    every: str = CRON_OF["day"]
+    size_bytes: int = 10 << 30
+    windows: int = 168
+    ceiling_bytes: int | None = None
+    rate: str | None = None
+    hours: str = ""
+    respond_s: int = 604_800
+    timeout_s: int = 21_600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedules:
+    """All of it. name: of the project, in the names of DAGs. start: the first day. timezone: of cron and of folders' names.
+
+    owner: of what has no contract of its own. runbooks: address below which runbooks lie. reports: folder for pages; reports_url:
+    its address.
+    """
+
+    name: str
+    start: date
+    timezone: str = "UTC"
+    owner: str = "data"
+    runbooks: str = ""
+    reports: str = ""
+    reports_url: str = ""
+    sources: Mapping[str, SourceSchedule] = field(default_factory=dict)
+    streams: Mapping[str, StreamSchedule] = field(default_factory=dict)
+    destinations: Mapping[str, DestinationSchedule] = field(default_factory=dict)
+    upkeep: UpkeepSchedule | None = None
+    checks: str | None = None
+    backfill: BackfillSchedule | None = None

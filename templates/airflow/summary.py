@@ -1,0 +1,49 @@
+"""What is kept of headrace's JSON: run id, ledger, tables, jobs. Knows no Airflow."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_KEPT = (
+    "run_id", "name", "state", "dataset", "branch", "job_id", "flink", "savepoint", "finished_at", "equal", "totals",
+    "added", "removed", "changed", "rows", "content_hash",
+)  # fmt: skip
+_COUNTS = ("records_in", "out", "duplicate", "late", "filtered", "dead_letter", "pending", "lost")
+
+
+def summary(document: Any) -> dict[str, Any]:
+    """The small part of a document that others act on; empty for one of another shape."""
+    if not isinstance(document, dict):
+        return {}
+    found = {key: document[key] for key in _KEPT if document.get(key) is not None and not isinstance(document[key], (list, tuple))}
+    ledgers = document.get("ledger")
+    if isinstance(ledgers, dict):
+        found["ledger"] = {
+            source: {key: entry.get(key, 0) for key in _COUNTS} for source, entry in ledgers.items() if isinstance(entry, dict)
+        }
+    datasets = document.get("datasets")
+    if isinstance(datasets, dict):
+        found["tables"] = {
+            entry["table"]: {"rows": entry.get("rows"), "content_hash": entry.get("content_hash")}
+            for entry in datasets.values()
+            if isinstance(entry, dict) and "table" in entry
+        }
+    reasons = (document.get("verdict") or {}).get("reasons") if isinstance(document.get("verdict"), dict) else None
+    return {**found, **({"reasons": reasons} if reasons else {})}
+
+
+def merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several runs as one: ledgers added up, tables as the run that finished last left them."""
+    ledger: dict[str, Counter[str]] = {}
+    tables: dict[str, Any] = {}
+    for part in sorted(parts, key=lambda part: str(part.get("finished_at") or "")):
+        for source, entry in (part.get("ledger") or {}).items():
+            ledger.setdefault(source, Counter()).update(entry)
+        tables |= part.get("tables") or {}
+    return {
+        "run_ids": [part["run_id"] for part in parts if part.get("run_id")],
+        "ledger": {source: {key: counts[key] for key in _COUNTS} for source, counts in ledger.items()},
+        "tables": tables,
+    }

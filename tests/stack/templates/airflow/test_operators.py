@@ -1,0 +1,98 @@
+"""Operators in Airflow's own environment: exit codes, ends, ranges. What they call is a script that ends as it is told."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.airflow import SCRIPTS, Json, in_airflow
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    home = tmp_path_factory.mktemp("airflow")
+    fake = f"{sys.executable} {SCRIPTS / 'fake_headrace.py'}"
+    yield in_airflow("operators", home, str(home), HEADRACE_COMMAND=fake, CANCELLED=str(home / "cancelled"))
+
+
+def test_success_gives_a_small_summary_to_others(told: Json) -> None:
+    done = told["exit"]["0"]
+    assert done["raised"] == "" and done["returned"]["run_id"] == "run-1"
+    assert done["returned"] == done["pushed"]["headrace"]
+
+
+@pytest.mark.parametrize("code", ["1", "2", "4"])
+def test_what_would_end_the_same_way_fails_at_once(told: Json, code: str) -> None:
+    assert told["exit"][code]["raised"] == "AirflowFailException"
+    assert told["exit"][code]["pushed"]["headrace"]["exit_code"] == int(code)
+
+
+@pytest.mark.parametrize("code", ["3", "-9", "130"])
+def test_what_may_work_later_is_tried_again(told: Json, code: str) -> None:
+    assert told["exit"][code]["raised"] == "AirflowException"
+
+
+def test_a_failure_says_why_in_headraces_words(told: Json) -> None:
+    assert told["exit"]["1"]["words"] == "exit code 1: too many were rejected"
+    assert told["exit"]["3"]["words"] == "exit code 3: headrace: why it did not work"
+
+
+def test_an_event_of_an_asset_tells_run_interval_and_ledger(told: Json) -> None:
+    (extra,) = told["outlets"]["extra"]
+    assert extra["run_id"] == "run-1" and extra["ledger"]["web"]["records_in"] == 3
+    assert (extra["start"], extra["end"]) == ("2026-11-01T00:00:00Z", "2026-11-01T02:00:00Z")
+
+
+def test_options_without_a_value_are_left_out(told: Json) -> None:
+    words = told["argv"]["returned"]["name"]
+    assert words.startswith("argv --given 1 --input a --input b --project ") and words.endswith(" --json")
+
+
+def test_a_page_lies_below_reports_and_is_linked(told: Json) -> None:
+    done = told["page"]["returned"]
+    assert "/pages/d/r_1/t.html" in done["name"]
+    assert done["links"] == {"report": "https://x/r/d/r_1/t.html", "runbook": "https://x/run"}
+
+
+@pytest.mark.parametrize("how", ["on_kill", "leash", "orphaned", "deaf"])
+def test_however_a_task_ends_nothing_of_it_goes_on(told: Json, how: str) -> None:
+    assert told[how]["left"] == []
+
+
+@pytest.mark.parametrize("how", ["on_kill", "deaf", "leash"])
+def test_a_task_that_was_ended_may_be_tried_again(told: Json, how: str) -> None:
+    assert told[how]["raised"] == "AirflowException"
+
+
+def test_an_interval_with_a_missing_folder_fails_unless_it_may_be_missing(told: Json, tmp_path: Path) -> None:
+    found = told["partitions"]
+    assert found["fail"]["raised"] == "AirflowFailException" and "drop/01" in found["fail"]["words"]
+    assert [len(task) for task in found["skip"]["returned"]] == [1] and found["skip"]["returned"][0][0].endswith("/drop/00")
+    assert found["nothing"]["raised"] == "AirflowSkipException"
+
+
+def test_a_folder_that_is_awaited_is_awaited_without_a_worker(told: Json) -> None:
+    found = told["partitions"]["wait"]
+    assert found["raised"] == "deferred" and "LandedTrigger" in found["words"]
+
+
+def test_a_topic_is_one_partition(told: Json) -> None:
+    assert told["partitions"]["topic"]["returned"] == [["kafka://h:1/t"]]
+
+
+def test_a_delivery_covers_all_that_started_it(told: Json) -> None:
+    assert told["range"]["events"]["returned"] == {"start": "2026-10-01T00:00:00Z", "end": "2026-11-01T04:00:00Z"}
+    assert told["range"]["lookback"]["returned"] == {"start": "2026-10-31T04:00:00Z", "end": "2026-11-01T04:00:00Z"}
+
+
+def test_a_range_by_hand_wins_and_needs_a_zone(told: Json) -> None:
+    assert told["range"]["by_hand"]["returned"] == {"start": "2025-12-31T23:00:00Z", "end": "2026-01-02T00:00:00Z"}
+    assert "with its zone" in told["range"]["no_zone"]["words"]
+    assert told["range"]["interval"]["returned"] == {"start": "2026-10-31T00:00:00Z", "end": "2026-10-31T02:00:00Z"}
+    assert told["range"]["none"]["raised"] == "AirflowFailException"
+
+
+def test_a_rebuild_waits_for_its_hours(told: Json) -> None:
+    assert told["hours"]["raised"] == "deferred" and "DateTimeTrigger" in told["hours"]["words"]

@@ -1,0 +1,155 @@
+"""Runs operators one by one, without scheduler and database, and tells how each ended. Run by Airflow's interpreter."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+from airflow.sdk import Asset
+from airflow.sdk.exceptions import TaskDeferred
+
+from templates.airflow import command
+from templates.airflow.operators import HeadraceOperator, RangeOperator
+from templates.airflow.waiting import PartitionsOperator, PlanOperator
+
+HOME = Path(sys.argv[1])
+command.GRACE_S = 2.0
+
+
+class Instance(SimpleNamespace):
+    """A task instance, as far as an operator asks it."""
+
+    def __init__(self):
+        super().__init__(dag_id="d", run_id="r:1", task_id="t", pushed={})
+
+    def xcom_push(self, key, value):
+        self.pushed[key] = value
+
+
+def context(**more):
+    assets = {}
+    at = datetime(2026, 11, 1, tzinfo=UTC)
+    events = SimpleNamespace(extra=None)
+    given = {"task_instance": Instance(), "params": {}, "data_interval_start": at, "data_interval_end": at.replace(hour=2)}
+    return {**given, "outlet_events": {Asset("headrace://p/validated/x"): events}, "assets": assets, **more}
+
+
+def run(operator, given=None):
+    """How it ended: the name of what it raised, its words, what it returned and pushed."""
+    given = given or context()
+    try:
+        returned = type(operator).execute.__wrapped__(operator, given)
+        raised, words = "", ""
+    except TaskDeferred as deferred:
+        returned, raised, words = None, "deferred", str(deferred.trigger.serialize())
+    except BaseException as error:
+        returned, raised, words = None, type(error).__name__, str(error)
+    extra = [event.extra for event in given["outlet_events"].values()]
+    return {"raised": raised, "words": words, "returned": returned, "pushed": given["task_instance"].pushed, "extra": extra}
+
+
+def headrace(*command, **more):
+    return HeadraceOperator(task_id="t", command=list(command), project=str(HOME), **more)
+
+
+def alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def killed(*words, how, **more):
+    """A task that sleeps, ended in a way; whether what it had started is gone, and how long that took."""
+    file = HOME / f"pids-{how}-{len(words)}"
+    operator = headrace("sleep", str(file), *words, **more)
+    found = {}
+    thread = threading.Thread(target=lambda: found.update(run(operator)))
+    thread.start()
+    until = time.monotonic() + 60
+    while not (file.exists() and file.read_text().endswith("\n")) and time.monotonic() < until:
+        time.sleep(0.05)
+    pids = [int(pid) for pid in file.read_text().split()]
+    began = time.monotonic()
+    if how == "on_kill":
+        operator.on_kill()
+    if how == "leash":
+        operator._call._process.send_signal(signal.SIGTERM)
+    thread.join(60)
+    return {**found, "left": [pid for pid in pids if alive(pid)], "seconds": time.monotonic() - began}
+
+
+def orphaned():
+    """A task process that is killed outright: what it had started ends by itself."""
+    file = HOME / "pids-orphan"
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[2]); from templates.airflow.command import Call\n"
+        "Call(['sleep', sys.argv[1]], print).wait()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(file), os.environ["PYTHONPATH"]], stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while not (file.exists() and file.read_text().endswith("\n")) and time.monotonic() < until:
+        time.sleep(0.05)
+    pids = [int(pid) for pid in file.read_text().split()]
+    process.kill()
+    process.wait()
+    until = time.monotonic() + 30
+    while any(map(alive, pids)) and time.monotonic() < until:
+        time.sleep(0.1)
+    return {"left": [pid for pid in pids if alive(pid)]}
+
+
+def partitions(**given):
+    usual = {"input": "drop/%H", "timezone": "UTC", "partition_s": 3600, "project": str(HOME)}
+    return run(PartitionsOperator(task_id="p", **{**usual, **given}))
+
+
+def ranged(given, **more):
+    return run(RangeOperator(task_id="range", **more), {**context(), **given})
+
+
+events = {
+    "a": [SimpleNamespace(extra={"start": "2026-11-01T03:00:00Z", "end": "2026-11-01T04:00:00Z"})],
+    "b": [SimpleNamespace(extra=None), SimpleNamespace(extra={"start": "2026-10-01T00:00:00Z", "end": "2026-10-02T00:00:00Z"})],
+}
+none = {"data_interval_start": None, "data_interval_end": None}
+(HOME / "drop" / "00").mkdir(parents=True)
+told = {
+    "exit": {code: run(headrace("exit", code)) for code in ("0", "1", "2", "3", "4", "-9", "130")},
+    "outlets": run(headrace("exit", "0", outlets=[Asset("headrace://p/validated/x")])),
+    "argv": run(headrace("argv", options={"--empty": "", "--given": "1"}, inputs=["a", "b"])),
+    "page": run(
+        headrace("argv", options={"--html": "@page"}, reports="pages", reports_url="https://x/r/", runbook="https://x/run")
+    ),
+    "on_kill": killed(how="on_kill"),
+    "on_kill_flink": killed("--runner", "flink", how="on_kill"),
+    "deaf": killed("deaf", how="on_kill"),
+    "leash": killed(how="leash"),
+    "orphaned": orphaned(),
+    "partitions": {
+        "fail": partitions(),
+        "skip": partitions(missing="skip"),
+        "wait": partitions(wait_s=60, marker="_SUCCESS"),
+        "topic": partitions(input="kafka://h:1/t", partition_s=None),
+        "nothing": partitions(input="other/%H", missing="skip"),
+    },
+    "range": {
+        "events": ranged({"triggering_asset_events": events, **none}),
+        "lookback": ranged({"triggering_asset_events": {"a": events["a"]}, **none}, lookback_s=86_400),
+        "interval": ranged({}, behind_s=86_400),
+        "by_hand": ranged({"params": {"start": "2026-01-01T00:00:00+01:00", "end": "2026-01-02T00:00:00Z"}}),
+        "no_zone": ranged({"params": {"start": "2026-01-01T00:00:00", "end": "2026-01-02T00:00:00Z"}}),
+        "none": ranged(none),
+    },
+}
+later = [(datetime.now(UTC) + timedelta(hours=hours)).strftime("%H:%M") for hours in (2, 3)]
+shut = PlanOperator(task_id="plan", dataset="x", size_bytes=1, windows=1, hours="-".join(later), project=str(HOME))
+told["hours"] = run(shut)
+print(json.dumps(told, default=str))

@@ -1,0 +1,64 @@
+"""What is kept of headrace's JSON, and how streams are read."""
+
+from templates.airflow.streams import fresh, frontiers, moved, running_job
+from templates.airflow.summary import merged, summary
+
+MANIFEST = {
+    "run_id": "r1",
+    "inputs": [{"uri": "a"}] * 1_000,
+    "finished_at": "2026-11-01T00:10:00Z",
+    "ledger": {"web": {"records_in": 10, "out": 8, "duplicate": 1, "dead_letter": 1, "codes": {"bad": 1}}},
+    "datasets": {"customer_event": {"table": "validated.customer_event", "rows": 8, "content_hash": "aa"}},
+    "verdict": {"exit_code": 1, "reasons": ["too many were rejected"]},
+}
+
+
+def test_a_manifest_becomes_small_and_keeps_ledger_and_hash() -> None:
+    kept = summary(MANIFEST)
+    assert kept["run_id"] == "r1" and "inputs" not in kept
+    assert kept["ledger"]["web"]["out"] == 8 and kept["ledger"]["web"]["late"] == 0
+    assert kept["tables"] == {"validated.customer_event": {"rows": 8, "content_hash": "aa"}}
+    assert kept["reasons"] == ["too many were rejected"]
+
+
+def test_documents_of_other_shapes_are_nothing() -> None:
+    assert summary(None) == {} and summary([1]) == {} and summary({"verdict": "no", "ledger": [1], "datasets": 3}) == {}
+
+
+def test_runs_of_one_interval_add_up_and_the_last_one_tells_the_hash() -> None:
+    first = summary(MANIFEST)
+    second = {**first, "run_id": "r2", "finished_at": "2026-11-01T00:20:00Z"}
+    second["tables"] = {"validated.customer_event": {"rows": 16, "content_hash": "bb"}}
+    both = merged([second, first])
+    assert both["ledger"]["web"]["records_in"] == 20
+    assert both["tables"]["validated.customer_event"]["content_hash"] == "bb"
+    assert both["run_ids"] == ["r2", "r1"]
+
+
+RUNS = [
+    {"run_id": "x"},
+    {
+        "run_id": "s",
+        "stream": {"source": "web", "newest_row_age_s": 61.0, "logs": [{"topic": "t", "partition": 0, "frontier": 105}]},
+    },
+    {"run_id": "q", "stream": "its logs cannot be shown"},
+]
+
+
+def test_a_frontier_that_is_further_has_moved() -> None:
+    assert frontiers(RUNS, "web") == {"t[0]": 105}
+    assert moved(RUNS, "web", {"t[0]": 104}) and moved(RUNS, "web", {})
+    assert not moved(RUNS, "web", {"t[0]": 105}) and not moved(RUNS, "orders", {}) and not moved(None, "web", {})
+
+
+def test_fresh_is_the_age_of_the_newest_row() -> None:
+    assert fresh(RUNS, "web", 61) and not fresh(RUNS, "web", 60) and not fresh(RUNS, "orders", 1e9) and not fresh(None, "web", 1)
+
+
+def test_a_job_that_has_ended_or_is_lost_does_not_run() -> None:
+    jobs = [
+        {"source": "web", "state": state, "run_id": state} for state in ("LOST", "FAILED", "CANCELED", "FINISHED", "RESTARTING")
+    ]
+    job = running_job(jobs, "web")
+    assert job is not None and job["run_id"] == "RESTARTING"
+    assert running_job(jobs[:-1], "web") is None and running_job(None, "web") is None
