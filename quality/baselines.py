@@ -7,6 +7,7 @@ partition; late observations change what is said of later partitions only. How a
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,6 +26,7 @@ from quality.history import (
     learnt_from,
     rows_of,
     segments_of,
+    those_with,
     times_of,
 )
 from quality.levels import Series, expected_levels, level_band
@@ -47,6 +49,7 @@ _LEAST_NEEDED = 14
 _LONGEST = max(*SPANS, *LONG_SPANS)
 _CHANCE_OF_SHARE = 0.25  # variance of one row on the scale of the arcsine
 _CHANCE_UNKNOWN = 1e-12
+_MOST_SPREAD, _LEAST_UNIT, _LARGEST = 1e3, 1e-100, 300.0  # so that no figure is beyond floating point
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,8 @@ def expectation(
     counted = figure is Figure.COUNT
     if not counted and rows <= 0:
         return Excused("the partition has no rows")
-    kept = [seen for seen in learnt_from(history, at_us, calendar, options) if math.isfinite(seen.value) and (counted or seen.rows)]
+    known = learnt_from(history, at_us, calendar, options)
+    kept = those_with(known, lambda seen: math.isfinite(seen.value) and (counted or seen.rows > 0))
     if counted:
         kept = _since_there_are_rows(kept)
     need = needed(figure, options)
@@ -207,7 +211,7 @@ def number_expectation(
     rows: float,
     place: Place,
     options: LearningOptions,
-    chance: Floats | None = None,
+    spread: Floats | None = None,
 ) -> Band:
     """What a number may be that is told by ``rows`` rows.
 
@@ -217,21 +221,22 @@ def number_expectation(
         rows: by how many the one to judge is.
         place: where it lies.
         options: how it is learnt; the least change is a share of the number.
-        chance: the variance that one row has by chance, for each value of the history; None if unknown.
+        spread: the deviation that one row has by chance, for each value of the history; None if unknown.
     """
     unit = _unit(values)
     there = np.arcsinh(values / unit)
-    on_scale = 0.0 if chance is None else float(np.median(chance / (values**2 + unit**2)))
-    by_chance = max(on_scale, _CHANCE_UNKNOWN)
+    on_scale = 0.0 if spread is None else float(np.median(spread / np.hypot(values, unit)))
+    by_chance = max(min(on_scale, _MOST_SPREAD) ** 2, _CHANCE_UNKNOWN)
     series = Series(there, weights, place.ages, place.slots, place.segments, by_chance, False, place.per_day)
     least = _least(Figure.NUMBER, options)
     band = level_band(series, expected_levels(series, place.slot), rows, place.recent, options.sensitivity, least)
-    low, high, centre = (unit * math.sinh(min(max(each, -300.0), 300.0)) for each in (band.low, band.high, band.centre))
-    return Band(low, high, centre, place.used, band.span_low, band.span_high)
+    low, high, centre = (unit * math.sinh(min(max(each, -_LARGEST), _LARGEST)) for each in (band.low, band.high, band.centre))
+    most = sys.float_info.max
+    return Band(max(low, -most), min(high, most), centre, place.used, band.span_low, band.span_high)
 
 
 def _unit(values: Floats) -> float:
     """Where the scale of a number turns from linear to logarithmic: a tenth of what is usual."""
     sizes = np.abs(values)
     usual = float(np.median(sizes)) or float(np.median(sizes[sizes > 0], axis=None) if (sizes > 0).any() else 1.0)
-    return usual / 10
+    return max(usual / 10, _LEAST_UNIT)

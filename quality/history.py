@@ -7,8 +7,8 @@ revision counts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeVar
 
@@ -135,8 +135,24 @@ def learnt_from(history: Iterable[ObservedT], at_us: int, calendar: QualityCalen
     kept = [newest[at] for at in sorted(newest) if newest[at].learnt]
     if not calendar.days:
         return kept
-    slots = slots_of(np.array([seen.at_us for seen in kept], dtype=np.int64), calendar, options.partition_us)
-    return [seen for seen, slot in zip(kept, slots.tolist(), strict=True) if slot != IGNORED]
+    ignored = {
+        at
+        for at, slot in zip(times_of(kept), slots_of(times_of(kept), calendar, options.partition_us), strict=True)
+        if slot == IGNORED
+    }
+    return those_with(kept, lambda seen: seen.at_us not in ignored)
+
+
+def those_with(kept: Iterable[ObservedT], wanted: Callable[[ObservedT], bool]) -> list[ObservedT]:
+    """Those that are wanted; where one that is called the new normal is not, the next one begins the new level."""
+    found: list[ObservedT] = []
+    begins = False
+    for seen in kept:
+        begins = begins or seen.new_normal
+        if wanted(seen):
+            found.append(replace(seen, new_normal=True) if begins and not seen.new_normal else seen)
+            begins = False
+    return found
 
 
 def times_of(kept: Sequence[Observed]) -> Ints:
@@ -156,4 +172,4 @@ def ids_of(kept: Sequence[Observed]) -> tuple[str, ...]:
 
 def segments_of(kept: Sequence[Observed]) -> Ints:
     """Which stretch of one level each partition lies in: from 0, and one more at each that is called the new normal."""
-    return np.cumsum([seen.new_normal for seen in kept], dtype=np.int64)
+    return np.cumsum([seen.new_normal and number > 0 for number, seen in enumerate(kept)], dtype=np.int64)

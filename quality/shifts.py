@@ -25,7 +25,7 @@ from quality.baselines import (
     place_of,
     share_expectation,
 )
-from quality.history import CategoryCounts, Floats, LearningOptions, Quantiles, learnt_from, rows_of
+from quality.history import CategoryCounts, Floats, LearningOptions, Quantiles, learnt_from, rows_of, those_with
 from quality.seasons import why_ignored
 
 NEW = "values never seen before"
@@ -71,7 +71,7 @@ def category_shifts(
     excused = _excused(current, calendar)
     if excused is not None:
         return excused
-    kept = [seen for seen in learnt_from(history, current.at_us, calendar, options) if seen.rows > 0]
+    kept = those_with(learnt_from(history, current.at_us, calendar, options), lambda seen: seen.rows > 0)
     need = needed(Figure.SHARE, options)
     if len(kept) < need:
         return Learning(len(kept), need)
@@ -169,11 +169,10 @@ def quantile_shifts(
     excused = _excused(current, calendar)
     if excused is not None:
         return excused
-    kept = [
-        seen
-        for seen in learnt_from(history, current.at_us, calendar, options)
-        if seen.rows > 0 and seen.shares == current.shares and all(map(math.isfinite, seen.values))
-    ]
+    kept = those_with(
+        learnt_from(history, current.at_us, calendar, options),
+        lambda seen: seen.rows > 0 and seen.shares == current.shares and all(map(math.isfinite, seen.values)),
+    )
     need = needed(Figure.NUMBER, options)
     if len(kept) < need:
         return Learning(len(kept), need)
@@ -182,8 +181,8 @@ def quantile_shifts(
     stricter = _stricter(options, len(current.shares))
     found = []
     for number, (share, observed) in enumerate(zip(current.shares, current.values, strict=True)):
-        chance = share * (1 - share) * _sparsity(table, current.shares, number) ** 2
-        band = number_expectation(table[:, number], rows, float(current.rows), place, stricter, chance)
+        spread = math.sqrt(share * (1 - share)) * _sparsity(table, current.shares, number)
+        band = number_expectation(table[:, number], rows, float(current.rows), place, stricter, spread)
         if not band.holds(observed):
             found.append(Shift(f"q{share:g}", observed, band))
     return Shifts(_ordered(found), len(current.shares), 0.0, place.used)

@@ -69,10 +69,10 @@ def _side(sizes: Floats, independent: float, sensitivity: float) -> tuple[float,
     tail = min(max(2 * _EXCESSES / independent, _TAIL[0]), _TAIL[1])
     edge = float(_quantile(sizes, 1 - tail))
     excesses = sizes[sizes > edge] - edge
-    rare = _RARE * math.exp((_AT**2 - sensitivity**2) / 2)  # as the tail of a normal changes
+    rarer = (sensitivity**2 - _AT**2) / 2  # as the logarithm of the tail of a normal changes
     bound = scale * student(sensitivity, independent + _KNOWN)
     if len(excesses):
-        bound = max(bound, edge + float(np.median(excesses)) / math.log(2) * math.log(max(tail / 2 / rare, 1.0)))
+        bound = max(bound, edge + float(np.median(excesses)) / math.log(2) * max(math.log(tail / 2 / _RARE) + rarer, 0.0))
     return bound, scale
 
 
