@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from contracts.errors import ConfigurationError
 from lake.raw.log_ids import LogId
 from lake.raw.segment_files import RawMessage
 from lake.raw.segments import PartitionLog
@@ -13,6 +16,7 @@ from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.sources import LandedRaw
 from pipelines.replay.select import raw_pieces
 from runners.direct import run_bounded
+from tests.support.mended import MendedShop
 from tests.support.repairs import LOG, open_letters, run, write_recipe
 from tests.support.shop import DAY, HOUR_US, WEB, Shop, event
 from transforms.cut import Cut
@@ -91,3 +95,29 @@ def test_what_was_given_up_is_read_again_only_if_more_attempts_are_allowed(tmp_p
     assert run(shop.project, shop.lake(), max_attempts=3).aside == {"given up": 1}
     assert run(shop.project, shop.lake(), max_attempts=4).count("recovered") == 1
     assert shop.ledger().dead_letter == 0
+
+
+def test_a_spec_that_numbers_records_otherwise_is_refused(tmp_path: Path) -> None:
+    """Positions would mean other records: a letter would go, and its record with it."""
+    shop = Shop(tmp_path)
+    shop.ingest([_batch(1, 2, bad=2), event(3, 8)])
+    shop.write_spec(BATCHED)
+    with pytest.raises(ConfigurationError, match="was landed with 2 records, and its spec of today"):
+        run(shop.project, shop.lake())
+    assert len(open_letters(shop.lake())) == 1
+
+
+def test_what_a_live_job_publishes_meanwhile_is_kept(tmp_path: Path) -> None:
+    """NitinKumar004's review in stackshy/cloudemu#496: what came while a queue was moved was overwritten."""
+    mended = MendedShop(tmp_path / "shop")
+    later = [event(n, 8, type="nothing" if n % 2 else "page") for n in range(40, 44)]
+
+    def at(step: str) -> None:
+        if step == "published":
+            mended.shop.ingest(later, num_shards=1)
+
+    mended.reprocess(at=at)
+    ledger = mended.shop.ledger()
+    assert (ledger.out, ledger.dead_letter, ledger.balanced) == (18, 3, True)
+    assert len(open_letters(mended.shop.lake())) == 3
+    assert mended.reprocess().count("recovered") == 2
