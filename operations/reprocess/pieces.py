@@ -9,7 +9,7 @@ import numpy as np
 from contracts.errors import ConfigurationError
 from contracts.spec.source import SourceSpec
 from lake.location import Lake
-from lake.raw.files import find_raw_file
+from lake.raw.files import CHUNK_BYTES, RawFile, find_raw_file, open_raw, reader_id, scan_chunks
 from lake.raw.log_ids import LogId, is_log, position_of
 from lake.raw.positions import Ints, Positions
 from lake.raw.segments import log_segments
@@ -38,8 +38,25 @@ def pieces_of(lake: Lake, spec: SourceSpec, raw_file: str, positions: Positions)
 
 def _chunks(lake: Lake, spec: SourceSpec, raw_file: str) -> Iterator[tuple[RawPiece, int, int]]:
     file = find_raw_file(lake, spec.raw_source, raw_file)
-    for chunk in file.as_chunks(lake) if file else ():
+    if file is None:
+        return
+    _check_numbers(lake, spec, file)
+    for chunk in file.as_chunks(lake):
         yield chunk, chunk.ordinal, chunk.ordinal + chunk.records
+
+
+def _check_numbers(lake: Lake, spec: SourceSpec, file: RawFile) -> None:
+    """Whether a spec that changed since a file was landed still tells as many records in it, so that positions mean the same."""
+    if file.reader == reader_id(spec):
+        return
+    with open_raw(next(file.as_chunks(lake))) as opened:
+        chunks, _, _ = scan_chunks(spec, opened, CHUNK_BYTES)
+    if sum(records for _, records, _, _ in chunks) != file.records:
+        raise ConfigurationError(
+            f"source {spec.name}: {file.name} was landed with {file.records:,} records, and its spec of today (format, records, "
+            "record_bytes, max_depth, csv) tells another number: positions would change their meaning. Take that back, or ingest "
+            "the file under a new source name"
+        )
 
 
 def _stretches(lake: Lake, spec: SourceSpec, log: LogId, wanted: Positions) -> Iterator[tuple[RawPiece, int, int]]:

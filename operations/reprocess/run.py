@@ -71,7 +71,7 @@ def reprocess(
         reached: is told of every step that was taken.
 
     Raises:
-        ConfigurationError: a source is unknown, or its raw is gone; a replay of the dataset is being promoted.
+        ConfigurationError: raw of letters is gone; a replay of the dataset is being promoted.
         ComponentDownError: no commit succeeded before the deadline; may be done again.
     """
     clock = RunClock()
@@ -82,7 +82,8 @@ def reprocess(
         lake, selection, late=options.late, conflicts=options.recipe is not None, max_attempts=options.max_attempts
     )
     result.aside.update(letters.aside)
-    runs = [_source_run(options, project, lake, run_id, source, files, result) for source, files in letters.sources().items()]
+    found = [_source_run(options, project, lake, run_id, source, files, result) for source, files in letters.sources().items()]
+    runs = [run for run in found if run and len(run)]
     result.selected = sum(map(len, runs))
     progress = _Progress(report, result.selected)
     if options.dry_run:
@@ -141,19 +142,20 @@ def _source_run(
     source: str,
     files: Sequence[FileLetters],
     result: ReprocessReport,
-) -> _SourceRun:
-    spec, contract = project.source(source)
-    odd = {name for file in files for name in set(file.column("dataset"))} - {contract.dataset}
-    if odd:
-        raise ConfigurationError(
-            f"source {source}: some of these letters are of {', '.join(sorted(odd))}, and it feeds {contract.dataset} now; select "
-            f"them apart with --dataset {contract.dataset}"
-        )
+) -> _SourceRun | None:
+    try:
+        spec, contract = project.source(source)
+    except ConfigurationError as error:  # others of the selection are not to wait for it
+        result.aside[f"are of {source}: {error}"] = sum(map(len, files))
+        return None
+    own = [file for file in files if set(file.column("dataset")) == {contract.dataset}]
+    if odd := sum(map(len, files)) - sum(map(len, own)):
+        result.aside[f"of {source} are of another dataset than {contract.dataset}, which it feeds now"] = odd
     suppressions = project.suppressions(contract)
     shards = num_shards(lake.load(DEAD_LETTERS)) if not options.late else num_shards(lake.load(contract.late_table))
     cut = Cut(window_s=WHOLE_S, num_shards=shards, by_density=True)
     graph = IngestGraph(lake=lake, contract=contract, spec=spec, run_id=run_id, cut=cut, suppressions=suppressions)
-    return _SourceRun(options, project, graph, tuple(files), result)
+    return _SourceRun(options, project, graph, tuple(own), result)
 
 
 @dataclass

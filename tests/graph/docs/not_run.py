@@ -31,10 +31,6 @@ NOT_RUN: dict[tuple[str, str], str] = {
         "*",
     ): "a bucket: tests/stack/lake/storage and test_bucket.py of tests/stack/pipelines run on the emulator",
     ("docs/guides/reconcile.md", "headrace reconcile segment"): "an export of the reader's own; delivery.md runs reconcile",
-    (
-        "docs/guides/reprocess.md",
-        "cd examples/webshop\nheadrace deadletter reprocess",
-    ): "a recipe of the reader's own: tests/graph/operations/reprocess gives the command",
     ("docs/guides/scale-out.md", "*"): _STREAM,
     ("docs/guides/streaming-jobs.md", "*"): _STREAM,
     ("docs/guides/streaming.md", "headrace stack up"): "tests/stack/docs/test_streaming_page.py runs it",

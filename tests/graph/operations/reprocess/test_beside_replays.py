@@ -13,7 +13,7 @@ from tests.support.mended import MendedShop, State, repaired_state
 
 ORDERS = [
     pytest.param("run reprocess promote rollback", id="begun before, promoted after, rolled back"),
-    pytest.param("run promote reprocess rollback", id="promoted before, rolled back after"),
+    pytest.param("run promote reprocess rollback", id="promoted before, rolled back after", marks=pytest.mark.long),
     pytest.param("reprocess run promote rollback", id="begun after", marks=pytest.mark.long),
 ]
 
@@ -34,6 +34,7 @@ def test_repaired_rows_are_there_whatever_is_promoted_or_rolled_back(order: str,
     assert {replay.step for replay in replays(mended.shop.lake()).values()} == {Step.ROLLED_BACK}
 
 
+@pytest.mark.long
 def test_a_later_replay_repairs_again(tmp_path: Path, expected: State) -> None:
     """Its rows come from raw/ and the repairs alone: those of before are replaced."""
     mended = MendedShop(tmp_path / "shop")

@@ -70,7 +70,9 @@ def test_recipes_give_what_repaired_input_gives(feed: Feed, source: str, tmp_pat
     assert ledger(shop.project, shop.lake(), source) == ledger(shop.project, shop.lake("fresh"), source)
 
 
-@pytest.mark.parametrize("code", MENDED_SPECS)
+@pytest.mark.parametrize(
+    "code", [c if c is Code.HEADER_MISMATCH else pytest.param(c, marks=pytest.mark.long) for c in MENDED_SPECS]
+)
 def test_a_mended_source_spec_needs_no_recipe(code: Code, tmp_path: Path) -> None:
     """And is judged in place: the bytes are not landed again."""
     shop, case = LetterShop(tmp_path), CASES[code]
@@ -86,7 +88,7 @@ def test_a_mended_source_spec_needs_no_recipe(code: Code, tmp_path: Path) -> Non
     assert ledger(shop.project, shop.lake(), source) == ledger(shop.project, shop.lake("fresh"), source)
 
 
-@pytest.mark.parametrize("code", [Code.RAGGED_ROW, Code.DAMAGED_INPUT])
+@pytest.mark.parametrize("code", [Code.RAGGED_ROW, pytest.param(Code.DAMAGED_INPUT, marks=pytest.mark.long)])
 def test_what_cannot_be_mended_in_place_still_fails_until_it_is_given_up(code: Code, tmp_path: Path) -> None:
     shop, case = LetterShop(tmp_path), CASES[code]
     shop.ingest(case.source, [shop.write(case)])
