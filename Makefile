@@ -15,13 +15,16 @@ SITE_STAMP := $(SITE)/.installed
 AIRFLOW := .cache/airflow-venv
 AIRFLOW_STAMP := $(AIRFLOW)/.installed
 
-.PHONY: demo demo-stream test test-long lint docs bench bench-quick bench-stream peers airflow doctor install dev lock clean
+.PHONY: demo demo-stream demo-airflow test test-long lint docs bench bench-quick bench-stream peers airflow doctor install dev lock clean
 
 demo: install            ## environment, sample of the webshop, the main job on it
 	@$(BIN)/python -m examples.webshop.demo
 
 demo-stream: install     ## local Kafka and Flink, live events, a job that never ends; three to four minutes, and the first time its downloads
 	@$(BIN)/python -m examples.webshop.demo_stream
+
+demo-airflow: install $(AIRFLOW_STAMP) ## hours of the webshop in a real Airflow: ingests, a poisoned hour, its repair with approval, delivery
+	@$(BIN)/python -m examples.webshop.demo_airflow
 
 test: dev $(AIRFLOW_STAMP) ## lint and all tests but the long ones, in two lanes; everything that CI needs
 	@$(BIN)/python -m tests.support.doctor --check

@@ -13,7 +13,7 @@ from devstack import airflow, s3
 from devstack.cdp.component import WRITE_KEY
 from devstack.gcs import BUCKET
 from devstack.layout import Layout, Settings
-from devstack.stack import EXTRA, GROUPS, USUAL, Stack, Status
+from devstack.stack import EXTRA, GROUPS, READY_DEADLINE_S, USUAL, Stack, Status
 
 _MB = 1 << 20
 
@@ -63,7 +63,7 @@ def up(
         taskmanager_memory=taskmanager_memory or now.taskmanager_memory,
     )
     it = Stack(layout, settings, report=stderr.print)
-    found = it.up(names)
+    found = it.up(names, deadline_s=airflow.DEADLINE_S if "airflow" in names else READY_DEADLINE_S)
     if as_json:
         print_json(_document(it, found))
         return

@@ -24,6 +24,7 @@ from devstack.layout import Layout, Settings
 ENVIRONMENT = "HEADRACE_STACK_AIRFLOW"  # folder of the environment with Airflow
 API = "airflow-api"
 PROCESSES = (API, "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
+DEADLINE_S = 300.0  # to be ready: it makes a database first, and imports for a quarter of a minute
 _ROOT = Path(__file__).parents[1]
 _COMMANDS = {
     API: ("api-server",),

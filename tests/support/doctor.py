@@ -49,6 +49,19 @@ TOOLS = (
 )
 
 
+AIRFLOW = Tool(
+    "Airflow",
+    (
+        os.environ.get("HEADRACE_AIRFLOW_PYTHON") or ".cache/airflow-venv/bin/python",
+        "-c",
+        "from importlib.metadata import version; print(version('apache-airflow'))",
+    ),
+    "make airflow",
+    "DAGs and operators",
+)
+TOOLS = (*TOOLS, AIRFLOW)
+
+
 def version_of(tool: Tool) -> str | None:
     """The first line that the tool says about itself; None where it is not there."""
     if shutil.which(tool.command[0]) is None:

@@ -26,6 +26,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("docs/guides/flink-on-kubernetes.md", "*"): _CLUSTER,
     ("docs/guides/flink-on-machines.md", "*"): _CLUSTER,
     ("docs/guides/local-stack.md", "headrace stack up"): _STREAM,
+    ("docs/guides/local-stack.md", "headrace stack up --only airflow"): "Airflow: tests/faults/templates/airflow starts it",
     (
         "docs/guides/object-storage.md",
         "*",

@@ -1,0 +1,132 @@
+"""Airflow's REST API, as far as the demo and the tests speak it; each call of its command line costs ten seconds of CPU."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from contracts.errors import ComponentDownError
+
+ENDED = frozenset({"success", "failed"})
+_TIMEOUT_S = 60.0
+_POLL_S = 1.0
+_PAGE = 1_000
+
+
+class AirflowApi:
+    """A client of the local Airflow, where everybody is its administrator. address: ``http://localhost:PORT``."""
+
+    def __init__(self, address: str) -> None:
+        self._http = httpx.Client(base_url=address.replace("localhost", "127.0.0.1"), timeout=_TIMEOUT_S, trust_env=False)
+        self._http.headers["Authorization"] = f"Bearer {self._http.get('/auth/token').raise_for_status().json()['access_token']}"
+
+    def get(self, path: str, **query: Any) -> Any:
+        """The document at a path below ``/api/v2``."""
+        return self._http.get(f"/api/v2{path}", params=query).raise_for_status().json()
+
+    def send(self, method: str, path: str, document: Any) -> Any:
+        """Send a document; the answer's.
+
+        Raises:
+            ComponentDownError: it was refused; with Airflow's words.
+        """
+        answer = self._http.request(method, f"/api/v2{path}", json=document)
+        if answer.is_error:
+            raise ComponentDownError(f"Airflow refused {method} {path}: {answer.status_code} {answer.text[:500]}")
+        return answer.json() if answer.content else None
+
+    def dag_ids(self) -> set[str]:
+        """DAGs that it has read and that are there."""
+        return {dag["dag_id"] for dag in self.get("/dags", limit=_PAGE)["dags"]}
+
+    def unpause(self, dag_id: str) -> None:
+        """Let it run."""
+        self.send("PATCH", f"/dags/{quote(dag_id)}", {"is_paused": False})
+
+    def make_pools(self, pools: Mapping[str, Mapping[str, Any]]) -> None:
+        """Those of ``pools.json`` that are not there."""
+        known = {pool["name"] for pool in self.get("/pools", limit=_PAGE)["pools"]}
+        for name, pool in pools.items():
+            if name not in known:
+                self.send("POST", "/pools", {"name": name, **pool})
+
+    def trigger(self, dag_id: str, **conf: Any) -> str:
+        """Run it by hand; the run's id. logical_date: of a run of an interval; all else are its params."""
+        at = conf.pop("logical_date", None)
+        made = self.send("POST", f"/dags/{quote(dag_id)}/dagRuns", {"logical_date": at, "conf": conf})
+        return str(made["dag_run_id"])
+
+    def backfill(self, dag_id: str, first: str, last: str, **more: Any) -> int:
+        """As ``airflow backfill create``: the intervals that begin between the two, both included."""
+        given = {"max_active_runs": 1, "reprocess_behavior": "none", "run_backwards": False, "dag_run_conf": {}, **more}
+        made = self.send("POST", "/backfills", {"dag_id": dag_id, "from_date": first, "to_date": last, **given})
+        return int(made["id"])
+
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """Its runs, the oldest first."""
+        found: list[dict[str, Any]] = self.get(f"/dags/{quote(dag_id)}/dagRuns", limit=_PAGE, order_by="id")["dag_runs"]
+        return found
+
+    def tasks(self, dag_id: str, run_id: str = "~") -> list[dict[str, Any]]:
+        """Task instances of a run, or of all."""
+        path = f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='~')}/taskInstances"
+        found: list[dict[str, Any]] = self.get(path, limit=_PAGE)["task_instances"]
+        return found
+
+    def states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
+        """State by task; of a mapped one by ``task[index]``."""
+        return {
+            one["task_id"] if one["map_index"] < 0 else f"{one['task_id']}[{one['map_index']}]": one["state"]
+            for one in self.tasks(dag_id, run_id)
+        }
+
+    def clear(self, dag_id: str, run_id: str, *task_ids: str) -> None:
+        """Let tasks of a run run again, with what follows them."""
+        self.send(
+            "POST",
+            f"/dags/{quote(dag_id)}/clearTaskInstances",
+            {"dry_run": False, "dag_run_id": run_id, "task_ids": list(task_ids), "only_failed": False, "include_downstream": True},
+        )
+
+    def set_state(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """As a user who marks a task."""
+        path = f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}/taskInstances/{task_id}"
+        self.send("PATCH", path, {"new_state": state})
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """Questions that no person has answered."""
+        found = self.get("/dags/~/dagRuns/~/hitlDetails", response_received=False, limit=_PAGE)["hitl_details"]
+        return [one for one in found if one["task_instance"]["state"] == "awaiting_input"]
+
+    def answer(self, question: Mapping[str, Any], chosen: str, **given: str) -> None:
+        """Answer one."""
+        task = question["task_instance"]
+        path = f"/dags/{quote(task['dag_id'])}/dagRuns/{quote(task['dag_run_id'])}/taskInstances/{task['task_id']}/-1/hitlDetails"
+        self.send("PATCH", path, {"chosen_options": [chosen], "params_input": given})
+
+    def events(self) -> list[dict[str, Any]]:
+        """Events of assets, the oldest first."""
+        found: list[dict[str, Any]] = self.get("/assets/events", limit=_PAGE, order_by="timestamp")["asset_events"]
+        return found
+
+    def wait_run(self, dag_id: str, run_id: str, within_s: float) -> str:
+        """The state in which a run ends."""
+        return wait_until(lambda: next(r["state"] for r in self.runs(dag_id) if r["dag_run_id"] == run_id), ENDED, within_s)
+
+
+def wait_until(state: Callable[[], Any], wanted: Any, within_s: float) -> Any:
+    """Ask until the answer is among the wanted ones; gives it.
+
+    Raises:
+        ComponentDownError: it was not, in time.
+    """
+    until = time.monotonic() + within_s
+    while (found := state()) not in wanted:
+        if time.monotonic() > until:
+            raise ComponentDownError(f"Airflow: waited {within_s:.0f} s, and it is {found!r}")
+        time.sleep(_POLL_S)
+    return found

@@ -1,0 +1,198 @@
+"""``make demo-airflow``: hours of the webshop in a real Airflow: ingests, a poisoned hour, its repair, delivery, reconciliation.
+
+A project of its own is made below ``.cache``; everything in it is what a user would write. Prints what happened; opens nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+import zstandard
+
+from cli.console import stdout, table
+from devstack import airflow
+from devstack.airflow_api import AirflowApi, wait_until
+from devstack.cdp.component import WRITE_KEY
+from devstack.layout import Layout, Settings
+from devstack.stack import Stack
+from examples.webshop.generate import main as generate
+
+HERE = Path(__file__).parent
+HOURS = 3
+POISONED = 1  # of them
+_SCHEDULES = """\
+  start: {start}
+  sources:
+    web: {{input: drop/web/%Y-%m-%d/%H, catchup: false, missing: skip, retries: 1}}
+  destinations:
+    cdp: {{lookback: 2d, retries: 1}}
+  backfill: {{size: 1K, windows: 1}}
+"""
+_WITHIN_S = 600.0
+
+
+def main() -> int:
+    """Run the demo; 1 where a step does not end as it should."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path(".cache") / "demo-airflow", help="project, data and lake; made anew")
+    parser.add_argument("--records", type=int, default=3_000, help="size of the sample")
+    options = parser.parse_args()
+    began = time.monotonic()
+    shutil.rmtree(options.folder, ignore_errors=True)
+    day = datetime.now(UTC).date() - timedelta(days=1)
+    project = make_project(options.folder.absolute() / "webshop", day.isoformat(), options.records)
+    os.environ["CDP_WRITE_KEY"] = WRITE_KEY
+    stack = Stack(Layout.default(), Settings(ports=Settings().ports.changed(os.environ, {})))
+    os.environ["CDP_URL"] = stack.cdp_endpoint
+    headrace("stack", "up", "--only", "airflow,cdp")
+    try:
+        day_of_the_webshop(AirflowApi(stack.airflow_address), stack, project, day.isoformat())
+    finally:
+        headrace("stack", "down")
+    stdout.print(f"\n{time.monotonic() - began:.0f} s; the project is {project}")
+    return 0
+
+
+def make_project(folder: Path, day: str, records: int) -> Path:
+    """A project with three hours of a day in its drop folder, of which one is poisoned."""
+    for part in ("sources", "destinations"):
+        shutil.copytree(HERE / part, folder / part)
+    (folder / "headrace.yaml").write_text("lake: lake\nschedules:\n  name: webshop\n" + _SCHEDULES.format(start=day), "utf-8")
+    sample = folder / "sample"
+    generate(["--output", str(sample), "--records", str(records), "--start", day, "--days", "1"])
+    lines = list(_lines(sample / "web"))
+    for number in range(HOURS):
+        part = lines[number::HOURS]
+        place = folder / "drop" / "web" / day / f"{number:02}" / "events.jsonl"
+        place.parent.mkdir(parents=True)
+        place.write_text("\n".join(poisoned(line) if number == POISONED else line for line in part) + "\n", "utf-8")
+    return folder
+
+
+def poisoned(line: str) -> str:
+    """An event as a new version of the shop's script sends it: its type stands elsewhere, where nobody looks."""
+    return line.replace('"type":', '"eventType":', 1)
+
+
+def _lines(folder: Path) -> Iterator[str]:
+    """The events of the sample that are whole."""
+    for path in sorted(folder.glob("events-0*")):
+        data = path.read_bytes()
+        if path.suffix == ".gz":
+            data = gzip.decompress(data)
+        elif path.suffix == ".zst":
+            data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
+        yield from (line for line in data.decode("utf-8", "ignore").splitlines() if line.startswith("{") and '"type":' in line)
+
+
+def day_of_the_webshop(api: AirflowApi, stack: Stack, project: Path, day: str) -> None:
+    """The story."""
+    build(project, stack)
+    names = {"webshop.ingest.web", "webshop.deliver.cdp", "webshop.backfill.customer_event"}
+    stdout.print("waiting until Airflow has read the DAGs …")
+    wait_until(lambda: names <= api.dag_ids(), {True}, _WITHIN_S)
+    api.make_pools(json.loads((airflow.dags_folder(stack.layout) / "webshop" / "pools.json").read_text("utf-8")))
+    for name in names:
+        api.unpause(name)
+
+    stdout.print(f"\n1. three hours of {day}: airflow backfill create --dag-id webshop.ingest.web", style="bold")
+    hours = [f"{day}T{number:02}:00:00Z" for number in range(HOURS)]
+    api.backfill("webshop.ingest.web", hours[0], hours[-1])
+    ingests = ended(api, "webshop.ingest.web", "backfill", HOURS)
+    show(api, "webshop.ingest.web", ingests)
+    expect([run["state"] for run in ingests], ["success", "failed", "success"])
+
+    stdout.print(
+        "\n2. the source learns where the type stands, and the day is rebuilt: webshop.backfill.customer_event", style="bold"
+    )
+    mend(project)
+    build(project, stack)
+    api.backfill("webshop.backfill.customer_event", f"{day}T00:00:00Z", f"{day}T00:00:00Z")
+    (question,) = wait_until_some(api.waiting)
+    stdout.print(f"   asked: {question['subject']}: {question['body']}")
+    api.answer(question, "Approve", reason="the type of events stood elsewhere")
+    rebuilt = ended(api, "webshop.backfill.customer_event", "backfill", 1)
+    show(api, "webshop.backfill.customer_event", rebuilt)
+    expect([run["state"] for run in rebuilt], ["success"])
+
+    stdout.print("\n3. what changed was delivered, by events of the dataset", style="bold")
+    deliveries = ended(api, "webshop.deliver.cdp", "asset_triggered", 1)
+    show(api, "webshop.deliver.cdp", deliveries)
+    for event in api.events():
+        found = event["extra"]
+        stdout.print(f"   {event['uri']}: {found.get('start')} to {found.get('end')} by {event['source_task_id']}")
+
+    stdout.print("\n4. and is reconciled", style="bold")
+    end = datetime.fromisoformat(day) + timedelta(days=1)
+    span = ("--start", f"{day}T00:00:00Z", "--end", f"{end.date().isoformat()}T00:00:00Z")
+    headrace("reconcile", "cdp", *span, "--project", str(project))
+    headrace("replay", "list", "--project", str(project))
+    headrace("lake", "files", "--verify", "--project", str(project))
+
+
+def build(project: Path, stack: Stack) -> None:
+    """The description into Airflow's folder."""
+    headrace("airflow", "build", "--project", str(project), "--out", str(airflow.dags_folder(stack.layout) / "webshop"))
+
+
+def mend(project: Path) -> None:
+    """Read the type of an event from either place."""
+    path = project / "sources" / "web.yaml"
+    document = yaml.safe_load(path.read_text("utf-8"))
+    document["columns"]["event_type"] = ["type", "eventType"]
+    path.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
+
+
+def ended(api: AirflowApi, dag_id: str, kind: str, number: int) -> list[dict[str, Any]]:
+    """Runs of a kind, when so many have ended and none runs."""
+
+    def over() -> bool:
+        runs = [run for run in api.runs(dag_id) if run["run_type"] == kind]
+        return len(runs) >= number and all(run["state"] in ("success", "failed") for run in runs)
+
+    wait_until(over, {True}, _WITHIN_S)
+    return [run for run in api.runs(dag_id) if run["run_type"] == kind]
+
+
+def wait_until_some(asked: Any) -> list[Any]:
+    """The answer, once it is not empty."""
+    wait_until(lambda: bool(asked()), {True}, _WITHIN_S)
+    found: list[Any] = asked()
+    return found
+
+
+def show(api: AirflowApi, dag_id: str, runs: list[dict[str, Any]]) -> None:
+    """Runs and their tasks."""
+    rows = []
+    for run in runs:
+        tasks = ", ".join(f"{name} {state}" for name, state in api.states(dag_id, run["dag_run_id"]).items())
+        rows.append((run["data_interval_start"] or run["dag_run_id"][:34], run["state"], tasks))
+    stdout.print(table(("interval", "run", "tasks"), rows))
+
+
+def expect(found: list[str], wanted: list[str]) -> None:
+    """End the demo where it went otherwise."""
+    if found != wanted:
+        raise SystemExit(f"the runs ended {', '.join(found)}, expected {', '.join(wanted)}; look at the tasks' logs in Airflow")
+
+
+def headrace(*arguments: str) -> None:
+    """A command as a user gives it, printed."""
+    stdout.print(f"$ headrace {' '.join(arguments)}", style="dim")
+    subprocess.run([sys.executable, "-m", "cli.main", *arguments], check=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
