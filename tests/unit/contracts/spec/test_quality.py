@@ -133,7 +133,7 @@ def test_shipped_rules_hold_nothing() -> None:
 def test_the_reference_has_every_rule_and_key() -> None:
     text = PAGE.read_text("utf-8")
     for name, model in RULES.items():
-        (line,) = [each for each in text.splitlines() if each.startswith(f"| `{name}` |")]
+        line = next(each for each in text.splitlines() if each.startswith(f"| `{name}` |"))
         keys = {field.alias or key for key, field in model.model_fields.items()} - {"rule", "source"}
         keys = {key for key in keys if not key.startswith("must")} | ({"mustBe…"} if "must_be" in model.model_fields else set())
         assert all(f"`{key}`" in line for key in keys), (name, keys)
