@@ -118,7 +118,7 @@ def _counted(lake: Lake, selection: LetterSelection, by: tuple[str, ...], now_us
     states, files = read_states(lake), selected_files(lake, wider)
     groups, keys = _Groups(by), []
     for number, file in enumerate(files):
-        for batch in rows_of(file, wider, states, [*_read_for(by), selection.time_column, ROW]):
+        for batch in rows_of(file, wider, states, [*by, selection.time_column, ROW]):
             keys.append(_keys(batch, number, selection, by))
             if sum(map(len, keys)) >= _GROUPED_AT:
                 groups.add(keys)
@@ -128,16 +128,9 @@ def _counted(lake: Lake, selection: LetterSelection, by: tuple[str, ...], now_us
     return files, groups.all()
 
 
-def _read_for(by: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys("violations" if name in ("path", "rule") else name for name in by))
-
-
 def _keys(batch: pa.RecordBatch, file: int, selection: LetterSelection, by: Sequence[str]) -> pa.Table:
     """What is counted by, of each letter."""
-    keys: dict[str, Any] = {name: batch.column(name) for name in by if name not in ("path", "rule")}
-    if "violations" in batch.schema.names:
-        first = pc.list_element(batch.column("violations"), 0)
-        keys |= {name: pc.struct_field(first, name) for name in by if name in ("path", "rule")}
+    keys: dict[str, Any] = {name: batch.column(name) for name in by}
     us = batch.column(selection.time_column).cast(pa.int64()).to_numpy()
     now = np.ones(len(us), dtype=bool) if selection.since_us is None else us >= selection.since_us
     return pa.table(
