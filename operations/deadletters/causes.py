@@ -57,7 +57,8 @@ class Cause:
 
     what: the fields that they are counted by, the path as it may be shown. expected: in words of the contract. letters: how many.
     before: how many in the span before, None where none was asked for. first_us, last_us: of their times. buckets: how many by
-    stretch of time. share: of all that were counted. example: of one: dead_letter_id, position, shape. remedy: what to do, None of recovered ones.
+    stretch of time. share: of all that were counted. example: of one: dead_letter_id, position, shape. remedy: what to do; None of
+    recovered ones.
     """
 
     what: Mapping[str, str]
