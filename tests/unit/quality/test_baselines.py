@@ -105,6 +105,15 @@ def test_what_a_person_calls_the_new_normal_is_the_new_level_from_then_on() -> N
     assert band(forgotten).centre == pytest.approx(usual(len(history)), rel=0.1), "without a person it stays what it was"
 
 
+def test_a_new_normal_that_tells_no_figure_begins_with_the_next_partition() -> None:
+    history = [observed(35.0 + hour % 3, hour) for hour in range(WEEKS * 168)]
+    shift = len(history) - 48
+    for hour in range(shift, len(history)):
+        history[hour] = replace(history[hour], value=70.0 + hour % 3)
+    history[shift] = replace(history[shift], value=float("nan"), state=State.ACCEPTED, new_normal=True)
+    assert band(history, figure=Figure.NUMBER, rows=100).centre == pytest.approx(71.0, rel=0.03)
+
+
 def test_a_cold_start_says_that_it_learns() -> None:
     need = needed(Figure.COUNT, OPTIONS)
     history = counted()
