@@ -12,9 +12,12 @@ from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, G
 
 from contracts.compiler.schemas import TIMESTAMP
 from contracts.spec.quality import Severity
-from contracts.units import DAY_US, datetime_to_us, us_to_datetime
+from contracts.units import DAY_US, HOUR_S, datetime_to_us, us_to_datetime
 from lake.location import Lake
+from lake.tables.appended import merge_appended
+from lake.tables.expire import expire_snapshots
 from lake.tables.iceberg import committed, ensure_table
+from lake.upkeep import EXPIRE_AT
 from quality.history import State
 from quality.past import Past
 from quality.verdicts import Partition, RuleVerdict, Verdict
@@ -60,7 +63,7 @@ class Judgement:
 
 
 def keep_verdicts(lake: Lake, judgements: Sequence[Judgement]) -> None:
-    """Append verdicts, in one commit. The table is made where there is none.
+    """Append verdicts, in one commit. The table is made where there is none; its small files and old snapshots are kept few.
 
     Raises:
         ComponentDownError: no commit succeeded before the deadline.
@@ -71,6 +74,8 @@ def keep_verdicts(lake: Lake, judgements: Sequence[Judgement]) -> None:
     main = Lake(lake.root, lake.catalog_url)  # what was judged may be on a branch; what is known of it is for everybody
     ensure_table(main, QUALITY, QUALITY_SCHEMA, None)
     committed(QUALITY, lambda: main.load(QUALITY).append(rows))
+    merge_appended(main, QUALITY)
+    expire_snapshots(main, QUALITY, keep_s=HOUR_S, at_least=EXPIRE_AT)
 
 
 def judgements(

@@ -162,3 +162,14 @@ def test_what_depends_on_order_depends_on_the_rows() -> None:
     rows = [{"points": n, "position": 100 - n, "file": "f", "at_us": AT_US} for n in range(50)]
     answers = {asked("SELECT first(points) FROM ${table}", order).observed for order in (rows, rows[::-1])}
     assert answers == {49.0}
+
+
+def test_a_query_that_goes_wrong_leaves_the_next_alone() -> None:
+    """datacontract-cli#1302: after a query of one kind every later check failed, since they shared a connection."""
+    queries = [
+        "SELECT nonsense FROM ${table}",
+        "SELECT date_diff('day', DATE '2020-01-01', DATE '2020-01-04')",
+        "SELECT count(*) FROM {object}",
+    ]
+    items = [{"type": "sql", "name": str(n), "query": query, "mustBe": 3} for n, query in enumerate(queries)]
+    assert [v.verdict for v in judged(contract_with(*items), rows_of(ROWS))] == [Verdict.ERROR, Verdict.OK, Verdict.OK]

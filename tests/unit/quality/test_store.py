@@ -10,6 +10,7 @@ import pytest
 from contracts.units import DAY_US, HOUR_US
 from lake.location import Lake
 from lake.tables.iceberg import committed
+from lake.upkeep import compact
 from quality.history import State
 from quality.store import QUALITY, Judgement, StoredHistory, judgements, keep_verdicts, newest
 from quality.verdicts import Partition, RuleVerdict, Severity, Verdict
@@ -114,3 +115,14 @@ def test_a_commit_to_the_table_of_verdicts_stands_beside_others(lake: Lake) -> N
     branch = replace(lake, branch="audit.order")
     kept(branch, verdict(1))  # judged on a branch, known to everybody
     assert len(list(judgements(lake))) == len(list(judgements(branch))) == 2
+
+
+def test_many_small_commits_become_few_files_of_the_same_verdicts(lake: Lake) -> None:
+    told = [verdict(hour) for hour in range(17)]
+    for each in told:
+        kept(lake, each)
+    files = list(lake.load(QUALITY).scan().plan_files())
+    assert len(files) <= 2
+    assert sorted((each.verdict for each in judgements(lake)), key=lambda each: each.partition) == told
+    assert compact(lake, QUALITY, to_s=1, run_id="c") == (len(files), 1)
+    assert len(list(judgements(lake))) == 17 and compact(lake, QUALITY, to_s=1, run_id="c") == (1, 1)
