@@ -133,14 +133,33 @@ def learnt_from(history: Iterable[ObservedT], at_us: int, calendar: QualityCalen
             if known is None or seen.order() > known.order():
                 newest[seen.at_us] = seen
     kept = [newest[at] for at in sorted(newest) if newest[at].learnt]
+    return _without_ignored(kept, calendar, options)
+
+
+def _without_ignored(kept: list[ObservedT], calendar: QualityCalendar, options: LearningOptions) -> list[ObservedT]:
     if not calendar.days:
         return kept
-    ignored = {
-        at
-        for at, slot in zip(times_of(kept), slots_of(times_of(kept), calendar, options.partition_us), strict=True)
-        if slot == IGNORED
-    }
+    times = times_of(kept)
+    slots = slots_of(times, calendar, options.partition_us)
+    ignored = set(times[slots == IGNORED].tolist())
     return those_with(kept, lambda seen: seen.at_us not in ignored)
+
+
+def failing_before(
+    history: Iterable[ObservedT], kept: Sequence[ObservedT], at_us: int, calendar: QualityCalendar, options: LearningOptions
+) -> list[ObservedT]:
+    """What was held since the last partition that may be learnt from, in the order of time: what goes wrong may go on.
+
+    It is evidence, not an example. The first partition that is right again ends it.
+    """
+    since, until = kept[-1].at_us if kept else at_us, at_us - options.partition_us
+    newest: dict[int, ObservedT] = {}
+    for seen in history:
+        if since < seen.at_us <= until:
+            known = newest.get(seen.at_us)
+            if known is None or seen.order() > known.order():
+                newest[seen.at_us] = seen
+    return _without_ignored([newest[at] for at in sorted(newest) if newest[at].state is State.HELD], calendar, options)
 
 
 def those_with(kept: Iterable[ObservedT], wanted: Callable[[ObservedT], bool]) -> list[ObservedT]:

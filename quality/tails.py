@@ -28,6 +28,7 @@ _RARE, _AT = 3e-5, 4.5  # of this sensitivity
 _EXCESSES = 10
 _TAIL = (0.04, 0.25)
 _NEAR = 1.5  # robust standard deviations
+EVIDENCE = 1.65  # of what is near: more than that one held partition says nothing of those after it
 _KNOWN = 8  # deviations that the knowledge of chance alone is worth
 
 
