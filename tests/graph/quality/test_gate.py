@@ -217,6 +217,26 @@ def test_a_deleted_audit_branch_that_has_expired_is_refused_and_repaired_with_a_
     assert whole_ledger(shop, lake) == LedgerEntry(records_in=3, out=2, held=1)
 
 
+def test_expiry_takes_nothing_that_is_held_and_nothing_that_was_published_from_there(shop: GatedShop) -> None:
+    lake = shop.lake()
+    shop.take("second.jsonl", [good(4, 10), event(5, 10)])
+    before = public_ids(lake), audit_ids(lake), held_hours(lake)
+    expire_snapshots(lake, TABLE, keep_s=0)
+    assert (public_ids(lake), audit_ids(lake), held_hours(lake)) == before
+    shop.headrace(*_ACCEPT, "--all", "--by", "Ada", "--reason", "ok", "--release")
+    expire_snapshots(lake, TABLE, keep_s=0)
+    assert check_lake(lake, shop.project, verify=True).sound
+    assert whole_ledger(shop, lake) == LedgerEntry(records_in=5, out=5)
+
+
+def test_a_rule_that_cannot_be_run_holds_as_one_that_fails(tmp_path: Path) -> None:
+    query = "SELECT error('boom') FROM ${table}"
+    shop = GatedShop(tmp_path, {"": [{"type": "sql", "name": "broken", "query": query, "mustBe": 0, "severity": "quarantine"}]})
+    assert shop.take("first.jsonl", [good(1, 8)]).exit_code == 1
+    assert public_ids(shop.lake()) == []
+    assert "holds 1 partition" in shop.headrace("status").output
+
+
 def holds_range(hour: int) -> tuple[int, int]:
     """The window times of an hour."""
     start = 1_793_577_600_000_000 + hour * 3_600_000_000
