@@ -19,6 +19,7 @@ from lake.tables.iceberg import LEDGER
 from lake.upkeep import all_tables, compact, folded_tables, list_tables, settled_paths
 from operations.copies import Copy, copies_of
 from operations.deadletters.views import short_position
+from quality.store import QUALITY
 from runners.option_readers import duration
 
 
@@ -89,7 +90,7 @@ def compact_tables(to: int, only: str | None, lake: str | None, project: Path | 
     """Merge small data files. Rows and content hashes stay as they are; safe beside running jobs. Of the ledger all small files."""
     opened, _ = open_lake(lake, project)
     done = []
-    for name in _chosen([*folded_tables(opened), *({LEDGER} & {*all_tables(opened)})], only):
+    for name in _chosen([*folded_tables(opened), *sorted({LEDGER, QUALITY} & {*all_tables(opened)})], only):
         before, after = compact(opened, name, to_s=to, run_id=f"compact-{secrets.token_hex(3)}")
         done.append((name, before, after))
     if as_json:

@@ -19,6 +19,7 @@ from contracts.units import DAY_S, HOUR_S, SECOND_US
 from lake.ledger.upkeep import merge_ledger
 from lake.location import NAMESPACES, Lake, data_path
 from lake.storage import read_parquet
+from lake.tables.appended import merge_appended
 from lake.tables.audit import audited
 from lake.tables.data_files import no_rows
 from lake.tables.expire import Expired, expire_snapshots
@@ -186,10 +187,11 @@ def _known(lake: Lake, name: str) -> list[PublishedFile]:
 
 
 def compact(lake: Lake, name: str, *, to_s: int, run_id: str) -> tuple[int, int]:
-    """Merge files of neighbouring ranges into ranges of ``to_s`` seconds: the fold without new rows. Small files of the ledger too.
+    """Merge files of neighbouring ranges into ranges of ``to_s`` seconds: the fold without new rows.
 
-    A range stays as it is where one file holds it already, or its rows would be more than MAX_COMPACTED_ROWS. A table that was
-    settled is so afterwards. Files of a gated table do not reach over the ends of its partitions; main follows its audit branch.
+    Of the ledger, and of a table that is only appended to, all small files. A range stays as it is where one file holds it already,
+    or its rows would be more than MAX_COMPACTED_ROWS. A table that was settled is so afterwards. Files of a gated table do not
+    reach over the ends of its partitions; main follows its audit branch.
     run_id: of no other commits.
 
     Returns:
@@ -200,6 +202,8 @@ def compact(lake: Lake, name: str, *, to_s: int, run_id: str) -> tuple[int, int]
         while (again := merge_ledger(lake, run_id, at_least=2))[1] < after:
             after = again[1]
         return before, after
+    if "_shard" not in lake.load(name).schema().column_names:
+        return merge_appended(lake, name, at_least=2)
     lake = audited(lake, name)
     known, partition_s = _known(lake, name), partition_length_s(lake.load(name))
     for group in _groups(known, gcd(to_s, partition_s) if partition_s else to_s, MAX_COMPACTED_ROWS):

@@ -195,7 +195,7 @@ def _in_words(shift: Shift, share: bool) -> str:
 def quantiles_of(values: pa.ChunkedArray, at_us: int) -> Quantiles:
     """Quantiles of numbers; those that are none do not count."""
     numbers = values.drop_null().cast(pa.float64()).to_numpy()
-    finite = np.sort(numbers[np.isfinite(numbers)])
+    finite = np.sort(numbers[np.isfinite(numbers)] + 0.0)  # of -0.0 and 0.0 any would come first
     places = [max(math.ceil(share * len(finite)) - 1, 0) for share in SHARES]
     found = tuple(float(finite[place]) for place in places) if len(finite) else ()
     return Quantiles(at_us=at_us, rows=len(finite), id="", shares=SHARES if found else (), values=found)

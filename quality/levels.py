@@ -71,7 +71,9 @@ def expected_levels(series: Series, slot: int) -> Levels:
     of_day, weekday = series.slots % series.per_day, series.slots // series.per_day
     days = np.floor(np.maximum(series.ages - 1e-9, 0.0)).astype(np.int64)
     moved = _moved(series, days)
-    base = float(midmeans(_of_groups(series, moved, days)[0], np.zeros(len(np.unique(days)), np.int64), 1)[0])
+    by_day = _of_groups(series, moved, days)
+    by_day = by_day[~np.isnan(by_day)]
+    base = float(midmeans(by_day, np.zeros(len(by_day), dtype=np.int64), 1)[0])
     hours = _effects(series, moved, of_day, days // 7, series.per_day, base)
     weekdays = _effects(series, moved, weekday, days // 7, 7, base)
     past = base + hours[of_day] + weekdays[weekday]
@@ -88,13 +90,12 @@ def _back(series: Series, angles: Floats) -> Floats:
     return np.sin(np.clip(angles, 0.0, np.pi / 2)) ** 2 if series.counted else angles
 
 
-def _of_groups(series: Series, moved: Floats, groups: Ints) -> tuple[Floats, Ints]:
-    """Means of groups of partitions on the scale, and which groups there are."""
-    kinds, places = np.unique(groups, return_inverse=True)
-    weights = np.bincount(places, series.weights)
-    plain = _back(series, moved)
-    means = np.bincount(places, series.weights * plain) / np.maximum(weights, 1e-9)
-    return (_plain(means) if series.counted else means), kinds
+def _of_groups(series: Series, moved: Floats, groups: Ints) -> Floats:
+    """Means of groups of partitions on the scale; NaN for those without rows."""
+    weights = np.bincount(groups, series.weights)
+    with np.errstate(invalid="ignore"):
+        means = np.bincount(groups, series.weights * _back(series, moved)) / np.where(weights > 0, weights, np.nan)
+    return _plain(means) if series.counted else means
 
 
 def _moved(series: Series, days: Ints) -> Floats:
@@ -111,8 +112,9 @@ def _effects(series: Series, moved: Floats, kinds: Ints, weeks: Ints, count: int
     total = int(weeks.max()) + 1
     if total < 2 or count < 2:
         return np.zeros(count)
-    means, cells = _of_groups(series, moved, kinds * total + weeks)
-    of_kind = cells // total
+    means = _of_groups(series, moved, kinds * total + weeks)
+    cells = np.flatnonzero(~np.isnan(means))
+    means, of_kind = means[cells], cells // total
     effects = midmeans(means, of_kind, count) - base
     seen = ~np.isnan(effects)
     sizes = np.bincount(of_kind, minlength=count)

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from contracts.compiler.schemas import row_schema
 from contracts.errors import ConfigurationError
+from contracts.spec.files.quality import PLACEHOLDERS
 from contracts.spec.model import Contract
 from contracts.spec.quality import QualityRule, RuleKind
 from contracts.units import us_to_datetime
@@ -31,7 +32,7 @@ MEMORY_MB = 512
 TIMEOUT_S = 30.0
 _STAGED = "_rows_in_any_order"
 _ROWS_AT_ONCE = 200_000
-_PLACEHOLDER = re.compile(r"\$?\{(table|object|column|property|from|to)\}")
+_PLACEHOLDER = re.compile(rf"\$?\{{({'|'.join(PLACEHOLDERS)})\}}")
 # Words of DuckDB's messages; whatever else stands in one may be a value of a record.
 _WORDS = frozenset(
     re.findall(

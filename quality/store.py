@@ -12,12 +12,15 @@ from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, G
 
 from contracts.compiler.schemas import TIMESTAMP
 from contracts.spec.quality import Severity
-from contracts.units import datetime_to_us, us_to_datetime
+from contracts.units import DAY_US, HOUR_S, datetime_to_us, us_to_datetime
 from lake.location import Lake
+from lake.tables.appended import merge_appended
+from lake.tables.expire import expire_snapshots
 from lake.tables.iceberg import committed, ensure_table
+from lake.upkeep import EXPIRE_AT
 from quality.history import State
 from quality.past import Past
-from quality.verdicts import Partition, RuleVerdict, Verdict, gate_verdict
+from quality.verdicts import Partition, RuleVerdict, Verdict
 
 QUALITY = "ops.quality"
 _SAMPLE = pa.struct([pa.field("source", pa.string()), pa.field("raw_file", pa.string()), pa.field("position", pa.int64())])
@@ -60,7 +63,7 @@ class Judgement:
 
 
 def keep_verdicts(lake: Lake, judgements: Sequence[Judgement]) -> None:
-    """Append verdicts, in one commit. The table is made where there is none.
+    """Append verdicts, in one commit. The table is made where there is none; its small files and old snapshots are kept few.
 
     Raises:
         ComponentDownError: no commit succeeded before the deadline.
@@ -71,6 +74,8 @@ def keep_verdicts(lake: Lake, judgements: Sequence[Judgement]) -> None:
     main = Lake(lake.root, lake.catalog_url)  # what was judged may be on a branch; what is known of it is for everybody
     ensure_table(main, QUALITY, QUALITY_SCHEMA, None)
     committed(QUALITY, lambda: main.load(QUALITY).append(rows))
+    merge_appended(main, QUALITY)
+    expire_snapshots(main, QUALITY, keep_s=HOUR_S, at_least=EXPIRE_AT)
 
 
 def judgements(
@@ -94,13 +99,19 @@ def judgements(
         rule: only of rules of this name.
         judged_before_us: only those that were given before this time, microseconds.
     """
-    wanted: list[BooleanExpression] = []
-    wanted += [EqualTo("dataset", dataset)] if dataset else []
-    wanted += [GreaterThanOrEqual("partition_from", us_to_datetime(from_us).isoformat())] if from_us is not None else []
-    wanted += [LessThan("partition_from", us_to_datetime(to_us).isoformat())] if to_us is not None else []
-    wanted += [EqualTo("run_id", run_id)] if run_id else []
-    wanted += [EqualTo("rule", rule)] if rule else []
-    wanted += [LessThan("judged_at", us_to_datetime(judged_before_us).isoformat())] if judged_before_us is not None else []
+    equal = {"dataset": dataset, "run_id": run_id, "rule": rule}
+    wanted: list[BooleanExpression] = [EqualTo(name, value) for name, value in equal.items() if value]
+    wanted += [GreaterThanOrEqual("partition_from", _moment(from_us))] if from_us is not None else []
+    wanted += [LessThan("partition_from", _moment(to_us))] if to_us is not None else []
+    wanted += [LessThan("judged_at", _moment(judged_before_us))] if judged_before_us is not None else []
+    yield from dict.fromkeys(map(_judgement, _read(lake, wanted, QUALITY_SCHEMA)))
+
+
+def _moment(us: int) -> str:
+    return us_to_datetime(us).isoformat()
+
+
+def _read(lake: Lake, wanted: Iterable[BooleanExpression], schema: pa.Schema) -> Iterator[dict[str, Any]]:
     condition: BooleanExpression = AlwaysTrue()
     for each in wanted:
         condition = And(condition, each)
@@ -108,13 +119,8 @@ def judgements(
         table = Lake(lake.root, lake.catalog_url).load(QUALITY)
     except NoSuchTableError:
         return
-    met: set[Judgement] = set()
-    for batch in table.scan(condition).to_arrow_batch_reader():
-        for row in pa.table(batch.columns, schema=batch.schema).select(QUALITY_SCHEMA.names).cast(QUALITY_SCHEMA).to_pylist():
-            judgement = _judgement(row)
-            if judgement not in met:
-                met.add(judgement)
-                yield judgement
+    for batch in table.scan(condition, tuple(schema.names)).to_arrow_batch_reader():
+        yield from pa.Table.from_batches([batch]).select(schema.names).cast(schema).to_pylist()
 
 
 def newest(found: Iterable[Judgement]) -> dict[tuple[Partition, str], Judgement]:
@@ -131,9 +137,18 @@ def _age(judgement: Judgement) -> tuple[int, str, int]:
     return judgement.at_us, judgement.run_id, judgement.snapshot_id or 0
 
 
+_HISTORY_SCHEMA = pa.schema(
+    QUALITY_SCHEMA.field(name)
+    for name in (
+        "run_id", "judged_at", "partition_from", "partition_to", "rule", "severity", "verdict", "observed", "rows", "observation",
+    )
+)  # fmt: skip
+_BACK_US = 9 * 7 * DAY_US  # a week more than baselines look back
+
+
 @dataclass(frozen=True)
 class StoredHistory:
-    """The history that a lake keeps of a dataset, as far back as rules look; read when it is asked for first.
+    """The history that a lake keeps of a dataset: nine weeks before what is judged, read when it is asked for first.
 
     states: what became of partitions, where that does not follow from the verdicts: partitions that a person has accepted or
     declared. A partition whose newest judgement holds it is held, any other one is published.
@@ -144,37 +159,53 @@ class StoredHistory:
     states: Mapping[Partition, State] = field(default_factory=dict)
     new_normal: frozenset[Partition] = frozenset()
     _known: dict[str, list[Past]] = field(default_factory=dict, repr=False)
-    _read: list[bool] = field(default_factory=list, repr=False)
+    _since: list[int] = field(default_factory=list, repr=False)  # from when on it is known; empty: not read yet
 
     def past(self, rule: str, before_us: int) -> Sequence[Past]:
         """See History."""
-        if not self._read:
-            self._load()
-        return [each for each in self._known.get(rule, ()) if each.partition.to_us <= before_us]
+        since_us = before_us - _BACK_US
+        if not self._since or since_us < self._since[0]:
+            self._load(since_us)
+        return [
+            each for each in self._known.get(rule, ()) if since_us <= each.partition.from_us and each.partition.to_us <= before_us
+        ]
 
-    def _load(self) -> None:
-        self._read.append(True)
-        chosen = newest(judgements(self.lake, dataset=self.dataset))
-        by_partition: dict[Partition, list[RuleVerdict]] = {}
-        for (partition, _), each in chosen.items():
-            by_partition.setdefault(partition, []).append(each.verdict)
-        held = {p for p, verdicts in by_partition.items() if gate_verdict(verdicts) not in (None, Severity.WARN)}
-        for (partition, rule), each in sorted(chosen.items(), key=lambda pair: pair[0]):
-            state = self.states.get(partition, State.HELD if partition in held else State.PUBLISHED)
-            observed = each.verdict.observed
-            self._known.setdefault(rule, []).append(
-                Past(
-                    partition=partition,
-                    verdict=each.verdict.verdict,
-                    observed=observed if isinstance(observed, float) else None,
-                    rows=each.verdict.rows,
-                    observation=each.verdict.observation,
-                    run_id=each.run_id,
-                    judged_us=each.at_us,
-                    state=state,
-                    new_normal=partition in self.new_normal,
+    def _load(self, since_us: int) -> None:
+        self._since[:] = [since_us]
+        self._known.clear()
+        latest: dict[Partition, dict[str, tuple[tuple[int, str], dict[str, Any]]]] = {}
+        for row in _read(
+            self.lake, [EqualTo("dataset", self.dataset), GreaterThanOrEqual("partition_from", _moment(since_us))], _HISTORY_SCHEMA
+        ):
+            partition = Partition(self.dataset, *(datetime_to_us(row[name]) for name in ("partition_from", "partition_to")))
+            age, by_rule = (datetime_to_us(row["judged_at"]), row["run_id"]), latest.setdefault(partition, {})
+            if row["rule"] not in by_rule or by_rule[row["rule"]][0] < age:
+                by_rule[row["rule"]] = age, row
+        for partition, by_rule in sorted(latest.items()):
+            state = self.states.get(partition) or _state_of(by_rule.values())
+            for rule, (age, row) in by_rule.items():
+                self._known.setdefault(rule, []).append(
+                    Past(
+                        partition=partition,
+                        verdict=Verdict(row["verdict"]),
+                        observed=row["observed"],
+                        rows=row["rows"],
+                        observation=row["observation"] or "",
+                        run_id=row["run_id"],
+                        judged_us=age[0],
+                        state=state,
+                        new_normal=partition in self.new_normal,
+                    )
                 )
-            )
+
+
+def _state_of(found: Iterable[tuple[tuple[int, str], Mapping[str, Any]]]) -> State:
+    """Held, where its newest judgement has a verdict that holds it: older ones are of rules that are gone."""
+    told = list(found)
+    newest_age = max(age for age, _ in told)
+    bad = (Verdict.FAILED, Verdict.ERROR)
+    holds = any(age == newest_age and row["verdict"] in bad and row["severity"] != Severity.WARN for age, row in told)
+    return State.HELD if holds else State.PUBLISHED
 
 
 def _row(judgement: Judgement) -> dict[str, Any]:

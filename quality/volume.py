@@ -25,7 +25,7 @@ from quality.tails import SPANS, Bounds, bounds_of, midmeans, sums_of
 _ANSCOMBE = 0.375
 _LEVEL_DAYS = 14
 _GUARD = 72
-_SWEEPS = 3
+_SWEEPS = 2
 _MIDMEAN = 1.2  # variance of a mean of the middle half over that of a mean, of a normal
 _RATIO = 1e6  # levels of two stretches differ by no more
 
@@ -73,16 +73,17 @@ class _Levels:
 
 def _polish(values: Floats, weeks: Ints, slots: Ints, segments: Ints, count: int) -> tuple[Floats, Floats, Floats]:
     """Values moved to the level of the last stretch, the factors that moved them, and the first profile: row and column effects."""
-    groups = np.unique(np.column_stack((segments, -weeks)), axis=0, return_inverse=True)[1].ravel()
+    codes = segments * (int(weeks.max()) + 1) + int(weeks.max()) - weeks  # in the order of stretches, then of time
+    groups = (np.cumsum(np.bincount(codes) > 0) - 1)[codes]
     profile = np.ones(count)
     levels = np.ones(int(groups.max()) + 1)
     for _ in range(_SWEEPS):
         weight = np.bincount(groups, profile[slots])
         levels = np.maximum(np.bincount(groups, values), 0.5) / np.maximum(weight, 1e-9)
-        profile = _filled(midmeans(values / levels[groups], slots, count), slots)
+        profile = _filled(midmeans(values / levels[groups], slots, count))
         profile = profile / max(float(profile[slots].mean()), 1e-9)
     factors = np.ones(len(values))
-    for segment in range(int(segments.max()), 0, -1):  # groups are in the order of stretches, then of time
+    for segment in range(int(segments.max()), 0, -1):
         first = groups[segments == segment].min()
         factors[segments < segment] *= np.clip(levels[first] / levels[first - 1], 1 / _RATIO, _RATIO)
     return values * factors, factors, profile
@@ -94,7 +95,7 @@ def _shrunk(ratios: Floats, slots: Ints, count: int, per_day: int) -> tuple[Floa
     What an hour of the week has is hour × weekday, as far as the weeks do not agree that it differs from that: weekday by weekday,
     since a Saturday may have hours of its own.
     """
-    profile = _filled(midmeans(ratios, slots, count), slots)
+    profile = _filled(midmeans(ratios, slots, count))
     sizes = np.bincount(slots, minlength=count).astype(np.float64)
     weeks = max(float(np.median(sizes[sizes > 0])), 1.0)
     if per_day < 2 or weeks < 2:
@@ -114,11 +115,11 @@ def _shrunk(ratios: Floats, slots: Ints, count: int, per_day: int) -> tuple[Floa
     return (base + agreed * (grid - base)).ravel(), float(agreed.mean()) / weeks
 
 
-def _filled(profile: Floats, slots: Ints) -> Floats:
+def _filled(profile: Floats) -> Floats:
     """A profile in which a place that was never seen has what its day's places have in the middle."""
     missing = np.isnan(profile)
     if missing.any():
-        profile[missing] = float(np.median(profile[np.unique(slots)]))
+        profile[missing] = float(np.median(profile[~missing]))
     return profile
 
 

@@ -8,13 +8,9 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from benchmarks.quality.judges import Alarms
-from benchmarks.quality.worlds import DAYS, HOURS, JUDGED_FROM, PER_DAY, Fault, Kind, World
+from benchmarks.quality.worlds import DAYS, HOURS, JUDGED_FROM, PER_DAY, SHOWN_BY, Fault, Kind, World
 
-_SHOWN_BY = {
-    Kind.VOLUME: "volume", Kind.DUPLICATED: "volume", Kind.STOPPED: "volume", Kind.NULLS: "null share", Kind.CATEGORY: "categories",
-    Kind.UNIT: "amount", Kind.DRIFT: "amount",
-}  # fmt: skip
-_ALSO_SHOWN_BY = {Kind.VOLUME: "categories", Kind.DUPLICATED: "categories", Kind.STOPPED: "categories"}  # by counts of categories
+_ALSO = {Kind.VOLUME: "categories", Kind.DUPLICATED: "categories", Kind.STOPPED: "categories"}  # by counts of categories
 
 
 @dataclass
@@ -42,21 +38,25 @@ class Score:
         """False alarms of a dataset in 30 days, of all its rules together."""
         return self.false_alarms.total() / max(self.months, 1e-9)
 
-    def add(self, world: World, alarms: Alarms) -> None:
-        """Count a dataset."""
-        self.months += (DAYS - JUDGED_FROM) / 30
+    def add(self, world: World, alarms: Alarms, *, whole: bool) -> None:
+        """Count a dataset. whole: all of its hours were judged, so that false alarms can be counted."""
         for fault in world.faults:
             self.faults[fault.kind] += 1
             hours = [
                 hour
                 for rule, seen in alarms.items()
-                if rule.startswith(_SHOWN_BY[fault.kind])
+                if rule.startswith(SHOWN_BY[fault.kind])
                 for hour in seen
                 if fault.begins <= hour < fault.ends
             ]
             if hours:
                 self.found[fault.kind] += 1
                 self.delays[fault.kind].append(min(hours) - fault.begins)
+        if whole:
+            self.months += (DAYS - JUDGED_FROM) / 30
+            self._add_false(world, alarms)
+
+    def _add_false(self, world: World, alarms: Alarms) -> None:
         wrong_hours = set[int]()
         for rule, seen in alarms.items():
             wrong = [hour for hour in seen if not any(_explains(fault, rule, hour) for fault in _wrong(world))]
@@ -96,4 +96,4 @@ def _explains(fault: Fault, rule: str, hour: int) -> bool:
     """Whether a fault is a reason for an alarm of a rule: those that it changes, while it lasts."""
     if not fault.begins <= hour < min(fault.ends, HOURS):
         return False
-    return rule.startswith((_SHOWN_BY[fault.kind], _ALSO_SHOWN_BY.get(fault.kind, _SHOWN_BY[fault.kind])))
+    return rule.startswith((SHOWN_BY[fault.kind], _ALSO.get(fault.kind, SHOWN_BY[fault.kind])))

@@ -50,6 +50,10 @@ HOURS_LONG = {
     Kind.STOPPED: 12,
     Kind.DRIFT: 14 * 24,
 }
+SHOWN_BY = {
+    Kind.VOLUME: "volume", Kind.DUPLICATED: "volume", Kind.STOPPED: "volume", Kind.NULLS: "null share", Kind.CATEGORY: "categories",
+    Kind.UNIT: "amount", Kind.DRIFT: "amount",
+}  # fmt: skip
 _DRIFT_A_DAY = 0.015
 
 
@@ -164,7 +168,8 @@ def _chances(faults: tuple[Fault, ...], night: Floats) -> Floats:
     wrong = _during(faults, Kind.CATEGORY)
     base[wrong] *= 0.8
     base[wrong, -1] = 0.2
-    return base / base.sum(axis=1, keepdims=True)
+    chances: Floats = base / base.sum(axis=1, keepdims=True)
+    return chances
 
 
 def _amounts(faults: tuple[Fault, ...], total: Ints, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -186,7 +191,7 @@ def placed_faults(seed: int) -> tuple[Fault, ...]:
     """Each kind but the drift once, at hours of the judged month that the seed draws, two days or more apart."""
     rng = np.random.default_rng(seed + 1_000_003)
     kinds = [kind for kind in Kind if kind is not Kind.DRIFT]
-    rng.shuffle(kinds)  # type: ignore[arg-type]
+    rng.shuffle(kinds)
     room = (HOURS - JUDGED_FROM * PER_DAY) // len(kinds)
     faults = []
     for number, kind in enumerate(kinds):

@@ -5,25 +5,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
-from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.manifest import DataFile
-from pyiceberg.table import Table
 
 from lake.ledger.outcomes import PositionOutcomes
 from lake.ledger.sidecars import in_ledger_order, ledger_rows
 from lake.location import Lake
 from lake.raw.positions import Ints, merged_runs
 from lake.storage import read_parquet
+from lake.tables.appended import MERGE_AT, replace_appended, small_files
 from lake.tables.data_files import with_schema
 from lake.tables.iceberg import LEDGER, LEDGER_SCHEMA, committed
 
-MERGE_AT = 16  # files of one size class
-_CLASSES = (256 << 10, 4 << 20)  # bytes; larger files stay as they are, so that memory and work per merge are bounded
-_TOTAL_BYTES = 64 << 20
 _PLAIN = pa.schema([f for f in LEDGER_SCHEMA if f.name != "runs"])
 
 
@@ -56,25 +51,12 @@ def merge_ledger(lake: Lake, run_id: str, *, at_least: int = MERGE_AT) -> tuple[
     def commit() -> tuple[int, int]:
         table = lake.catalog().load_table(LEDGER)
         files = [task.file for task in table.scan().plan_files()]
-        chosen = _small_files(files, at_least)
+        chosen = small_files(files, at_least)
         if chosen:
-            # Refused where somebody committed meanwhile: isolation is serializable. Then it begins again with what there is.
-            _replace(table, chosen, merged_rows(_read(chosen), run_id))
+            replace_appended(table, chosen, merged_rows(_read(chosen), run_id))
         return len(files), len(files) - len(chosen) + bool(chosen)
 
     return committed(LEDGER, commit)
-
-
-def _small_files(files: Sequence[DataFile], at_least: int) -> list[DataFile]:
-    """Files of the smallest size class that has enough of them."""
-    below = 0
-    for limit in _CLASSES:
-        own = sorted((f for f in files if below <= f.file_size_in_bytes < limit), key=lambda f: f.file_size_in_bytes)
-        if len(own) >= max(at_least, 2):
-            sizes = np.cumsum([f.file_size_in_bytes for f in own])
-            return own[: int(np.searchsorted(sizes, _TOTAL_BYTES, side="right"))]
-        below = limit
-    return []
 
 
 def _read(files: Sequence[DataFile]) -> Iterator[pa.Table]:
@@ -101,11 +83,3 @@ def merged_rows(tables: Iterator[pa.Table], run_id: str) -> pa.Table:
         outcome = PositionOutcomes(key.source, key.raw_file, key.outcome, flat, *reached, key.dataset, key.item)
         merged += ledger_rows(outcome, run_id, key.epoch)
     return in_ledger_order(pa.Table.from_pylist(merged, schema=LEDGER_SCHEMA))
-
-
-def _replace(table: Table, old: Sequence[DataFile], rows: pa.Table) -> None:
-    with table.transaction() as transaction, transaction.update_snapshot().overwrite() as overwrite:
-        for file in old:
-            overwrite.delete_data_file(file)
-        for file in _dataframe_to_data_files(table.metadata, rows, table.io, write_uuid=uuid4()):
-            overwrite.append_data_file(file)

@@ -80,7 +80,8 @@ def letters_of(given: Sequence[Mapping[str, Any]]) -> pa.Table:
     rows = [
         {
             "dead_letter_id": str(number), "code": row.get("code", "malformed"), "stage": "decode",
-            "dataset": row.get("dataset", "order"), "contract_version": "1.0.0", "source": row.get("source", "shop"), "position": f"f:{number}", "received_at": AT_US,
+            "dataset": row.get("dataset", "order"), "contract_version": "1.0.0",
+            "source": row.get("source", "shop"), "position": f"f:{number}", "received_at": AT_US,
             "run_id": "r", "attempt": 1, "_window_time": AT_US + row.get("after_s", 0) * 1_000_000, "_received_at": AT_US,
             "_source": row.get("source", "shop"), "_raw_file": "f", "_position": number, "_time_corrected": False,
             "_fingerprint": bytes(16), "_row_hash": bytes(16), "_rank": b"",

@@ -21,6 +21,7 @@ from contracts.spec.yaml_files import Place
 from contracts.units import DAY_S, HOUR_S
 
 ENGINE = "headrace"
+PLACEHOLDERS = ("table", "object", "column", "property", "from", "to")  # of a query
 
 
 class _Item(FileModel):
@@ -112,6 +113,9 @@ class SqlItem(ComparedValues, _Item):
 
     def compiled(self, column: str | None) -> QualityRule:
         """What it means. column: that it stands at, None for the table."""
+        unknown = sorted({name for name in re.findall(r"\$\{(\w*)\}", self.query) if name not in PLACEHOLDERS})
+        if unknown:
+            raise wrong(f"query: ${{{unknown[0]}}} stands for nothing; known: {', '.join(f'${{{name}}}' for name in PLACEHOLDERS)}")
         if column is None and re.search(r"\{(column|property)\}", self.query):
             raise wrong("query: ${column} is of rules below a column; name the column, or write the rule below it")
         return QualityRule(
@@ -135,10 +139,11 @@ class CustomItem(_Item):
         if model is None:
             raise wrong(f"implementation.rule: {named!r} is no rule; known: {', '.join(RULES)}")
         try:
-            implementation = model.model_validate(self.implementation)
+            parts = model.model_validate(self.implementation).parts(column)
         except ValidationError as error:
             raise _Several([f"implementation{_joined(told)}" for told in problems_of(error, self.implementation)]) from None
-        parts = implementation.parts(column)
+        except PydanticCustomError as error:
+            raise _Several([f"implementation{_joined(error.message())}"]) from None
         return QualityRule(
             name=self.name or "_".join([*parts.get("columns", ()), str(model.kind)]), kind=model.kind,
             severity=Severity(self.severity), column=column, description=self.description, **parts,

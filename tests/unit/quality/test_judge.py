@@ -300,3 +300,11 @@ def test_a_part_that_breaks_a_rule_for_good_is_known() -> None:
         assert rule.holds_for_parts == (operator in finals)
     (share,) = contract_with({"metric": "nullValues", "below": "email", "unit": "percent", "mustBe": 0}).quality.rules
     assert not share.holds_for_parts
+
+
+def test_a_share_that_is_tiny_is_not_nothing() -> None:
+    """soda-core#2331: three of 1,864,458 rows were shown, and judged, as 0 percent."""
+    whole = rows_of([{"email": "a"}]).take(pa.array([0] * 100_000))
+    rows = pa.concat_tables([whole, rows_of([{"email": None, "position": 9, "file": "g"}])])
+    (verdict,) = judged(contract_with({"metric": "nullValues", "below": "email", "unit": "percent", "mustBe": 0}), rows)
+    assert (verdict.verdict, verdict.failing) == (Verdict.FAILED, 1) and 0 < float(verdict.observed or 0) < 0.001
