@@ -178,7 +178,7 @@ def test_a_dataset_that_becomes_gated_begins_at_main_and_one_that_is_no_more_kee
     assert not [key for key in table.properties if key.startswith("headrace.gate")]
     shop.take("fourth.jsonl", [event(8, 12)])
     assert public_ids(lake)[-1] == "m-8"
-    assert whole_ledger(shop, lake) == LedgerEntry(records_in=7, out=7)
+    assert whole_ledger(shop, lake) == LedgerEntry(records_in=6, out=6)
 
 
 def test_a_job_that_was_started_before_the_gate_takes_the_audit_branch(shop: GatedShop) -> None:
@@ -215,6 +215,26 @@ def test_a_deleted_audit_branch_that_has_expired_is_refused_and_repaired_with_a_
     assert shop.promote("again").held == 1
     assert held_hours(lake) == [9]
     assert whole_ledger(shop, lake) == LedgerEntry(records_in=3, out=2, held=1)
+
+
+def test_expiry_takes_nothing_that_is_held_and_nothing_that_was_published_from_there(shop: GatedShop) -> None:
+    lake = shop.lake()
+    shop.take("second.jsonl", [good(4, 10), event(5, 10)])
+    before = public_ids(lake), audit_ids(lake), held_hours(lake)
+    expire_snapshots(lake, TABLE, keep_s=0)
+    assert (public_ids(lake), audit_ids(lake), held_hours(lake)) == before
+    shop.headrace(*_ACCEPT, "--all", "--by", "Ada", "--reason", "ok", "--release")
+    expire_snapshots(lake, TABLE, keep_s=0)
+    assert check_lake(lake, shop.project, verify=True).sound
+    assert whole_ledger(shop, lake) == LedgerEntry(records_in=5, out=5)
+
+
+def test_a_rule_that_cannot_be_run_holds_as_one_that_fails(tmp_path: Path) -> None:
+    query = "SELECT error('boom') FROM ${table}"
+    shop = GatedShop(tmp_path, {"": [{"type": "sql", "name": "broken", "query": query, "mustBe": 0, "severity": "quarantine"}]})
+    assert shop.take("first.jsonl", [good(1, 8)]).exit_code == 1
+    assert public_ids(shop.lake()) == []
+    assert "holds 1 partition" in shop.headrace("status").output
 
 
 def holds_range(hour: int) -> tuple[int, int]:
