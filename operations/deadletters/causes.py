@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,17 @@ _LENGTHS_US = (HOUR_US, 4 * HOUR_US, DAY_US, 7 * DAY_US, 28 * DAY_US, 364 * DAY_
 _GROUPED_AT = 1 << 17  # letters at once: Arrow plans each grouping anew
 _MERGED_AT = 1 << 18  # groups
 _EDGES = [("first", "min"), ("last", "max"), ("place", "min")]
+
+
+class Sort(StrEnum):
+    """Which causes come first."""
+
+    LETTERS = "letters"  # that have the most
+    GROWTH = "growth"  # that have the most more than in the span before
+    LAST = "last"  # that came last: a burst that is over may have more letters than what fails now
+
+
+_SORTED_BY = {Sort.LETTERS: "letters", Sort.GROWTH: "growth", Sort.LAST: "last"}
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,7 @@ def count_causes(
     *,
     by: Sequence[str] = GROUPED_BY,
     limit: int = 10,
+    sort: Sort = Sort.LETTERS,
     now_us: int | None = None,
 ) -> Causes:
     """Selected letters counted by cause.
@@ -92,16 +105,18 @@ def count_causes(
         selection: which; with a time since when, the span of that length before it is counted too.
         by: some of GROUPED_BY; "path" is shown without keys of payloads.
         limit: how many causes at most.
+        sort: which come first.
         now_us: where a span without an end ends, microseconds since 1970; the clock's.
 
     Returns:
-        Causes by how many letters they have. Memory grows with the number of different causes and hours, not with letters.
+        Causes in that order; of equal ones those with more letters first. Memory grows with the number of different causes and
+        hours, not with letters.
     """
     files, groups = _counted(lake, selection, tuple(by), time.time_ns() // 1_000 if now_us is None else now_us)
     told = Causes(by=tuple(by), states=tuple(map(str, selection.states)))
     if groups is None:
         return replace(told, before=0 if selection.since_us is not None else None)
-    return _told(lake, project, selection, files, groups, limit, told)
+    return _told(lake, project, selection, files, groups, limit, sort, told)
 
 
 def _with_span_before(selection: LetterSelection, now_us: int) -> LetterSelection:
@@ -118,7 +133,7 @@ def _counted(lake: Lake, selection: LetterSelection, by: tuple[str, ...], now_us
     states, files = read_states(lake), selected_files(lake, wider)
     groups, keys = _Groups(by), []
     for number, file in enumerate(files):
-        for batch in rows_of(file, wider, states, [*_read_for(by), selection.time_column, ROW]):
+        for batch in rows_of(file, wider, states, [*by, selection.time_column, ROW]):
             keys.append(_keys(batch, number, selection, by))
             if sum(map(len, keys)) >= _GROUPED_AT:
                 groups.add(keys)
@@ -128,16 +143,9 @@ def _counted(lake: Lake, selection: LetterSelection, by: tuple[str, ...], now_us
     return files, groups.all()
 
 
-def _read_for(by: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys("violations" if name in ("path", "rule") else name for name in by))
-
-
 def _keys(batch: pa.RecordBatch, file: int, selection: LetterSelection, by: Sequence[str]) -> pa.Table:
     """What is counted by, of each letter."""
-    keys: dict[str, Any] = {name: batch.column(name) for name in by if name not in ("path", "rule")}
-    if "violations" in batch.schema.names:
-        first = pc.list_element(batch.column("violations"), 0)
-        keys |= {name: pc.struct_field(first, name) for name in by if name in ("path", "rule")}
+    keys: dict[str, Any] = {name: batch.column(name) for name in by}
     us = batch.column(selection.time_column).cast(pa.int64()).to_numpy()
     now = np.ones(len(us), dtype=bool) if selection.since_us is None else us >= selection.since_us
     return pa.table(
@@ -178,42 +186,26 @@ def _told(
     files: Sequence[LetterFile],
     groups: pa.Table,
     limit: int,
+    sort: Sort,
     told: Causes,
 ) -> Causes:
-    """The most frequent causes of groups."""
+    """The first causes of groups."""
     now, earlier = groups.filter(groups.column("now")), groups.filter(pc.invert(groups.column("now")))
-    by, asked = list(told.by), selection.since_us is not None
+    asked = selection.since_us is not None
     letters = pc.sum(now.column("letters")).as_py() or 0
     told = replace(told, letters=letters, before=(pc.sum(earlier.column("letters")).as_py() or 0) if asked else None)
     if not letters:
         return told
-    causes = _by_cause(now, by)
-    shown = causes.take(pc.select_k_unstable(causes, limit, [("letters", "descending"), *((name, "ascending") for name in by)]))
+    causes = _by_cause(now, earlier, told.by)
+    order = [(_SORTED_BY[sort], "descending"), ("letters", "descending"), *((name, "ascending") for name in told.by)]
+    shown = causes.take(pc.select_k_unstable(causes, limit, order))
     buckets = _Buckets.of(now, selection)
-    places = [divmod(place, 1 << _FILE_BITS) for place in shown.column("place").to_pylist()]
-    found, hiding = examples_at(files, places), Hiding(lake, project)
-    listed = []
-    for row, place in zip(shown.to_pylist(), places, strict=True):
-        what = {name: row[name] for name in by}
-        example = found[place]
-        here = _same(now, what)
-        shown_as = dict(what)
-        if "path" in what:
-            shown_as["path"] = hiding.path(example["source"], example["violation"])
-        listed.append(
-            Cause(
-                what=shown_as,
-                expected=str(example["violation"]["expected"]),
-                letters=row["letters"],
-                before=(pc.sum(_same(earlier, what).column("letters")).as_py() or 0) if asked else None,
-                first_us=row["first"],
-                last_us=row["last"],
-                buckets=buckets.counts(here),
-                share=row["letters"] / letters,
-                example={name: example[name] for name in ("dead_letter_id", "position", "shape")},
-                remedy=remedy_of(example, project),
-            )
-        )
+    examples = examples_at(files, map(_place, shown.column("place").to_pylist()))
+    hiding = Hiding(lake, project)
+    listed = [
+        _cause(row, told, buckets.counts(_same(now, row, told.by)), examples[_place(row["place"])], hiding, project)
+        for row in shown.to_pylist()
+    ]
     return replace(
         told,
         causes=tuple(listed),
@@ -224,15 +216,44 @@ def _told(
     )
 
 
-def _by_cause(groups: pa.Table, by: Sequence[str]) -> pa.Table:
-    """Over all hours."""
-    causes = groups.group_by(list(by)).aggregate([("letters", "sum"), *_EDGES])
-    return causes.rename_columns([*by, "letters", "first", "last", "place"])
+def _place(number: int) -> tuple[int, int]:
+    return divmod(number, 1 << _FILE_BITS)
 
 
-def _same(groups: pa.Table, what: Mapping[str, str]) -> pa.Table:
-    for name, value in what.items():
-        groups = groups.filter(pc.equal(groups.column(name), value))
+def _cause(
+    row: Mapping[str, Any], told: Causes, buckets: tuple[int, ...], example: Mapping[str, Any], hiding: Hiding, project: Project
+) -> Cause:
+    what = {name: row[name] for name in told.by}
+    if "path" in what:
+        what["path"] = hiding.path(example["source"], example["violation"])
+    return Cause(
+        what=what,
+        expected=str(example["violation"]["expected"]),
+        letters=row["letters"],
+        before=None if told.before is None else row["before"],
+        first_us=row["first"],
+        last_us=row["last"],
+        buckets=buckets,
+        share=row["letters"] / told.letters,
+        example={name: example[name] for name in ("dead_letter_id", "position", "shape")},
+        remedy=remedy_of(example, project),
+    )
+
+
+def _by_cause(now: pa.Table, earlier: pa.Table, by: Sequence[str]) -> pa.Table:
+    """Over all hours, with how many letters each cause had before, and how many more it has now."""
+    causes = now.group_by(list(by)).aggregate([("letters", "sum"), *_EDGES])
+    causes = causes.rename_columns([*by, "letters", "first", "last", "place"])
+    before = earlier.group_by(list(by)).aggregate([("letters", "sum")]).rename_columns([*by, "before"])
+    causes = causes.join(before, list(by))
+    counted = pc.fill_null(causes.column("before"), 0)
+    causes = causes.set_column(causes.schema.get_field_index("before"), "before", counted)
+    return causes.append_column("growth", pc.subtract(causes.column("letters"), counted))
+
+
+def _same(groups: pa.Table, row: Mapping[str, Any], by: Sequence[str]) -> pa.Table:
+    for name in by:
+        groups = groups.filter(pc.equal(groups.column(name), row[name]))
     return groups
 
 

@@ -24,12 +24,13 @@ from lake.tables.data_files import with_schema
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA, WITHDRAWN
 from operations.deadletters.files import LetterFile, letter_files
 from operations.deadletters.late import LATE, late_letters
-from operations.deadletters.states import OPEN_STATES, State, States, read_states
+from operations.deadletters.states import OPEN_STATES, STATES, State, States, read_states
 
 BATCH_ROWS = 1 << 16
 ID_DIGITS = 32
 STATE = "state"
 ROW = "_row"  # a column for whoever comes back to a row: its number in its file
+FIRST = ("path", "rule")  # columns of the first violation
 SCHEMA = pa.schema([*DEAD_LETTER_SCHEMA, pa.field(STATE, pa.string(), nullable=False)])
 _DIGITS = frozenset("0123456789abcdef")
 _FILTERS = ("dead_letter_id", "code", "violations", "stage", "dataset", "contract_version", "source")
@@ -145,8 +146,9 @@ def _may_hold(file: LetterFile, selection: LetterSelection) -> bool:
 
 
 def rows_of(file: LetterFile, selection: LetterSelection, states: States, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The selected letters of one file; see ``select``. Columns may be ROW too."""
-    needed = dict.fromkeys((*_needed(selection, states), *(name for name in columns if name not in (STATE, ROW))))
+    """The selected letters of one file; see ``select``. Columns may be ROW and of FIRST too."""
+    asked = ("violations" if name in FIRST else name for name in columns if name not in (STATE, ROW))
+    needed = dict.fromkeys((*_needed(selection, states), *asked))
     reached = 0
     if file.late_of is None:
         batches = read_batches(file.path, list(needed), BATCH_ROWS)
@@ -158,15 +160,28 @@ def rows_of(file: LetterFile, selection: LetterSelection, states: States, column
         if ROW in columns:
             rows = rows.append_column(ROW, pa.array(np.arange(reached, reached + len(rows))))
         reached += len(rows)
-        chosen = _chosen(rows, selection)
-        if not chosen.any():
-            continue
-        rows = rows.filter(pa.array(chosen)) if not chosen.all() else rows
-        found = states.apply(rows, selection.states, STATE if STATE in columns else None)
-        if selection.codes and State.RECOVERED in selection.states:
-            found = found.filter(pc.is_in(found.column("code"), value_set=pa.array(selection.codes, pa.string())))
-        if len(found):
-            yield from found.select(list(columns)).combine_chunks().to_batches()
+        if firsts := [name for name in FIRST if name in columns]:  # before rows are picked: they are a third of what lists hold
+            first = pc.list_element(rows.column("violations").combine_chunks(), 0)
+            for name in firsts:
+                rows = rows.append_column(name, pc.struct_field(first, name))
+        chosen, standing = _chosen(rows, selection), states.of(rows)
+        chosen &= np.isin(standing, [STATES.index(state) for state in selection.states])
+        if State.RECOVERED in selection.states and chosen.any():
+            rows = states.codes(rows)
+            chosen &= _mask(pc.is_in(rows.column("code"), value_set=pa.array(selection.codes or rows.column("code").unique())))
+        if chosen.any():
+            yield from _picked(rows, chosen, standing, columns).combine_chunks().to_batches()
+
+
+def _picked(rows: pa.Table, chosen: Mask, standing: npt.NDArray[np.int8], columns: Sequence[str]) -> pa.Table:
+    """The chosen rows with these columns; STATE is made of where they stand."""
+    picked = rows.select([name for name in columns if name != STATE])
+    if not chosen.all():
+        picked, standing = picked.filter(pa.array(chosen)), standing[chosen]
+    if STATE in columns:
+        states = pa.DictionaryArray.from_arrays(standing, list(map(str, STATES))).cast(pa.string())
+        picked = picked.append_column(STATE, states).select(list(columns))
+    return picked
 
 
 def _needed(selection: LetterSelection, states: States) -> Iterator[str]:
