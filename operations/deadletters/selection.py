@@ -6,7 +6,7 @@ the bounds of their times and by their shards; of the others the columns are rea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -32,6 +32,8 @@ STATE = "state"
 ROW = "_row"  # a column for whoever comes back to a row: its number in its file
 FIRST = ("path", "rule")  # columns of the first violation
 SCHEMA = pa.schema([*DEAD_LETTER_SCHEMA, pa.field(STATE, pa.string(), nullable=False)])
+_FIRST_FIELD = pa.field("violations", pa.list_(pa.struct([pa.field(name, pa.string()) for name in FIRST])))
+_FIRST_LEAVES = tuple(f"violations.list.element.{name}" for name in FIRST)
 _DIGITS = frozenset("0123456789abcdef")
 _FILTERS = ("dead_letter_id", "code", "violations", "stage", "dataset", "contract_version", "source")
 Mask = npt.NDArray[np.bool_]
@@ -151,8 +153,11 @@ def rows_of(file: LetterFile, selection: LetterSelection, states: States, column
     needed = dict.fromkeys((*_needed(selection, states), *asked))
     reached = 0
     if file.late_of is None:
-        batches = read_batches(file.path, list(needed), BATCH_ROWS)
-        schema = pa.schema([DEAD_LETTER_SCHEMA.field(name) for name in needed])
+        firsts_only = not selection.rules and "violations" not in columns
+        batches = read_batches(file.path, _leaves(needed) if firsts_only else list(needed), BATCH_ROWS)
+        schema = pa.schema(
+            [_FIRST_FIELD if name == "violations" and firsts_only else DEAD_LETTER_SCHEMA.field(name) for name in needed]
+        )
     else:
         batches, schema = late_letters(file, list(needed), BATCH_ROWS)
     for batch in batches:
@@ -182,6 +187,11 @@ def _picked(rows: pa.Table, chosen: Mask, standing: npt.NDArray[np.int8], column
         states = pa.DictionaryArray.from_arrays(standing, list(map(str, STATES))).cast(pa.string())
         picked = picked.append_column(STATE, states).select(list(columns))
     return picked
+
+
+def _leaves(columns: Iterable[str]) -> list[str]:
+    """Columns as a data file has them, of violations without what was expected: it is more than all the rest."""
+    return [leaf for name in columns for leaf in (_FIRST_LEAVES if name == "violations" else (name,))]
 
 
 def _needed(selection: LetterSelection, states: States) -> Iterator[str]:
