@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from devstack.stack import Stack
 from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport
@@ -25,6 +27,7 @@ def _stream(shop: LetterShop, broker: Broker, lake: str, cases: list[LetterCase]
         assert isinstance(report, IngestReport) and report.ledger.balanced
 
 
+@pytest.mark.long
 def test_letters_of_a_topic_are_mended_code_by_code(stack: Stack, tmp_path: Path) -> None:
     shop, broker = LetterShop(tmp_path), Broker(stack.kafka_bootstrap)
     _stream(shop, broker, "lake", MENDED, repaired=False)
