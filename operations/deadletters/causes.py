@@ -7,10 +7,12 @@ file by file; only the causes that are shown become Python's.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,9 +26,11 @@ from operations.deadletters.files import LetterFile
 from operations.deadletters.hiding import Hiding
 from operations.deadletters.remedies import Remedy, remedy_of
 from operations.deadletters.selection import ROW, LetterSelection, rows_of, selected_files
-from operations.deadletters.states import read_states
+from operations.deadletters.states import States, read_states
 
+T = TypeVar("T")
 GROUPED_BY = ("code", "rule", "path", "source", "dataset", "stage")
+_THREADS = 2
 _FILE_BITS = 40  # of a place: the file, then the row
 _MOST_BUCKETS = 48  # marks of a sparkline
 _LENGTHS_US = (HOUR_US, 4 * HOUR_US, DAY_US, 7 * DAY_US, 28 * DAY_US, 364 * DAY_US)
@@ -132,15 +136,33 @@ def _counted(lake: Lake, selection: LetterSelection, by: tuple[str, ...], now_us
     wider = _with_span_before(selection, now_us)
     states, files = read_states(lake), selected_files(lake, wider)
     groups, keys = _Groups(by), []
-    for number, file in enumerate(files):
-        for batch in rows_of(file, wider, states, [*by, selection.time_column, ROW]):
-            keys.append(_keys(batch, number, selection, by))
-            if sum(map(len, keys)) >= _GROUPED_AT:
-                groups.add(keys)
-                keys = []
+    for found in _side_by_side(lambda at: list(_keys_of(at, files[at], wider, states, by, selection)), range(len(files))):
+        keys += found
+        if sum(map(len, keys)) >= _GROUPED_AT:
+            groups.add(keys)
+            keys = []
     if keys:
         groups.add(keys)
     return files, groups.all()
+
+
+def _side_by_side(function: Callable[[int], T], items: Iterable[int]) -> Iterator[T]:
+    """What a function gives of each, in order; a few at once, since Arrow lets go of Python while it reads."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        ahead: deque[Future[T]] = deque()
+        for item in items:
+            ahead.append(pool.submit(function, item))
+            if len(ahead) > _THREADS:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _keys_of(
+    number: int, file: LetterFile, wider: LetterSelection, states: States, by: Sequence[str], selection: LetterSelection
+) -> Iterator[pa.Table]:
+    for batch in rows_of(file, wider, states, [*by, selection.time_column, ROW]):
+        yield _keys(batch, number, selection, by)
 
 
 def _keys(batch: pa.RecordBatch, file: int, selection: LetterSelection, by: Sequence[str]) -> pa.Table:

@@ -149,6 +149,8 @@ def _may_hold(file: LetterFile, selection: LetterSelection) -> bool:
 
 def rows_of(file: LetterFile, selection: LetterSelection, states: States, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The selected letters of one file; see ``select``. Columns may be ROW and of FIRST too."""
+    if selection.ids and not _holds_an_id(file, selection):
+        return
     asked = ("violations" if name in FIRST else name for name in columns if name not in (STATE, ROW))
     needed = dict.fromkeys((*_needed(selection, states), *asked))
     reached = 0
@@ -176,6 +178,15 @@ def rows_of(file: LetterFile, selection: LetterSelection, states: States, column
             chosen &= _mask(pc.is_in(rows.column("code"), value_set=pa.array(selection.codes or rows.column("code").unique())))
         if chosen.any():
             yield from _picked(rows, chosen, standing, columns).combine_chunks().to_batches()
+
+
+def _holds_an_id(file: LetterFile, selection: LetterSelection) -> bool:
+    """Whether a letter with one of the ids is in a file: ids alone are read, since most files hold none."""
+    if file.late_of is None:
+        batches = read_batches(file.path, ["dead_letter_id"], BATCH_ROWS)
+    else:
+        batches, _ = late_letters(file, ["dead_letter_id"], BATCH_ROWS)
+    return any(_with_ids(batch.column("dead_letter_id"), selection).any() for batch in batches)
 
 
 def _picked(rows: pa.Table, chosen: Mask, standing: npt.NDArray[np.int8], columns: Sequence[str]) -> pa.Table:
@@ -238,7 +249,7 @@ def _mask(found: Any) -> Mask:
     return mask
 
 
-def _with_ids(ids: pa.ChunkedArray, selection: LetterSelection) -> Mask:
+def _with_ids(ids: pa.Array | pa.ChunkedArray, selection: LetterSelection) -> Mask:
     whole = [one for one in selection.ids if len(one) == ID_DIGITS]
     found = _mask(pc.is_in(ids, value_set=pa.array(whole, pa.string())))
     for beginning in {one for one in selection.ids if len(one) < ID_DIGITS}:
