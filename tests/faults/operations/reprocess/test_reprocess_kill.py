@@ -9,7 +9,7 @@ from tests.support.mended import MendedShop, State, repaired_state
 from tests.support.moments import At, Teller
 
 MOMENTS = ("noted", "judged", "repairs", "recorded", "published", "history", "letters", "settled")
-_AT_ONCE = {"published"}
+_AT_ONCE = {"repairs", "published", "history"}
 
 
 @pytest.fixture(scope="module")
