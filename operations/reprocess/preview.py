@@ -26,7 +26,6 @@ class Preview:
         self._contract, self._spec, self._samples = contract, spec, samples
         self._masked = Masked.of(contract)
         self._counts: Counter[str] = Counter()
-        self._before: dict[tuple[str, int], dict[str, Any]] = {}
         self.examples: list[dict[str, Any]] = []
 
     def see(self, block: RawBlock, decoded: DecodedRecords, verdicts: Verdicts) -> None:

@@ -262,7 +262,7 @@ class _SourceRun:
             reached("recorded")
             source = LandedRaw(chosen, graph.lake, graph.spec, self.project.registry, reshuffle=self.options.workers > 1)
             build = partial(replace(graph, epoch=number).build, source)
-            run_bounded(build, workers=self.options.workers, extra=self.options.beam_options)
+            run_bounded(build, workers=self.options.workers)
             reached("published")
             if not swapped_since(graph.lake, graph.contract.dataset, number):
                 return
