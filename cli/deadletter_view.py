@@ -26,7 +26,9 @@ def show_letter(letter: Mapping[str, Any]) -> None:
     for name in VISIBLE:
         if name != "violations":
             stdout.print(f"{name:17} {letter[name] if letter[name] is not None else ''}")
-    stdout.print(table(("violation", "rule", "expected"), [(v["path"], v["rule"], v["expected"]) for v in letter["violations"]]))
+    stdout.print(
+        table(("violation", "rule", "expected"), [(v["path"], v["rule"], v["expected"]) for v in letter["violations"] or ()])
+    )
     if letter["history"]:
         rows = [tuple(line[name] for name in _HISTORY) for line in letter["history"]]
         stdout.print(table(_HISTORY, rows, title="\nwhat was done about it"))

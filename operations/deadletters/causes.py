@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from contracts.spec.project import Project
 from contracts.units import DAY_US, HOUR_US
 from lake.location import Lake
+from lake.tables.iceberg import WITHDRAWN
 from operations.deadletters.examples import examples_at
 from operations.deadletters.files import LetterFile
 from operations.deadletters.hiding import Hiding
@@ -56,7 +57,8 @@ class Cause:
 
     what: the fields that they are counted by, the path as it may be shown. expected: in words of the contract. letters: how many.
     before: how many in the span before, None where none was asked for. first_us, last_us: of their times. buckets: how many by
-    stretch of time. share: of all that were counted. example: of one: dead_letter_id, position, shape. remedy: what to do.
+    stretch of time. share: of all that were counted. example: of one: dead_letter_id, position, shape. remedy: what to do; None of
+    recovered ones.
     """
 
     what: Mapping[str, str]
@@ -258,7 +260,7 @@ def _cause(
         buckets=buckets,
         share=row["letters"] / told.letters,
         example={name: example[name] for name in ("dead_letter_id", "position", "shape")},
-        remedy=remedy_of(example, project),
+        remedy=None if example["code"] == WITHDRAWN else remedy_of(example, project),
     )
 
 

@@ -167,10 +167,9 @@ def rows_of(file: LetterFile, selection: LetterSelection, states: States, column
         if ROW in columns:
             rows = rows.append_column(ROW, pa.array(np.arange(reached, reached + len(rows))))
         reached += len(rows)
-        if firsts := [name for name in FIRST if name in columns]:  # before rows are picked: they are a third of what lists hold
-            first = pc.list_element(rows.column("violations").combine_chunks(), 0)
-            for name in firsts:
-                rows = rows.append_column(name, pc.struct_field(first, name))
+        for name in FIRST:  # before rows are picked: they are a third of what lists hold
+            if name in columns:
+                rows = rows.append_column(name, _first(rows.column("violations").combine_chunks(), name))
         chosen, standing = _chosen(rows, selection), states.of(rows)
         chosen &= np.isin(standing, [STATES.index(state) for state in selection.states])
         if State.RECOVERED in selection.states and chosen.any():
@@ -178,6 +177,13 @@ def rows_of(file: LetterFile, selection: LetterSelection, states: States, column
             chosen &= _mask(pc.is_in(rows.column("code"), value_set=pa.array(selection.codes or rows.column("code").unique())))
         if chosen.any():
             yield from _picked(rows, chosen, standing, columns).combine_chunks().to_batches()
+
+
+def _first(violations: pa.ListArray, name: str) -> pa.Array:
+    """A field of each first violation; "" of letters without one, which are withdrawn."""
+    offsets = violations.offsets.to_numpy()
+    places = pa.array(offsets[:-1], mask=np.diff(offsets) == 0)
+    return pc.fill_null(pc.struct_field(violations.values, name).take(places), "")
 
 
 def _holds_an_id(file: LetterFile, selection: LetterSelection) -> bool:
