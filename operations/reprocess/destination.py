@@ -50,7 +50,7 @@ def redeliver(
         return None, len(before), len(before)
     times = before.column("_window_time").cast(pa.int64()).to_numpy()
     given = {
-        "destination": destination, "lake": lake.root, "rows": "refused", "beam_options": options.beam_options,
+        "destination": destination, "lake": lake.root, "rows": "refused",
         "start": us_text(int(times.min()) // SECOND_US * SECOND_US),
         "end": us_text((int(times.max()) // SECOND_US + 1) * SECOND_US),
     }  # fmt: skip

@@ -20,8 +20,7 @@ class ReprocessOptions:
 
     selection: which letters. recipe: repairs the records that are rejected; None for none. late: late rows in place of dead
     letters. max_attempts: letters that were read so often, the first time included, are given up. dry_run: write nothing. by,
-    reason: who does it and why; recorded. samples: of a dry run, examples of each code. workers: processes. beam_options: further
-    ones.
+    reason: who does it and why; recorded. samples: of a dry run, examples of each outcome. workers: processes.
     """
 
     selection: LetterSelection = field(default_factory=LetterSelection)
@@ -33,7 +32,6 @@ class ReprocessOptions:
     reason: str | None = None
     samples: int = 3
     workers: int = 1
-    beam_options: tuple[str, ...] = ()
 
 
 @dataclass

@@ -26,7 +26,6 @@ class Preview:
         self._contract, self._spec, self._samples = contract, spec, samples
         self._masked = Masked.of(contract)
         self._counts: Counter[str] = Counter()
-        self._before: dict[tuple[str, int], dict[str, Any]] = {}
         self.examples: list[dict[str, Any]] = []
 
     def see(self, block: RawBlock, decoded: DecodedRecords, verdicts: Verdicts) -> None:
@@ -36,21 +35,15 @@ class Preview:
             return
         rows = decoded.rows
         places = {position: place for place, position in enumerate(rows.column("_position").to_pylist())}
-        repaired = set(verdicts.repaired.tolist())
+        repaired, passing = set(verdicts.repaired.tolist()), set(verdicts.passing.tolist())
         letters = {letter["_position"]: letter for letter in _few(verdicts.rejected, self._samples)}
         for index, position in enumerate(block.positions.tolist()):
-            if position in places and position in set(verdicts.passing.tolist()):
-                self._add(
-                    raw_file,
-                    position,
-                    "recovered",
-                    self._found(block, index),
-                    self._row(rows, places[position]),
-                    position in repaired,
-                )
-            elif position in letters:
+            if position in letters:
                 code = letters[position]["code"]
                 self._add(raw_file, position, f"still_failing {code}", _told(letters[position]), None, False)
+            elif position in places and position in passing and self._counts["recovered"] < self._samples:
+                before, after = self._found(block, index), self._row(rows, places[position])
+                self._add(raw_file, position, "recovered", before, after, position in repaired)
 
     def _add(self, raw_file: str, position: int, kind: str, before: Any, after: Any, repaired: bool) -> None:
         if self._counts[kind] >= self._samples:

@@ -11,7 +11,6 @@ is given again, and rivals that read the same letters come to one state:
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from contracts.errors import ComponentDownError, ConfigurationError
+from contracts.errors import ConfigurationError
+from contracts.logs import LogContext
 from contracts.spec.project import Project
 from lake.acts import note_act
 from lake.ledger.ledger import LedgerEntry, ledger_of
@@ -31,7 +31,7 @@ from lake.repairs import keep_repairs
 from lake.runs.clock import RunClock, new_run_id
 from lake.runs.manifest import ReprocessDetails, RunManifest, Verdict, published_table, started, write_manifest
 from lake.runs.progress import Progress, Report
-from lake.runs.replays import Replay, Step, add_event, events, replays
+from lake.runs.replays import Step, add_event
 from lake.tables.iceberg import DEAD_LETTERS, num_shards
 from operations.deadletters.states import State
 from operations.reprocess.acts import Done, record
@@ -40,6 +40,7 @@ from operations.reprocess.letters import FileLetters, chosen_letters
 from operations.reprocess.options import ReprocessOptions, ReprocessReport
 from operations.reprocess.pieces import pieces_of, steps_of
 from operations.reprocess.preview import Preview
+from operations.reprocess.swaps import refuse_while_swapping, swapped_since, wait_for_swaps
 from pipelines.ingest.density import WHOLE_S
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.sources import LandedRaw
@@ -48,9 +49,6 @@ from transforms.cut import Cut
 from transforms.read.raw import ChosenPiece
 
 COMMAND = "deadletter reprocess"
-_SWAPPING = (Step.PROMOTING, Step.ROLLING_BACK)
-_SWAPS = (*_SWAPPING, Step.PROMOTED, Step.ROLLED_BACK)
-_PATIENCE_S, _LOOK_EVERY_S = 300.0, 0.5
 Reached = Callable[[str], None]
 
 
@@ -202,7 +200,8 @@ class _SourceRun:
     def go(self, progress: _Progress, by: str, reached: Reached) -> None:
         """Reprocess them."""
         graph, lake = self.graph, self.graph.lake
-        _refuse_while_swapping(lake, graph.contract.dataset)
+        LogContext.here(graph.run_id, self.source).apply()
+        refuse_while_swapping(lake, graph.contract.dataset)
         graph.prepare()
         for pieces, letters, verdicts in self._steps(None):
             reached("judged")
@@ -256,16 +255,16 @@ class _SourceRun:
         graph = self.graph
         chosen = [part for piece in pieces if (part := _narrowed(piece, passing[piece.piece.raw_file]))]
         while True:
-            _wait_for_swaps(graph.lake, graph.contract.dataset)
+            wait_for_swaps(graph.lake, graph.contract.dataset)
             details = {"dataset": graph.contract.dataset, "records": sum(piece.records for piece in chosen)}
             number = add_event(graph.lake, graph.run_id, Step.REPROCESSING, details).number
             self.numbers.append(number)
             reached("recorded")
             source = LandedRaw(chosen, graph.lake, graph.spec, self.project.registry, reshuffle=self.options.workers > 1)
             build = partial(replace(graph, epoch=number).build, source)
-            run_bounded(build, workers=self.options.workers, extra=self.options.beam_options)
+            run_bounded(build, workers=self.options.workers)
             reached("published")
-            if not _swapped_since(graph.lake, graph.contract.dataset, number):
+            if not swapped_since(graph.lake, graph.contract.dataset, number):
                 return
 
     def _count(self, done: Done, verdicts: Mapping[str, Verdicts]) -> None:
@@ -295,38 +294,3 @@ def _only_proven(lake: Lake, source: str, passing: Mapping[str, Positions], verd
         proven = Positions.of(np.concatenate(parts)) if parts else Positions.of(())
         found = verdicts[extent.raw_file]
         found.passing = found.passing[proven.ranks(found.passing + 1) > proven.ranks(found.passing)]
-
-
-def _of_dataset(lake: Lake, dataset: str) -> list[Replay]:
-    return [replay for replay in replays(lake).values() if replay.dataset == dataset]
-
-
-def _refuse_while_swapping(lake: Lake, dataset: str) -> None:
-    if swapping := [replay.name for replay in _of_dataset(lake, dataset) if replay.step in _SWAPPING]:
-        raise ConfigurationError(
-            f"replay {swapping[0]} of {dataset} is being promoted or rolled back right now; if nobody is at it, give that command "
-            "again first"
-        )
-
-
-def _wait_for_swaps(lake: Lake, dataset: str) -> None:
-    """Until nobody promotes or rolls back.
-
-    Raises:
-        ComponentDownError: that takes too long.
-    """
-    deadline = time.monotonic() + _PATIENCE_S
-    while swapping := [replay.name for replay in _of_dataset(lake, dataset) if replay.step in _SWAPPING]:
-        if time.monotonic() > deadline:
-            raise ComponentDownError(
-                f"replay {swapping[0]} of {dataset} has been in the midst of a promotion or rollback for {_PATIENCE_S:.0f} s; give "
-                "that command again, then this one"
-            )
-        time.sleep(_LOOK_EVERY_S)
-
-
-def _swapped_since(lake: Lake, dataset: str, number: int) -> bool:
-    """Whether rows of the dataset were swapped, or are, since this number."""
-    known = events(lake)
-    datasets = {name: replay.dataset for name, replay in replays(lake, known).items()}
-    return any(event.number > number and event.step in _SWAPS and datasets[event.name] == dataset for event in known)

@@ -46,7 +46,7 @@ class RecipeExampleFile(FileModel):
 class RepairFile(FileModel):
     """What a recipe does."""
 
-    text: list[TextFile] = Field(default=[], description="[Texts](#texts) that are replaced before a record is read.")
+    text: list[TextFile] = Field(default=[], description="[Texts](#text) that are replaced before a record is read.")
     steps: list[Annotated[StepFile, Worded(STEPS)]] = Field(default=[], description="[Steps](#steps), one after the other.")
     when: list[FilterFile] = Field(default=[], description="Only records with one of these values at each of these places.")
 
@@ -64,7 +64,7 @@ class RecipeFile(WholeFile):
     sources: Annotated[list[str], OneOrMore()] = Field(default=[], description="Only records of these sources.")
     codes: Annotated[list[str], OneOrMore()] = Field(default=[], description="Only letters with these codes.")
     when: list[FilterFile] = Field(default=[], description="Only records with one of these values at each of these places.")
-    text: list[TextFile] = Field(default=[], description="[Texts](#texts) that are replaced before a record is read.")
+    text: list[TextFile] = Field(default=[], description="[Texts](#text) that are replaced before a record is read.")
     steps: list[Annotated[StepFile, Worded(STEPS)]] = Field(default=[], description="[Steps](#steps), one after the other.")
     examples: Annotated[list[RecipeExampleFile], Field(min_length=1)] = Field(
         description="Records and what must come of them, one at least."

@@ -6,9 +6,10 @@ import pytest
 
 from tests.support.kills import assert_killed, kill_at
 from tests.support.mended import MendedShop, State, repaired_state
+from tests.support.moments import At, Teller
 
 MOMENTS = ("noted", "judged", "repairs", "recorded", "published", "history", "letters", "settled")
-_AT_ONCE = {"published", "history"}
+_AT_ONCE = {"repairs", "published", "history"}
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +47,30 @@ def test_killed_and_given_again_nothing_is_lost_and_nothing_twice(moment: str, k
     assert kept.found() == expected
     recovered = [position for position, _, outcome in kept.outcomes() if outcome == "recovered"]
     assert recovered == list(range(10, 16))
+
+
+def _told(mended: MendedShop, at: At) -> None:
+    teller = Teller(at)
+    with teller.commits():
+        mended.reprocess(at=teller.tell)
+
+
+def _kill_told(mended: MendedShop, moment: str) -> None:
+    _told(mended, kill_at(moment))
+
+
+@pytest.mark.long
+def test_killed_before_within_and_after_every_commit(kept: MendedShop, expected: State) -> None:
+    kept.put_back()
+    moments: list[str] = []
+    _told(kept, moments.append)
+    commits = [moment for moment in moments if "commit of" in moment]
+    assert {"validated.customer_event", "ops.ledger", "ops.dead_letter", "ops.dead_letter_history"} <= {
+        moment.split("commit of ")[1].split(",")[0] for moment in commits
+    }
+    for moment in commits:
+        kept.put_back()
+        assert_killed(_kill_told, kept, moment)
+        assert kept.shop.ledger().balanced, moment
+        kept.reprocess()
+        assert kept.found() == expected, moment

@@ -11,7 +11,7 @@ import pytest
 from contracts.codes import Code
 from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
-from tests.support.letters import CASES, DATASETS, SPECS, LetterCase, LetterShop
+from tests.support.letters import CASES, DATASETS, EVENTS, PEOPLE, SALES, LetterCase, LetterShop
 from tests.support.repairs import (
     MENDED_SPECS,
     NOT_IN_PLACE,
@@ -46,7 +46,7 @@ def test_every_code_is_mended_somehow() -> None:
     assert set(Code) == {*RECIPES, *MENDED_SPECS, *NOT_IN_PLACE}
 
 
-@pytest.mark.parametrize("source", [name for name in SPECS if name != "desk"])
+@pytest.mark.parametrize("source", [EVENTS, *(pytest.param(name, marks=pytest.mark.long) for name in (PEOPLE, SALES))])
 @pytest.mark.parametrize("feed", [from_files, pytest.param(from_log, marks=pytest.mark.long)])
 def test_recipes_give_what_repaired_input_gives(feed: Feed, source: str, tmp_path: Path) -> None:
     """Code after code: each run takes the letters of its code, and those alone."""
@@ -88,7 +88,8 @@ def test_a_mended_source_spec_needs_no_recipe(code: Code, tmp_path: Path) -> Non
     assert ledger(shop.project, shop.lake(), source) == ledger(shop.project, shop.lake("fresh"), source)
 
 
-@pytest.mark.parametrize("code", [Code.RAGGED_ROW, pytest.param(Code.DAMAGED_INPUT, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("code", [Code.RAGGED_ROW, Code.DAMAGED_INPUT])
 def test_what_cannot_be_mended_in_place_still_fails_until_it_is_given_up(code: Code, tmp_path: Path) -> None:
     shop, case = LetterShop(tmp_path), CASES[code]
     shop.ingest(case.source, [shop.write(case)])

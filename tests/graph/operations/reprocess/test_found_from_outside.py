@@ -85,6 +85,7 @@ def test_letters_whose_source_is_gone_stay_and_hold_no_other_up(tmp_path: Path) 
     assert shop.ledger().dead_letter == 1
 
 
+@pytest.mark.long
 def test_what_was_given_up_is_read_again_only_if_more_attempts_are_allowed(tmp_path: Path) -> None:
     """floci-io/floci#900: the counter of what was moved back sent it to the dead letters at once."""
     shop = Shop(tmp_path)
@@ -107,6 +108,7 @@ def test_a_spec_that_numbers_records_otherwise_is_refused(tmp_path: Path) -> Non
     assert len(open_letters(shop.lake())) == 1
 
 
+@pytest.mark.long
 def test_what_a_live_job_publishes_meanwhile_is_kept(tmp_path: Path) -> None:
     """NitinKumar004's review in stackshy/cloudemu#496: what came while a queue was moved was overwritten."""
     mended = MendedShop(tmp_path / "shop")

@@ -55,6 +55,7 @@ def test_of_two_different_repairs_the_first_holds_and_the_second_is_told(kept: M
     assert [repair.recipe for repair in read_repairs(kept.shop.lake(), "web").listed] == [RECIPE, OTHER]
 
 
+@pytest.mark.long
 def test_done_again_it_changes_nothing_but_the_attempts_of_what_still_fails(kept: MendedShop, expected: State) -> None:
     kept.put_back()
     assert kept.reprocess().count("recovered") == len(BAD)
