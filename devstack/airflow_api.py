@@ -115,7 +115,7 @@ class AirflowApi:
 
     def wait_run(self, dag_id: str, run_id: str, within_s: float) -> str:
         """The state in which a run ends."""
-        return wait_until(lambda: next(r["state"] for r in self.runs(dag_id) if r["dag_run_id"] == run_id), ENDED, within_s)
+        return str(wait_until(lambda: next(r["state"] for r in self.runs(dag_id) if r["dag_run_id"] == run_id), ENDED, within_s))
 
 
 def wait_until(state: Callable[[], Any], wanted: Any, within_s: float) -> Any:

@@ -67,8 +67,8 @@ def main() -> int:
 
 def make_project(folder: Path, day: str, records: int) -> Path:
     """A project with three hours of a day in its drop folder, of which one is poisoned."""
-    for part in ("sources", "destinations"):
-        shutil.copytree(HERE / part, folder / part)
+    for each in ("sources", "destinations"):
+        shutil.copytree(HERE / each, folder / each)
     (folder / "headrace.yaml").write_text("lake: lake\nschedules:\n  name: webshop\n" + _SCHEDULES.format(start=day), "utf-8")
     sample = folder / "sample"
     generate(["--output", str(sample), "--records", str(records), "--start", day, "--days", "1"])
@@ -128,7 +128,7 @@ def day_of_the_webshop(api: AirflowApi, stack: Stack, project: Path, day: str) -
     expect([run["state"] for run in rebuilt], ["success"])
 
     stdout.print("\n3. what changed was delivered, by events of the dataset", style="bold")
-    deliveries = ended(api, "webshop.deliver.cdp", "asset_triggered", 1)
+    deliveries = ended(api, "webshop.deliver.cdp", "asset_triggered", 2)
     show(api, "webshop.deliver.cdp", deliveries)
     for event in api.events():
         found = event["extra"]

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from templates.airflow.command import project_folder
 from templates.airflow.operators import HeadraceOperator
 from templates.airflow.streams import frontiers, running_job
-from templates.airflow.triggers import StreamTrigger
+from templates.airflow.triggers import FlinkJobTrigger, StreamTrigger
 
 
 class _StreamOperator(HeadraceOperator):
@@ -110,6 +110,34 @@ class CancelOperator(_StreamOperator):
             f"{self.source}: the new job's frontier stood still and it is cancelled. Install the version before, and start it with "
             f"--from-savepoint {stopped.get('savepoint')}"
         )
+
+
+class FlinkJobSensor(BaseOperator):
+    """Waits in the triggerer until a job on Flink has finished. A user who kills or clears it meanwhile cancels the job.
+
+    Args:
+        job: what ``headrace ingest --runner flink`` gave: ``{run_id, job_id, flink}``; a template, or the XCom of a task.
+        project: the project's folder.
+    """
+
+    template_fields: Sequence[str] = ("job",)
+
+    def __init__(self, *, job: Any, project: str = ".", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.job, self.project = job, project
+
+    def execute(self, context: Context) -> None:
+        """Defers."""
+        cancel = ["job", "cancel", self.job["run_id"], "--yes"]
+        trigger = FlinkJobTrigger(self.job["flink"], self.job["job_id"], cancel, project_folder(self.project))
+        self.defer(trigger=trigger, method_name="execute_complete")
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
+        """Raises AirflowFailException: the job ended otherwise, or its cluster has lost it."""
+        if event["state"] != "FINISHED":
+            raise AirflowFailException(
+                f"job {self.job['job_id']}: {event['state']}; headrace job status {self.job['run_id']} says why"
+            )
 
 
 class FrontierSensor(BaseOperator):

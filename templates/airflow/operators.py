@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from templates.airflow.command import Call, Outcome, Verdict, arguments, project
 from templates.airflow.links import LINKS, flink_page
 from templates.airflow.summary import merged, summary
 
+_CANCEL_TRIES, _CANCEL_PAUSE_S = 3, 2.0
 PAGE = "@page"  # an option's value: a page of the task's own
 
 
@@ -103,8 +105,16 @@ class HeadraceOperator(BaseOperator):
             return
         self._call.end()
         if self._call.run_id and self._on_flink():
-            folder = project_folder(self.project)
-            Call(["job", "cancel", self._call.run_id, "--yes", "--project", folder, "--json"], self.log.info, cwd=folder).wait()
+            self._cancel_job(self._call.run_id)
+
+    def _cancel_job(self, run_id: str) -> None:
+        """Its job has the run's name. A cluster that was just given it may not know it yet."""
+        folder = project_folder(self.project)
+        for _ in range(_CANCEL_TRIES):
+            ended = Call(["job", "cancel", run_id, "--yes", "--project", folder, "--json"], self.log.info, cwd=folder).wait()
+            if ended.verdict is Verdict.RIGHT:
+                return
+            time.sleep(_CANCEL_PAUSE_S)
 
     def _on_flink(self) -> bool:
         words = [*self.command, *(text for pair in self.options.items() for text in pair)]

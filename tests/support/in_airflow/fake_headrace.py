@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-words = sys.argv[sys.argv.index("json") + 1 :]  # behind --log-level info --log-format json
+words = sys.argv[1:] if "--log-format" not in sys.argv else sys.argv[sys.argv.index("json") + 1 :]
 if words[0] == "exit":
     code = int(words[1])
     print('{"level": "INFO", "run_id": "run-1", "message": "landed"}', file=sys.stderr)
@@ -19,6 +19,7 @@ if words[0] == "exit":
 if words[0] == "sleep":
     if "deaf" in words:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print('{"level": "INFO", "run_id": "run-1", "message": "landed"}', file=sys.stderr, flush=True)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
     with open(words[1], "w") as file:
         file.write(f"{os.getpid()} {child.pid}\n")

@@ -1,5 +1,6 @@
 """Runs operators one by one, without scheduler and database, and tells how each ended. Run by Airflow's interpreter."""
 
+import asyncio
 import json
 import os
 import signal
@@ -8,14 +9,17 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import TaskDeferred
 
 from templates.airflow import command
 from templates.airflow.operators import HeadraceOperator, RangeOperator
+from templates.airflow.triggers import FlinkJobTrigger, LandedTrigger
 from templates.airflow.waiting import PartitionsOperator, PlanOperator
 
 HOME = Path(sys.argv[1])
@@ -115,6 +119,51 @@ def ranged(given, **more):
     return run(RangeOperator(task_id="range", **more), {**context(), **given})
 
 
+class Cluster(BaseHTTPRequestHandler):
+    """Flink's answers about a job, one after the other."""
+
+    answers: ClassVar[list] = []
+
+    def do_GET(self):
+        state = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        self.send_response(404 if state is None else 503 if state == "down" else 200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"state": state}).encode())
+
+    def log_message(self, *given):
+        """Nothing."""
+
+
+def waited(*answers):
+    """What the trigger of a job fires with, and how long the loop stood still meanwhile."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Cluster)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    Cluster.answers = list(answers)
+
+    async def wait():
+        flink = f"127.0.0.1:{server.server_port}"
+        trigger = FlinkJobTrigger(flink, "j", ["job", "cancel", "run-7", "--yes"], str(HOME), every_s=0.05)
+        again = FlinkJobTrigger(**trigger.serialize()[1])
+        event = await anext(aiter(again.run()))
+        await again.on_kill()
+        return event.payload
+
+    found = asyncio.run(wait())
+    server.shutdown()
+    return found
+
+
+def landing():
+    """What the trigger of folders fires with: one that appears, and one that never does."""
+
+    async def wait(folder, seconds):
+        trigger = LandedTrigger([folder], "", str(HOME), time.time() + seconds, every_s=0.05)
+        asyncio.get_running_loop().call_later(0.2, (HOME / "appears").mkdir, 0o755, True, True)
+        return (await anext(aiter(LandedTrigger(**trigger.serialize()[1]).run()))).payload
+
+    return [asyncio.run(wait("appears", 30)), asyncio.run(wait("never", 0.3))]
+
+
 events = {
     "a": [SimpleNamespace(extra={"start": "2026-11-01T03:00:00Z", "end": "2026-11-01T04:00:00Z"})],
     "b": [SimpleNamespace(extra=None), SimpleNamespace(extra={"start": "2026-10-01T00:00:00Z", "end": "2026-10-02T00:00:00Z"})],
@@ -133,6 +182,12 @@ told = {
     "deaf": killed("deaf", how="on_kill"),
     "leash": killed(how="leash"),
     "orphaned": orphaned(),
+    "jobs": {
+        "finished": waited("RUNNING", "down", "FINISHED"),
+        "failed": waited("RESTARTING", "FAILED"),
+        "lost": waited(None),
+    },
+    "landing": landing(),
     "partitions": {
         "fail": partitions(),
         "skip": partitions(missing="skip"),
@@ -152,4 +207,6 @@ told = {
 later = [(datetime.now(UTC) + timedelta(hours=hours)).strftime("%H:%M") for hours in (2, 3)]
 shut = PlanOperator(task_id="plan", dataset="x", size_bytes=1, windows=1, hours="-".join(later), project=str(HOME))
 told["hours"] = run(shut)
+told["home"] = str(HOME)
+told["cancelled"] = Path(os.environ["CANCELLED"]).read_text().splitlines()
 print(json.dumps(told, default=str))

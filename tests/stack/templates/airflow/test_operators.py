@@ -96,3 +96,20 @@ def test_a_range_by_hand_wins_and_needs_a_zone(told: Json) -> None:
 
 def test_a_rebuild_waits_for_its_hours(told: Json) -> None:
     assert told["hours"]["raised"] == "deferred" and "DateTimeTrigger" in told["hours"]["words"]
+
+
+def test_a_bounded_job_is_cancelled_with_its_task(told: Json) -> None:
+    assert told["cancelled"].count("job cancel run-1 --yes --project " + told["home"] + " --json") == 1
+    assert told["on_kill_flink"]["left"] == []
+
+
+def test_a_sensor_of_a_job_outlives_its_cluster_and_tells_how_it_ended(told: Json) -> None:
+    assert told["jobs"] == {"finished": {"state": "FINISHED"}, "failed": {"state": "FAILED"}, "lost": {"state": "LOST"}}
+
+
+def test_a_user_who_ends_a_sensor_ends_its_job(told: Json) -> None:
+    assert len([line for line in told["cancelled"] if line.startswith("job cancel run-7 --yes")]) == 3
+
+
+def test_folders_are_awaited_until_they_are_there_or_the_time_is_over(told: Json) -> None:
+    assert told["landing"] == [{"missing": []}, {"missing": ["never"]}]
