@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 import yaml
 
-from contracts.units import us_to_datetime
+from contracts.spec.quality import Severity
+from contracts.units import datetime_to_us, us_to_datetime
 from lake.acts import note_act
 from lake.location import Lake
 from lake.runs.basis import RunBasis
 from lake.runs.manifest import STARTED, read_run, run_file, write_document, write_started
 from operations.changes.changes import changes_between, moment_of
 from operations.changes.entries import ChangeEntry, ChangeKind
+from quality.store import Judgement, keep_verdicts
+from quality.verdicts import Partition, RuleVerdict, Verdict
 from tests.support.shop import LINES, RECEIVED_S, WEB, Shop, event, strict
 
 AGES_AGO, NEVER = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
@@ -182,3 +185,20 @@ def test_notes_of_later_versions_are_read_without_what_they_added(empty: Lake) -
     later = {"contracts": {}, "sources": {"web": "r1-a"}, "since": "2026-11-02T10:00:00.000Z", "headrace": "9", "moods": {}}
     write_document(run_file(empty, FIRST, STARTED), {**note, "works_by": [later]})
     assert _whats(empty, AGES_AGO) == ["source web: the first run with it"]
+
+
+def test_a_partition_that_breaks_rules_and_then_passes_is_told_twice(empty: Lake) -> None:
+    partition = Partition("order", 0, 3_600_000_000)
+    for minute, verdict in enumerate((Verdict.OK, Verdict.FAILED, Verdict.FAILED, Verdict.OK)):
+        told = RuleVerdict(
+            rule="enough", kind="rowCount", column=None, severity=Severity.QUARANTINE, partition=partition, verdict=verdict,
+            observed=3.0, expected="≥ 20 rows", rows=3, detail="3 rows; expected ≥ 20 rows.",
+        )  # fmt: skip
+        at_us = datetime_to_us(T + timedelta(minutes=minute))
+        keep_verdicts(empty, [Judgement(run_id=FIRST, at_us=at_us, snapshot_id=1, contract_version="1.0.0", verdict=told)])
+    found = changes_between(empty, T, NEVER, ["order"], [ChangeKind.GATE])
+    assert [(e.at[11:16], e.after, e.what.split("Z ")[-1]) for e in found] == [
+        ("10:01", "quarantine", "breaks rules that hold it"),
+        ("10:03", None, "passes its rules now"),
+    ]
+    assert found[0].details == ("enough (quarantine): 3 rows; expected ≥ 20 rows.",)
