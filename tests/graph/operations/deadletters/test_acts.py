@@ -17,11 +17,12 @@ from lake.ledger.ledger import LedgerEntry, source_ledger
 from lake.location import Lake
 from lake.tables.letter_history import HISTORY
 from operations.deadletters.close import close_letters, count_selected, reopen_letters
-from operations.deadletters.export import Form, _one_line, export_letters
+from operations.deadletters.export import Form, _one_line, _refuse_formats, export_letters
 from operations.deadletters.selection import LetterSelection, select
 from operations.deadletters.states import State
 from operations.deadletters.views import explain_letter
 from tests.support.letters import CASES, DESK, EVENTS, LetterShop
+from tests.support.runs import WEBSHOP
 
 OF_EVENTS = [case for case in CASES.values() if case.source == EVENTS]
 WHO: dict[str, Any] = {"by": "ada", "reason": "of a test"}
@@ -170,6 +171,11 @@ def test_a_part_never_passes_for_the_whole(shop: LetterShop, tmp_path: Path, mon
 
 def test_a_message_of_several_lines_is_one_line(tmp_path: Path) -> None:
     assert _one_line(b'{\r\n  "a": 1\n}\n') == b'{    "a": 1 }'
+
+
+def test_items_of_a_batch_are_no_lines_of_their_source() -> None:
+    with pytest.raises(ConfigurationError, match="source mobile: its records are items of a list"):
+        _refuse_formats(WEBSHOP, {"web": 1, "mobile": 1})
 
 
 def test_what_cannot_be_on_record_is_not_exported(shop: LetterShop, tmp_path: Path) -> None:
