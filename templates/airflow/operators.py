@@ -71,8 +71,13 @@ class HeadraceOperator(BaseOperator):
         found = self._note(context, outcome, page)
         self.judge(outcome)
         for asset in self.outlets:
-            context["outlet_events"][asset].extra = {**interval(context), **found}
+            context["outlet_events"][asset].extra = {**interval(context), **self._span(), **found}
         return found
+
+    def _span(self) -> dict[str, str]:
+        """The range that the command was given, if it takes one."""
+        words = {"start": self.options.get("--start"), "end": self.options.get("--end")}
+        return {name: text for name, text in words.items() if text}
 
     def arguments(self, folder: str) -> list[str]:
         """Of the call."""

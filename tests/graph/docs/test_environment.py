@@ -12,8 +12,8 @@ PACKAGES = ("cli", "contracts", "devstack", "lake", "operations", "pipelines", "
 _NAME = re.compile(r"(?<!__)HEADRACE_[A-Z_]*[A-Z]|FLINK_REST\b")
 
 
-# Set by the local stack for workers; read before a worker can import.
-_TWICE = {"HEADRACE_WORKER_LOG_DIR", "HEADRACE_FILES"}
+# Set by the local stack, for workers and for Airflow; read before a worker can import.
+_TWICE = {"HEADRACE_WORKER_LOG_DIR", "HEADRACE_FILES", "HEADRACE_COMMAND"}
 
 
 def files() -> list[Path]:
