@@ -33,6 +33,9 @@ class Block:
         return self.language in {"bash", "sh", "shell", "console"} or bool(_COMMAND.match(self.text))
 
 
+_INSTALLS = re.compile(r"\b(?:pip3?|uv|apt-get|npm)\b[^\n;|&]*\b(?:install|uninstall|sync|add)\b")
+
+
 def pages() -> list[Path]:
     """Pages for readers."""
     return sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "benchmarks" / "README.md"])
@@ -56,7 +59,10 @@ def outside_blocks(text: str) -> Iterator[tuple[int, str]]:
 
 
 def run(script: str, folder: Path, environment: Mapping[str, str], within_s: float = COMMANDS_S) -> str:
-    """What commands print. Fails where one of them does."""
+    """What commands print. Fails where one of them does, and runs none where one would install packages: other tests use them."""
+    assert not _INSTALLS.search(script), (
+        f"a page's commands install packages; name the block in tests/graph/docs/not_run.py: {script}"
+    )
     script = re.sub(r"^source \.venv/bin/activate$", "", script, flags=re.MULTILINE)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],

@@ -19,6 +19,10 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("README.md", "headrace stack up"): _STREAM,
     ("docs/index.md", "make demo"): f"{_MAKE}; tests/graph/docs runs examples.webshop.demo, which make demo runs",
     ("docs/tutorial.md", "make dev"): _MAKE,
+    (
+        "docs/guides/airflow.md",
+        "pip install",
+    ): "it installs into the environment that it is run in: Airflow's, which make airflow makes",
     ("docs/guides/avro-and-registries.md", "headrace stack up --with registry"): _STREAM,
     ("docs/guides/avro-and-registries.md", "headrace contract register"): "test_registry_topics.py registers at a real registry",
     ("docs/guides/delivery.md", "export CDP_WRITE_KEY=dev-write-key\nheadrace stack up --with cdp"): _STREAM,
