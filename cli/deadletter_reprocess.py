@@ -25,10 +25,7 @@ from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from lake.location import Lake
 from operations.deadletters.selection import LetterSelection
-from operations.reprocess.destination import redeliver
 from operations.reprocess.options import MOST_ATTEMPTS, ReprocessOptions, ReprocessReport
-from operations.reprocess.recipes import tried_recipe
-from operations.reprocess.run import reprocess as run_reprocess
 
 _EPILOG = """\b
 Examples:
@@ -91,6 +88,9 @@ def reprocess(
     opened, loaded = open_lake(lake, project)
     if destination and (recipe or given["late"]):
         raise ConfigurationError("--destination: sends events again, and takes neither --recipe nor --late")
+    from operations.reprocess.recipes import tried_recipe  # noqa: PLC0415
+    from operations.reprocess.run import reprocess as run_reprocess  # noqa: PLC0415 - brings Beam
+
     options = ReprocessOptions(selection=selection, recipe=tried_recipe(loaded, recipe) if recipe else None, **given)
     if destination:
         _redeliver(destination, options, loaded, opened, as_json)
@@ -105,6 +105,8 @@ def reprocess(
 
 
 def _redeliver(destination: str, options: ReprocessOptions, project: Project, lake: Lake, as_json: bool) -> None:
+    from operations.reprocess.destination import redeliver  # noqa: PLC0415 - brings Beam
+
     with progress() as show:
         done, refused, left = redeliver(destination, options, project, lake, show)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -56,7 +57,9 @@ def shown_arguments(arguments: Sequence[str], commands: click.Group) -> Iterator
     """Verbs and names of options; values, which may be secret or personal, as an ellipsis."""
     command: click.Command | None = commands
     for argument in arguments:
-        below = command.get_command(click.Context(command), argument) if isinstance(command, click.Group) else None
+        below = None
+        with contextlib.suppress(Exception):  # the verb's module may be what is broken
+            below = command.get_command(click.Context(command), argument) if isinstance(command, click.Group) else None
         if below:
             command = below
             yield argument

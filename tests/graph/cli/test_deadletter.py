@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -108,3 +110,8 @@ def test_acts_need_a_name_and_a_reason(shop: LetterShop, verb: str, tmp_path: Pa
 @pytest.mark.parametrize(("counts", "marks"), [((), ""), ((0, 0), "  "), ((1,), "█"), ((1, 8, 0, 4), "▁█ ▄"), ((1, 10**9), "▁█")])
 def test_sparklines(counts: tuple[int, ...], marks: str) -> None:
     assert sparkline(counts) == marks
+
+
+def test_looking_at_letters_does_not_wait_for_beam() -> None:
+    code = "import sys, cli.deadletter; sys.exit('apache_beam' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

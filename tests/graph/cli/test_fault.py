@@ -63,3 +63,11 @@ def test_only_its_owner_may_read_the_file(ended: tuple[int, str, Path]) -> None:
 
 def test_a_value_that_is_a_verb_elsewhere_is_a_value() -> None:
     assert list(shown_arguments(["ingest", "status", "--input", "deliver"], command_line.main)) == ["ingest", "…", "--input", "…"]
+
+
+def test_a_verb_whose_module_is_broken_has_a_report_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_context: object, _name: str) -> None:
+        raise ModuleNotFoundError("No module named 'half_installed'")
+
+    monkeypatch.setattr(command_line.main, "get_command", broken)
+    assert list(shown_arguments(["status", "--lake", "/home/jane/lake"], command_line.main)) == ["…", "--lake", "…"]
