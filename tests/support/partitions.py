@@ -16,6 +16,7 @@ from contracts.units import HOUR_S, HOUR_US
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA
 from quality.judge import judge_partitions
 from quality.past import History, KnownHistory
+from quality.sql_process import Queries
 from quality.verdicts import Partition, RuleVerdict
 from quality.view import RowsView, TableView
 
@@ -114,9 +115,10 @@ def judged(
     tables: Tables | None = None,
     history: History | None = None,
     hour: int = 0,
+    queries: Queries | None = None,
 ) -> list[RuleVerdict]:
     """What the judge says of the hour that begins ``hour`` hours after AT_US."""
     view = RowsView(rows) if isinstance(rows, pa.Table) else rows
     length_us = contract.quality.partition_s * 1_000_000
     partition = Partition(contract.dataset, AT_US + hour * length_us, AT_US + (hour + 1) * length_us)
-    return list(judge_partitions(view, contract, [partition], history or KnownHistory({}), tables or Tables()))
+    return list(judge_partitions(view, contract, [partition], history or KnownHistory({}), tables or Tables(), queries))
