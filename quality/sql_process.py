@@ -33,12 +33,6 @@ _INHERITED = ("LD_LIBRARY_PATH", "PYTHONHOME")
 _READ: dict[str, Callable[[str], Any]] = {
     "bool": lambda text: text == "True", "int": int, "float": float, "Decimal": Decimal, "str": str,
 }  # fmt: skip
-    "bool": lambda text: text == "True",
-    "int": int,
-    "float": float,
-    "Decimal": Decimal,
-    "str": str,
-}
 
 
 Read = Callable[[Sequence[str]], Iterable[pa.RecordBatch]]
