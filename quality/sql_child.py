@@ -25,7 +25,7 @@ import duckdb
 import pyarrow as pa
 
 SPILLED_MB = 4_096
-_BEYOND_MB = 512  # of address space, above what the engine may hold: it asks for more than it uses
+_BEYOND_MB = 1_024  # of address space above what the engine may hold: it asks for more than it uses, 600 when it spills
 _ROWS_AT_ONCE = 200_000
 _STAGED = "_rows_in_any_order"
 _STABLE = frozenset({"error"})  # though the engine says that it is not

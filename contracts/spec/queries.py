@@ -1,4 +1,4 @@
-"""Queries of quality rules as text: whether one asks for what does not follow from the rows, such as the time or a random number."""
+"""Whether a query of a quality rule asks for what does not follow from the rows, such as the time or a random number."""
 
 from __future__ import annotations
 

@@ -86,7 +86,6 @@ def test_a_rule_of_a_column_names_it() -> None:
         ("SELECT count(*) FROM read_csv('/etc/passwd')", "read_csv() does not follow from the rows of the partition"),
         ("SELECT count(*) FROM '/etc/passwd'", "Error"),
         ("SELECT content FROM read_text('/etc/passwd')", "read_text() does not follow from the rows of the partition"),
-        ("SELECT count(*) FROM query('SELECT random()')", "query() does not follow from the rows of the partition"),
         ("SELECT count(*) FROM information_schema.tables", "tables does not follow from the rows of the partition"),
         ("SELECT count(*) FROM duckdb_settings", "duckdb_settings does not follow from the rows of the partition"),
         ("SELECT count(*) FROM 'https://example.com/x.csv'", "Error"),
