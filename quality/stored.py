@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -102,8 +103,9 @@ def _newest(rows: pa.Table) -> pa.Table:
     return rows
 
 
-def _rows(rows: pa.Table) -> list[dict[str, object]]:
+def _rows(rows: pa.Table) -> list[dict[str, Any]]:
     """With times as microseconds."""
     times = {"judged_at", *_PARTITION}
     fields = [pa.field(f.name, pa.int64()) if f.name in times else f for f in rows.schema]
-    return rows.cast(pa.schema(fields)).to_pylist()
+    found: list[dict[str, Any]] = rows.cast(pa.schema(fields)).to_pylist()
+    return found
