@@ -10,7 +10,7 @@ from cli.console import advise, json_option, lake_option, open_lake, plain_error
 from cli.deadletter_acts import close, export, reopen
 from cli.deadletter_options import selection_options
 from cli.deadletter_view import causes_document, show_causes, show_letter
-from operations.deadletters.causes import GROUPED_BY, count_causes
+from operations.deadletters.causes import GROUPED_BY, Sort, count_causes
 from operations.deadletters.selection import LetterSelection
 from operations.deadletters.tickets import tickets
 from operations.deadletters.views import batched_sources, explain_letter, find_letters, first_violation, short_position
@@ -88,17 +88,30 @@ def show(dead_letter_id: str, reveal: bool, lake: str | None, project: Path | No
     type=click.Choice(GROUPED_BY),
     help="What makes a cause; several times for several. Else code, rule, path, source, dataset and stage.",
 )
+@click.option(
+    "--sort",
+    type=click.Choice([str(one) for one in Sort]),
+    default="letters",
+    show_default=True,
+    help="Which causes come first: with the most letters, with the most more than before (--since), or that came last.",
+)
 @click.option("--limit", default=10, show_default=True, metavar="N", type=click.IntRange(1, 1_000), help="How many causes.")
 @lake_option
 @project_option
 @json_option
 @plain_errors
 def stats(
-    selection: LetterSelection, by: tuple[str, ...], limit: int, lake: str | None, project: Path | None, as_json: bool
+    selection: LetterSelection,
+    by: tuple[str, ...],
+    sort: str,
+    limit: int,
+    lake: str | None,
+    project: Path | None,
+    as_json: bool,
 ) -> None:
     """Top causes of dead letters: how many, since when, against the span before, an example's shape, and what to do."""
     opened, loaded = open_lake(lake, project)
-    causes = count_causes(opened, loaded, selection, by=tuple(dict.fromkeys(by)) or GROUPED_BY, limit=limit)
+    causes = count_causes(opened, loaded, selection, by=tuple(dict.fromkeys(by)) or GROUPED_BY, limit=limit, sort=Sort(sort))
     if as_json:
         print_json(causes_document(causes))
         return

@@ -10,6 +10,7 @@ import click
 
 from cli.console import advise, json_option, lake_option, open_lake, plain_errors, print_json, project_option, stdout, table
 from cli.deadletter_options import selection_options
+from cli.deadletter_view import counted
 from operations.deadletters.close import close_letters, count_selected, reopen_letters
 from operations.deadletters.export import Form, export_letters
 from operations.deadletters.selection import LetterSelection
@@ -79,7 +80,7 @@ def close(
     if as_json:
         print_json({"closed": count})
         return
-    stdout.print(f"{count:,} dead letters closed; they stay in the ledger")
+    stdout.print(f"{counted(count)} closed; the ledger stays as it is")
     if count:
         advise("see them with: headrace deadletter list --state closed")
 
@@ -98,4 +99,4 @@ def reopen(selection: LetterSelection, by: str, reason: str, lake: str | None, p
     if as_json:
         print_json({"reopened": count})
         return
-    stdout.print(f"{count:,} dead letters reopened")
+    stdout.print(f"{counted(count)} reopened")

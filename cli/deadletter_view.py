@@ -16,12 +16,19 @@ _MARKS = "▁▂▃▄▅▆▇█"
 _HISTORY = ("at", "act", "outcome", "attempt", "by", "reason", "recipe")
 
 
+def counted(letters: int) -> str:
+    """So many dead letters, in words."""
+    return f"{letters:,} dead letter" + ("" if letters == 1 else "s")
+
+
 def show_letter(letter: Mapping[str, Any]) -> None:
     """Print a letter as ``explain_letter`` gives it."""
     for name in VISIBLE:
         if name != "violations":
             stdout.print(f"{name:17} {letter[name] if letter[name] is not None else ''}")
-    stdout.print(table(("violation", "rule", "expected"), [(v["path"], v["rule"], v["expected"]) for v in letter["violations"]]))
+    stdout.print(
+        table(("violation", "rule", "expected"), [(v["path"], v["rule"], v["expected"]) for v in letter["violations"] or ()])
+    )
     if letter["history"]:
         rows = [tuple(line[name] for name in _HISTORY) for line in letter["history"]]
         stdout.print(table(_HISTORY, rows, title="\nwhat was done about it"))
@@ -34,14 +41,15 @@ def show_letter(letter: Mapping[str, Any]) -> None:
 
 
 def show_causes(causes: Causes) -> None:
-    """Print what ``count_causes`` found."""
+    """Print what ``count_causes`` found. A field that is the same in all is no column."""
     if not causes.letters:
         before = f"; {causes.before:,} in the span before" if causes.before else ""
         stdout.print(f"no dead letters{before}")
         return
     stdout.print(_headline(causes))
-    columns = ["dead letters", *(["before"] if causes.before is not None else []), *causes.by, "first", "last", _per(causes)]
-    rows = [_row(cause, causes) for cause in causes.causes]
+    told = [name for name in causes.by if name in causes.by[:1] or len({cause.what[name] for cause in causes.causes}) > 1]
+    columns = ["dead letters", *(["before"] if causes.before is not None else []), *told, "first", "last", _per(causes)]
+    rows = [_row(cause, told) for cause in causes.causes]
     stdout.print(table(columns, rows))
     if causes.others:
         stdout.print(f"and {causes.other_letters:,} more of {causes.others:,} other causes; more with --limit")
@@ -54,7 +62,7 @@ def _headline(causes: Causes) -> str:
     change = ""
     if causes.before is not None:
         change = f", {causes.before:,} in the span before ({_change(causes.letters, causes.before)})"
-    return f"{causes.letters:,} dead letters{change}"
+    return f"{counted(causes.letters)}{change}"
 
 
 def _change(now: int, before: int) -> str:
@@ -68,10 +76,10 @@ def _per(causes: Causes) -> str:
     return f"per {unit}" if unit else f"per {causes.bucket_us // HOUR_US:,} hours"
 
 
-def _row(cause: Cause, causes: Causes) -> list[Any]:
+def _row(cause: Cause, told: Sequence[str]) -> list[Any]:
     before = [] if cause.before is None else [f"{cause.before:,} ({_change(cause.letters, cause.before)})"]
     times = [us_text(us // 1_000_000 * 1_000_000) for us in (cause.first_us, cause.last_us)]
-    return [cause.letters, *before, *(cause.what[name] for name in causes.by), *times, sparkline(cause.buckets)]
+    return [cause.letters, *before, *(cause.what[name] for name in told), *times, sparkline(cause.buckets)]
 
 
 def sparkline(counts: Sequence[int]) -> str:

@@ -151,7 +151,7 @@ def accept_(
 
 def _times(given: Sequence[str]) -> list[int]:
     try:
-        return [_TIME(text) for text in given]
+        return [int(_TIME(text)) for text in given]
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 

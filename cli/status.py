@@ -12,6 +12,7 @@ import click
 
 from cli.console import (
     LEDGER_COLUMNS,
+    advise,
     json_option,
     lake_option,
     ledger_cells,
@@ -25,6 +26,7 @@ from cli.console import (
 from cli.status_deliveries import advice_on, show_delivery, show_delivery_runs
 from lake.runs.manifest import RunSummary, read_run, recent_runs
 from operations.deliveries import DeliveryState, deliveries
+from operations.quality.gates import held_counts
 from operations.streams import SUBMITTED, StreamState, as_submitted, stream_state, streaming
 from pipelines.deliver.options import PIPELINE
 
@@ -61,6 +63,8 @@ def status(limit: int, check: bool, lake: str | None, project: Path | None, as_j
         print_json([asdict(run) | _more(run.run_id, streams, found) for run in runs])
     else:
         _show(runs, streams, list(found.values()))
+        for dataset, count in held_counts(opened).items() if opened.exists() else ():
+            advise(f"the gate of {dataset} holds {count} partitions: headrace quality status {dataset}")
     late = [state for state in (*found.values(), *streams.values()) if not isinstance(state, str) and state.problems]
     if check and late:
         sys.exit(1)

@@ -190,7 +190,8 @@ def compact(lake: Lake, name: str, *, to_s: int, run_id: str) -> tuple[int, int]
     """Merge files of neighbouring ranges into ranges of ``to_s`` seconds: the fold without new rows.
 
     Of the ledger, and of a table that is only appended to, all small files. A range stays as it is where one file holds it already,
-    or its rows would be more than MAX_COMPACTED_ROWS. A table that was settled is so afterwards. Files of a gated table do not reach over the ends of its partitions; main follows its audit branch.
+    or its rows would be more than MAX_COMPACTED_ROWS. A table that was settled is so afterwards. Files of a gated table do not
+    reach over the ends of its partitions; main follows its audit branch.
     run_id: of no other commits.
 
     Returns:

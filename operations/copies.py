@@ -17,6 +17,7 @@ from contracts.units import SECOND_US
 from lake.location import Lake
 from lake.raw.files import find_raw_file
 from lake.raw.log_ids import is_log
+from lake.tables.audit import audited
 from lake.tables.data_files import read_columns
 from lake.tables.horizon import CELL_US
 from lake.tables.iceberg import DEAD_LETTERS, WITHDRAWN, PublishedFile, horizon_s, known_files, num_shards
@@ -32,10 +33,10 @@ _COLUMNS = ("_window_time", "_source", "_raw_file", "_position", "_fingerprint")
 class Copy:
     """One row of an id, or one dead letter.
 
-    state: published, dropped, late, or the code of a dead letter. at: its window time. input: the name of the file that it came
-    from; None of a log. copy_of: the window time of the first copy in the horizon before it, for which it is dropped, or will be by
-    the next sweep; None of one that stays published. same_content: whether a copy in the horizon before has the same content; None
-    where there is none.
+    state: published, held (its gate did not let it through), dropped, late, or the code of a dead letter. at: its window time.
+    input: the name of the file that it came from; None of a log. copy_of: the window time of the first copy in the horizon before
+    it, for which it is dropped, or will be by the next sweep; None of one that stays published. same_content: whether a copy in the
+    horizon before has the same content; None where there is none.
     """
 
     dataset: str
@@ -84,14 +85,23 @@ def _in_table(lake: Lake, name: str, event_id: str, inputs: _Inputs) -> Iterator
     namespace, dataset = name.split(".")
     horizon_us = horizon_s(table) * SECOND_US
     (shard,) = shards_of([event_id], num_shards(table))
-    files = [file for file in known_files(table, lake.branch) if file.shard == shard]
-    rows = [(file.dropped, row) for file in files for row in _rows(file, key, event_id, bool(horizon_us))]
-    for dropped, row in rows:
+    written = audited(lake, name)
+    states = {"published": known_files(table, lake.branch)}
+    if written is not lake:
+        states["held"] = known_files(written.load(name), written.branch_of(name))
+    rows: list[tuple[str, dict[str, Any]]] = []
+    for state, files in states.items():
+        met = [row for _, row in rows]
+        there = [
+            (file.dropped, row) for file in files if file.shard == shard for row in _rows(file, key, event_id, bool(horizon_us))
+        ]
+        rows += [("dropped" if dropped else state, row) for dropped, row in there if row not in met]
+    for state, row in rows:
         cell = _cell(row)
         before = [other for _, other in rows if cell - horizon_us // CELL_US <= _cell(other) < cell]
         yield Copy(
             dataset,
-            "dropped" if dropped else "published" if namespace == "validated" else namespace,
+            namespace if namespace != "validated" else state,
             row["_window_time"],
             row["_source"],
             row["_raw_file"],

@@ -25,8 +25,9 @@ from contracts.spec.project import Project
 from contracts.units import SECOND_US
 from lake.ledger.outcomes import Outcome
 from lake.ledger.upgrade import note_duplicates
-from lake.location import Lake
+from lake.location import AUDIT, Lake
 from lake.runs.clock import RunClock, new_run_id
+from lake.tables.audit import audited, is_audited
 from lake.tables.data_files import read_columns
 from lake.tables.iceberg import (
     DERIVED_PROPERTY,
@@ -149,7 +150,7 @@ def _upgrade_table(lake: Lake, project: Project, step: TableStep, report: Report
         if contract:
             settle(lake, contract, run_id, looking=looking)
         else:
-            sweep(lake, name, key=key_of(name), run_id=run_id, looking=looking)
+            sweep(audited(lake, name), name, key=key_of(name), run_id=run_id, looking=looking)
     if contract and step.format < FORMAT:
         for source in project.sources_of(contract.dataset):
             report(f"{name}: duplicates of {source}")
@@ -161,10 +162,15 @@ def downgrade(lake: Lake, report: Report) -> Iterator[tuple[TableStep, TableStep
     """Bring every table back to format 1: what the horizon dropped is published again. Doing it again changes nothing.
 
     Raises:
-        ConfigurationError: a run or a replay is going on.
+        ConfigurationError: a run or a replay is going on, or a dataset has a gate.
         ComponentDownError: no commit succeeded before the deadline; may be done again.
     """
     refuse_if_busy(lake)
+    if gated := [name for name in _in_order(lake) if is_audited(lake, name)]:
+        raise ConfigurationError(
+            f"lake {lake.root}: {', '.join(gated)} has a gate, which format 1 does not know: its jobs would publish past it. Take "
+            "the rules of severity quarantine and stop out of the contract, then: headrace quality release DATASET --by NAME"
+        )
     steps = [_to_format_1(lake, name) for name in _in_order(lake)]
     if any(step.needed for step in steps):
         run_id = new_run_id("downgrade", RunClock())
@@ -292,7 +298,7 @@ def _begin(lake: Lake, name: str, wanted: Layout) -> None:
 
 
 def _remove_settled(transaction: Transaction, table: Table) -> None:
-    for tag in table.metadata.refs.keys() & {*settled_refs(None)}:
+    for tag in table.metadata.refs.keys() & {*settled_refs(None), *settled_refs(AUDIT)}:
         ManageSnapshots(transaction).remove_tag(tag).commit()
 
 

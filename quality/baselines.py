@@ -7,7 +7,8 @@ partition; late observations change what is said of later partitions only. How a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -21,10 +22,12 @@ from quality.history import (
     LearningOptions,
     Observation,
     Observed,
+    failing_before,
     ids_of,
     learnt_from,
     rows_of,
     segments_of,
+    those_with,
     times_of,
 )
 from quality.levels import Series, expected_levels, level_band
@@ -47,6 +50,7 @@ _LEAST_NEEDED = 14
 _LONGEST = max(*SPANS, *LONG_SPANS)
 _CHANCE_OF_SHARE = 0.25  # variance of one row on the scale of the arcsine
 _CHANCE_UNKNOWN = 1e-12
+_MOST_SPREAD, _LEAST_UNIT, _LARGEST = 1e3, 1e-100, 300.0  # so that no figure is beyond floating point
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class Place:
     """Where the partition to judge lies among those that are learnt from, which are in the order of time.
 
     ages: days from them to it. slots, slot: places in the week. recent: how many of the last ones lead up to it.
+    failing: how many of the last are no examples, but what was held just before.
     """
 
     ages: Floats
@@ -96,12 +101,13 @@ class Place:
     slot: int
     segments: Ints
     recent: int
+    failing: int
     per_day: int
     used: tuple[str, ...]
 
 
 def expectation(
-    history: Iterable[Observation],
+    history: Sequence[Observation],
     at_us: int,
     calendar: QualityCalendar,
     options: LearningOptions,
@@ -129,19 +135,23 @@ def expectation(
     counted = figure is Figure.COUNT
     if not counted and rows <= 0:
         return Excused("the partition has no rows")
-    kept = [seen for seen in learnt_from(history, at_us, calendar, options) if math.isfinite(seen.value) and (counted or seen.rows)]
+    known = learnt_from(history, at_us, calendar, options)
+    kept = those_with(known, lambda seen: math.isfinite(seen.value) and (counted or seen.rows > 0))
     if counted:
         kept = _since_there_are_rows(kept)
     need = needed(figure, options)
     if len(kept) < need:
         return Learning(len(kept), need)
-    place = place_of(kept, at_us, calendar, options)
-    values = np.array([seen.value for seen in kept])
+    failing = failing_before(history, kept, at_us, calendar, options)
+    failing = those_with(failing, lambda seen: math.isfinite(seen.value) and (counted or seen.rows > 0))
+    place = place_of(kept, failing, at_us, calendar, options)
+    values = np.array([seen.value for seen in (*kept, *failing)])
     if counted:
         return _count(values, place, options)
+    weights = rows_of((*kept, *failing))
     if figure is Figure.SHARE:
-        return share_expectation(values, rows_of(kept), float(rows), place, options)
-    return number_expectation(values, rows_of(kept), float(rows), place, options)
+        return share_expectation(values, weights, float(rows), place, options)
+    return number_expectation(values, weights, float(rows), place, options)
 
 
 def _since_there_are_rows(kept: list[Observation]) -> list[Observation]:
@@ -159,15 +169,18 @@ def needed(figure: Figure, options: LearningOptions) -> int:
     return max(_LEAST_NEEDED, math.ceil(_WEEKS_NEEDED[figure] * 7 * options.per_day * 0.9))
 
 
-def place_of(kept: Sequence[Observed], at_us: int, calendar: QualityCalendar, options: LearningOptions) -> Place:
-    """Where a partition lies among those that are learnt from."""
-    times = times_of(kept)
+def place_of(
+    kept: Sequence[Observed], failing: Sequence[Observed], at_us: int, calendar: QualityCalendar, options: LearningOptions
+) -> Place:
+    """Where a partition lies among those that are learnt from, and those that were held just before it."""
+    times = times_of((*kept, *failing))
     return Place(
         ages=(at_us - times) / DAY_US,
         slots=slots_of(times, calendar, options.partition_us),
         slot=int(slots_of(np.array([at_us]), calendar, options.partition_us)[0]),
-        segments=segments_of(kept),
+        segments=segments_of((*kept, *failing)),
         recent=_recent(times.tolist(), at_us, options.partition_us),
+        failing=len(failing),
         per_day=max(1, math.ceil(options.per_day)),
         used=ids_of(kept),
     )
@@ -188,14 +201,14 @@ def _least(figure: Figure, options: LearningOptions) -> float:
 
 
 def _count(values: Floats, place: Place, options: LearningOptions) -> Band:
-    rates = expected_rates(values, place.ages, place.slots, place.slot, place.segments, place.per_day)
-    band = count_band(values, rates, place.recent, options.sensitivity, _least(Figure.COUNT, options))
+    rates = expected_rates(values, place.ages, place.slots, place.slot, place.segments, place.per_day, place.failing)
+    band = count_band(values, rates, place.recent, place.failing, options.sensitivity, _least(Figure.COUNT, options))
     return Band(band.low, band.high, band.centre, place.used, band.span_low, band.span_high)
 
 
 def share_expectation(values: Floats, weights: Floats, rows: float, place: Place, options: LearningOptions) -> Band:
     """What a share of ``rows`` rows may be. values: shares of the history; weights: of how many rows."""
-    series = Series(values, weights, place.ages, place.slots, place.segments, _CHANCE_OF_SHARE, True, place.per_day)
+    series = Series(values, weights, place.ages, place.slots, place.segments, _CHANCE_OF_SHARE, True, place.per_day, place.failing)
     least = _least(Figure.SHARE, options)
     band = level_band(series, expected_levels(series, place.slot), rows, place.recent, options.sensitivity, least)
     return Band(max(band.low, 0.0), min(band.high, 1.0), band.centre, place.used, band.span_low, band.span_high)
@@ -207,7 +220,7 @@ def number_expectation(
     rows: float,
     place: Place,
     options: LearningOptions,
-    chance: Floats | None = None,
+    spread: Floats | None = None,
 ) -> Band:
     """What a number may be that is told by ``rows`` rows.
 
@@ -217,21 +230,23 @@ def number_expectation(
         rows: by how many the one to judge is.
         place: where it lies.
         options: how it is learnt; the least change is a share of the number.
-        chance: the variance that one row has by chance, for each value of the history; None if unknown.
+        spread: the deviation that one row has by chance, for each value of the history; None if unknown.
     """
-    unit = _unit(values)
+    known = slice(len(values) - place.failing)
+    unit = _unit(values[known])
     there = np.arcsinh(values / unit)
-    on_scale = 0.0 if chance is None else float(np.median(chance / (values**2 + unit**2)))
-    by_chance = max(on_scale, _CHANCE_UNKNOWN)
-    series = Series(there, weights, place.ages, place.slots, place.segments, by_chance, False, place.per_day)
+    on_scale = 0.0 if spread is None else float(np.median((spread / np.hypot(values, unit))[known]))
+    by_chance = max(min(on_scale, _MOST_SPREAD) ** 2, _CHANCE_UNKNOWN)
+    series = Series(there, weights, place.ages, place.slots, place.segments, by_chance, False, place.per_day, place.failing)
     least = _least(Figure.NUMBER, options)
     band = level_band(series, expected_levels(series, place.slot), rows, place.recent, options.sensitivity, least)
-    low, high, centre = (unit * math.sinh(min(max(each, -300.0), 300.0)) for each in (band.low, band.high, band.centre))
-    return Band(low, high, centre, place.used, band.span_low, band.span_high)
+    low, high, centre = (unit * math.sinh(min(max(each, -_LARGEST), _LARGEST)) for each in (band.low, band.high, band.centre))
+    most = sys.float_info.max
+    return Band(max(low, -most), min(high, most), centre, place.used, band.span_low, band.span_high)
 
 
 def _unit(values: Floats) -> float:
     """Where the scale of a number turns from linear to logarithmic: a tenth of what is usual."""
     sizes = np.abs(values)
     usual = float(np.median(sizes)) or float(np.median(sizes[sizes > 0], axis=None) if (sizes > 0).any() else 1.0)
-    return usual / 10
+    return max(usual / 10, _LEAST_UNIT)

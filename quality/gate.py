@@ -210,7 +210,7 @@ def _passed(
             continue
         publish_settled(lake, name, contract.event_id, options.run_id)
         note_closed(lake, name, ruling.closed_us)
-        if not contract.gated and not candidate.changed():  # as it was before this pass
+        if not contract.gated and not ruling.blocked:
             end_audit(lake, name, candidate.snapshot.snapshot_id)
         return first, _report(taken, ruling, tuple(sorted(released - now_held.keys())), published, 0)
     raise ComponentDownError(f"gate of {contract.dataset}: no rest after {_MOST_ROUNDS} rounds; are too many runs writing at once?")
@@ -270,10 +270,11 @@ def _hold(taken: _Pass, candidate: Candidate, number: int, known: Hold | None, i
     contract, options = taken.contract, taken.options
     content, by = candidate.content_of(number), rules_id(contract)
     partition = Partition(contract.dataset, *candidate.span(number))
-    if known and known.content == content and not options.held_too and (known.judged_by == by or not contract.gated):
+    if not contract.gated:  # nobody judges any more; what was held stays so, whatever comes
+        is_free = known is None or options.held_too or _covering(taken, partition, content, known.rules)
+        return None if is_free else known
+    if known and known.content == content and not options.held_too and known.judged_by == by:
         failed, severity = known.rules, known.severity
-    elif not contract.gated:
-        return None
     else:
         verdicts = _verdicts(taken, candidate, number, content, is_whole)
         bad = gate_verdict(verdicts)
@@ -282,14 +283,18 @@ def _hold(taken: _Pass, candidate: Candidate, number: int, known: Hold | None, i
             return None
         assert bad is not None
         failed, severity = _failed(verdicts), str(bad)
-        covering = [one for one in taken.accepted.get(partition, ()) if one.covers(content, failed)]
+        covering = _covering(taken, partition, content, failed)
         normal = any(one.new_normal for one in covering)
         taken.history.add(partition, verdicts, options.run_id, State.ACCEPTED if covering else State.HELD, normal)
-    if any(one.covers(content, failed) for one in taken.accepted.get(partition, ())):
+    if _covering(taken, partition, content, failed):
         return None
     same = known and (known.content, known.rules, known.severity, known.judged_by) == (content, failed, severity, by)
     now = utc_text(datetime.now(UTC), "milliseconds")
     return known if same and known else Hold(*candidate.span(number), content, failed, severity, by, options.run_id, now)
+
+
+def _covering(taken: _Pass, partition: Partition, content: str, rules: Sequence[str]) -> list[Acceptance]:
+    return [one for one in taken.accepted.get(partition, ()) if one.covers(content, rules)]
 
 
 def _verdicts(taken: _Pass, candidate: Candidate, number: int, content: str, is_whole: bool) -> list[RuleVerdict]:

@@ -7,8 +7,8 @@ revision counts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeVar
 
@@ -133,10 +133,45 @@ def learnt_from(history: Iterable[ObservedT], at_us: int, calendar: QualityCalen
             if known is None or seen.order() > known.order():
                 newest[seen.at_us] = seen
     kept = [newest[at] for at in sorted(newest) if newest[at].learnt]
+    return _without_ignored(kept, calendar, options)
+
+
+def _without_ignored(kept: list[ObservedT], calendar: QualityCalendar, options: LearningOptions) -> list[ObservedT]:
     if not calendar.days:
         return kept
-    slots = slots_of(np.array([seen.at_us for seen in kept], dtype=np.int64), calendar, options.partition_us)
-    return [seen for seen, slot in zip(kept, slots.tolist(), strict=True) if slot != IGNORED]
+    times = times_of(kept)
+    slots = slots_of(times, calendar, options.partition_us)
+    ignored = set(times[slots == IGNORED].tolist())
+    return those_with(kept, lambda seen: seen.at_us not in ignored)
+
+
+def failing_before(
+    history: Iterable[ObservedT], kept: Sequence[ObservedT], at_us: int, calendar: QualityCalendar, options: LearningOptions
+) -> list[ObservedT]:
+    """What was held since the last partition that may be learnt from, in the order of time: what goes wrong may go on.
+
+    It is evidence, not an example. The first partition that is right again ends it.
+    """
+    since, until = kept[-1].at_us if kept else at_us, at_us - options.partition_us
+    newest: dict[int, ObservedT] = {}
+    for seen in history:
+        if since < seen.at_us <= until:
+            known = newest.get(seen.at_us)
+            if known is None or seen.order() > known.order():
+                newest[seen.at_us] = seen
+    return _without_ignored([newest[at] for at in sorted(newest) if newest[at].state is State.HELD], calendar, options)
+
+
+def those_with(kept: Iterable[ObservedT], wanted: Callable[[ObservedT], bool]) -> list[ObservedT]:
+    """Those that are wanted; where one that is called the new normal is not, the next one begins the new level."""
+    found: list[ObservedT] = []
+    begins = False
+    for seen in kept:
+        begins = begins or seen.new_normal
+        if wanted(seen):
+            found.append(replace(seen, new_normal=True) if begins and not seen.new_normal else seen)
+            begins = False
+    return found
 
 
 def times_of(kept: Sequence[Observed]) -> Ints:
@@ -156,4 +191,4 @@ def ids_of(kept: Sequence[Observed]) -> tuple[str, ...]:
 
 def segments_of(kept: Sequence[Observed]) -> Ints:
     """Which stretch of one level each partition lies in: from 0, and one more at each that is called the new normal."""
-    return np.cumsum([seen.new_normal for seen in kept], dtype=np.int64)
+    return np.cumsum([seen.new_normal and number > 0 for number, seen in enumerate(kept)], dtype=np.int64)

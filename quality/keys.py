@@ -25,7 +25,7 @@ from quality.measure import PLACE, Context, Measure, Samples, is_true, judged_sh
 from quality.verdicts import RuleVerdict, Verdict
 from quality.view import WINDOW_TIME, TableView
 
-MOST_KEYS = 4_000_000
+MOST_KEYS = 2_000_000
 MOST_REMEMBERED = 256 << 20  # bytes, of the distinct keys of all other tables
 _LOOKED_UP = 500_000  # rows of the other side at once
 _COUNTED = pa.schema([pa.field("key", pa.string()), pa.field("rows", pa.int64()), pa.field("due", pa.int64())])

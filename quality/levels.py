@@ -10,12 +10,12 @@ older than two weeks, so that a drift does not widen its own bounds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from quality.history import Floats, Ints
-from quality.tails import LONG_SPANS, bounds_of, midmeans, sums_of
+from quality.tails import EVIDENCE, LONG_SPANS, bounds_of, midmeans, sums_of
 
 _ANSCOMBE = 0.375
 _GUARD_DAYS = 14
@@ -25,6 +25,7 @@ _GUARD_DAYS = 14
 class Series:
     """A figure by partition, in the order of time. weights: rows behind it. chance: variance of one row on the scale.
 
+    failing: how many of the last are no examples.
     counted: whether it is a share of the rows, of which sums are exact; else a number, already on its scale.
     """
 
@@ -36,6 +37,23 @@ class Series:
     chance: float
     counted: bool
     per_day: int
+    failing: int = 0
+
+    @property
+    def known(self) -> Series:
+        """Those that are examples."""
+        if not self.failing:
+            return self
+        many = slice(len(self.values) - self.failing)
+        return replace(
+            self,
+            values=self.values[many],
+            weights=self.weights[many],
+            ages=self.ages[many],
+            slots=self.slots[many],
+            segments=self.segments[many],
+            failing=0,
+        )
 
     def on_scale(self, means: Floats, weights: Floats) -> Floats:
         """Means of some rows on the scale on which their variance is ``chance`` over the rows."""
@@ -68,18 +86,18 @@ class Levels:
 
 def expected_levels(series: Series, slot: int) -> Levels:
     """The level of the last stretch, moved by hour and weekday; what is before it is moved there first."""
-    of_day, weekday = series.slots % series.per_day, series.slots // series.per_day
-    days = np.floor(np.maximum(series.ages - 1e-9, 0.0)).astype(np.int64)
-    moved = _moved(series, days)
-    by_day = _of_groups(series, moved, days)
+    known = series.known
+    days = np.floor(np.maximum(known.ages - 1e-9, 0.0)).astype(np.int64)
+    moved = _moved(known)
+    by_day = _of_groups(known, moved, days)
     by_day = by_day[~np.isnan(by_day)]
     base = float(midmeans(by_day, np.zeros(len(by_day), dtype=np.int64), 1)[0])
-    hours = _effects(series, moved, of_day, days // 7, series.per_day, base)
-    weekdays = _effects(series, moved, weekday, days // 7, 7, base)
-    past = base + hours[of_day] + weekdays[weekday]
+    hours = _effects(known, moved, known.slots % series.per_day, days // 7, series.per_day, base)
+    weekdays = _effects(known, moved, known.slots // series.per_day, days // 7, 7, base)
+    past = base + hours[series.slots % series.per_day] + weekdays[series.slots // series.per_day]
     now = base + hours[slot % series.per_day] + weekdays[slot // series.per_day]
-    shift = _angles(series) - moved
-    return Levels(_back(series, past + shift), float(_back(series, np.array([now]))[0]))
+    past[: len(moved)] += _angles(known) - moved
+    return Levels(_back(series, past), float(_back(series, np.array([now]))[0]))
 
 
 def _angles(series: Series) -> Floats:
@@ -98,7 +116,7 @@ def _of_groups(series: Series, moved: Floats, groups: Ints) -> Floats:
     return _plain(means) if series.counted else means
 
 
-def _moved(series: Series, days: Ints) -> Floats:
+def _moved(series: Series) -> Floats:
     """The figures on the scale, those before the last stretch moved to its level."""
     angles = _angles(series).copy()
     for segment in range(int(series.segments.max()), 0, -1):
@@ -150,35 +168,48 @@ def level_band(series: Series, levels: Levels, rows: float, recent: int, sensiti
         least_change: in units of the figure, or of its scale where it is a number.
     """
     low, high, span_low, span_high = -np.inf, np.inf, 1, 1
-    usual_low = usual_high = levels.now
-    weights = series.weights
+    near_low = near_high = levels.now
+    weights, values, known = series.weights, series.values, series.known
     for span in LONG_SPANS:
-        if span > 1 and (span - 1 > recent or len(weights) < 4 * span):
+        if span > 1 and (span - 1 > recent or len(known.weights) < 4 * span):
             continue
-        total = sums_of(weights, span)
-        seen_means = sums_of(weights * series.values, span) / total
-        due_means = sums_of(weights * levels.past, span) / total
+        total = sums_of(known.weights, span)
+        seen_means = sums_of(known.weights * known.values, span) / total
+        due_means = sums_of(known.weights * levels.past[: len(known.values)], span) / total
         unit = np.sqrt(series.chance / total)
         off = (series.on_scale(seen_means, total) - series.on_scale(due_means, total)) / unit
         beyond = _beyond(off, total)
         bounds = bounds_of(off / np.sqrt(1 + beyond * total), span, sensitivity, 1.0, _GUARD_DAYS * series.per_day)
         others = slice(len(weights) - span + 1, None)
         all_rows = float(weights[others].sum()) + rows
-        seen = float((weights * series.values)[others].sum())
+        seen = float((weights * values)[others].sum())
         due = (float((weights * levels.past)[others].sum()) + rows * levels.now) / all_rows
         one = float(np.sqrt(series.chance / all_rows * (1 + beyond * all_rows)))
         here_low, here_high = (_figure(series, due, side * one, all_rows, seen, rows) for side in (-bounds.low, bounds.high))
         if span == 1:
-            usual_low, usual_high = (
-                _figure(series, due, side * one, all_rows, seen, rows) for side in (-bounds.scale_low, bounds.scale_high)
+            near_low, near_high = (
+                _figure(series, due, side * one, all_rows, seen, rows) for side in (-bounds.near_low, bounds.near_high)
             )
+            far = EVIDENCE * bounds.near_low, EVIDENCE * bounds.near_high
+            values = np.concatenate((known.values, _evidence(series, levels, far, beyond)))
         if here_low > low:
             low, span_low = here_low, span
         if here_high < high:
             high, span_high = here_high, span
-    low = min(low, usual_low, levels.now - least_change)
-    high = max(high, usual_high, levels.now + least_change)
+    low = min(low, near_low, levels.now - least_change)
+    high = max(high, near_high, levels.now + least_change)
     return LevelBand(low, high, levels.now, span_low, span_high)
+
+
+def _evidence(series: Series, levels: Levels, far: tuple[float, float], beyond: float) -> Floats:
+    """Held partitions, brought nearer: one that was far off is no reason to hold what is right after it."""
+    many = len(series.values) - series.failing
+    found = []
+    for value, weight, due in zip(series.values[many:], series.weights[many:], levels.past[many:], strict=True):
+        one = float(np.sqrt(series.chance / weight * (1 + beyond * weight)))
+        least, most = (_figure(series, float(due), side * one, float(weight), 0.0, float(weight)) for side in (-far[0], far[1]))
+        found.append(min(max(float(value), least), most))
+    return np.array(found)
 
 
 def _figure(series: Series, due: float, off: float, all_rows: float, seen: float, rows: float) -> float:

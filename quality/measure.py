@@ -165,4 +165,4 @@ def listed(columns: Sequence[str]) -> str:
 def _plain(observed: float | int | Decimal | str | None) -> float | str | None:
     if observed is None or isinstance(observed, str):
         return observed
-    return str(observed) if abs(observed) > _EXACT else float(observed)
+    return float(observed) if -_EXACT <= observed <= _EXACT else str(observed)

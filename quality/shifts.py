@@ -8,7 +8,7 @@ Bonferroni), so that a field with many values raises no more alarms than one wit
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,7 +25,7 @@ from quality.baselines import (
     place_of,
     share_expectation,
 )
-from quality.history import CategoryCounts, Floats, LearningOptions, Quantiles, learnt_from, rows_of
+from quality.history import CategoryCounts, Floats, LearningOptions, Quantiles, failing_before, learnt_from, rows_of, those_with
 from quality.seasons import why_ignored
 
 NEW = "values never seen before"
@@ -56,7 +56,7 @@ class Shifts:
 
 
 def category_shifts(
-    history: Iterable[CategoryCounts], current: CategoryCounts, calendar: QualityCalendar, options: LearningOptions
+    history: Sequence[CategoryCounts], current: CategoryCounts, calendar: QualityCalendar, options: LearningOptions
 ) -> Shifts | Learning | Excused:
     """Which categories have another share than they had.
 
@@ -71,20 +71,23 @@ def category_shifts(
     excused = _excused(current, calendar)
     if excused is not None:
         return excused
-    kept = [seen for seen in learnt_from(history, current.at_us, calendar, options) if seen.rows > 0]
+    kept = those_with(learnt_from(history, current.at_us, calendar, options), lambda seen: seen.rows > 0)
     need = needed(Figure.SHARE, options)
     if len(kept) < need:
         return Learning(len(kept), need)
-    place, rows = place_of(kept, current.at_us, calendar, options), rows_of(kept)
+    failing = [seen for seen in failing_before(history, kept, current.at_us, calendar, options) if seen.rows > 0]
+    place, known = place_of(kept, failing, current.at_us, calendar, options), [*kept, *failing]
+    rows = rows_of(known)
     total, partitions = _totals(kept)
     followed = _followed(total, current)
     stricter = _stricter(options, len(followed) + 1)
     found = []
     for category in followed:
-        values = np.array([seen.counts.get(category, 0) for seen in kept]) / rows
+        values = np.array([seen.counts.get(category, 0) for seen in known]) / rows
         found += _shift(category, current.counts.get(category, 0) / current.rows, values, rows, current, place, stricter)
-    only_once = {category for category, seen in partitions.items() if seen == 1}
-    values = np.array([sum(seen.counts[c] for c in seen.counts.keys() & only_once) for seen in kept]) / rows
+    new_to_it = {category for category, seen in partitions.items() if seen == 1}
+    new_to_it |= {category for seen in failing for category in seen.counts if category not in total}
+    values = np.array([sum(seen.counts[c] for c in seen.counts.keys() & new_to_it) for seen in known]) / rows
     new = sum(count for category, count in current.counts.items() if category not in total)
     found += _shift(NEW, new / current.rows, values, rows, current, place, stricter)
     return Shifts(_ordered(found), len(followed) + 1, population_stability(total, current.counts), place.used)
@@ -154,7 +157,7 @@ def population_stability(expected: Mapping[str, int], observed: Mapping[str, int
 
 
 def quantile_shifts(
-    history: Iterable[Quantiles], current: Quantiles, calendar: QualityCalendar, options: LearningOptions
+    history: Sequence[Quantiles], current: Quantiles, calendar: QualityCalendar, options: LearningOptions
 ) -> Shifts | Learning | Excused:
     """Which quantiles of a numeric field are not where they were.
 
@@ -169,24 +172,30 @@ def quantile_shifts(
     excused = _excused(current, calendar)
     if excused is not None:
         return excused
-    kept = [
-        seen
-        for seen in learnt_from(history, current.at_us, calendar, options)
-        if seen.rows > 0 and seen.shares == current.shares and all(map(math.isfinite, seen.values))
-    ]
+    kept = those_with(
+        learnt_from(history, current.at_us, calendar, options),
+        lambda seen: _is_told(seen, current),
+    )
     need = needed(Figure.NUMBER, options)
     if len(kept) < need:
         return Learning(len(kept), need)
-    place, rows = place_of(kept, current.at_us, calendar, options), rows_of(kept)
-    table = np.array([seen.values for seen in kept])
+    failing = [seen for seen in failing_before(history, kept, current.at_us, calendar, options) if _is_told(seen, current)]
+    place, known = place_of(kept, failing, current.at_us, calendar, options), [*kept, *failing]
+    rows = rows_of(known)
+    table = np.array([seen.values for seen in known])
     stricter = _stricter(options, len(current.shares))
     found = []
     for number, (share, observed) in enumerate(zip(current.shares, current.values, strict=True)):
-        chance = share * (1 - share) * _sparsity(table, current.shares, number) ** 2
-        band = number_expectation(table[:, number], rows, float(current.rows), place, stricter, chance)
+        spread = math.sqrt(share * (1 - share)) * _sparsity(table, current.shares, number)
+        band = number_expectation(table[:, number], rows, float(current.rows), place, stricter, spread)
         if not band.holds(observed):
             found.append(Shift(f"q{share:g}", observed, band))
     return Shifts(_ordered(found), len(current.shares), 0.0, place.used)
+
+
+def _is_told(seen: Quantiles, current: Quantiles) -> bool:
+    """Whether quantiles can be held against those of a partition."""
+    return seen.rows > 0 and seen.shares == current.shares and all(map(math.isfinite, seen.values))
 
 
 def _sparsity(table: Floats, shares: Sequence[float], number: int) -> Floats:

@@ -27,16 +27,19 @@ _MAD_OF_NORMAL = 0.6745
 _RARE, _AT = 3e-5, 4.5  # of this sensitivity
 _EXCESSES = 10
 _TAIL = (0.04, 0.25)
+_NEAR = 1.5  # robust standard deviations
+EVIDENCE = 1.65  # of what is near: more than that one held partition says nothing of those after it
+_KNOWN = 8  # deviations that the knowledge of chance alone is worth
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """How far below and above is still right; scale_low, scale_high: what is usual. In the unit of the deviations."""
+    """How far below and above is still right; near_low, near_high: what is as expected. In the unit of the deviations."""
 
     low: float
     high: float
-    scale_low: float
-    scale_high: float
+    near_low: float
+    near_high: float
 
 
 def bounds_of(deviations: Floats, span: int, sensitivity: float, stretch: float, guard: int) -> Bounds:
@@ -55,22 +58,22 @@ def bounds_of(deviations: Floats, span: int, sensitivity: float, stretch: float,
     independent = max(len(deviations) / span, 2.0)
     low, scale_low = _side(-deviations[deviations <= 0] * stretch, independent, sensitivity)
     high, scale_high = _side(deviations[deviations >= 0] * stretch, independent, sensitivity)
-    return Bounds(low, high, scale_low, scale_high)
+    return Bounds(low, high, _NEAR * scale_low, _NEAR * scale_high)
 
 
 def _side(sizes: Floats, independent: float, sensitivity: float) -> tuple[float, float]:
     """The bound of one side, and its scale, which is at least what chance alone makes. independent: deviations of both sides."""
     if not len(sizes):
-        return student(sensitivity, independent), 1.0
+        return student(sensitivity, independent + _KNOWN), 1.0
     sizes = np.sort(sizes)
     scale = max(1.0, float(_quantile(sizes, 0.5)) / _MAD_OF_NORMAL)
     tail = min(max(2 * _EXCESSES / independent, _TAIL[0]), _TAIL[1])
     edge = float(_quantile(sizes, 1 - tail))
     excesses = sizes[sizes > edge] - edge
-    rare = _RARE * math.exp((_AT**2 - sensitivity**2) / 2)  # as the tail of a normal changes
-    bound = scale * student(sensitivity, independent)
+    rarer = (sensitivity**2 - _AT**2) / 2  # as the logarithm of the tail of a normal changes
+    bound = scale * student(sensitivity, independent + _KNOWN)
     if len(excesses):
-        bound = max(bound, edge + float(np.median(excesses)) / math.log(2) * math.log(max(tail / 2 / rare, 1.0)))
+        bound = max(bound, edge + float(np.median(excesses)) / math.log(2) * max(math.log(tail / 2 / _RARE) + rarer, 0.0))
     return bound, scale
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quality.history import Floats, Ints
-from quality.tails import SPANS, Bounds, bounds_of, midmeans, sums_of
+from quality.tails import EVIDENCE, SPANS, Bounds, bounds_of, midmeans, sums_of
 
 _ANSCOMBE = 0.375
 _LEVEL_DAYS = 14
@@ -42,7 +42,7 @@ class Rates:
     leverage: float
 
 
-def expected_rates(values: Floats, ages: Floats, slots: Ints, slot: int, segments: Ints, per_day: int) -> Rates:
+def expected_rates(values: Floats, ages: Floats, slots: Ints, slot: int, segments: Ints, per_day: int, failing: int = 0) -> Rates:
     """Rows that were expected, and that are.
 
     Args:
@@ -52,8 +52,11 @@ def expected_rates(values: Floats, ages: Floats, slots: Ints, slot: int, segment
         slot: that of the partition to judge.
         segments: the stretch of one level that it lies in.
         per_day: places of a day.
+        failing: how many of the last are no examples.
     """
-    count = 7 * per_day
+    count, known = 7 * per_day, len(values) - failing
+    later = slots[known:], ages[known:]
+    values, ages, slots, segments = values[:known], ages[:known], slots[:known], segments[:known]
     moved, factors, profile = _polish(values, (ages // 7).astype(np.int64), slots, segments, count)
     levels, slope = _levels(moved, profile[slots], ages)
     leverage = 0.0
@@ -62,7 +65,8 @@ def expected_rates(values: Floats, ages: Floats, slots: Ints, slot: int, segment
         profile, leverage = _shrunk(moved / trend, slots, count, per_day)
         levels, slope = _levels(moved, profile[slots], ages)
     past = np.exp(levels.past - slope * ages) * profile[slots] / factors
-    return Rates(past, float(np.exp(levels.now) * profile[slot]), leverage)
+    since = np.exp(levels.now - slope * later[1]) * profile[later[0]]
+    return Rates(np.concatenate((past, since)), float(np.exp(levels.now) * profile[slot]), leverage)
 
 
 @dataclass(frozen=True)
@@ -194,23 +198,25 @@ class CountBand:
     span_high: int
 
 
-def count_band(values: Floats, rates: Rates, recent: int, sensitivity: float, least_change: float) -> CountBand:
+def count_band(values: Floats, rates: Rates, recent: int, failing: int, sensitivity: float, least_change: float) -> CountBand:
     """What keeps all sums within their bounds.
 
     Args:
         values: rows of each partition, in the order of time.
         rates: what was expected.
         recent: how many of the last ones follow each other up to the partition to judge.
+        failing: how many of the last are no examples.
         sensitivity: robust standard deviations.
         least_change: as a share of what is expected.
     """
     stretch = float(np.sqrt((1 + rates.leverage) / max(1 - rates.leverage, 0.25)))
     low, high, span_low, span_high = -np.inf, np.inf, 1, 1
-    usual_low = usual_high = rates.now
+    near_low = near_high = rates.now
+    known = len(values) - failing
     for span in SPANS:
-        if span > 1 and (span - 1 > recent or len(values) < 4 * span):
+        if span > 1 and (span - 1 > recent or known < 4 * span):
             continue
-        counts, expected = sums_of(values, span), sums_of(rates.past, span)
+        counts, expected = sums_of(values[:known], span), sums_of(rates.past[:known], span)
         noise = _noise(counts, expected, stretch)
         deviations = _stabilised(counts, noise) - _stabilised(expected, noise)
         bounds = bounds_of(deviations, span, sensitivity, stretch, _GUARD)
@@ -220,16 +226,25 @@ def count_band(values: Floats, rates: Rates, recent: int, sensitivity: float, le
         place = float(_stabilised(due, noise))
         here_low, here_high = _count_at(place - bounds.low, noise) - seen, _count_at(place + bounds.high, noise) - seen
         if span == 1:
-            usual_low, usual_high = _usual(place, noise, bounds)
+            near_low, near_high = _near(place, noise, bounds)
+            values = np.concatenate((values[:known], _evidence(values[known:], rates.past[known:], noise, bounds)))
         if here_low > low:
             low, span_low = here_low, span
         if here_high < high:
             high, span_high = here_high, span
-    low = min(low, usual_low, rates.now * (1 - least_change))
-    high = max(high, usual_high, rates.now * (1 + least_change))
+    low = min(low, near_low, rates.now * (1 - least_change))
+    high = max(high, near_high, rates.now * (1 + least_change))
     return CountBand(max(low, 0.0), high, rates.now, span_low, span_high)
 
 
-def _usual(place: float, noise: float, bounds: Bounds) -> tuple[float, float]:
-    """What is no more off than is usual."""
-    return _count_at(place - bounds.scale_low, noise), _count_at(place + bounds.scale_high, noise)
+def _evidence(values: Floats, expected: Floats, noise: float, bounds: Bounds) -> Floats:
+    """Held partitions, brought nearer: an hour that was far off is no reason to hold what is right after it."""
+    places = _stabilised(expected, noise)
+    least = [_count_at(place - EVIDENCE * bounds.near_low, noise) for place in places.tolist()]
+    most = [_count_at(place + EVIDENCE * bounds.near_high, noise) for place in places.tolist()]
+    return np.clip(values, least, most) if len(values) else values
+
+
+def _near(place: float, noise: float, bounds: Bounds) -> tuple[float, float]:
+    """What is as expected."""
+    return _count_at(place - bounds.near_low, noise), _count_at(place + bounds.near_high, noise)

@@ -94,7 +94,8 @@ def line(measured: Measured) -> str:
         delays = sorted(score.delays[kind])
         late = f" +{delays[len(delays) // 2]}" if delays else ""
         cells.append(f"{score.found[kind]}/{score.faults[kind]}{late}")
-    return f"| {measured.shape} | {measured.judge} | {score.recall:.3f} | {score.false_a_month:.2f} | {' | '.join(cells)} |"
+    wrong = f"{score.false_a_month:.2f}" if score.months else "–"
+    return f"| {measured.shape} | {measured.judge} | {score.recall:.3f} | {wrong} | {' | '.join(cells)} |"
 
 
 def _say_false(measured: Sequence[Measured]) -> None:

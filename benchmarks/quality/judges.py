@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.quality.worlds import CATEGORIES, HOURS, JUDGED_FROM, NEW, PER_DAY, SHARES, SHOWN_BY, Floats, World
+from benchmarks.quality.worlds import CATEGORIES, HOURS, JUDGED_FROM, MOST_VALUES, NEW, PER_DAY, SHARES, SHOWN_BY, Floats, World
 from quality.baselines import Band, Figure, expectation
 from quality.history import CategoryCounts, LearningOptions, Observation, Quantiles, State
 from quality.shifts import Shifts, category_shifts, quantile_shifts
@@ -80,7 +80,7 @@ class _Histories:
 
     def _quantiles_of(self, hour: int, state: State = State.PUBLISHED) -> Quantiles:
         values = tuple(self._world.quantiles[hour].tolist())
-        at_us, rows = int(self._world.at_us[hour]), int(self._world.total[hour])
+        at_us, rows = int(self._world.at_us[hour]), min(int(self._world.total[hour]), MOST_VALUES)
         return Quantiles(at_us=at_us, rows=rows, id=str(hour), shares=SHARES, values=values, state=state)
 
 

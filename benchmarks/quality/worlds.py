@@ -25,7 +25,7 @@ DAYS, JUDGED_FROM, PER_DAY = 60, 30, 24
 HOURS = DAYS * PER_DAY
 CATEGORIES, NEW = ("web", "mobile", "email", "store", "other"), "kiosk"
 SHARES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-_LONGEST = 2_000  # values of a partition's amount that are drawn; more rows tell no more of its quantiles here
+MOST_VALUES = 2_000  # of a partition that its quantiles are told from, as a sample
 _FIRST_DAY = date(2026, 2, 16)  # a Monday; Europe's clocks change on 29 March, day 41
 
 
@@ -70,9 +70,9 @@ class Fault:
 class Shape:
     """How data behave.
 
-    rows: an hour and source, on average. growth: a day. noise: of an hour, as a share. day_noise: of a day. weekend: as a share
-    of a weekday. zone: whose clock the day follows. told: whether the calendar knows it. holiday: day that is as a Sunday, or None.
-    burst: share of the hours in which a source has several times its rows. outage: hours of day 35 without rows.
+    rows: an hour and source, on average. growth: a day. noise: of an hour, as a share. day_noise: of a day. weekend: as a share of
+    a weekday. zone: whose clock the day follows. told: whether the calendar knows it. holiday: day of the zone that is as a Sunday,
+    or None. burst: share of the hours in which a source has several times its rows. outage: hours of day 35 without rows.
     """
 
     name: str
@@ -143,7 +143,7 @@ def _rows(shape: Shape, faults: tuple[Fault, ...], at_us: Ints, rng: np.random.G
     hour, weekday = local // HOUR_US % 24, (local // DAY_US + 3) % 7
     days = np.arange(HOURS) / PER_DAY
     if shape.holiday is not None:
-        weekday = np.where(np.floor(days) == shape.holiday, 6, weekday)
+        weekday = np.where((local - at_us[0]) // DAY_US == shape.holiday, 6, weekday)
     day = 1 + 0.7 * np.sin((hour - 9) / 24 * 2 * np.pi)
     week = np.where(weekday == 6, 0.9 * shape.weekend, np.where(weekday == 5, shape.weekend, 1.0 - 0.03 * weekday))
     usual = day * week * np.exp(shape.growth * days)
@@ -180,7 +180,7 @@ def _amounts(faults: tuple[Fault, ...], total: Ints, rng: np.random.Generator) -
             drift[fault.begins : fault.ends] = _DRIFT_A_DAY * np.arange(fault.ends - fault.begins) / PER_DAY
     usual = 3.5 + 0.02 * rng.normal(0, 1, HOURS) + drift + np.where(unit, np.log(100), 0.0)
     quantiles, means = np.full((HOURS, len(SHARES)), np.nan), np.full(HOURS, np.nan)
-    for hour, count in enumerate(np.minimum(total, _LONGEST).tolist()):
+    for hour, count in enumerate(np.minimum(total, MOST_VALUES).tolist()):
         if count:
             values = np.exp(usual[hour] + 0.8 * rng.standard_normal(count))
             quantiles[hour], means[hour] = np.quantile(values, SHARES), values.mean()

@@ -53,7 +53,9 @@ def _rules(documents: Sequence[Mapping[str, Any]]) -> Iterator[QualityRule]:
     for document in documents:
         if document["kind"] not in set(RuleKind):
             continue
-        given = {key: tuple(value) if isinstance(value, list) else value for key, value in _known(QualityRule, document).items()}
+        given: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in _known(QualityRule, document).items()
+        }
         given["kind"] = RuleKind(document["kind"])
         if "severity" in given:
             given["severity"] = Severity(given["severity"])

@@ -33,7 +33,7 @@ def read_batches(uri: str, columns: Sequence[str], batch_rows: int = 65_536) -> 
 
     Args:
         uri: of the file.
-        columns: that are wanted; those that it does not have are left out.
+        columns: that are wanted, or parts of nested ones as Parquet names them; those that it does not have are left out.
         batch_rows: how many rows at most a batch has.
 
     Raises:
@@ -51,7 +51,9 @@ def read_batches(uri: str, columns: Sequence[str], batch_rows: int = 65_536) -> 
 def _batches(file: pq.ParquetFile, columns: Sequence[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
     have = set(file.schema_arrow.names)
     threads = file.metadata.num_rows >= _ROWS_FOR_THREADS
-    yield from file.iter_batches(batch_rows, columns=[name for name in columns if name in have], use_threads=threads)
+    yield from file.iter_batches(
+        batch_rows, columns=[name for name in columns if name.partition(".")[0] in have], use_threads=threads
+    )
 
 
 def read_parquet_schema(uri: str) -> pa.Schema:

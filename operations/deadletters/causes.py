@@ -7,9 +7,12 @@ file by file; only the causes that are shown become Python's.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,14 +21,17 @@ import pyarrow.compute as pc
 from contracts.spec.project import Project
 from contracts.units import DAY_US, HOUR_US
 from lake.location import Lake
+from lake.tables.iceberg import WITHDRAWN
 from operations.deadletters.examples import examples_at
 from operations.deadletters.files import LetterFile
 from operations.deadletters.hiding import Hiding
 from operations.deadletters.remedies import Remedy, remedy_of
 from operations.deadletters.selection import ROW, LetterSelection, rows_of, selected_files
-from operations.deadletters.states import read_states
+from operations.deadletters.states import States, read_states
 
+T = TypeVar("T")
 GROUPED_BY = ("code", "rule", "path", "source", "dataset", "stage")
+_THREADS = 2
 _FILE_BITS = 40  # of a place: the file, then the row
 _MOST_BUCKETS = 48  # marks of a sparkline
 _LENGTHS_US = (HOUR_US, 4 * HOUR_US, DAY_US, 7 * DAY_US, 28 * DAY_US, 364 * DAY_US)
@@ -34,13 +40,25 @@ _MERGED_AT = 1 << 18  # groups
 _EDGES = [("first", "min"), ("last", "max"), ("place", "min")]
 
 
+class Sort(StrEnum):
+    """Which causes come first."""
+
+    LETTERS = "letters"  # that have the most
+    GROWTH = "growth"  # that have the most more than in the span before
+    LAST = "last"  # that came last: a burst that is over may have more letters than what fails now
+
+
+_SORTED_BY = {Sort.LETTERS: "letters", Sort.GROWTH: "growth", Sort.LAST: "last"}
+
+
 @dataclass(frozen=True)
 class Cause:
     """Letters with one cause, or of several where they are counted by less.
 
     what: the fields that they are counted by, the path as it may be shown. expected: in words of the contract. letters: how many.
     before: how many in the span before, None where none was asked for. first_us, last_us: of their times. buckets: how many by
-    stretch of time. share: of all that were counted. example: of one: dead_letter_id, position, shape. remedy: what to do.
+    stretch of time. share: of all that were counted. example: of one: dead_letter_id, position, shape. remedy: what to do; None of
+    recovered ones.
     """
 
     what: Mapping[str, str]
@@ -82,6 +100,7 @@ def count_causes(
     *,
     by: Sequence[str] = GROUPED_BY,
     limit: int = 10,
+    sort: Sort = Sort.LETTERS,
     now_us: int | None = None,
 ) -> Causes:
     """Selected letters counted by cause.
@@ -92,16 +111,18 @@ def count_causes(
         selection: which; with a time since when, the span of that length before it is counted too.
         by: some of GROUPED_BY; "path" is shown without keys of payloads.
         limit: how many causes at most.
+        sort: which come first.
         now_us: where a span without an end ends, microseconds since 1970; the clock's.
 
     Returns:
-        Causes by how many letters they have. Memory grows with the number of different causes and hours, not with letters.
+        Causes in that order; of equal ones those with more letters first. Memory grows with the number of different causes and
+        hours, not with letters.
     """
     files, groups = _counted(lake, selection, tuple(by), time.time_ns() // 1_000 if now_us is None else now_us)
     told = Causes(by=tuple(by), states=tuple(map(str, selection.states)))
     if groups is None:
         return replace(told, before=0 if selection.since_us is not None else None)
-    return _told(lake, project, selection, files, groups, limit, told)
+    return _told(lake, project, selection, files, groups, limit, sort, told)
 
 
 def _with_span_before(selection: LetterSelection, now_us: int) -> LetterSelection:
@@ -117,27 +138,38 @@ def _counted(lake: Lake, selection: LetterSelection, by: tuple[str, ...], now_us
     wider = _with_span_before(selection, now_us)
     states, files = read_states(lake), selected_files(lake, wider)
     groups, keys = _Groups(by), []
-    for number, file in enumerate(files):
-        for batch in rows_of(file, wider, states, [*_read_for(by), selection.time_column, ROW]):
-            keys.append(_keys(batch, number, selection, by))
-            if sum(map(len, keys)) >= _GROUPED_AT:
-                groups.add(keys)
-                keys = []
+    for found in _side_by_side(lambda at: list(_keys_of(at, files[at], wider, states, by, selection)), range(len(files))):
+        keys += found
+        if sum(map(len, keys)) >= _GROUPED_AT:
+            groups.add(keys)
+            keys = []
     if keys:
         groups.add(keys)
     return files, groups.all()
 
 
-def _read_for(by: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys("violations" if name in ("path", "rule") else name for name in by))
+def _side_by_side(function: Callable[[int], T], items: Iterable[int]) -> Iterator[T]:
+    """What a function gives of each, in order; a few at once, since Arrow lets go of Python while it reads."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        ahead: deque[Future[T]] = deque()
+        for item in items:
+            ahead.append(pool.submit(function, item))
+            if len(ahead) > _THREADS:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _keys_of(
+    number: int, file: LetterFile, wider: LetterSelection, states: States, by: Sequence[str], selection: LetterSelection
+) -> Iterator[pa.Table]:
+    for batch in rows_of(file, wider, states, [*by, selection.time_column, ROW]):
+        yield _keys(batch, number, selection, by)
 
 
 def _keys(batch: pa.RecordBatch, file: int, selection: LetterSelection, by: Sequence[str]) -> pa.Table:
     """What is counted by, of each letter."""
-    keys: dict[str, Any] = {name: batch.column(name) for name in by if name not in ("path", "rule")}
-    if "violations" in batch.schema.names:
-        first = pc.list_element(batch.column("violations"), 0)
-        keys |= {name: pc.struct_field(first, name) for name in by if name in ("path", "rule")}
+    keys: dict[str, Any] = {name: batch.column(name) for name in by}
     us = batch.column(selection.time_column).cast(pa.int64()).to_numpy()
     now = np.ones(len(us), dtype=bool) if selection.since_us is None else us >= selection.since_us
     return pa.table(
@@ -178,42 +210,26 @@ def _told(
     files: Sequence[LetterFile],
     groups: pa.Table,
     limit: int,
+    sort: Sort,
     told: Causes,
 ) -> Causes:
-    """The most frequent causes of groups."""
+    """The first causes of groups."""
     now, earlier = groups.filter(groups.column("now")), groups.filter(pc.invert(groups.column("now")))
-    by, asked = list(told.by), selection.since_us is not None
+    asked = selection.since_us is not None
     letters = pc.sum(now.column("letters")).as_py() or 0
     told = replace(told, letters=letters, before=(pc.sum(earlier.column("letters")).as_py() or 0) if asked else None)
     if not letters:
         return told
-    causes = _by_cause(now, by)
-    shown = causes.take(pc.select_k_unstable(causes, limit, [("letters", "descending"), *((name, "ascending") for name in by)]))
+    causes = _by_cause(now, earlier, told.by)
+    order = [(_SORTED_BY[sort], "descending"), ("letters", "descending"), *((name, "ascending") for name in told.by)]
+    shown = causes.take(pc.select_k_unstable(causes, limit, order))
     buckets = _Buckets.of(now, selection)
-    places = [divmod(place, 1 << _FILE_BITS) for place in shown.column("place").to_pylist()]
-    found, hiding = examples_at(files, places), Hiding(lake, project)
-    listed = []
-    for row, place in zip(shown.to_pylist(), places, strict=True):
-        what = {name: row[name] for name in by}
-        example = found[place]
-        here = _same(now, what)
-        shown_as = dict(what)
-        if "path" in what:
-            shown_as["path"] = hiding.path(example["source"], example["violation"])
-        listed.append(
-            Cause(
-                what=shown_as,
-                expected=str(example["violation"]["expected"]),
-                letters=row["letters"],
-                before=(pc.sum(_same(earlier, what).column("letters")).as_py() or 0) if asked else None,
-                first_us=row["first"],
-                last_us=row["last"],
-                buckets=buckets.counts(here),
-                share=row["letters"] / letters,
-                example={name: example[name] for name in ("dead_letter_id", "position", "shape")},
-                remedy=remedy_of(example, project),
-            )
-        )
+    examples = examples_at(files, map(_place, shown.column("place").to_pylist()))
+    hiding = Hiding(lake, project)
+    listed = [
+        _cause(row, told, buckets.counts(_same(now, row, told.by)), examples[_place(row["place"])], hiding, project)
+        for row in shown.to_pylist()
+    ]
     return replace(
         told,
         causes=tuple(listed),
@@ -224,15 +240,44 @@ def _told(
     )
 
 
-def _by_cause(groups: pa.Table, by: Sequence[str]) -> pa.Table:
-    """Over all hours."""
-    causes = groups.group_by(list(by)).aggregate([("letters", "sum"), *_EDGES])
-    return causes.rename_columns([*by, "letters", "first", "last", "place"])
+def _place(number: int) -> tuple[int, int]:
+    return divmod(number, 1 << _FILE_BITS)
 
 
-def _same(groups: pa.Table, what: Mapping[str, str]) -> pa.Table:
-    for name, value in what.items():
-        groups = groups.filter(pc.equal(groups.column(name), value))
+def _cause(
+    row: Mapping[str, Any], told: Causes, buckets: tuple[int, ...], example: Mapping[str, Any], hiding: Hiding, project: Project
+) -> Cause:
+    what = {name: row[name] for name in told.by}
+    if "path" in what:
+        what["path"] = hiding.path(example["source"], example["violation"])
+    return Cause(
+        what=what,
+        expected=str(example["violation"]["expected"]),
+        letters=row["letters"],
+        before=None if told.before is None else row["before"],
+        first_us=row["first"],
+        last_us=row["last"],
+        buckets=buckets,
+        share=row["letters"] / told.letters,
+        example={name: example[name] for name in ("dead_letter_id", "position", "shape")},
+        remedy=None if example["code"] == WITHDRAWN else remedy_of(example, project),
+    )
+
+
+def _by_cause(now: pa.Table, earlier: pa.Table, by: Sequence[str]) -> pa.Table:
+    """Over all hours, with how many letters each cause had before, and how many more it has now."""
+    causes = now.group_by(list(by)).aggregate([("letters", "sum"), *_EDGES])
+    causes = causes.rename_columns([*by, "letters", "first", "last", "place"])
+    before = earlier.group_by(list(by)).aggregate([("letters", "sum")]).rename_columns([*by, "before"])
+    causes = causes.join(before, list(by))
+    counted = pc.fill_null(causes.column("before"), 0)
+    causes = causes.set_column(causes.schema.get_field_index("before"), "before", counted)
+    return causes.append_column("growth", pc.subtract(causes.column("letters"), counted))
+
+
+def _same(groups: pa.Table, row: Mapping[str, Any], by: Sequence[str]) -> pa.Table:
+    for name in by:
+        groups = groups.filter(pc.equal(groups.column(name), row[name]))
     return groups
 
 

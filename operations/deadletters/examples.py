@@ -17,6 +17,7 @@ from operations.deadletters.shapes import ABSENT, shape_of
 _COLUMNS = ("dead_letter_id", "position", "code", "source", "stage", "dataset", "raw", "violations")
 _BATCH_ROWS = 2_048  # little is decoded beyond the row that is looked for
 _WHOLE = "$"
+_NONE = {"path": "", "rule": "", "expected": ""}  # of what was recovered they are gone with its letter
 
 
 def examples_at(files: Sequence[LetterFile], places: Iterable[tuple[int, int]]) -> dict[tuple[int, int], dict[str, Any]]:
@@ -34,7 +35,7 @@ def examples_at(files: Sequence[LetterFile], places: Iterable[tuple[int, int]]) 
     wanted = sorted(set(places))
     for number in {file for file, _ in wanted}:
         for row, letter in _rows(files[number], [row for file, row in wanted if file == number]):
-            violation = letter.pop("violations")[0]
+            violation = (letter.pop("violations") or [_NONE])[0]
             found[number, row] = letter | {"violation": violation, "shape": shape_at(letter.pop("raw"), str(violation["path"]))}
     return found
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import os
+import secrets
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO, Self
 
 import msgspec
 
@@ -30,7 +32,6 @@ from operations.deadletters.views import VISIBLE
 _CODE = Path(__file__).parents[2]
 _COLUMNS = (*VISIBLE, "_raw_file", "_position", "raw")
 _LINES = ("jsonl",)
-_DELIVERED = "deliver"  # their bytes are events as they were sent
 
 
 class Form(StrEnum):
@@ -76,8 +77,7 @@ def export_letters(
     what = {"letters": sum(sources.values()), "selection": selection.described(), "form": str(form), "target": str(target)}
     note_act(lake, "deadletter export", what, by=by, reason=reason)
     written = Exported(0, 0, {})
-    with ExitStack() as open_files:
-        files = _Files(target, form, open_files)
+    with _Files(target, form) as files:
         for letter in _with_bytes(lake, project, selection):
             written.letters += 1
             if letter["raw"] is None:
@@ -108,26 +108,46 @@ def _read(lake: Lake, project: Project, source: str, raw_file: str, position: in
 
 
 class _Files:
-    """The files of an export, each opened when its first letter comes, for the user alone."""
+    """The files of an export, for the user alone. They appear when all is written, so that a part never passes for the whole."""
 
-    def __init__(self, target: Path, form: Form, stack: ExitStack) -> None:
-        self._target, self._form, self._stack = target, form, stack
-        self._open: dict[Path, BinaryIO] = {}
-        if form is Form.RECEIVED:
-            target.mkdir(0o700)
+    def __init__(self, target: Path, form: Form) -> None:
+        self._target, self._form = target, form
+        self._scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        self._open: dict[str, BinaryIO] = {}
+
+    def __enter__(self) -> Self:
+        self._scratch.mkdir(0o700)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for file in self._open.values():
+            file.close()
+        try:
+            if kind is None:
+                self._publish()
+        finally:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _publish(self) -> None:
+        if self._form is Form.RECEIVED:
+            self._scratch.rename(self._target)
+        elif self._open:
+            (self._scratch / self._target.name).rename(self._target)
 
     def write(self, letter: Mapping[str, Any]) -> str:
-        """Add a letter to its file; the file."""
-        if self._form is Form.LETTERS:
-            path, line = self._target, _line(letter)
-        else:
-            path, line = self._target / f"{letter['source']}.jsonl", letter["raw"].rstrip(b"\r\n")
-        if path not in self._open:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        """Add a letter to its file; where that will be."""
+        name = self._target.name if self._form is Form.LETTERS else f"{letter['source']}.jsonl"
+        if name not in self._open:
+            handle = os.open(self._scratch / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             os.fchmod(handle, 0o600)
-            self._open[path] = self._stack.enter_context(os.fdopen(handle, "wb"))
-        self._open[path].write(line + b"\n")
-        return str(path)
+            self._open[name] = os.fdopen(handle, "wb")
+        self._open[name].write((_line(letter) if self._form is Form.LETTERS else _one_line(letter["raw"])) + b"\n")
+        return str(self._target if self._form is Form.LETTERS else self._target / name)
+
+
+def _one_line(raw: bytes) -> bytes:
+    """A record that stands in a line; line ends in a message are blanks of JSON."""
+    return raw.rstrip(b"\r\n").replace(b"\r", b" ").replace(b"\n", b" ")
 
 
 def _line(letter: Mapping[str, Any]) -> bytes:
@@ -160,8 +180,9 @@ def _refuse_formats(project: Project, sources: Mapping[str, int]) -> None:
             spec, _ = project.source(source)
         except ConfigurationError:
             continue  # a destination's refusals: events as they were sent, which are JSON
-        if spec.format not in _LINES or spec.wire_format:
+        if spec.format not in _LINES or spec.wire_format or spec.records is not None:
+            what = "items of a list" if spec.records is not None else f"of the format {spec.wire_format or spec.format}"
             raise ConfigurationError(
-                f"source {source} has the format {spec.format}: its records cannot stand one a line. Leave out --as received, or "
-                "choose other sources by --source"
+                f"source {source}: its records are {what}, and cannot stand one a line. Leave out --as received, or choose other "
+                "sources by --source"
             )

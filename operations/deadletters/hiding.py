@@ -42,7 +42,7 @@ class Hiding:
         """Hide it in letters, in place."""
         for letter in letters:
             letter["event_id"] = letter["event_id"] and HIDDEN
-            for violation in letter["violations"]:
+            for violation in letter["violations"] or ():
                 violation["path"] = self.path(letter["source"], violation)
 
 

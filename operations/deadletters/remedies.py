@@ -57,8 +57,8 @@ _BY_CODE: dict[str, tuple[Turn, str, str]] = {
     ),
     Code.OUT_OF_RANGE: (Turn.CONTRACT, "Check the unit; widen the contract if such values are right.", _TEST),
     Code.BAD_TIMESTAMP: (
-        Turn.SOURCE,
-        "Accept what is sent: no_zone with a timezone, or epoch; a recipe repairs what is there.",
+        Turn.CONTRACT,
+        "If the form is right, accept it: no_zone, with a timezone in the source spec, or epoch; a recipe repairs what is there.",
         _TEST,
     ),
     Code.NOT_IN_ENUM: (Turn.CONTRACT, "A new value that is right: add it to the contract, in a minor version.", _TEST),

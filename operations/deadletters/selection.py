@@ -6,7 +6,7 @@ the bounds of their times and by their shards; of the others the columns are rea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -24,13 +24,16 @@ from lake.tables.data_files import with_schema
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA, WITHDRAWN
 from operations.deadletters.files import LetterFile, letter_files
 from operations.deadletters.late import LATE, late_letters
-from operations.deadletters.states import OPEN_STATES, State, States, read_states
+from operations.deadletters.states import OPEN_STATES, STATES, State, States, read_states
 
 BATCH_ROWS = 1 << 16
 ID_DIGITS = 32
 STATE = "state"
 ROW = "_row"  # a column for whoever comes back to a row: its number in its file
+FIRST = ("path", "rule")  # columns of the first violation
 SCHEMA = pa.schema([*DEAD_LETTER_SCHEMA, pa.field(STATE, pa.string(), nullable=False)])
+_FIRST_FIELD = pa.field("violations", pa.list_(pa.struct([pa.field(name, pa.string()) for name in FIRST])))
+_FIRST_LEAVES = tuple(f"violations.list.element.{name}" for name in FIRST)
 _DIGITS = frozenset("0123456789abcdef")
 _FILTERS = ("dead_letter_id", "code", "violations", "stage", "dataset", "contract_version", "source")
 Mask = npt.NDArray[np.bool_]
@@ -145,12 +148,18 @@ def _may_hold(file: LetterFile, selection: LetterSelection) -> bool:
 
 
 def rows_of(file: LetterFile, selection: LetterSelection, states: States, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The selected letters of one file; see ``select``. Columns may be ROW too."""
-    needed = dict.fromkeys((*_needed(selection, states), *(name for name in columns if name not in (STATE, ROW))))
+    """The selected letters of one file; see ``select``. Columns may be ROW and of FIRST too."""
+    if selection.ids and not _holds_an_id(file, selection):
+        return
+    asked = ("violations" if name in FIRST else name for name in columns if name not in (STATE, ROW))
+    needed = dict.fromkeys((*_needed(selection, states), *asked))
     reached = 0
     if file.late_of is None:
-        batches = read_batches(file.path, list(needed), BATCH_ROWS)
-        schema = pa.schema([DEAD_LETTER_SCHEMA.field(name) for name in needed])
+        firsts_only = not selection.rules and "violations" not in columns
+        batches = read_batches(file.path, _leaves(needed) if firsts_only else list(needed), BATCH_ROWS)
+        schema = pa.schema(
+            [_FIRST_FIELD if name == "violations" and firsts_only else DEAD_LETTER_SCHEMA.field(name) for name in needed]
+        )
     else:
         batches, schema = late_letters(file, list(needed), BATCH_ROWS)
     for batch in batches:
@@ -158,15 +167,48 @@ def rows_of(file: LetterFile, selection: LetterSelection, states: States, column
         if ROW in columns:
             rows = rows.append_column(ROW, pa.array(np.arange(reached, reached + len(rows))))
         reached += len(rows)
-        chosen = _chosen(rows, selection)
-        if not chosen.any():
-            continue
-        rows = rows.filter(pa.array(chosen)) if not chosen.all() else rows
-        found = states.apply(rows, selection.states, STATE if STATE in columns else None)
-        if selection.codes and State.RECOVERED in selection.states:
-            found = found.filter(pc.is_in(found.column("code"), value_set=pa.array(selection.codes, pa.string())))
-        if len(found):
-            yield from found.select(list(columns)).combine_chunks().to_batches()
+        for name in FIRST:  # before rows are picked: they are a third of what lists hold
+            if name in columns:
+                rows = rows.append_column(name, _first(rows.column("violations").combine_chunks(), name))
+        chosen, standing = _chosen(rows, selection), states.of(rows)
+        chosen &= np.isin(standing, [STATES.index(state) for state in selection.states])
+        if State.RECOVERED in selection.states and chosen.any():
+            rows = states.codes(rows)
+            chosen &= _mask(pc.is_in(rows.column("code"), value_set=pa.array(selection.codes or rows.column("code").unique())))
+        if chosen.any():
+            yield from _picked(rows, chosen, standing, columns).combine_chunks().to_batches()
+
+
+def _first(violations: pa.ListArray, name: str) -> pa.Array:
+    """A field of each first violation; "" of letters without one, which are withdrawn."""
+    offsets = violations.offsets.to_numpy()
+    places = pa.array(offsets[:-1], mask=np.diff(offsets) == 0)
+    return pc.fill_null(pc.struct_field(violations.values, name).take(places), "")
+
+
+def _holds_an_id(file: LetterFile, selection: LetterSelection) -> bool:
+    """Whether a letter with one of the ids is in a file: ids alone are read, since most files hold none."""
+    if file.late_of is None:
+        batches = read_batches(file.path, ["dead_letter_id"], BATCH_ROWS)
+    else:
+        batches, _ = late_letters(file, ["dead_letter_id"], BATCH_ROWS)
+    return any(_with_ids(batch.column("dead_letter_id"), selection).any() for batch in batches)
+
+
+def _picked(rows: pa.Table, chosen: Mask, standing: npt.NDArray[np.int8], columns: Sequence[str]) -> pa.Table:
+    """The chosen rows with these columns; STATE is made of where they stand."""
+    picked = rows.select([name for name in columns if name != STATE])
+    if not chosen.all():
+        picked, standing = picked.filter(pa.array(chosen)), standing[chosen]
+    if STATE in columns:
+        states = pa.DictionaryArray.from_arrays(standing, list(map(str, STATES))).cast(pa.string())
+        picked = picked.append_column(STATE, states).select(list(columns))
+    return picked
+
+
+def _leaves(columns: Iterable[str]) -> list[str]:
+    """Columns as a data file has them, of violations without what was expected: it is more than all the rest."""
+    return [leaf for name in columns for leaf in (_FIRST_LEAVES if name == "violations" else (name,))]
 
 
 def _needed(selection: LetterSelection, states: States) -> Iterator[str]:
@@ -213,7 +255,7 @@ def _mask(found: Any) -> Mask:
     return mask
 
 
-def _with_ids(ids: pa.ChunkedArray, selection: LetterSelection) -> Mask:
+def _with_ids(ids: pa.Array | pa.ChunkedArray, selection: LetterSelection) -> Mask:
     whole = [one for one in selection.ids if len(one) == ID_DIGITS]
     found = _mask(pc.is_in(ids, value_set=pa.array(whole, pa.string())))
     for beginning in {one for one in selection.ids if len(one) < ID_DIGITS}:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -30,36 +29,40 @@ class State(StrEnum):
     RECOVERED = "recovered"  # its record is published
 
 
-_STATES = tuple(State)
+STATES = tuple(State)
+WITHDRAWN_BY_NOBODY = np.int8(len(STATES))  # delivered after all, or the winner in the end: it stands nowhere
 OPEN_STATES = (State.OPEN, State.GIVEN_UP)
 _BY_OUTCOME = {"closed": State.CLOSED, "recovered": State.RECOVERED, "given_up": State.GIVEN_UP}
 
 
 class Ids:
-    """A set of ids. Most ids that are looked up are in none: their first digits tell, as numbers."""
+    """A set of ids. They are looked up as numbers: building Arrow's own set for every batch took longer than reading it."""
 
     def __init__(self, ids: pa.Array) -> None:
+        words = _words(ids)
         self.all = ids
-        self._beginnings = np.unique(_beginnings(ids))
+        self._words = words[np.argsort(words[:, 0], kind="stable")]
+        self._distinct = bool((np.diff(self._words[:, 0]) != 0).all())
 
     def of(self, ids: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
         """Which of these ids are in the set."""
         ids = ids.combine_chunks()
-        beginnings = _beginnings(ids)
-        places = np.searchsorted(self._beginnings, beginnings).clip(max=len(self._beginnings) - 1)
-        found: npt.NDArray[np.bool_] = self._beginnings[places] == beginnings
-        found[found] = pc.is_in(ids.filter(pa.array(found)), value_set=self.all).to_numpy(zero_copy_only=False)
+        words = _words(ids)
+        places = np.searchsorted(self._words[:, 0], words[:, 0]).clip(max=len(self._words) - 1)
+        found: npt.NDArray[np.bool_] = self._words[places, 0] == words[:, 0]
+        if self._distinct:
+            found[found] = (self._words[places[found]] == words[found]).all(axis=1)
+        else:
+            found[found] = pc.is_in(ids.filter(pa.array(found)), value_set=self.all).to_numpy(zero_copy_only=False)
         return found
 
 
-def _beginnings(ids: pa.Array) -> npt.NDArray[np.uint64]:
-    """The first eight digits of ids, which all have as many."""
-    if isinstance(ids, pa.ChunkedArray):
-        ids = ids.combine_chunks()
-    fixed = ids.cast(pa.binary()).cast(pa.binary(_ID_DIGITS))
-    digits = np.frombuffer(fixed.buffers()[1], dtype=np.uint64)[fixed.offset * _ID_WORDS :]
-    found: npt.NDArray[np.uint64] = digits[: len(ids) * _ID_WORDS : _ID_WORDS]
-    return found
+def _words(ids: pa.Array) -> npt.NDArray[np.uint64]:
+    """Ids as rows of four numbers: they all have as many digits."""
+    offsets = np.frombuffer(ids.buffers()[1], dtype=np.int32)[ids.offset : ids.offset + len(ids) + 1]
+    assert offsets[-1] - offsets[0] == _ID_DIGITS * len(ids)
+    digits = np.frombuffer(ids.buffers()[2], dtype=np.uint64, count=len(ids) * _ID_WORDS, offset=int(offsets[0]))
+    return digits.reshape(-1, _ID_WORDS)
 
 
 @dataclass(frozen=True)
@@ -74,35 +77,27 @@ class States:
         """Whether any letter has a history."""
         return bool(self.ids)
 
-    def apply(self, rows: pa.Table, wanted: Collection[State], name: str | None = None) -> pa.Table:
-        """Rows that stand in one of these states. Recovered letters get back the code that they had.
+    def of(self, rows: pa.Table) -> npt.NDArray[np.int8]:
+        """Where letters stand: places in STATES, or WITHDRAWN_BY_NOBODY.
 
         Args:
             rows: letters with ``code``, and ``dead_letter_id`` where ``known``.
-            wanted: states.
-            name: of a column with the state, which is added; None for none.
         """
         gone = pc.equal(rows.column("code"), WITHDRAWN).to_numpy()
-        state = np.where(gone, np.int8(len(_STATES)), np.int8(_STATES.index(State.OPEN)))  # withdrawn, and by nobody: in none
-        for one, ids in self.ids.items():
+        found = np.where(gone, WITHDRAWN_BY_NOBODY, np.int8(STATES.index(State.OPEN)))
+        for state, ids in self.ids.items():
             here = ids.of(rows.column("dead_letter_id"))
-            state[here & (gone if one is State.RECOVERED else ~gone)] = _STATES.index(one)
-        kept = np.isin(state, [_STATES.index(one) for one in wanted])
-        if not kept.all():
-            rows, state = rows.filter(pa.array(kept)), state[kept]
-        if name:
-            rows = rows.append_column(name, pa.DictionaryArray.from_arrays(state, list(map(str, _STATES))).cast(pa.string()))
-        return self._named(rows)
+            found[here & (gone if state is State.RECOVERED else ~gone)] = STATES.index(state)
+        return found
 
-    def _named(self, rows: pa.Table) -> pa.Table:
-        """With the codes that recovered letters had."""
-        if self.recovered_codes is None or not pc.any(pc.equal(rows.column("code"), WITHDRAWN)).as_py():
+    def codes(self, rows: pa.Table) -> pa.Table:
+        """Recovered letters with the codes that they had, in the place of WITHDRAWN."""
+        if self.recovered_codes is None or not len(self.recovered_codes):
             return rows
         places = pc.index_in(rows.column("dead_letter_id"), value_set=self.ids[State.RECOVERED].all)
-        codes = pc.if_else(
-            pc.equal(rows.column("code"), WITHDRAWN), self.recovered_codes.take(places.combine_chunks()), rows.column("code")
-        )
-        return rows.set_column(rows.schema.get_field_index("code"), rows.schema.field("code"), codes)
+        before = self.recovered_codes.take(places.combine_chunks())
+        codes = pc.if_else(pc.equal(rows.column("code"), WITHDRAWN), before, rows.column("code").combine_chunks())
+        return rows.set_column(rows.schema.get_field_index("code"), "code", pc.fill_null(codes, WITHDRAWN))
 
 
 def read_states(lake: Lake) -> States:

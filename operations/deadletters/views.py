@@ -162,5 +162,7 @@ def short_position(position: str, batched: bool = False) -> str:
 def first_violation(letter: dict[str, Any]) -> str:
     """The first violation and how many more there are."""
     violations = letter["violations"]
+    if not violations:  # of what was recovered they are gone with its letter
+        return ""
     more = f" (+{len(violations) - 1})" if len(violations) > 1 else ""
     return f"{violations[0]['path']}: {violations[0]['expected']}{more}"

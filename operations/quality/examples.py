@@ -66,7 +66,7 @@ def _rows(view: TableView, columns: Sequence[str], places: set[_Place], from_us:
             place = tuple(row[name] for name in PLACE)
             if place in places:
                 found[place] = row
-    return found  # type: ignore[return-value]
+    return found
 
 
 def shape(value: Any) -> str:

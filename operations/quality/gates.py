@@ -69,6 +69,14 @@ def gates(lake: Lake, datasets: Sequence[str] = ()) -> Iterator[GateState]:
         yield _state(lake, dataset, known[dataset])
 
 
+def held_counts(lake: Lake) -> dict[str, int]:
+    """How many partitions are held, by dataset; those of which something is."""
+    catalog = lake.catalog()
+    names = [name for name in all_tables(lake) if name.startswith("validated.")]
+    counts = {name.removeprefix("validated."): len(holds_of(catalog.load_table(name))) for name in names}
+    return {dataset: count for dataset, count in counts.items() if count}
+
+
 def _state(lake: Lake, dataset: str, name: str) -> GateState:
     table = lake.public.load(name)
     accepted = acceptances(lake, dataset)

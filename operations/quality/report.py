@@ -143,7 +143,7 @@ def _report(
         (each.verdict.partition for each in judged if is_bad(each.verdict)), default=None
     )
     good = _last_good(_by_partition(history, judged), first_bad)
-    good_run, bad_run = (each and newest_run_of(lake, each) for each in (good, first_bad))
+    good_run, bad_run = (newest_run_of(lake, each) if each else None for each in (good, first_bad))
     judged_us = [each.at_us for each in history if each.verdict.partition == first_bad]
     judged_at = us_to_datetime(max(judged_us)) if judged_us else datetime.fromisoformat(results.judged_at) if results else EPOCH
     view = _view(lake, contract, results, history, first_bad)
@@ -180,9 +180,9 @@ def _by_partition(history: Iterable[Judgement], judged: Iterable[EngineVerdict])
     for each in history:
         found.setdefault(each.verdict.partition, []).append(each.verdict)
     recorded = set(found)
-    for each in judged:
-        if each.verdict.partition not in recorded:
-            found.setdefault(each.verdict.partition, []).append(each.verdict)
+    for verdict in (each.verdict for each in judged):
+        if verdict.partition not in recorded:
+            found.setdefault(verdict.partition, []).append(verdict)
     return found
 
 

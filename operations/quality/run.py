@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,7 +28,7 @@ from quality.verdicts import Partition, RuleVerdict, partitions_between
 from quality.view import WINDOW_TIME, LakeReferences, LakeView, view_of
 
 Engine = Literal["headrace", "great-expectations", "both"]
-ENGINES: tuple[Engine, ...] = (HEADRACE, EXPECTATIONS, "both")
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 MOST_PARTITIONS = 10_000
 
 
@@ -39,7 +39,7 @@ class QualityOptions:
     engine: who judges. audit: rows as jobs write them, held ones included, in place of what everybody reads.
     """
 
-    engine: Engine = HEADRACE
+    engine: Engine = "headrace"
     start_us: int | None = None
     end_us: int | None = None
     run: str | None = None
@@ -105,7 +105,9 @@ def _expectations(
     """Verdicts, files and what has no expectation; nothing where Great Expectations was not asked for."""
     if options.engine == HEADRACE:
         return [], {}, ()
-    suite, found, files = suite_of(contract), [], {}
+    suite = suite_of(contract)
+    found: list[RuleVerdict] = []
+    files: dict[str, bytes] = {}
     for partition in partitions:
         evaluated = evaluate_partition(view, contract, suite, partition)
         found += evaluated.verdicts

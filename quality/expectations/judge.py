@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from contracts.spec.model import Contract
@@ -70,9 +70,7 @@ def _verdict(outcome: Outcome, partition: Partition, samples: tuple[tuple[str, s
     )
 
 
-def differing(
-    ours: Iterator[RuleVerdict] | tuple[RuleVerdict, ...], theirs: tuple[RuleVerdict, ...]
-) -> list[tuple[RuleVerdict, RuleVerdict]]:
+def differing(ours: Iterable[RuleVerdict], theirs: Iterable[RuleVerdict]) -> list[tuple[RuleVerdict, RuleVerdict]]:
     """Rules that both judged, and not alike."""
     known = {(each.partition, each.rule): each for each in ours}
     pairs = ((known.get((each.partition, each.rule)), each) for each in theirs)

@@ -91,12 +91,48 @@ def evaluate(suite: Suite, frame: pd.DataFrame, name: str) -> Results:
         asset = context.data_sources.add_pandas("rows").add_dataframe_asset(name)
         batch = asset.add_batch_definition_whole_dataframe("partition").get_batch({"dataframe": frame})
         made = [_made(each, number, frame) for number, each in enumerate(suite.expectations)]
-        result = batch.validate(gx.ExpectationSuite(name=name, expectations=made), result_format=_FORMAT)
+        result = _validated(batch, made, name)
         found = {each.expectation_config.meta["number"]: each for each in result.results}
         outcomes = [_outcome(each, found[number], frame) for number, each in enumerate(suite.expectations)]
         for each in result.results:
             _strip(each)
         return Results(outcomes, result.to_json_dict(), page_of_result(result, name))
+
+
+def _validated(batch: Any, made: Sequence[Any], name: str) -> Any:
+    """The result of a suite. An error of an expectation that ends the whole validation is told by that expectation alone."""
+    import great_expectations as gx  # noqa: PLC0415
+    from great_expectations.core.expectation_validation_result import (  # noqa: PLC0415
+        ExpectationSuiteValidationResult,
+        ExpectationValidationResult,
+    )
+
+    def validate(expectations: Sequence[Any]) -> Any:
+        return batch.validate(gx.ExpectationSuite(name=name, expectations=list(expectations)), result_format=_FORMAT)
+
+    try:
+        return validate(made)
+    except Exception:  # whatever it is of the library, the other expectations have their answers
+        found = []
+        for each in made:
+            each.id = None  # it belongs to no suite yet
+            try:
+                found += validate([each]).results
+            except Exception:
+                found.append(
+                    ExpectationValidationResult(
+                        success=False, expectation_config=each.configuration, result={}, exception_info=dict(_RAISED)
+                    )
+                )
+    good = sum(bool(each.success) for each in found)
+    figures = {
+        "evaluated_expectations": len(found), "successful_expectations": good, "unsuccessful_expectations": len(found) - good,
+        "success_percent": 100 * good / len(found) if found else None,
+    }  # fmt: skip
+    meta = {"great_expectations_version": gx.__version__}
+    return ExpectationSuiteValidationResult(
+        success=good == len(found), results=found, suite_name=name, statistics=figures, meta=meta
+    )
 
 
 _FORMAT = {"result_format": "COMPLETE", "partial_unexpected_count": 0}

@@ -148,12 +148,12 @@ def _of_column(column: Column) -> Iterator[_Part]:
         bounds = {"min_value": column.min_length, "max_value": column.max_length}
         yield part("length", "ExpectColumnValueLengthsToBeBetween", _within(bounds, "characters"), **bounds)
     if not column.minimum is column.maximum is None:
-        bounds = {"min_value": column.minimum, "max_value": column.maximum}
+        limits = {"min_value": column.minimum, "max_value": column.maximum}
         exact = {"min_value": _float_bound(column, column.minimum, -1), "max_value": _float_bound(column, column.maximum, 1)}
-        if any(exact[key] is None and bounds[key] is not None for key in bounds):
+        if any(exact[key] is None and limits[key] is not None for key in limits):
             yield Unmapped(f"{name}.range", "range", "a bound has more digits than a float, which Great Expectations makes of it")
         else:
-            yield part("range", "ExpectColumnValuesToBeBetween", _within(bounds), **exact)
+            yield part("range", "ExpectColumnValuesToBeBetween", _within(limits), **exact)
 
 
 def _within(bounds: Mapping[str, Any], unit: str = "") -> str:

@@ -62,7 +62,8 @@ def _with_custom_properties(schema: dict[str, Any]) -> None:
 def _quality_item(definitions: dict[str, Any]) -> dict[str, Any]:
     """An item of ``quality``: ODCS leaves most of it open; ours are known, others are left as they are."""
     ours: dict[str, dict[str, Any]] = {}
-    for model in (LibraryItem, SqlItem, CustomItem, *RULES.values()):
+    models: list[type[BaseModel]] = [LibraryItem, SqlItem, CustomItem, *RULES.values()]
+    for model in models:
         ours[model.__name__] = model.model_json_schema(by_alias=True, ref_template="#/$defs/{model}")
         definitions.update(ours[model.__name__].pop("$defs", {}))
     ours["CustomItem"]["properties"]["implementation"] = {

@@ -230,6 +230,26 @@ def test_an_expectation_that_cannot_be_evaluated_is_an_error_without_its_message
     assert "str" not in json.dumps(found.results.document["results"][0]["exception_info"])
 
 
+def test_an_error_that_ends_the_whole_validation_is_told_by_its_expectation_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from great_expectations.datasource.fluent.interfaces import Batch
+
+    validate = Batch.validate
+
+    def breaking(self: Any, suite: Any, **more: Any) -> Any:
+        if any(each.column == "count" for each in suite.expectations):
+            raise ArithmeticError("7 is a value")
+        return validate(self, suite, **more)
+
+    monkeypatch.setattr(Batch, "validate", breaking)
+    kind = "ExpectColumnValuesToNotBeNull"
+    suite = Suite(
+        tuple(Expectation(rule=n, kind="required", type=kind, arguments={"column": n}, expected="") for n in ("id", "count", "day"))
+    )
+    found = evaluate_partition(_view(_rows()[:3]), CONTRACT, suite, Partition("parity", 0, 3_600_000_000))
+    assert [v.verdict is Verdict.ERROR for v in found.verdicts] == [False, True, False]
+    assert "7 is" not in json.dumps(found.results.document) + found.results.page
+
+
 def test_nothing_is_sent_and_nothing_is_written(tmp_path: Path) -> None:
     """In a process of its own: what is imported, and where telemetry is decided, is decided once."""
     program = """

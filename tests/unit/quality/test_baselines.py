@@ -105,6 +105,15 @@ def test_what_a_person_calls_the_new_normal_is_the_new_level_from_then_on() -> N
     assert band(forgotten).centre == pytest.approx(usual(len(history)), rel=0.1), "without a person it stays what it was"
 
 
+def test_a_new_normal_that_tells_no_figure_begins_with_the_next_partition() -> None:
+    history = [observed(35.0 + hour % 3, hour) for hour in range(WEEKS * 168)]
+    shift = len(history) - 48
+    for hour in range(shift, len(history)):
+        history[hour] = replace(history[hour], value=70.0 + hour % 3)
+    history[shift] = replace(history[shift], value=float("nan"), state=State.ACCEPTED, new_normal=True)
+    assert band(history, figure=Figure.NUMBER, rows=100).centre == pytest.approx(71.0, rel=0.03)
+
+
 def test_a_cold_start_says_that_it_learns() -> None:
     need = needed(Figure.COUNT, OPTIONS)
     history = counted()
@@ -222,6 +231,55 @@ def test_a_slow_drift_is_held_against_weeks() -> None:
             break
         history.append(observed(value, hour))
     assert 24 < hour - first < 14 * 24 - 1
+
+
+def test_a_drift_that_was_published_does_not_widen_its_own_bounds() -> None:
+    rng = np.random.default_rng(8)
+    drift = [max(0.0, 0.015 * (hour - 4 * 168) / 24) for hour in range(4 * 168 + 10 * 24)]
+    history = [observed(35 * float(np.exp(rng.normal(0, 0.06) + shift)), hour) for hour, shift in enumerate(drift)]
+    found = band(history, figure=Figure.NUMBER, rows=1_000)
+    assert found.span_high > 1
+    assert not found.holds(35 * float(np.exp(drift[-1])))
+
+
+def judged(history: list[Observation], values: list[float], **options: object) -> list[bool]:
+    """Whether each of some values that follow is within its band; those that are not are held."""
+    found = []
+    for value in values:
+        found.append(band(history, **options).holds(value))
+        history = [*history, observed(value, len(history), state=State.PUBLISHED if found[-1] else State.HELD)]
+    return found
+
+
+def test_what_goes_on_being_wrong_is_told_each_time_until_it_is_right() -> None:
+    rng = np.random.default_rng(2)
+    history = [observed(35 * float(np.exp(rng.normal(0, 0.04))), hour) for hour in range(WEEKS * 168)]
+    off = [35 * float(np.exp(rng.normal(0, 0.01) + 0.12)) for _ in range(12)]
+    found = judged(history, [*off, 35.0, 35.5], figure=Figure.NUMBER, rows=1_000)
+    first = found.index(False)
+    assert first > 0, "one alone is within its bounds"
+    assert not any(found[first : len(off)])
+    assert found[len(off) :] == [True, True]
+
+
+def test_an_hour_that_was_far_off_does_not_hold_what_comes_after_it() -> None:
+    rng = np.random.default_rng(2)
+    numbers = [observed(35 * float(np.exp(rng.normal(0, 0.04))), hour) for hour in range(WEEKS * 168)]
+    for high in (35 * 1.07, 35 * 0.93):
+        assert judged(numbers, [3_500.0, 3_500.0, 3_500.0, high], figure=Figure.NUMBER, rows=1_000)[-1]
+    rows = counted()
+    low = [0.9 * usual(len(rows) + hour) for hour in range(4)]
+    assert judged(rows, [0.0, 0.0, 0.0, low[3]]) == [False, False, False, True]
+
+
+def test_a_share_that_is_as_expected_is_never_out_of_its_band() -> None:
+    rng = np.random.default_rng(3)
+    history = [observed(rng.binomial(400, 0.5) / 400, hour, rows=400) for hour in range(WEEKS * 168)]
+    for side in (-0.06, 0.06):
+        before = [*history[:-20], *(replace(seen, value=0.5 + side) for seen in history[-20:])]
+        found = band(before, figure=Figure.SHARE, rows=400)
+        assert found.holds(0.5)
+        assert not found.holds(0.5 + side), "the last day as a whole is off"
 
 
 def test_holidays_are_as_the_day_they_are_treated_as() -> None:

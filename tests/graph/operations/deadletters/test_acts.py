@@ -17,7 +17,7 @@ from lake.ledger.ledger import LedgerEntry, source_ledger
 from lake.location import Lake
 from lake.tables.letter_history import HISTORY
 from operations.deadletters.close import close_letters, count_selected, reopen_letters
-from operations.deadletters.export import Form, export_letters
+from operations.deadletters.export import Form, _one_line, export_letters
 from operations.deadletters.selection import LetterSelection, select
 from operations.deadletters.states import State
 from operations.deadletters.views import explain_letter
@@ -145,9 +145,31 @@ def test_where_no_export_may_lie(shop: LetterShop, tmp_path: Path) -> None:
 
 def test_formats_whose_records_are_no_lines_are_refused_before_anything_is_on_record(shop: LetterShop, tmp_path: Path) -> None:
     shop.ingest(DESK, [shop.write(case) for case in CASES.values() if case.source == DESK])
-    with pytest.raises(ConfigurationError, match="source desk has the format csv"):
+    with pytest.raises(ConfigurationError, match="source desk: its records are of the format csv"):
         export(shop, tmp_path / "out", Form.RECEIVED)
     assert acts(shop.lake()) == [] and not (tmp_path / "out").exists()
+
+
+def test_a_part_never_passes_for_the_whole(shop: LetterShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = iter(range(3))
+
+    def ends(_: object) -> bytes:
+        if next(lines) == 2:
+            raise KeyboardInterrupt
+        return b"{}"
+
+    monkeypatch.setattr("operations.deadletters.export._line", ends)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        export(shop, tmp_path / "out" / "x.jsonl")
+    assert list((tmp_path / "out").iterdir()) == []
+    monkeypatch.undo()
+    assert export(shop, tmp_path / "out" / "x.jsonl").letters == len(OF_EVENTS)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["x.jsonl"]
+
+
+def test_a_message_of_several_lines_is_one_line(tmp_path: Path) -> None:
+    assert _one_line(b'{\r\n  "a": 1\n}\n') == b'{    "a": 1 }'
 
 
 def test_what_cannot_be_on_record_is_not_exported(shop: LetterShop, tmp_path: Path) -> None:

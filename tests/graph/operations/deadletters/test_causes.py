@@ -12,7 +12,7 @@ import pytest
 
 from contracts.codes import Code
 from contracts.units import DAY_US, HOUR_US
-from operations.deadletters.causes import GROUPED_BY, Causes, count_causes
+from operations.deadletters.causes import GROUPED_BY, Causes, Sort, count_causes
 from operations.deadletters.remedies import _BY_CODE
 from operations.deadletters.selection import LetterSelection
 from operations.deadletters.tickets import tickets
@@ -63,6 +63,17 @@ def test_the_most_frequent_comes_first_with_its_times_and_hours(shop: LetterShop
     assert found.bucket_us == HOUR_US and first.buckets[-2:] == (1, 3) and sum(first.buckets) == 4
     assert (found.others, found.other_letters) == (len(CASES) - 1, len(CASES) - 1)
     assert first.example and first.example["shape"] == "whole number, 5 digits"
+
+
+def test_what_grows_and_what_came_last_can_come_first(shop: LetterShop) -> None:
+    def first(sort: Sort, **fields: Any) -> str:
+        selection = LetterSelection(codes=("wrong_type", "too_deep", "conflicting_duplicate"), **fields)
+        return count_causes(shop.lake(), shop.project, selection, sort=sort, limit=1).causes[0].what["code"]
+
+    assert first(Sort.LETTERS) == first(Sort.LAST) == first(Sort.GROWTH, since_us=RECEIVED_US) == "wrong_type"
+    assert first(Sort.LAST, until_us=RECEIVED_US) == "conflicting_duplicate"
+    early = {"since_us": RECEIVED_US - 1, "until_us": RECEIVED_US + HOUR_US}
+    assert first(Sort.GROWTH, **early) == "too_deep"  # of one letter each, by name
 
 
 def test_a_span_is_set_against_the_one_before(shop: LetterShop) -> None:

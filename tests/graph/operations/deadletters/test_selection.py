@@ -17,9 +17,10 @@ from lake.tables.iceberg import published_files
 from lake.tables.letter_history import Act, ActOutcome, HistoryLine, append_history, history_table
 from lake.tables.letters import LETTER_COLUMNS, publish_letters
 from lake.tables.publish import fold_ranges, publish
+from operations.deadletters.causes import count_causes
 from operations.deadletters.selection import LetterSelection, TimeOf, select, selected_files
 from operations.deadletters.states import State
-from operations.deadletters.views import find_letters
+from operations.deadletters.views import find_letters, first_violation
 from tests.support.lake_state import scan
 from tests.support.letters import CASES, EVENTS, PEOPLE, LetterShop
 from tests.support.shop import RECEIVED_S
@@ -177,6 +178,9 @@ def test_a_withdrawn_letter_is_shown_to_who_asks_for_recovered_ones_alone(tmp_pa
     row = next(x for x in rows.to_pylist() if x["dead_letter_id"] == letter["dead_letter_id"])
     won = pa.Table.from_pylist([{name: row[name] for name in LETTER_COLUMNS} | {"event_id": row["event_id"], "_rank": bytes(64)}])
     taken_back = conflict_letters(won.slice(0, 0), won, contract, "back")
+    place = taken_back.schema.get_field_index("violations")
+    none = pa.array([[]], taken_back.schema.field("violations").type)
+    taken_back = taken_back.set_column(place, "violations", none)
     publish_letters(lake, by_range(taken_back, Cut(num_shards=4)), "back")
     assert codes(lake, codes=(str(Code.CONFLICTING_DUPLICATE),)) == set()
     assert codes(lake, states=(State.RECOVERED,)) == set()  # nobody recovered it: no line says so
@@ -187,5 +191,10 @@ def test_a_withdrawn_letter_is_shown_to_who_asks_for_recovered_ones_alone(tmp_pa
     )  # fmt: skip
     append_history(lake, history_table([line], datetime.now(UTC)))
     assert codes(lake, states=(State.RECOVERED,)) == {"conflicting_duplicate"}
+    (cause,) = count_causes(lake, shop.project, LetterSelection(states=(State.RECOVERED,))).causes
+    assert (cause.what["code"], cause.what["path"], cause.expected) == ("conflicting_duplicate", "", "")
+    (shown,) = find_letters(lake, shop.project, LetterSelection(states=(State.RECOVERED,)), 5)
+    assert first_violation(shown) == "" and shown["state"] == "recovered"
+    assert count_causes(lake, shop.project, LetterSelection()).letters == len(taken(lake))
     assert codes(lake, states=(State.RECOVERED,), codes=("malformed",)) == set()
     assert "conflicting_duplicate" not in codes(lake)

@@ -15,6 +15,7 @@ from lake.ledger.outcomes import Outcome, PositionOutcomes, positions_of
 from lake.ledger.sidecars import append_outcomes
 from lake.ledger.upkeep import merge_ledger, merged_rows
 from lake.location import Lake
+from lake.tables import appended
 from lake.tables.iceberg import LEDGER, LEDGER_SCHEMA, ensure_table
 from tests.support.lake_state import scan
 
@@ -80,10 +81,10 @@ def test_large_files_are_left_alone_and_a_merge_takes_no_more_than_fits(tmp_path
     for first in range(5):
         append_outcomes(lake, [PositionOutcomes("web", "f", Outcome.LATE, (2 * first, 1), None, None)], "run")
     sizes = sorted(t.file.file_size_in_bytes for t in lake.catalog().load_table(LEDGER).scan().plan_files())
-    monkeypatch.setattr(ledger_upkeep, "_CLASSES", (sizes[0],))
+    monkeypatch.setattr(appended, "_CLASSES", (sizes[0],))
     assert merge_ledger(lake, "merge", at_least=2) == (5, 5)
-    monkeypatch.setattr(ledger_upkeep, "_CLASSES", (sizes[-1] + 1,))
-    monkeypatch.setattr(ledger_upkeep, "_TOTAL_BYTES", sum(sizes[:3]))
+    monkeypatch.setattr(appended, "_CLASSES", (sizes[-1] + 1,))
+    monkeypatch.setattr(appended, "_TOTAL_BYTES", sum(sizes[:3]))
     assert merge_ledger(lake, "merge", at_least=2) == (5, 3)
 
 
