@@ -120,13 +120,9 @@ def test_what_is_accepted_for_other_rows_is_not_learnt_from(shop: GatedShop) -> 
     contents = {each.content for each in judgements(lake, dataset="customer_event")}
     assert None not in contents and len(contents) > 2
     (state,) = gates(lake)
-    (past,) = [
-        past
-        for past in StoredHistory(lake, "customer_event", acceptances(lake, "customer_event")).past(
-            "page_url_nullValues", state.held[0].hold.to_us
-        )
-        if past.partition.from_us == state.held[0].hold.from_us
-    ]
+    hold, history = state.held[0].hold, StoredHistory(lake, "customer_event", acceptances(lake, "customer_event"))
+    known = {past.partition.from_us: past for past in history.past("page_url_nullValues", hold.to_us)}
+    past = known[hold.from_us]
     assert (past.state, past.new_normal) == (State.HELD, False)
 
 
