@@ -20,6 +20,7 @@ from operations.check.check import check_lake
 from operations.quality.gates import gates
 from operations.repair import take_out_lost
 from operations.replay.promote import rollback
+from quality import sql_process
 from quality.acceptances import acceptances
 from quality.history import State
 from quality.store import judgements
@@ -124,6 +125,17 @@ def test_what_is_accepted_for_other_rows_is_not_learnt_from(shop: GatedShop) -> 
     known = {past.partition.from_us: past for past in history.past("page_url_nullValues", hold.to_us)}
     past = known[hold.from_us]
     assert (past.state, past.new_normal) == (State.HELD, False)
+
+
+def test_one_process_answers_the_queries_of_all_partitions_of_a_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[object] = []
+    really = sql_process._started
+    monkeypatch.setattr(sql_process, "_started", lambda: started.append(1) or really())
+    query = "SELECT count(*) FROM ${table} WHERE page_url IS NULL"
+    asking = GatedShop(tmp_path, {"": [{"type": "sql", "name": "urls", "query": query, "mustBe": 0, "severity": "quarantine"}]})
+    report = asking.take("first.jsonl", [good(1, 8), BAD, good(3, 10)])
+    assert report.exit_code == 1 and held_hours(asking.lake()) == [9]
+    assert started == [1]
 
 
 def test_an_accepted_partition_is_published_by_the_next_run(shop: GatedShop) -> None:
