@@ -28,7 +28,8 @@ Examples:
   headrace quality accept customer_event --partition 2026-11-02T09:00:00Z --by "Ada Lovelace" --reason "the sale was real"
   headrace quality accept customer_event --all --by "Ada Lovelace" --reason "one-off import" --release
 
-It holds for the rows that were judged and the rules that they broke: rows that come later are judged again.
+It holds for the rows that were judged and the rules that they broke: rows that come later are judged again. With --as-of it is
+refused where rows came after you looked.
 """
 _RELEASE = """\b
 Examples:
@@ -116,13 +117,15 @@ def show(state: GateState) -> None:
 @click.option("--by", required=True, metavar="NAME", help="Who overrules.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why.")
 @click.option("--new-normal", is_flag=True, help="What came is to be expected from now on: baselines learn from it.")
+@click.option("--as-of", metavar="TIME", callback=lambda *given: _times([given[2]])[0] if given[2] else None,
+              help="When you looked, as status tells it: refuse what was judged after that.")  # fmt: skip
 @click.option("--release", "releases", is_flag=True, help="Publish it at once.")
 @lake_option
 @project_option
 @json_option
 @plain_errors
 def accept_(
-    dataset: str, times: Sequence[int], everything: bool, by: str, reason: str, new_normal: bool, releases: bool,
+    dataset: str, times: Sequence[int], everything: bool, by: str, reason: str, new_normal: bool, as_of: int | None, releases: bool,
     lake: str | None, project: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Overrule the verdict on held partitions of DATASET: by name, with a reason, on record."""
@@ -130,7 +133,7 @@ def accept_(
         raise ConfigurationError("say which partitions: --partition TIME (again for more), or --all")
     opened, loaded = open_lake(lake, project)
     chosen: list[Range] = [(at, at + 1) for at in times]
-    found = accept_held(opened, dataset, chosen, by=by, reason=reason, new_normal=new_normal)
+    found = accept_held(opened, dataset, chosen, by=by, reason=reason, new_normal=new_normal, as_of_us=as_of)
     report = release(opened, loaded, dataset, by=by, dry_run=False) if releases else None
     if as_json:
         told = [{"from": us_text(a.partition.from_us, "seconds"), "by": a.by, "reason": a.reason, "new": new} for a, new in found]

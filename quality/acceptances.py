@@ -58,11 +58,17 @@ def accept(
         new_normal: see ``Acceptance``.
 
     Returns:
-        What holds, and whether it is this one: where somebody accepted the same before, theirs stays.
+        What holds, and whether it is this one: where somebody said as much before, theirs stays, and no act is recorded. A new
+        normal says more than an acceptance without it.
 
     Raises:
         ConfigurationError: name or reason are blank or too long.
     """
+    digest = xxhash.xxh3_64_hexdigest("\0".join([str(new_normal), *sorted(rules)]).encode())
+    where = lake.at_key(f"{_folder(partition.dataset)}/{partition.from_us}-{partition.to_us}-{content}-{digest}.json")
+    said = (one for one in acceptances(lake, partition.dataset).get(partition, ()) if one.covers(content, rules))
+    if before := next((one for one in said if one.new_normal or not new_normal), None):
+        return before, False  # nothing is done, so there is no act
     what = {
         "dataset": partition.dataset, "from_us": partition.from_us, "to_us": partition.to_us, "content": content,
         "rules": sorted(rules), "new_normal": new_normal or None,
@@ -70,8 +76,6 @@ def accept(
     act = note_act(lake, "quality accept", what, by=by, reason=reason)
     at = utc_text(datetime.now(UTC), "milliseconds")
     made = Acceptance(partition, content, tuple(sorted(rules)), act.by or by, act.reason or reason, at, new_normal)
-    digest = xxhash.xxh3_64_hexdigest("\0".join(made.rules).encode())
-    where = lake.at_key(f"{_folder(partition.dataset)}/{partition.from_us}-{partition.to_us}-{content}-{digest}.json")
     if lake.storage.put_if_absent(where, (json_text(asdict(made)) + "\n").encode()):
         return made, True
     return _read(lake, where), False

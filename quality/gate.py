@@ -29,7 +29,9 @@ from quality.acceptances import Acceptance, acceptances
 from quality.history import State
 from quality.judge import judge_partitions
 from quality.past import Past
-from quality.store import Judgement, StoredHistory, keep_verdicts
+from quality.sql_process import Queries
+from quality.store import Judgement, keep_verdicts
+from quality.stored import StoredHistory
 from quality.verdicts import Partition, RuleVerdict, Verdict, gate_verdict
 from quality.view import LakeReferences, LakeView
 
@@ -122,6 +124,7 @@ class _Pass:
     accepted: dict[Partition, list[Acceptance]]
     history: _PassHistory
     references: LakeReferences
+    queries: Queries
     judged: dict[tuple[int, str], list[RuleVerdict]] = field(default_factory=dict)
     kept: set[tuple[int, str]] = field(default_factory=set)
 
@@ -163,6 +166,13 @@ def pass_gate(lake: Lake, contract: Contract, options: GateOptions, sweep: Calla
         ConfigurationError: the audit branch was deleted and is lost; a rule asks for what is not installed.
         ComponentDownError: no commit succeeded before the deadline; may be done again.
     """
+    with Queries() as queries:
+        return _passed(lake, contract, options, sweep, queries)
+
+
+def _passed(
+    lake: Lake, contract: Contract, options: GateOptions, sweep: Callable[[], Swept], queries: Queries
+) -> tuple[Swept, GateReport]:
     lake, name = lake.public, contract.table
     length_s = contract.quality.partition_s if contract.gated else partition_length_s(lake.load(name))
     if length_s is None:
@@ -171,10 +181,8 @@ def pass_gate(lake: Lake, contract: Contract, options: GateOptions, sweep: Calla
         begin_audit(lake, name, length_s, options.run_id)
         adopt(lake, name, contract.event_id, options.run_id)
     accepted = acceptances(lake, contract.dataset)
-    states = {partition: State.ACCEPTED for partition in accepted}
-    normal = frozenset(p for p, those in accepted.items() if any(one.new_normal for one in those))
-    history = _PassHistory(StoredHistory(lake, contract.dataset, states, normal))
-    taken = _Pass(lake, contract, options, accepted, history, LakeReferences(lake))
+    history = _PassHistory(StoredHistory(lake, contract.dataset, accepted))
+    taken = _Pass(lake, contract, options, accepted, history, LakeReferences(lake), queries)
     first: Swept | None = None
     released: set[Range] = set()
     for _ in range(_MOST_ROUNDS):
@@ -263,7 +271,7 @@ def _hold(taken: _Pass, candidate: Candidate, number: int, known: Hold | None, i
     content, by = candidate.content_of(number), rules_id(contract)
     partition = Partition(contract.dataset, *candidate.span(number))
     if not contract.gated:  # nobody judges any more; what was held stays so, whatever comes
-        is_free = known is None or options.held_too or _is_accepted(taken, partition, content, known.rules)
+        is_free = known is None or options.held_too or _covering(taken, partition, content, known.rules)
         return None if is_free else known
     if known and known.content == content and not options.held_too and known.judged_by == by:
         failed, severity = known.rules, known.severity
@@ -271,21 +279,22 @@ def _hold(taken: _Pass, candidate: Candidate, number: int, known: Hold | None, i
         verdicts = _verdicts(taken, candidate, number, content, is_whole)
         bad = gate_verdict(verdicts)
         if bad in (None, Severity.WARN):
-            taken.history.add(partition, verdicts, options.run_id, State.PUBLISHED)
+            taken.history.add(partition, verdicts, options.run_id)
             return None
         assert bad is not None
         failed, severity = _failed(verdicts), str(bad)
-        is_accepted = _is_accepted(taken, partition, content, failed)
-        taken.history.add(partition, verdicts, options.run_id, State.ACCEPTED if is_accepted else State.HELD)
-    if _is_accepted(taken, partition, content, failed):
+        covering = _covering(taken, partition, content, failed)
+        normal = any(one.new_normal for one in covering)
+        taken.history.add(partition, verdicts, options.run_id, State.ACCEPTED if covering else State.HELD, normal)
+    if _covering(taken, partition, content, failed):
         return None
     same = known and (known.content, known.rules, known.severity, known.judged_by) == (content, failed, severity, by)
     now = utc_text(datetime.now(UTC), "milliseconds")
     return known if same and known else Hold(*candidate.span(number), content, failed, severity, by, options.run_id, now)
 
 
-def _is_accepted(taken: _Pass, partition: Partition, content: str, rules: Sequence[str]) -> bool:
-    return any(one.covers(content, rules) for one in taken.accepted.get(partition, ()))
+def _covering(taken: _Pass, partition: Partition, content: str, rules: Sequence[str]) -> list[Acceptance]:
+    return [one for one in taken.accepted.get(partition, ()) if one.covers(content, rules)]
 
 
 def _verdicts(taken: _Pass, candidate: Candidate, number: int, content: str, is_whole: bool) -> list[RuleVerdict]:
@@ -295,7 +304,7 @@ def _verdicts(taken: _Pass, candidate: Candidate, number: int, content: str, is_
         files = tuple(file for file in candidate.files if not file.dropped)
         view = LakeView(candidate.table, files, candidate.snapshot.snapshot_id)
         partition = Partition(contract.dataset, *candidate.span(number))
-        taken.judged[key] = list(judge_partitions(view, contract, [partition], taken.history, taken.references))
+        taken.judged[key] = list(judge_partitions(view, contract, [partition], taken.history, taken.references, taken.queries))
         if not is_whole:
             taken.kept.add(key)  # it is judged again when it is whole
     return taken.judged[key]
@@ -321,9 +330,9 @@ def _keep(taken: _Pass, candidate: Candidate) -> None:
         [
             Judgement(
                 run_id=taken.options.run_id, at_us=at_us, snapshot_id=candidate.snapshot.snapshot_id,
-                contract_version=taken.contract.version, verdict=verdict,
+                contract_version=taken.contract.version, verdict=verdict, content=content,
             )
-            for verdicts in new.values()
+            for (_, content), verdicts in new.items()
             for verdict in verdicts
         ],
     )  # fmt: skip
@@ -345,9 +354,11 @@ class _PassHistory:
                 found[partition] = by_rule[rule]
         return [found[partition] for partition in sorted(found)]
 
-    def add(self, partition: Partition, verdicts: Sequence[RuleVerdict], run_id: str, state: State) -> None:
+    def add(
+        self, partition: Partition, verdicts: Sequence[RuleVerdict], run_id: str, state: State = State.PUBLISHED,
+        new_normal: bool = False,
+    ) -> None:  # fmt: skip
         """These are the verdicts of a partition, and what became of it."""
-        new_normal = partition in self.stored.new_normal and state is State.ACCEPTED
         self.own[partition] = {
             each.rule: Past(
                 partition=partition,

@@ -7,18 +7,25 @@ clock, the order of rows, the files that they lie in, or whether a run has an en
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 
 from contracts.spec.model import Contract
 from quality.measure import PLACE, Context
 from quality.past import History
 from quality.rules import measure_of
 from quality.sql import require_duckdb
+from quality.sql_process import Queries
 from quality.verdicts import Partition, RuleVerdict
 from quality.view import References, TableView
 
 
 def judge_partitions(
-    view: TableView, contract: Contract, partitions: Iterable[Partition], history: History, references: References
+    view: TableView,
+    contract: Contract,
+    partitions: Iterable[Partition],
+    history: History,
+    references: References,
+    queries: Queries | None = None,
 ) -> Iterator[RuleVerdict]:
     """Judge partitions of a dataset, one after the other; of each, every rule in the order of the contract.
 
@@ -31,13 +38,15 @@ def judge_partitions(
         partitions: which; those without rows are judged too.
         history: what was observed of earlier partitions.
         references: other tables, for rules that look at them.
+        queries: where rules that are a query are asked; None for a process of this call alone.
 
     Raises:
         ConfigurationError: a rule is a query, and DuckDB is not installed.
     """
     require_duckdb(contract)
-    for partition in partitions:
-        yield from _judged(Context(view, contract, partition, history, references))
+    with nullcontext(queries) if queries else Queries() as asked:
+        for partition in partitions:
+            yield from _judged(Context(view, contract, partition, history, references, asked))
 
 
 def _judged(context: Context) -> Iterator[RuleVerdict]:

@@ -2,10 +2,14 @@
 
 What is kept of a partition are its distinct keys, as many as MOST_KEYS of them. Of more, only those of one bucket are counted as
 the rows come, and the rows are read again for each other bucket: exact, whatever their number.
+
+Keys of a whole other table are remembered from one partition to the next, where all of them fit into MOST_REMEMBERED bytes; else
+that table is read again for each partition.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -22,6 +26,7 @@ from quality.verdicts import RuleVerdict, Verdict
 from quality.view import WINDOW_TIME, TableView
 
 MOST_KEYS = 2_000_000
+MOST_REMEMBERED = 256 << 20  # bytes, of the distinct keys of all other tables
 _LOOKED_UP = 500_000  # rows of the other side at once
 _COUNTED = pa.schema([pa.field("key", pa.string()), pa.field("rows", pa.int64()), pa.field("due", pa.int64())])
 
@@ -150,7 +155,27 @@ class Unique(_Keyed):
             yield rows.filter(pc.equal(rows.column("_source"), self.rule.source)) if self.rule.source else rows
 
 
-class References(_Keyed):
+class _Other(_Keyed):
+    """A rule that looks for keys elsewhere."""
+
+    def known_to(
+        self, keys: pa.ChunkedArray, view: TableView, reference: Reference, span: tuple[int, int] | None = None
+    ) -> pa.StringArray:
+        """Which of some distinct keys the other side has, within a stretch of time or anywhere."""
+        known = None if span else self._remembered(view, reference)
+        if known is not None:
+            return _among(known, keys)
+        return found_in(keys, _rows_of(view, reference, *(span or ())), reference.columns)
+
+    def _remembered(self, view: TableView, reference: Reference) -> pa.StringArray | None:
+        memory = self.context.references.keys
+        if reference not in memory:
+            left = MOST_REMEMBERED - sum(keys.nbytes for keys in memory.values() if keys is not None)
+            memory[reference] = distinct(_rows_of(view, reference), reference.columns, left)
+        return memory[reference]
+
+
+class References(_Other):
     """``references``: rows whose key is not in another dataset.
 
     A row is due when that dataset has rows that are later than it by the grace period. What is not due and not there is open: as
@@ -179,7 +204,7 @@ class References(_Keyed):
         keyed = missing = waiting = 0
         for counts in self.counts():
             keyed += pc.sum(counts.column("rows")).as_py() or 0
-            there = found_in(counts.column("key"), _rows_of(self._view, self._reference), self._reference.columns)
+            there = self.known_to(counts.column("key"), self._view, self._reference)
             lacking = counts.filter(pc.invert(pc.is_in(counts.column("key"), value_set=there)))
             due = pc.sum(lacking.column("due")).as_py() or 0
             missing += due
@@ -195,7 +220,7 @@ class References(_Keyed):
         return told
 
 
-class Agreement(_Keyed):
+class Agreement(_Other):
     """``agreement``: the percentage of distinct keys that another dataset, or another source of it, has too."""
 
     def verdict(self) -> RuleVerdict:
@@ -206,10 +231,10 @@ class Agreement(_Keyed):
         if view is None:
             return self.told(Verdict.SKIPPED, None, f"There is no table of {reference.dataset} yet.")
         around = None if rule.within_s is None else rule.within_s * SECOND_US
-        span = (None, None) if around is None else (partition.from_us - around, partition.to_us + around)
+        span = None if around is None else (partition.from_us - around, partition.to_us + around)
         keys = agreeing = 0
         for counts in self.counts():
-            there = found_in(counts.column("key"), _rows_of(view, reference, *span), reference.columns)
+            there = self.known_to(counts.column("key"), view, reference, span)
             keys, agreeing = keys + len(counts), agreeing + len(there)
             lacking = counts.column("key").filter(pc.invert(pc.is_in(counts.column("key"), value_set=there)))
             self.sample(lacking.combine_chunks())
@@ -237,6 +262,20 @@ def found_in(keys: pa.ChunkedArray, other: Iterable[pa.RecordBatch], columns: Se
             look_up()
     look_up()
     return found[0]
+
+
+def distinct(rows: Iterable[pa.RecordBatch], columns: Sequence[str], most_bytes: int) -> pa.StringArray | None:
+    """The distinct keys of rows; None where they need more memory than may be used."""
+    found, waiting, size = pa.nulls(0, pa.string()), [], 0
+    for batch in itertools.chain(rows, [None]):
+        if batch is not None:
+            waiting.append(pc.unique(key_of(batch, columns)))
+            size += waiting[-1].nbytes
+        if waiting and (batch is None or size > max(found.nbytes, most_bytes // 8)):
+            found, waiting, size = pc.unique(pa.concat_arrays([found, *waiting])), [], 0
+            if found.nbytes > most_bytes:
+                return None
+    return found
 
 
 def _among(there: pa.StringArray, keys: pa.ChunkedArray) -> pa.StringArray:

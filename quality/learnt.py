@@ -1,6 +1,7 @@
 """Rules that are judged by history: how many rows, how many without a value, and how values are distributed.
 
-What a partition shows is kept with its verdict, for baselines to learn from. Of a column that is personal only buckets are kept.
+What a partition shows is kept with its verdict, for baselines to learn from. Of a column only buckets are kept, but where the
+contract says that it is not personal.
 """
 
 from __future__ import annotations
@@ -36,10 +37,14 @@ _SHOWN = 3
 
 
 def is_personal(column: Column) -> bool:
-    """Whether values of a column must not be kept: it is classified as personal, or looks so and is not classified."""
+    """Whether values of a column must not be kept: all, but where its classification says that it is not personal.
+
+    Without a classification those are no secret that the contract itself names.
+    """
     if column.classification:
         return column.classification.lower() not in _OPEN
-    return column.identifier is not None or column.format == "email"
+    named = bool(column.enum) or column.type is ColumnType.BOOLEAN
+    return not named or column.identifier is not None
 
 
 class _Learnt(Measure):
@@ -162,8 +167,9 @@ class Distribution(_Learnt):
             told = json.dumps({"shares": quantiles.shares, "values": quantiles.values, "rows": quantiles.rows})
             return self._judged(quantile_shifts(seen, quantiles, spec.calendar, self.options()), quantiles, told)
         counts = counts_of(values, self._column, partition.from_us)
-        known = [CategoryCounts(counts=told["counts"], **common) for told, common in self._observations("counts")]
-        told = json.dumps({"counts": counts.counts, "rows": counts.rows}, ensure_ascii=False, sort_keys=True)
+        form = "buckets" if is_personal(self._column) else "counts"  # one is not compared with the other
+        known = [CategoryCounts(counts=told[form], **common) for told, common in self._observations(form)]
+        told = json.dumps({form: counts.counts, "rows": counts.rows}, ensure_ascii=False, sort_keys=True)
         return self._judged(category_shifts(known, counts, spec.calendar, self.options()), counts, told)
 
     def _observations(self, kind: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

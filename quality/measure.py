@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from contracts.spec.model import Contract
 from contracts.spec.quality import QualityRule
 from quality.past import History
+from quality.sql_process import Queries
 from quality.verdicts import Partition, RuleVerdict, Verdict
 from quality.view import References, TableView
 
@@ -33,6 +34,7 @@ class Context:
     partition: Partition
     history: History
     references: References
+    queries: Queries
 
 
 class Measure(ABC):

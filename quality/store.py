@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -12,14 +12,12 @@ from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, G
 
 from contracts.compiler.schemas import TIMESTAMP
 from contracts.spec.quality import Severity
-from contracts.units import DAY_US, HOUR_S, datetime_to_us, us_to_datetime
+from contracts.units import HOUR_S, datetime_to_us, us_to_datetime
 from lake.location import Lake
 from lake.tables.appended import merge_appended
 from lake.tables.expire import expire_snapshots
 from lake.tables.iceberg import committed, ensure_table
 from lake.upkeep import EXPIRE_AT
-from quality.history import State
-from quality.past import Past
 from quality.verdicts import Partition, RuleVerdict, Verdict
 
 QUALITY = "ops.quality"
@@ -47,19 +45,25 @@ QUALITY_SCHEMA = pa.schema(
         pa.field("detail", pa.string(), nullable=False),
         pa.field("baseline", pa.list_(pa.string())),
         pa.field("observation", pa.string()),
+        pa.field("content", pa.string()),  # names the rows that a gate judged; null where no gate did
     ]
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """A verdict as it is kept. at_us: when it was given; snapshot_id: the state of the table that was judged."""
+    """A verdict as it is kept.
+
+    at_us: when it was given, the same for all rules of a partition. snapshot_id: the state of the table that was judged. content:
+    names the rows of the partition that a gate judged, see ``Acceptance``; None where no gate did.
+    """
 
     run_id: str
     at_us: int
     snapshot_id: int | None
     contract_version: str
     verdict: RuleVerdict
+    content: str | None = None
 
 
 def keep_verdicts(lake: Lake, judgements: Sequence[Judgement]) -> None:
@@ -104,14 +108,23 @@ def judgements(
     wanted += [GreaterThanOrEqual("partition_from", _moment(from_us))] if from_us is not None else []
     wanted += [LessThan("partition_from", _moment(to_us))] if to_us is not None else []
     wanted += [LessThan("judged_at", _moment(judged_before_us))] if judged_before_us is not None else []
-    yield from dict.fromkeys(map(_judgement, _read(lake, wanted, QUALITY_SCHEMA)))
+    found: dict[Judgement, None] = {}
+    for batch in _read(lake, wanted, QUALITY_SCHEMA):
+        found.update(dict.fromkeys(map(_judgement, batch.to_pylist())))
+    yield from found
+
+
+def kept_rows(lake: Lake, schema: pa.Schema, *, dataset: str, from_us: int) -> pa.Table:
+    """The same as they lie, each as often as it was written, with the columns of a schema; empty where nothing was kept."""
+    wanted = [EqualTo("dataset", dataset), GreaterThanOrEqual("partition_from", _moment(from_us))]
+    return pa.concat_tables([schema.empty_table(), *_read(lake, wanted, schema)])
 
 
 def _moment(us: int) -> str:
     return us_to_datetime(us).isoformat()
 
 
-def _read(lake: Lake, wanted: Iterable[BooleanExpression], schema: pa.Schema) -> Iterator[dict[str, Any]]:
+def _read(lake: Lake, wanted: Iterable[BooleanExpression], schema: pa.Schema) -> Iterator[pa.Table]:
     condition: BooleanExpression = AlwaysTrue()
     for each in wanted:
         condition = And(condition, each)
@@ -120,92 +133,24 @@ def _read(lake: Lake, wanted: Iterable[BooleanExpression], schema: pa.Schema) ->
     except NoSuchTableError:
         return
     for batch in table.scan(condition, tuple(schema.names)).to_arrow_batch_reader():
-        yield from pa.Table.from_batches([batch]).select(schema.names).cast(schema).to_pylist()
+        yield pa.Table.from_batches([batch]).select(schema.names).cast(schema)
 
 
 def newest(found: Iterable[Judgement]) -> dict[tuple[Partition, str], Judgement]:
-    """The newest judgement of each rule of each partition."""
-    chosen: dict[tuple[Partition, str], Judgement] = {}
+    """The newest judgement of each partition, by rule. What an older one says of other rules is past: they are gone."""
+    chosen: dict[Partition, dict[str, Judgement]] = {}
     for each in found:
-        key = (each.verdict.partition, each.verdict.rule)
-        if key not in chosen or _age(chosen[key]) < _age(each):
-            chosen[key] = each
-    return chosen
+        partition = each.verdict.partition
+        known = next(iter(chosen.get(partition, {}).values()), None)
+        if known is None or _age(known) < _age(each):
+            chosen[partition] = {each.verdict.rule: each}
+        elif _age(known) == _age(each):
+            chosen[partition][each.verdict.rule] = each
+    return {(partition, rule): each for partition, by_rule in chosen.items() for rule, each in by_rule.items()}
 
 
-def _age(judgement: Judgement) -> tuple[int, str, int]:
-    return judgement.at_us, judgement.run_id, judgement.snapshot_id or 0
-
-
-_HISTORY_SCHEMA = pa.schema(
-    QUALITY_SCHEMA.field(name)
-    for name in (
-        "run_id", "judged_at", "partition_from", "partition_to", "rule", "severity", "verdict", "observed", "rows", "observation",
-    )
-)  # fmt: skip
-_BACK_US = 9 * 7 * DAY_US  # a week more than baselines look back
-
-
-@dataclass(frozen=True)
-class StoredHistory:
-    """The history that a lake keeps of a dataset: nine weeks before what is judged, read when it is asked for first.
-
-    states: what became of partitions, where that does not follow from the verdicts: partitions that a person has accepted or
-    declared. A partition whose newest judgement holds it is held, any other one is published.
-    """
-
-    lake: Lake
-    dataset: str
-    states: Mapping[Partition, State] = field(default_factory=dict)
-    new_normal: frozenset[Partition] = frozenset()
-    _known: dict[str, list[Past]] = field(default_factory=dict, repr=False)
-    _since: list[int] = field(default_factory=list, repr=False)  # from when on it is known; empty: not read yet
-
-    def past(self, rule: str, before_us: int) -> Sequence[Past]:
-        """See History."""
-        since_us = before_us - _BACK_US
-        if not self._since or since_us < self._since[0]:
-            self._load(since_us)
-        return [
-            each for each in self._known.get(rule, ()) if since_us <= each.partition.from_us and each.partition.to_us <= before_us
-        ]
-
-    def _load(self, since_us: int) -> None:
-        self._since[:] = [since_us]
-        self._known.clear()
-        latest: dict[Partition, dict[str, tuple[tuple[int, str], dict[str, Any]]]] = {}
-        for row in _read(
-            self.lake, [EqualTo("dataset", self.dataset), GreaterThanOrEqual("partition_from", _moment(since_us))], _HISTORY_SCHEMA
-        ):
-            partition = Partition(self.dataset, *(datetime_to_us(row[name]) for name in ("partition_from", "partition_to")))
-            age, by_rule = (datetime_to_us(row["judged_at"]), row["run_id"]), latest.setdefault(partition, {})
-            if row["rule"] not in by_rule or by_rule[row["rule"]][0] < age:
-                by_rule[row["rule"]] = age, row
-        for partition, by_rule in sorted(latest.items()):
-            state = self.states.get(partition) or _state_of(by_rule.values())
-            for rule, (age, row) in by_rule.items():
-                self._known.setdefault(rule, []).append(
-                    Past(
-                        partition=partition,
-                        verdict=Verdict(row["verdict"]),
-                        observed=row["observed"],
-                        rows=row["rows"],
-                        observation=row["observation"] or "",
-                        run_id=row["run_id"],
-                        judged_us=age[0],
-                        state=state,
-                        new_normal=partition in self.new_normal,
-                    )
-                )
-
-
-def _state_of(found: Iterable[tuple[tuple[int, str], Mapping[str, Any]]]) -> State:
-    """Held, where its newest judgement has a verdict that holds it: older ones are of rules that are gone."""
-    told = list(found)
-    newest_age = max(age for age, _ in told)
-    bad = (Verdict.FAILED, Verdict.ERROR)
-    holds = any(age == newest_age and row["verdict"] in bad and row["severity"] != Severity.WARN for age, row in told)
-    return State.HELD if holds else State.PUBLISHED
+def _age(judgement: Judgement) -> tuple[int, str]:
+    return judgement.at_us, judgement.run_id
 
 
 def _row(judgement: Judgement) -> dict[str, Any]:
@@ -233,6 +178,7 @@ def _row(judgement: Judgement) -> dict[str, Any]:
         "detail": told.detail,
         "baseline": list(told.baseline),
         "observation": told.observation or None,
+        "content": judgement.content,
     }
 
 
@@ -243,6 +189,7 @@ def _judgement(row: Mapping[str, Any]) -> Judgement:
         at_us=datetime_to_us(row["judged_at"]),
         snapshot_id=row["snapshot_id"],
         contract_version=row["contract_version"],
+        content=row["content"],
         verdict=RuleVerdict(
             rule=row["rule"],
             kind=row["kind"],

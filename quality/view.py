@@ -13,6 +13,7 @@ from pyiceberg.table import Table
 
 from contracts.compiler.schemas import TIMESTAMP
 from contracts.spec.model import Contract
+from contracts.spec.quality import Reference
 from lake.location import Lake
 from lake.storage import read_batches, read_parquet
 from lake.tables.iceberg import DEAD_LETTERS, PublishedFile, published_files
@@ -44,7 +45,12 @@ class TableView(Protocol):
 
 
 class References(Protocol):
-    """Other tables that rules look at, each in one state."""
+    """Other tables that rules look at, each in one state. keys: distinct ones of them, by what they are of (keys.py)."""
+
+    @property
+    def keys(self) -> dict[Reference, pa.StringArray | None]:
+        """What is remembered of them from one partition to the next."""
+        ...
 
     def view(self, dataset: str) -> TableView | None:
         """The rows of a dataset; None where it has no table."""
@@ -79,6 +85,7 @@ class LakeView:
     table: Table = field(repr=False)
     files: tuple[PublishedFile, ...] = field(repr=False)
     snapshot_id: int | None
+    _newest: list[int | None] = field(default_factory=list, repr=False, compare=False)  # once it is known
 
     @classmethod
     def of(cls, lake: Lake, name: str, snapshot_id: int | None = None) -> LakeView | None:
@@ -114,6 +121,8 @@ class LakeView:
 
     def newest_us(self, before_us: int | None = None) -> int | None:
         """See TableView."""
+        if before_us is None and self._newest:
+            return self._newest[0]
         newest: int | None = None
         for file in sorted(self.files, key=lambda file: -file.to_us):
             if newest is not None and file.to_us <= newest:
@@ -121,6 +130,8 @@ class LakeView:
             if before_us is None or file.from_us < before_us:
                 here = _largest(read_parquet(file.path, [WINDOW_TIME]).column(WINDOW_TIME), before_us)
                 newest = here if newest is None else max(newest, here or newest)
+        if before_us is None:
+            self._newest.append(newest)
         return newest
 
 
@@ -129,6 +140,7 @@ class LakeReferences:
     """The tables of a lake, each in the state of when it was asked for first."""
 
     lake: Lake
+    keys: dict[Reference, pa.StringArray | None] = field(default_factory=dict, repr=False)
     _views: dict[str, LakeView | None] = field(default_factory=dict, repr=False)
 
     def view(self, dataset: str) -> TableView | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,15 +10,9 @@ from contracts.spec.files.quality import CARRIED, carried
 from contracts.spec.model import Contract
 from contracts.spec.yaml_files import Place
 
-_CLOCK = re.compile(
-    r"\b(current_date|current_time|current_timestamp|localtime|localtimestamp|today\s*\(|now\s*\(|get_current_time\w*\s*\(|random\s*\(|"
-    r"uuid\s*\(|gen_random_uuid\s*\(|using\s+sample)",
-    re.IGNORECASE,
-)
-
 
 def quality_notes(given: Mapping[str, Any]) -> Iterator[Told]:
-    """Items that are for others, keys without effect, and queries whose answer changes with the clock."""
+    """Items that are for others, and keys without effect."""
     for place, shown, item in _items(given):
         if why := carried(item):
             yield Told(place, f"{shown} {why}; it is carried for other readers of the file", "no-effect", Severity.NOTE)
@@ -28,12 +21,6 @@ def quality_notes(given: Mapping[str, Any]) -> Iterator[Told]:
             if item.get(key) is not None:
                 told = f"{shown}.{key} has no effect; it is carried for other readers of the file"
                 yield Told((*place, key), told, "no-effect", Severity.NOTE)
-        if match := _CLOCK.search(str(item.get("query") or "")):
-            word = match[0].rstrip("( ")
-            told = (
-                f"{shown}.query: {word} gives another answer each time; compare with ${{from}} and ${{to}}, the partition's bounds"
-            )
-            yield Told((*place, "query"), told, "meaning")
 
 
 def reference_problems(contract: Contract, given: Mapping[str, Any], find: Callable[[str], Contract | None]) -> Iterator[Told]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract, name_and_major
 from contracts.spec.project import Project
+from contracts.units import datetime_to_us
 from lake.acts import note_act
 from lake.location import Lake
 from lake.runs.clock import RunClock, new_run_id
@@ -94,7 +96,14 @@ def _state(lake: Lake, dataset: str, name: str) -> GateState:
 
 
 def accept_held(
-    lake: Lake, dataset: str, chosen: Sequence[Range], *, by: str, reason: str, new_normal: bool = False
+    lake: Lake,
+    dataset: str,
+    chosen: Sequence[Range],
+    *,
+    by: str,
+    reason: str,
+    new_normal: bool = False,
+    as_of_us: int | None = None,
 ) -> list[tuple[Acceptance, bool]]:
     """Overrule the verdicts on held partitions, as they were judged. Nothing is published by that.
 
@@ -105,16 +114,24 @@ def accept_held(
         by: who, by name.
         reason: why.
         new_normal: what came is to be expected from now on.
+        as_of_us: when the person looked, microseconds: what was held after that, nobody has seen.
 
     Returns:
         What holds of each, and whether it was said just now.
 
     Raises:
-        ConfigurationError: a partition is not held; name or reason are blank.
+        ConfigurationError: a partition is not held, or was judged again since; name or reason are blank.
     """
     (state,) = gates(lake, [dataset])
     found = []
-    for held in chosen_of(state, chosen):
+    wanted = chosen_of(state, chosen)
+    for held in wanted:
+        if as_of_us is not None and datetime_to_us(datetime.fromisoformat(held.hold.since)) > as_of_us:
+            raise ConfigurationError(
+                f"{Partition(dataset, *held.hold.span)}: was judged at {held.hold.since}, after you looked; nothing was accepted. "
+                f"Look again: headrace quality status {dataset}"
+            )
+    for held in wanted:
         partition = Partition(dataset, *held.hold.span)
         found.append(accept(lake, partition, held.hold.content, held.hold.rules, by=by, reason=reason, new_normal=new_normal))
     return found

@@ -17,11 +17,13 @@ from lake.runs.clock import RunClock, new_run_id
 from lake.runs.manifest import encoded
 from operations.quality.kept import EXPECTATIONS, FOLDER, HEADRACE, EngineVerdict, QualityResults, keep
 from operations.quality.runs import spans_of_run
+from quality.acceptances import acceptances
 from quality.expectations.judge import differing, evaluate_partition
 from quality.expectations.run import check_installed
 from quality.expectations.suite import suite_of
 from quality.judge import judge_partitions
-from quality.store import Judgement, StoredHistory, keep_verdicts
+from quality.store import Judgement, keep_verdicts
+from quality.stored import StoredHistory
 from quality.verdicts import Partition, RuleVerdict, partitions_between
 from quality.view import WINDOW_TIME, LakeReferences, LakeView, view_of
 
@@ -74,7 +76,7 @@ def run_quality(lake: Lake, contract: Contract, options: QualityOptions) -> Judg
     name, at_us = new_run_id(contract.dataset, clock), datetime_to_us(clock.started)
     ours: list[RuleVerdict] = []
     if options.engine != EXPECTATIONS:
-        history = StoredHistory(lake, contract.dataset)
+        history = StoredHistory(lake, contract.dataset, acceptances(lake, contract.dataset))
         ours = list(judge_partitions(view, contract, partitions, history, LakeReferences(lake)))
     theirs, files, unmapped = _expectations(view, contract, partitions, options)
     results = QualityResults(

@@ -11,11 +11,12 @@ import pyarrow as pa
 from contracts.compiler.schemas import row_schema
 from contracts.spec.files.quality import read_items
 from contracts.spec.model import Column, ColumnType, Contract
-from contracts.spec.quality import QualityCalendar, QualitySpec
+from contracts.spec.quality import QualityCalendar, QualitySpec, Reference
 from contracts.units import HOUR_S, HOUR_US
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA
 from quality.judge import judge_partitions
 from quality.past import History, KnownHistory
+from quality.sql_process import Queries
 from quality.verdicts import Partition, RuleVerdict
 from quality.view import RowsView, TableView
 
@@ -28,10 +29,10 @@ CONTRACT = Contract(
         Column(name="event_id", type=ColumnType.STRING, required=True),
         Column(name="customer_id", type=ColumnType.STRING),
         Column(name="email", type=ColumnType.STRING, classification="personal"),
-        Column(name="status", type=ColumnType.STRING),
-        Column(name="amount", type=ColumnType.DECIMAL, precision=12, scale=2),
-        Column(name="score", type=ColumnType.NUMBER),
-        Column(name="points", type=ColumnType.INTEGER),
+        Column(name="status", type=ColumnType.STRING, classification="internal"),
+        Column(name="amount", type=ColumnType.DECIMAL, precision=12, scale=2, classification="internal"),
+        Column(name="score", type=ColumnType.NUMBER, classification="internal"),
+        Column(name="points", type=ColumnType.INTEGER, classification="internal"),
         Column(name="day", type=ColumnType.DATE),
         Column(name="paid", type=ColumnType.BOOLEAN),
         Column(name="at", type=ColumnType.TIMESTAMP),
@@ -97,6 +98,7 @@ class Tables:
 
     by_dataset: Mapping[str, TableView] = field(default_factory=dict)
     dead_letters: TableView | None = None
+    keys: dict[Reference, pa.StringArray | None] = field(default_factory=dict)
 
     def view(self, dataset: str) -> TableView | None:
         """See References."""
@@ -114,9 +116,10 @@ def judged(
     tables: Tables | None = None,
     history: History | None = None,
     hour: int = 0,
+    queries: Queries | None = None,
 ) -> list[RuleVerdict]:
     """What the judge says of the hour that begins ``hour`` hours after AT_US."""
     view = RowsView(rows) if isinstance(rows, pa.Table) else rows
     length_us = contract.quality.partition_s * 1_000_000
     partition = Partition(contract.dataset, AT_US + hour * length_us, AT_US + (hour + 1) * length_us)
-    return list(judge_partitions(view, contract, [partition], history or KnownHistory({}), tables or Tables()))
+    return list(judge_partitions(view, contract, [partition], history or KnownHistory({}), tables or Tables(), queries))

@@ -17,6 +17,7 @@ from contracts.spec.files.quality_rules import RULES
 from contracts.spec.model import Column
 from contracts.spec.quality import DeclaredDays, QualityCalendar, QualityRule, QualitySpec, RuleKind, Severity
 from contracts.spec.quality_checks import rule_problems
+from contracts.spec.queries import undetermined
 from contracts.spec.yaml_files import Place
 from contracts.units import DAY_S, HOUR_S
 
@@ -118,6 +119,11 @@ class SqlItem(ComparedValues, _Item):
             raise wrong(f"query: ${{{unknown[0]}}} stands for nothing; known: {', '.join(f'${{{name}}}' for name in PLACEHOLDERS)}")
         if column is None and re.search(r"\{(column|property)\}", self.query):
             raise wrong("query: ${column} is of rules below a column; name the column, or write the rule below it")
+        if other := undetermined(self.query):
+            raise wrong(
+                f"query: {other} does not follow from the rows of the partition, so that the same rows could get another verdict; "
+                "of time there are ${from} and ${to}, the bounds of the partition"
+            )
         return QualityRule(
             name=self.name or "_".join(filter(None, [column, "sql"])), kind=RuleKind.SQL, severity=Severity(self.severity),
             column=column, columns=(column,) if column else (), unit=self.unit, expected=self.expected(), query=self.query,

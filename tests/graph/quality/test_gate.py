@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from contracts.errors import ConfigurationError
+from lake.acts import acts
 from lake.ledger.ledger import LedgerEntry
 from lake.location import AUDIT, Lake
 from lake.tables.expire import expire_snapshots
@@ -19,7 +20,11 @@ from operations.check.check import check_lake
 from operations.quality.gates import gates
 from operations.repair import take_out_lost
 from operations.replay.promote import rollback
+from quality import sql_process
+from quality.acceptances import acceptances
+from quality.history import State
 from quality.store import judgements
+from quality.stored import StoredHistory
 from tests.support.gated import GatedShop, audit_ids, held_hours, holds, public_ids, whole_ledger
 from tests.support.shop import TABLE, WEB, event
 
@@ -95,6 +100,42 @@ def test_an_acceptance_is_of_what_was_judged_and_not_of_what_comes_later(shop: G
     assert held_hours(lake) == [9]
     assert shop.headrace("quality", "release", "customer_event").exit_code == 1
     assert public_ids(lake) == ["m-1", "m-3"]
+
+
+def test_nothing_is_accepted_that_nobody_has_seen(shop: GatedShop) -> None:
+    (state,) = gates(shop.lake())
+    looked = state.held[0].hold.since
+    shop.take("more.jsonl", [event(7, 9)])
+    refused = shop.headrace(*_ACCEPT, "--all", "--by", "Ada", "--reason", "ok", "--as-of", looked)
+    assert refused.exit_code == 2 and "after you looked; nothing was accepted" in refused.output
+    (state,) = gates(shop.lake())
+    assert state.held[0].accepted is None and not [act for act in acts(shop.lake()) if act.command == "quality accept"]
+    assert shop.headrace(*_ACCEPT, "--all", "--by", "Ada", "--reason", "ok", "--as-of", state.held[0].hold.since).exit_code == 0
+
+
+def test_what_is_accepted_for_other_rows_is_not_learnt_from(shop: GatedShop) -> None:
+    """The verdicts of a gate are kept with the rows that they are of."""
+    shop.headrace(*_ACCEPT, "--all", "--by", "Ada", "--reason", "ok", "--new-normal", "--release")
+    shop.take("more.jsonl", [event(7, 9)])
+    lake = shop.lake()
+    contents = {each.content for each in judgements(lake, dataset="customer_event")}
+    assert None not in contents and len(contents) > 2
+    (state,) = gates(lake)
+    hold, history = state.held[0].hold, StoredHistory(lake, "customer_event", acceptances(lake, "customer_event"))
+    known = {past.partition.from_us: past for past in history.past("page_url_nullValues", hold.to_us)}
+    past = known[hold.from_us]
+    assert (past.state, past.new_normal) == (State.HELD, False)
+
+
+def test_one_process_answers_the_queries_of_all_partitions_of_a_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[object] = []
+    really = sql_process._started
+    monkeypatch.setattr(sql_process, "_started", lambda: started.append(1) or really())
+    query = "SELECT count(*) FROM ${table} WHERE page_url IS NULL"
+    asking = GatedShop(tmp_path, {"": [{"type": "sql", "name": "urls", "query": query, "mustBe": 0, "severity": "quarantine"}]})
+    report = asking.take("first.jsonl", [good(1, 8), BAD, good(3, 10)])
+    assert report.exit_code == 1 and held_hours(asking.lake()) == [9]
+    assert started == [1]
 
 
 def test_an_accepted_partition_is_published_by_the_next_run(shop: GatedShop) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -308,3 +310,38 @@ def test_a_share_that_is_tiny_is_not_nothing() -> None:
     rows = pa.concat_tables([whole, rows_of([{"email": None, "position": 9, "file": "g"}])])
     (verdict,) = judged(contract_with({"metric": "nullValues", "below": "email", "unit": "percent", "mustBe": 0}), rows)
     assert (verdict.verdict, verdict.failing) == (Verdict.FAILED, 1) and 0 < float(verdict.observed or 0) < 0.001
+
+
+@dataclass
+class CountedView:
+    """A view that knows how often it was read."""
+
+    view: RowsView
+    reads: int = 0
+    snapshot_id: int | None = None
+
+    def batches(self, columns: Sequence[str], from_us: int | None, to_us: int | None) -> Iterator[pa.RecordBatch]:
+        """See TableView."""
+        self.reads += 1
+        return self.view.batches(columns, from_us, to_us)
+
+    def newest_us(self, before_us: int | None = None) -> int | None:
+        """See TableView."""
+        return self.view.newest_us(before_us)
+
+
+@pytest.mark.parametrize(("most_bytes", "reads"), [(1 << 20, 2), (40, 3 + 3 + 2)])
+def test_another_table_is_read_once_for_all_partitions_if_its_keys_fit(
+    monkeypatch: pytest.MonkeyPatch, most_bytes: int, reads: int
+) -> None:
+    monkeypatch.setattr("quality.keys.MOST_REMEMBERED", most_bytes)
+    other = CountedView(RowsView(rows_of([{"customer_id": f"customer {n}", "source": "crm"} for n in range(50)])))
+    tables = Tables({"contact": other})
+    to = {"dataset": "contact", "to": "customer_id", "columns": "customer_id"}
+    contract = contract_with(ours(rule="references", **to, mustBe=1), ours(rule="agreement", **to, with_source="crm", mustBe=25))
+    rows = rows_of(
+        [{"customer_id": f"customer {n % 7 + 46}", "after_s": hour * 3_600 + n} for hour in range(3) for n in range(3, 7)]
+    )
+    told = [[(v.verdict, v.failing) for v in judged(contract, rows, tables=tables, hour=hour)] for hour in range(3)]
+    assert told == [told[0]] * 3 and told[0][0] == (Verdict.FAILED, 3)
+    assert other.reads == reads

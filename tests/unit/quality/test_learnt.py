@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from contracts.spec.model import Column, ColumnType
 from contracts.spec.quality import DeclaredDays, QualityCalendar
 from contracts.units import HOUR_US, datetime_to_us
 from quality.history import State
@@ -121,13 +122,48 @@ def test_a_new_category_is_named_and_a_personal_one_is_not() -> None:
 def test_of_personal_columns_only_buckets_are_kept() -> None:
     rows = many(3, email="ada@example.com") + many(2, email="bob@example.com") + many(1)
     kept = observed_of(ours(rule="distribution", column="email"), rows)
-    assert sorted(kept["counts"].values()) == [2, 3] and kept["rows"] == 6
-    assert all(name.startswith("bucket ") for name in kept["counts"])
+    assert sorted(kept["buckets"].values()) == [2, 3] and kept["rows"] == 6
+    assert all(name.startswith("bucket ") for name in kept["buckets"])
     assert bucket_of(Decimal("-123.4")) == "-1e2" and bucket_of(0) == "0" and bucket_of(999) == "1e2"
     columns = CONTRACT.by_name
     assert is_personal(columns["email"]) and not is_personal(columns["status"])
-    assert is_personal(replace(columns["status"], identifier="user"))
+    assert is_personal(replace(columns["status"], classification=None))
     assert not is_personal(replace(columns["email"], classification="Public"))
+
+
+@pytest.mark.parametrize(
+    ("of", "is_hidden"),
+    [
+        ({"type": ColumnType.STRING}, True),
+        ({"type": ColumnType.INTEGER}, True),
+        ({"type": ColumnType.DECIMAL}, True),
+        ({"type": ColumnType.BOOLEAN}, False),
+        ({"type": ColumnType.STRING, "enum": ("new", "paid")}, False),
+        ({"type": ColumnType.STRING, "enum": ("f", "m"), "classification": "personal"}, True),
+        ({"type": ColumnType.STRING, "enum": ("a", "b"), "identifier": "user"}, True),
+        ({"type": ColumnType.BOOLEAN, "classification": "restricted"}, True),
+        ({"type": ColumnType.STRING, "classification": "internal"}, False),
+    ],
+)
+def test_values_are_hidden_unless_the_contract_says_that_they_need_not_be(of: dict[str, Any], is_hidden: bool) -> None:
+    assert is_personal(Column(name="x", **of)) is is_hidden
+
+
+def test_no_value_of_an_unclassified_column_is_kept_or_told() -> None:
+    rows = many(60, customer_id="ada@example.com") + many(40, customer_id="447911123456")
+    item = ours(rule="distribution", column="customer_id")
+    observation = said(item, rows, []).observation
+    known = [past(h, 0.0, observation=observation) for h in range(1, 3 * 168)]
+    moved = said(item, many(10, customer_id="ada@example.com") + many(90, customer_id="Lovelace"), known)
+    assert moved.verdict is Verdict.FAILED
+    for told in (observation, str(moved)):
+        assert not any(value in told for value in ("ada", "447911", "Lovelace"))
+
+
+def test_a_column_that_is_classified_anew_is_learnt_anew() -> None:
+    item = ours(rule="distribution", column="status")
+    known = [past(h, 0.0, observation=json.dumps({"buckets": {"bucket 7": 9}, "rows": 9})) for h in range(1, 3 * 168)]
+    assert said(item, many(100, status="new"), known).verdict is Verdict.LEARNING
 
 
 def test_numbers_are_kept_as_quantiles() -> None:

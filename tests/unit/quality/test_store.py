@@ -11,8 +11,10 @@ from contracts.units import DAY_US, HOUR_US
 from lake.location import Lake
 from lake.tables.iceberg import committed
 from lake.upkeep import compact
+from quality.acceptances import Acceptance
 from quality.history import State
-from quality.store import QUALITY, Judgement, StoredHistory, judgements, keep_verdicts, newest
+from quality.store import QUALITY, Judgement, judgements, keep_verdicts, newest
+from quality.stored import StoredHistory
 from quality.verdicts import Partition, RuleVerdict, Severity, Verdict
 from tests.support.partitions import AT_US
 
@@ -34,8 +36,11 @@ def verdict(hour: int = 0, rule: str = "volume", **more: object) -> RuleVerdict:
     return replace(given, **more)  # type: ignore[arg-type]
 
 
-def kept(lake: Lake, *verdicts: RuleVerdict, at_us: int = 1, run_id: str = "r") -> None:
-    given = [Judgement(run_id=run_id, at_us=at_us, snapshot_id=5, contract_version="1.0.0", verdict=each) for each in verdicts]
+def kept(lake: Lake, *verdicts: RuleVerdict, at_us: int = 1, run_id: str = "r", content: str | None = None) -> None:
+    given = [
+        Judgement(run_id=run_id, at_us=at_us, snapshot_id=5, contract_version="1.0.0", verdict=each, content=content)
+        for each in verdicts
+    ]
     keep_verdicts(lake, given)
 
 
@@ -84,9 +89,8 @@ def test_the_newest_judgement_of_a_rule_counts(lake: Lake) -> None:
 def test_history_knows_what_was_held_and_what_people_said(lake: Lake) -> None:
     bad = {"severity": Severity.QUARANTINE, "verdict": Verdict.FAILED}
     kept(lake, verdict(0), verdict(0, rule="keys", **bad), verdict(1), verdict(2), verdict(2, rule="keys", verdict=Verdict.FAILED))
-    accepted = verdict(3).partition
-    kept(lake, verdict(3), verdict(3, rule="keys", **bad))
-    history = StoredHistory(lake, "order", {accepted: State.ACCEPTED}, frozenset({accepted}))
+    kept(lake, verdict(3), verdict(3, rule="keys", **bad), content="7-aa")
+    history = StoredHistory(lake, "order", accepted(3, "7-aa"))
     found = history.past("volume", AT_US + DAY_US)
     assert [(past.state, past.new_normal) for past in found] == [
         (State.HELD, False), (State.PUBLISHED, False), (State.PUBLISHED, False), (State.ACCEPTED, True),
@@ -95,10 +99,36 @@ def test_history_knows_what_was_held_and_what_people_said(lake: Lake) -> None:
     assert history.past("another", AT_US + DAY_US) == []
 
 
+def accepted(hour: int, content: str, *, new_normal: bool = True) -> dict[Partition, list[Acceptance]]:
+    partition = verdict(hour).partition
+    return {partition: [Acceptance(partition, content, ("keys",), "Ada", "a sale", "2026-01-01", new_normal)]}
+
+
+@pytest.mark.parametrize(
+    ("later", "content", "state", "new_normal"),
+    [
+        ({"rule": "keys", "severity": Severity.STOP, "verdict": Verdict.FAILED}, "7-aa", State.ACCEPTED, True),
+        ({"rule": "keys", "severity": Severity.STOP, "verdict": Verdict.FAILED}, "9-bb", State.HELD, False),  # other rows
+        ({"rule": "more", "severity": Severity.STOP, "verdict": Verdict.FAILED}, "7-aa", State.HELD, False),  # another rule
+        ({"rule": "keys", "severity": Severity.STOP, "verdict": Verdict.FAILED}, None, State.HELD, False),  # nobody knows of what
+        ({"rule": "keys", "severity": Severity.STOP}, "9-bb", State.PUBLISHED, False),  # good rows came since
+    ],
+)
+def test_an_acceptance_is_of_the_rows_and_rules_that_it_names(
+    lake: Lake, later: dict[str, object], content: str | None, state: State, new_normal: bool
+) -> None:
+    kept(lake, verdict(0), verdict(0, rule="keys", severity=Severity.STOP, verdict=Verdict.FAILED), content="7-aa", at_us=1)
+    kept(lake, verdict(0), verdict(0, **later), content=content, at_us=2)
+    (past,) = StoredHistory(lake, "order", accepted(0, "7-aa")).past("volume", AT_US + DAY_US)
+    assert (past.state, past.new_normal, past.judged_us) == (state, new_normal, 2)
+
+
 def test_a_rule_that_is_gone_holds_nothing_any_more(lake: Lake) -> None:
     kept(lake, verdict(0), verdict(0, rule="gone", severity=Severity.STOP, verdict=Verdict.ERROR), at_us=1)
     kept(lake, verdict(0), at_us=2)
-    assert [past.state for past in StoredHistory(lake, "order").past("volume", AT_US + DAY_US)] == [State.PUBLISHED]
+    history = StoredHistory(lake, "order")
+    assert [past.state for past in history.past("volume", AT_US + DAY_US)] == [State.PUBLISHED]
+    assert history.past("gone", AT_US + DAY_US) == [] and {rule for _, rule in newest(judgements(lake))} == {"volume"}
 
 
 def test_history_looks_as_far_back_as_it_is_asked(lake: Lake) -> None:

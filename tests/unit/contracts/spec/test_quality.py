@@ -96,6 +96,11 @@ def test_texts_and_other_engines_are_left_to_others(tmp_path: Path) -> None:
             "items is of type json, which is no key",
         ),
         ({"type": "sql", "query": "SELECT ${model}", "mustBe": 0}, None, "query: ${model} stands for nothing; known: ${table}"),
+        (
+            {"type": "sql", "query": "SELECT now()", "mustBe": 0},
+            None,
+            "query: now() does not follow from the rows of the partition",
+        ),
         ({"type": "sql", "query": "SELECT {column}", "mustBe": 0}, None, "query: ${column} is of rules below a column"),
         (custom(rule="unique", mustBe=0), None, "implementation.columns: missing; name them, or write the rule"),
         (custom(rule="volume", mustBe=0), None, "implementation: no key 'mustBe'"),

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-import builtins
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 
+from contracts.compiler.schemas import row_schema
 from contracts.errors import ConfigurationError
-from quality.sql import columns_of, without_values
+from quality.sql import without_values
+from quality.sql_child import columns_of
+from quality.sql_process import Queries, Table
 from quality.verdicts import RuleVerdict, Verdict
 from tests.support.partitions import AT_US, CONTRACT, contract_with, judged, ours, rows_of
 
@@ -22,8 +34,18 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
+_QUERIES = Queries()  # one process for all tests here
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _ended() -> Iterator[None]:
+    with _QUERIES:
+        yield
+
+
 def asked(query: str, rows: list[dict[str, Any]] = ROWS, **more: Any) -> RuleVerdict:
-    (verdict,) = judged(contract_with({"type": "sql", "query": query, **({"mustBe": 3} | more)}), rows_of(rows))
+    contract = contract_with({"type": "sql", "query": query, **({"mustBe": 3} | more)})
+    (verdict,) = judged(contract, rows_of(rows), queries=_QUERIES)
     return verdict
 
 
@@ -61,9 +83,11 @@ def test_a_rule_of_a_column_names_it() -> None:
 @pytest.mark.parametrize(
     ("query", "told"),
     [
-        ("SELECT count(*) FROM read_csv('/etc/passwd')", "Permission Error"),
+        ("SELECT count(*) FROM read_csv('/etc/passwd')", "read_csv() does not follow from the rows of the partition"),
         ("SELECT count(*) FROM '/etc/passwd'", "Error"),
-        ("SELECT content FROM read_text('/etc/passwd')", "Permission Error"),
+        ("SELECT content FROM read_text('/etc/passwd')", "read_text() does not follow from the rows of the partition"),
+        ("SELECT count(*) FROM information_schema.tables", "tables does not follow from the rows of the partition"),
+        ("SELECT count(*) FROM duckdb_settings", "duckdb_settings does not follow from the rows of the partition"),
         ("SELECT count(*) FROM 'https://example.com/x.csv'", "Error"),
         ("SELECT count(*) FROM rows", "Catalog Error: Table with name rows does not exist"),  # a variable of this program
         ("COPY (SELECT 1) TO '/tmp/stolen'", "it is not one SELECT"),
@@ -82,6 +106,10 @@ def test_a_rule_of_a_column_names_it() -> None:
         ("SELECT sum(points * points) FROM ${table}", "Out of Range Error: Overflow in multiplication of INT64 (…)"),
         ("SELECT count(*) FROM ${table} WHERE email::JSON IS NULL", "Malformed JSON"),
         ("SELECT len(list(i)) FROM range(200000000) r(i)", "it needs more than 512 MB of memory"),
+        (
+            "SELECT length(repeat('x', 1500000000))",
+            "it needs more than 512 MB of memory",
+        ),
     ],
 )
 def test_a_query_that_goes_wrong_is_a_verdict_without_values(query: str, told: str) -> None:
@@ -91,9 +119,16 @@ def test_a_query_that_goes_wrong_is_a_verdict_without_values(query: str, told: s
     assert not any(secret in found.detail for secret in ("ada", "bob", "example.com'", str(2**62)))
 
 
-def test_a_query_that_takes_too_long_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quality.sql.TIMEOUT_S", 0.5)
-    assert asked("SELECT count(*) FROM range(1000000000000)").verdict is Verdict.ERROR
+@pytest.mark.parametrize(
+    "query",
+    ["SELECT count(*) FROM range(1000000000000)", "SELECT levenshtein(repeat('a', 200000), repeat('b', 200000))"],
+)
+def test_a_query_that_takes_too_long_is_ended_and_the_next_is_answered(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quality.sql_process.PROCESSOR_S", 0.5)
+    items = [{"type": "sql", "name": str(n), "query": q, "mustBe": 3} for n, q in enumerate([query, "SELECT 3"])]
+    slow, next_one = judged(contract_with(*items), rows_of(ROWS))
+    assert (slow.verdict, next_one.verdict) == (Verdict.ERROR, Verdict.OK)
+    assert "more than 0.5 seconds of processor time" in slow.detail
 
 
 def test_no_value_is_nothing_to_judge_by_only_without_rows() -> None:
@@ -111,14 +146,7 @@ def test_of_a_text_only_what_the_contract_names_is_kept() -> None:
 
 
 def test_a_contract_with_a_query_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    really = builtins.__import__
-
-    def without(name: str, *more: Any) -> Any:
-        if name == "duckdb":
-            raise ImportError(name)
-        return really(name, *more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr("quality.sql.find_spec", lambda _: None)
     with pytest.raises(ConfigurationError, match=r"rule sql is of type sql and needs DuckDB.*pip install 'headrace\[quality\]'"):
         asked("SELECT 1")
     assert judged(contract_with(ours(rule="freshness", mustBeLessThan=1)), rows_of([]))  # nobody else needs it
@@ -141,9 +169,9 @@ def test_a_contract_with_a_query_says_what_to_install(monkeypatch: pytest.Monkey
     ],
 )
 def test_only_the_columns_that_a_query_may_name_are_read(query: str, named: set[str] | None) -> None:
-    found = set(columns_of(duckdb.connect(), query, CONTRACT))
-    place = {"_source", "_raw_file", "_position"}
-    assert found - place == named if named is not None else found >= {column.name for column in CONTRACT.columns}
+    (text,) = duckdb.connect().execute("SELECT json_serialize_sql(?)", [query]).fetchall()[0]
+    found = set(columns_of(text, row_schema(CONTRACT).names))
+    assert found == named if named is not None else found >= {column.name for column in CONTRACT.columns}
 
 
 @pytest.mark.parametrize("secret", ["Lovelace", "447911123456", "ada@example.com", "Ада", "x'; y"])
@@ -173,3 +201,72 @@ def test_a_query_that_goes_wrong_leaves_the_next_alone() -> None:
     ]
     items = [{"type": "sql", "name": str(n), "query": query, "mustBe": 3} for n, query in enumerate(queries)]
     assert [v.verdict for v in judged(contract_with(*items), rows_of(ROWS))] == [Verdict.ERROR, Verdict.OK, Verdict.OK]
+
+
+def test_what_spills_is_private_and_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("quality.sql_process.MEMORY_MB", 100)
+    monkeypatch.chdir(tmp_path)
+    seen: dict[str, int] = {}
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.01):
+            for path in [*tmp_path.iterdir(), *tmp_path.glob("*/*")]:
+                with suppress(FileNotFoundError):
+                    seen[str(path.relative_to(tmp_path).parent)] = seen.get(path.name, 0) | stat.S_IMODE(path.stat().st_mode)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    numbered = "SELECT row_number() OVER (ORDER BY hash(x), email || x) AS r FROM ${table}, range(1000000) t(x)"
+    query = f"SELECT count(*) FROM ({numbered}) WHERE r > 0"
+    try:
+        (found,) = judged(contract_with({"type": "sql", "query": query, "mustBe": 3_000_000}), rows_of(ROWS))
+    finally:
+        done.set()
+        watcher.join()
+    assert found.verdict is Verdict.OK, found.detail
+    assert len(seen) == 2 and not any(mode & 0o077 for mode in seen.values()), seen  # the folder, and files in it
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_process_ends_with_who_asks(tmp_path: Path) -> None:
+    """Killed, it cannot say good-bye: the other end of the pipe is gone."""
+    code = f"""
+import os, signal, sys, tempfile
+tempfile.tempdir = {str(tmp_path)!r}
+import pyarrow as pa
+from quality.sql_process import Queries, Table
+queries = Queries()
+assert queries.answer("SELECT 7", Table("t", pa.schema([("a", pa.int64())]), ("a",)), lambda columns: []) == 7
+print(queries._child.process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    until = time.monotonic() + 60
+    while list(tmp_path.iterdir()) and time.monotonic() < until:  # removed by the process at its end
+        time.sleep(0.05)
+    assert told.returncode == -signal.SIGKILL and int(told.stdout)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_process_has_no_variable_of_this_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_KEY", "hunter2")
+    with Queries() as queries:
+        table = Table("t", pa.schema([("a", pa.int64())]), ("a",))
+        assert queries.answer("SELECT 7", table, lambda _: []) == 7
+        assert queries._child is not None
+        environment = Path(f"/proc/{queries._child.process.pid}/environ").read_bytes()
+    assert b"PYTHONPATH" in environment and b"hunter2" not in environment
+
+
+def test_an_error_of_storage_is_none_of_the_query_and_ends_the_process() -> None:
+    def broken(_: object) -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch({"a": [1]})
+        raise OSError("storage is down")
+
+    table = Table("t", pa.schema([("a", pa.int64())]), ("a",))
+    with Queries() as queries:
+        with pytest.raises(OSError, match="storage is down"):
+            queries.answer("SELECT count(*) FROM t", table, broken)
+        assert queries.answer("SELECT count(*) FROM t", table, lambda _: [pa.record_batch({"a": [1]})]) == 1

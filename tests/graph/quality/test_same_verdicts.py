@@ -20,6 +20,7 @@ from lake.tables.data_files import write_rows
 from lake.tables.iceberg import Layout, ensure_table
 from lake.tables.swap import CommitLabels, replace_files
 from quality.past import KnownHistory, Past
+from quality.sql_process import Queries
 from quality.verdicts import Partition, Verdict
 from quality.view import LakeView, RowsView
 from tests.support.partitions import AT_US, CONTRACT, Tables, contract_with, judged, letters_of, ours, rows_of
@@ -107,6 +108,13 @@ def _history() -> KnownHistory:
 
 
 HISTORY = _history()
+QUERIES = Queries()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _ended() -> Iterator[None]:
+    with QUERIES:
+        yield
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.explicit, Phase.generate])
@@ -116,9 +124,11 @@ def test_order_and_batches_make_no_difference(rows: list[dict[str, Any]], seed: 
     table = rows_of([{**row, "hash": n * 2_654_435_761 % 2**64} for n, row in enumerate(rows)])
     other = rows_of([{"customer_id": c, "after_s": 5_000} for c in "ax"])
     letters = letters_of([{"after_s": 5}, {"after_s": 3_599}])
-    whole = judged(CONTRACT_OF_ALL, table, tables=Tables({"contact": RowsView(other)}, RowsView(letters)), history=HISTORY)
+    whole = judged(
+        CONTRACT_OF_ALL, table, tables=Tables({"contact": RowsView(other)}, RowsView(letters)), history=HISTORY, queries=QUERIES
+    )
     cut = Tables({"contact": Cut(other, seed)}, Cut(letters, seed))
-    assert judged(CONTRACT_OF_ALL, Cut(table, seed), tables=cut, history=HISTORY) == whole
+    assert judged(CONTRACT_OF_ALL, Cut(table, seed), tables=cut, history=HISTORY, queries=QUERIES) == whole
     assert len({verdict.rule for verdict in whole}) == len(RULES)
     if rows and all(0 <= row["after_s"] < 3_600 for row in rows):
         assert all(verdict.rows <= len(rows) + 2 for verdict in whole)
@@ -137,12 +147,12 @@ def test_files_of_a_table_and_rows_of_a_window_give_the_same_verdicts(tmp_path: 
     ]  # fmt: skip
     rows = rows_of(given_rows)
     tables = Tables({"contact": RowsView(rows_of([{"customer_id": "a", "after_s": 9_000}]))})
-    window = judged(CONTRACT_OF_ALL, rows, tables=tables, history=HISTORY)
+    window = judged(CONTRACT_OF_ALL, rows, tables=tables, history=HISTORY, queries=QUERIES)
     for number, cuts in enumerate((1, 7)):
         lake = lake_in(tmp_path / f"lake{number}")
         view = _published(lake, rows, cuts)
         assert view.snapshot_id is not None
-        assert judged(CONTRACT_OF_ALL, view, tables=tables, history=HISTORY) == window
+        assert judged(CONTRACT_OF_ALL, view, tables=tables, history=HISTORY, queries=QUERIES) == window
         assert view.newest_us() == RowsView(rows).newest_us()
         assert view.newest_us(AT_US) == RowsView(rows).newest_us(AT_US)
         assert view.newest_us(AT_US - 10 * HOUR_US) is None
