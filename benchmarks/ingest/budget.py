@@ -46,7 +46,7 @@ STAGES: dict[str, tuple[tuple[str, str], ...]] = {
     "fold": (("transforms.converge.transform", "_FoldFn.process"),),
     "write data files": (("lake.tables.publish", "write_rows"),),
     "commit": (("transforms.converge.transform", "_CommitFn.process"), ("transforms.account", "_AppendFn.process")),
-    "settle (the horizon)": (("pipelines.ingest.graph", "IngestGraph.settle"),),
+    "settle (the horizon)": (("pipelines.ingest.graph", "IngestGraph.gate"),),
     "add up the ledger": (("pipelines.ingest.files", "compute_ledger"),),
     "build the graph": (("pipelines.ingest.graph", "IngestGraph.build"),),
 }

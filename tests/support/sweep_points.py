@@ -12,6 +12,7 @@ from cli.main import run
 from lake.tables import key_filters, publish
 from lake.tables.sweep import Swept
 from pipelines.ingest.graph import IngestGraph
+from quality.gate import GateReport
 from tests.support.moments import At, Teller
 
 
@@ -31,12 +32,12 @@ def headrace(arguments: Sequence[str], at: At = lambda _: None) -> None:
 
 @contextmanager
 def _sweep_and_files(teller: Teller) -> Iterator[None]:
-    settle, write_rows, write_filter = IngestGraph.settle, publish.write_rows, key_filters.write_filter
+    gate, write_rows, write_filter = IngestGraph.gate, publish.write_rows, key_filters.write_filter
 
-    def told_settle(graph: IngestGraph) -> Swept:
+    def told_gate(graph: IngestGraph) -> tuple[Swept, GateReport | None]:
         teller.quiet = False
         teller.tell("before the sweep")
-        swept = settle(graph)
+        swept = gate(graph)
         teller.tell("after the sweep")
         teller.quiet = True
         return swept
@@ -58,7 +59,7 @@ def _sweep_and_files(teller: Teller) -> Iterator[None]:
         return made
 
     with (
-        mock.patch.object(IngestGraph, "settle", told_settle),
+        mock.patch.object(IngestGraph, "gate", told_gate),
         mock.patch.object(publish, "write_rows", told_rows),
         mock.patch.object(key_filters, "write_filter", told_filter),
     ):

@@ -31,7 +31,7 @@ def start(shop: Shop) -> subprocess.Popen[bytes]:
     """A run that waits in the midst of its work."""
     path = shop.write_lines("web.jsonl", LINES)
     code = (
-        "import time, sys; from pipelines.ingest.graph import IngestGraph; IngestGraph.settle = lambda graph: time.sleep(60); "
+        "import time, sys; from pipelines.ingest.graph import IngestGraph; IngestGraph.gate = lambda graph: time.sleep(60); "
         "from cli.main import run; run()"
     )
     command = [sys.executable, "-c", code, "ingest", "web", "--input", str(path), "--lake", str(shop.folder / "lake")]

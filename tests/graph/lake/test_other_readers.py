@@ -53,7 +53,7 @@ def test_duckdb_reads_from_the_listed_files_what_is_published(read: Shop) -> Non
 
 def test_a_state_that_no_sweep_has_seen_is_not_listed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     before = paths(shop)
-    monkeypatch.setattr("pipelines.ingest.graph.IngestGraph.settle", lambda graph: type("Swept", (), {"chained": 0})())
+    monkeypatch.setattr("pipelines.ingest.graph.IngestGraph.gate", lambda graph: (type("Swept", (), {"chained": 0})(), None))
     shop.ingest([event(500, 13)])
     assert paths(shop) == before and len(scan(shop.lake(), TABLE)) == 121
 

@@ -50,7 +50,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     (shop.folder / "destinations" / "cdp.yaml").write_text(DESTINATION)
     shop.ingest([line("twice", "08:05", 1), line("twice", "10:30", 2), line("once", "08:10", 1)])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(IngestGraph, "settle", lambda _: Swept(0, 0, None))
+        patch.setattr(IngestGraph, "gate", lambda _: (Swept(0, 0, None), None))
         shop.ingest([line("once", "09:30", 2), line("new", "08:20", 1)])
     receipts = [
         Receipt(at, event_id, DAY + hour * HOUR_US, DELIVERED, None, 200, None, None, at)
