@@ -169,7 +169,6 @@ def pass_gate(lake: Lake, contract: Contract, options: GateOptions, sweep: Calla
         return sweep(), GateReport(contract.dataset)
     if not options.dry_run:
         begin_audit(lake, name, length_s, options.run_id)
-        adopt(lake, name, contract.event_id, options.run_id)
     accepted = acceptances(lake, contract.dataset)
     states = {partition: State.ACCEPTED for partition in accepted}
     normal = frozenset(p for p, those in accepted.items() if any(one.new_normal for one in those))
@@ -178,6 +177,8 @@ def pass_gate(lake: Lake, contract: Contract, options: GateOptions, sweep: Calla
     first: Swept | None = None
     released: set[Range] = set()
     for _ in range(_MOST_ROUNDS):
+        if not options.dry_run:
+            adopt(lake, name, contract.event_id, options.run_id)
         swept = Swept(0, 0, None) if options.dry_run else sweep()
         first = first or swept
         candidate = Candidate.of(lake, name, length_s) or (Candidate.newest(lake, name) if options.dry_run else None)

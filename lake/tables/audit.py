@@ -15,7 +15,7 @@ from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from contracts.errors import ConfigurationError
 from lake.location import AUDIT, Lake
-from lake.tables.exchange import audit_heads, note_audit_heads, note_state
+from lake.tables.exchange import AUDITED, note_head, note_public, note_state, noted_heads
 from lake.tables.holds import GATE_PROPERTY, Range, gate_properties, holds_of, partition_length_s
 from lake.tables.iceberg import HASH_PROPERTY, ROWS_PROPERTY, RUN_PROPERTY, committed, dropped_branch, settled_refs
 
@@ -91,7 +91,8 @@ def begin_anew(lake: Lake, name: str) -> list[Range]:
         with table.transaction() as transaction:
             for hold in holds.values():
                 transaction.remove_properties(*hold.properties())
-            _branch(transaction, table, main, table.metadata.snapshot_by_name(dropped_branch(None)))
+            _branch(transaction, main, table.metadata.snapshot_by_name(dropped_branch(None)))
+            note_public(transaction)
         return list(holds)
 
     return committed(name, attempt)
@@ -130,7 +131,9 @@ def end_audit(lake: Lake, name: str, snapshot_id: int) -> bool:
 
 
 def _is_whole(table: Table) -> bool:
-    return AUDIT in table.metadata.refs
+    """Whether the audit branch is there, and that of its dropped rows where it had one."""
+    wanted = {AUDIT, *(branch for branch in noted_heads(table) if branch in AUDITED)}
+    return wanted <= table.metadata.refs.keys()
 
 
 def _begin(lake: Lake, name: str, partition_s: int | None, run_id: str) -> None:
@@ -147,20 +150,22 @@ def _begin(lake: Lake, name: str, partition_s: int | None, run_id: str) -> None:
             main = transaction.table_metadata.snapshot_by_name(MAIN_BRANCH)
             assert main is not None
             if known_s is None:
-                _branch(transaction, table, main, table.metadata.snapshot_by_name(dropped_branch(None)))
+                _branch(transaction, main, table.metadata.snapshot_by_name(dropped_branch(None)))
+                note_public(transaction)
             else:
-                _branch(transaction, table, *_lost_heads(lake, name, table))
+                _branch(transaction, *_lost_heads(lake, name, table))
         if wanted:
             transaction.set_properties(wanted)
 
 
-def _branch(transaction: Transaction, table: Table, head: Snapshot, dropped: Snapshot | None) -> None:
+def _branch(transaction: Transaction, head: Snapshot, dropped: Snapshot | None) -> None:
+    """Let the audit branch, and that of its dropped rows, name these."""
     manage = ManageSnapshots(transaction).create_branch(head.snapshot_id, AUDIT)
-    beside = dropped_branch(AUDIT)
-    if dropped and beside not in table.metadata.refs:
-        manage.create_branch(dropped.snapshot_id, beside)
+    if dropped:
+        manage.create_branch(dropped.snapshot_id, dropped_branch(AUDIT))
     manage.commit()
-    note_audit_heads(transaction)
+    for branch in AUDITED:
+        note_head(transaction, branch)
 
 
 def _lost_heads(lake: Lake, name: str, table: Table) -> tuple[Snapshot, Snapshot | None]:
@@ -169,8 +174,8 @@ def _lost_heads(lake: Lake, name: str, table: Table) -> tuple[Snapshot, Snapshot
     Raises:
         ConfigurationError: these snapshots have expired.
     """
-    known = audit_heads(table)
-    heads = {branch: table.snapshot_by_id(snapshot_id) for branch, snapshot_id in known.items() if branch != MAIN_BRANCH}
+    known = {branch: head for branch, head in noted_heads(table).items() if branch in AUDITED}
+    heads = {branch: table.metadata.snapshot_by_name(branch) or table.snapshot_by_id(head) for branch, head in known.items()}
     head = heads.get(AUDIT)
     if head is None or None in heads.values():
         held = len(holds_of(table))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from math import gcd
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from pyiceberg.table.snapshots import Snapshot
 from contracts.units import SECOND_US
 from lake.location import AUDIT, Lake
 from lake.tables.data_files import PROVENANCE_KEY, newer_rows, provenance_keys, read_columns, read_rows
-from lake.tables.exchange import audit_heads, note_state
+from lake.tables.exchange import note_public, note_state, noted_heads, noted_public
 from lake.tables.fold import add_hashes, content_hash
 from lake.tables.holds import (
     CLOSED_PROPERTY,
@@ -173,7 +174,8 @@ def publish_candidate(lake: Lake, name: str, candidate: Candidate, blocked: Coll
         run_id: goes into the snapshot's properties.
 
     Returns:
-        Whether main changed; None where a rival has published a later state, or what is held has changed: judge again.
+        Whether main changed; None where a rival has published a later state, what is held has changed, or rows came to main beside
+        the gate: take these in, and judge again.
 
     Raises:
         ComponentDownError: no commit succeeded before the deadline.
@@ -183,6 +185,8 @@ def publish_candidate(lake: Lake, name: str, candidate: Candidate, blocked: Coll
     def attempt() -> bool | None:
         table = lake.public.load(name)
         if holds_token(table) != candidate.token or int(table.properties.get(PUBLISHED_PROPERTY, "0")) > sequence:
+            return None
+        if _is_beside(table):
             return None
         current = known_files(table, None)
         exchanges = list(_exchanges(table, candidate, current, blocked))
@@ -283,30 +287,60 @@ def turn_holds(lake: Lake, name: str, candidate: Candidate, held: Sequence[Hold]
 def adopt(lake: Lake, name: str, key: str, run_id: str) -> int:
     """Fold rows into the audit branch that somebody committed to main beside the gate, as versions before do; how many.
 
+    These are the rows that main has more than it had when it was last published.
+
     Raises:
         ComponentDownError: no commit succeeded before the deadline.
     """
     table = lake.public.load(name)
-    head = table.metadata.snapshot_by_name(MAIN_BRANCH)
-    if head is None or audit_heads(table).get(MAIN_BRANCH) == head.snapshot_id:
+    if not _is_beside(table):
         return 0
     audit = lake.auditing([name])
-    files = known_files(audit.load(name), AUDIT)
-    _, foreign = _apart(files, [file for file in known_files(table, None) if not file.dropped])
+    before = _files_before(table)
+    there = {file.path for file in before}
     adopted = 0
-    for shard in sorted({file.shard for file in foreign}):
-        for file in (file for file in foreign if file.shard == shard):
-            near = [other for other in files if other.overlaps(file.from_us, file.to_us, shard)]
-            known = {place for other in near for place in provenance_keys(read_columns(other.path, PROVENANCE_KEY))}
-            rows = read_rows(file.path)
-            rows = rows.filter(pa.array(newer_rows(rows, known)))
-            if len(rows):
-                loaded = audit.load(name)
-                spans = Ranging((file.to_us - file.from_us) // SECOND_US).spans
-                folds = list(fold_ranges(loaded, known_files(loaded, AUDIT), rows, spans, key=key, shard=shard))
-                publish(audit, name, folds, key=key, run_id=run_id)
-                adopted += len(rows)
+    for file in (file for file in known_files(table, None) if file.path not in there):
+        loaded = audit.load(name)
+        files = known_files(loaded, AUDIT)
+        near = {f.path for f in (*before, *files) if f.overlaps(file.from_us, file.to_us, file.shard)}
+        known = {place for path in near for place in provenance_keys(read_columns(path, PROVENANCE_KEY))}
+        rows = read_rows(file.path)
+        rows = rows.filter(pa.array(newer_rows(rows, known)))
+        if len(rows):
+            spans = _within_partitions(table, (file.to_us - file.from_us) // SECOND_US).spans
+            folds = list(fold_ranges(loaded, files, rows, spans, key=key, shard=file.shard))
+            publish(audit, name, folds, key=key, run_id=run_id)
+            adopted += len(rows)
+    committed(name, partial(_note_adopted, lake, name, table.current_snapshot(), run_id))
     return adopted
+
+
+def _is_beside(table: Table) -> bool:
+    """Whether main has what nobody published through the gate."""
+    head = table.metadata.snapshot_by_name(MAIN_BRANCH)
+    return head is not None and noted_heads(table).get(MAIN_BRANCH) != head.snapshot_id
+
+
+def _files_before(table: Table) -> list[PublishedFile]:
+    """Files of main as it was last published, and of what it dropped; an expiry keeps these snapshots."""
+    snapshots = map(table.snapshot_by_id, noted_public(table))
+    return [file for snapshot in snapshots if snapshot for file in published_files(table, snapshot)]
+
+
+def _within_partitions(table: Table, length_s: int) -> Ranging:
+    partition_s = partition_length_s(table)
+    return Ranging(gcd(length_s, partition_s) if partition_s else length_s)
+
+
+def _note_adopted(lake: Lake, name: str, head: Snapshot | None, run_id: str) -> None:
+    """Main has been taken in as it was then. Where it has moved on since, that is still to be done."""
+    table = lake.public.load(name)
+    if head is None or table.current_snapshot() != head or not _is_beside(table):
+        return
+    rows, digest = table_totals(table)
+    with table.transaction() as transaction:  # a snapshot of its own, so that it is refused where main moves on
+        note_state(transaction, {RUN_PROPERTY: run_id, ROWS_PROPERTY: str(rows), HASH_PROPERTY: f"{digest:032x}"}, MAIN_BRANCH)
+        note_public(transaction)
 
 
 def publish_settled(lake: Lake, name: str, key: str, run_id: str) -> None:
