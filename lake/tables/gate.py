@@ -24,12 +24,16 @@ from lake.tables.exchange import note_public, note_state, noted_heads, noted_pub
 from lake.tables.fold import add_hashes, content_hash
 from lake.tables.holds import (
     CLOSED_PROPERTY,
+    LATENESS_PROPERTY,
+    PASSED_PROPERTY,
     Hold,
     Range,
     closed_to,
     holds_of,
     holds_token,
+    lateness_of,
     partition_length_s,
+    passed_to,
     turned_ranges,
     turning,
 )
@@ -119,11 +123,13 @@ class Candidate:
 
     def received_us(self) -> int:
         """When the newest record was received whose row is on the audit branch, microseconds; 0 where there is none."""
-        return max((_received(file.path) for file in self.files if not file.dropped), default=0)
+        files = (file for file in self.files if not file.dropped)
+        return max((_received(f.path) if f.received_us is None else f.received_us for f in files), default=0)
 
 
 @lru_cache(maxsize=20_000)
 def _received(path: str) -> int:
+    """Of a file whose manifest does not tell."""
     received = read_columns(path, ("_received_at",)).column("_received_at").cast(pa.int64()).to_numpy()
     return int(received.max(initial=0))
 
@@ -343,19 +349,19 @@ def _note_adopted(lake: Lake, name: str, head: Snapshot | None, run_id: str) -> 
         note_public(transaction)
 
 
-def publish_settled(lake: Lake, name: str, key: str, run_id: str) -> None:
+def publish_settled(lake: Lake, name: str, key: str, run_id: str, blocked: Sequence[Range]) -> None:
     """Let readers of settled states see what was published.
 
-    Where main has an earlier state of what is held, the horizon is applied to main by itself: a row that was published since may
-    come before one of those.
+    Where main has an earlier state of what is blocked, the horizon is applied to main by itself: a row that was published since may
+    come before one of those. blocked: window times.
     """
     main = lake.public
     table = main.load(name)
     head = table.current_snapshot()
     if head is None or not horizon_s(table):
         return
-    holds = holds_of(table)
-    if any(file.from_us < high and file.to_us > low for file in known_files(table, None) for low, high in holds):
+    spans = _merged(sorted(blocked))
+    if any(overlaps(file, spans) for file in known_files(table, None)):
         sweep(main, name, key=key, run_id=run_id)
     elif table.metadata.snapshot_by_name(settled_refs(None)[0]) != head:
         settle_at(main, name, head, table.metadata.snapshot_by_name(dropped_branch(None)))
@@ -365,17 +371,56 @@ def follow(lake: Lake, name: str, key: str, run_id: str) -> None:
     """Let main have the files of the audit branch where these hold the same rows, as after a compaction."""
     length_s = partition_length_s(lake.load(name))
     candidate = Candidate.of(lake, name, length_s) if length_s else None
-    if candidate and publish_candidate(lake, name, candidate, set(candidate.changed()), run_id):
-        publish_settled(lake, name, key, run_id)
+    changed = candidate.changed() if candidate else []
+    if candidate and publish_candidate(lake, name, candidate, set(changed), run_id):
+        publish_settled(lake, name, key, run_id, [candidate.span(number) for number in changed])
 
 
-def note_closed(lake: Lake, name: str, closed_us: int) -> None:
-    """Note up to where partitions were judged as a whole; it never goes back."""
+def unjudged_s(lake: Lake, name: str, now_s: float) -> float:
+    """For how long the oldest commit of rows to the audit branch has waited for a pass of the gate, seconds; 0 where none does.
+
+    Args:
+        lake: where.
+        name: of a gated table.
+        now_s: seconds since 1970; the clock's.
+    """
+    table = lake.auditing([name]).load(name)
+    oldest, passed = table.current_snapshot(), passed_to(table)
+    if oldest is None or (oldest.sequence_number or 0) <= passed:
+        return 0.0
+    candidate, holds = Candidate.newest(lake, name), holds_of(table)
+    known = {hold.span: hold.content for hold in holds.values()}
+    if all(known.get(candidate.span(number)) == candidate.content_of(number) for number in candidate.changed()):
+        return 0.0  # only files were merged
+    while (parent := table.snapshot_by_id(oldest.parent_snapshot_id or -1)) and (parent.sequence_number or 0) > passed:
+        oldest = parent
+    return max(now_s - oldest.timestamp_ms / 1_000, 0.0)
+
+
+def note_passed(lake: Lake, name: str, candidate: Candidate, closed_us: int | None, lateness_s: int | None) -> None:
+    """Note what a pass has judged. Nothing of it goes back.
+
+    Args:
+        lake: where.
+        name: the table's.
+        candidate: what was judged.
+        closed_us: up to where records tell that partitions are over; None where no stream feeds the table.
+        lateness_s: how the stream waits that takes the pass; None beside none.
+    """
+    sequence = candidate.snapshot.sequence_number or 0
 
     def attempt() -> None:
         table = lake.public.load(name)
-        if closed_us > (closed_to(table) or 0):
+        known = closed_to(table)
+        wanted: dict[str, str] = {}
+        if sequence > passed_to(table):
+            wanted[PASSED_PROPERTY] = str(sequence)
+        if closed_us is not None and (known is None or closed_us > known):
+            wanted[CLOSED_PROPERTY] = str(max(closed_us, 0))
+        if lateness_s not in (None, lateness_of(table)):
+            wanted[LATENESS_PROPERTY] = str(lateness_s)
+        if wanted:
             with table.transaction() as transaction:
-                transaction.set_properties({CLOSED_PROPERTY: str(closed_us)})
+                transaction.set_properties(wanted)
 
     committed(name, attempt)
