@@ -29,7 +29,7 @@ def load_to_write(lake: Lake, name: str) -> tuple[Lake, Table]:
     table = lake.load(name)
     if lake.branch is not None or partition_length_s(table) is None:
         return lake, table
-    if not _is_whole(table):
+    if not is_whole(table):
         committed(name, lambda: _begin(lake, name, None, "audit-branch"))
     elif name in lake.audited:
         return lake, table
@@ -78,7 +78,7 @@ def begin_anew(lake: Lake, name: str) -> list[Range]:
     def attempt() -> list[Range]:
         table = lake.catalog().load_table(name)
         main = table.metadata.snapshot_by_name(MAIN_BRANCH)
-        if partition_length_s(table) is None or _is_whole(table) or main is None:
+        if partition_length_s(table) is None or is_whole(table) or main is None:
             return []
         try:
             _lost_heads(lake, name, table)
@@ -130,7 +130,7 @@ def end_audit(lake: Lake, name: str, snapshot_id: int) -> bool:
     return committed(name, attempt)
 
 
-def _is_whole(table: Table) -> bool:
+def is_whole(table: Table) -> bool:
     """Whether the audit branch is there, and that of its dropped rows where it had one."""
     wanted = {AUDIT, *(branch for branch in noted_heads(table) if branch in AUDITED)}
     return wanted <= table.metadata.refs.keys()
@@ -140,13 +140,13 @@ def _begin(lake: Lake, name: str, partition_s: int | None, run_id: str) -> None:
     table = lake.catalog().load_table(name)
     known_s = partition_length_s(table)
     wanted = {GATE_PROPERTY: str(partition_s)} if partition_s is not None and partition_s != known_s else {}
-    if _is_whole(table) and not wanted:
+    if is_whole(table) and not wanted:
         return
     with table.transaction() as transaction:
         if not table.metadata.snapshots:
             totals = {RUN_PROPERTY: run_id, ROWS_PROPERTY: "0", HASH_PROPERTY: f"{0:032x}"}
             note_state(transaction, totals, MAIN_BRANCH)
-        if not _is_whole(table):
+        if not is_whole(table):
             main = transaction.table_metadata.snapshot_by_name(MAIN_BRANCH)
             assert main is not None
             if known_s is None:

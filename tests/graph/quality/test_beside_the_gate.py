@@ -1,4 +1,4 @@
-"""Rows that a job of a version before commits to main, beside the gate: they are taken in, and none of them is lost."""
+"""Who does not go by the gate: a job of a version before, which commits to main; somebody who deletes a branch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from unittest import mock
 
 import pytest
 
+from contracts.errors import ConfigurationError
 from lake.location import AUDIT, Lake
 from lake.tables import exchange, gate
 from lake.tables import publish as publishing
-from lake.tables.audit import begin_audit
+from lake.tables.audit import begin_anew, begin_audit
 from lake.tables.expire import expire_snapshots
 from lake.tables.gate import adopt
+from lake.tables.iceberg import dropped_branch, settled_refs
+from lake.upkeep import maintain
 from tests.support.gated_table import HOUR_S, judging, pairs_at, passed
 from tests.support.lake_state import claimed, content_hash, scan
 from tests.support.small_tables import NAME, make, put, row
@@ -93,3 +96,36 @@ def test_what_main_keeps_of_a_held_partition_is_not_taken_for_rows_that_came(lak
     passed(lake)
     assert pairs_at(lake, "main") == {("a", 1), ("b", 66), ("old", 68)}
     assert pairs_at(lake, AUDIT) == {("a", 1), ("a2", 2), ("b", 66), ("old", 68)}
+
+
+def test_the_branch_of_dropped_rows_is_found_again_too_or_said_to_be_lost(lake: Lake) -> None:
+    beside = dropped_branch(AUDIT)
+    put(lake, [at("a", 200), at("b", 240, "bad"), at("b", 300, "bad")], HOUR_S)
+    passed(lake)
+    dropped = pairs_at(lake, beside)
+    assert dropped
+    with lake.catalog().load_table(NAME).manage_snapshots() as manage:
+        manage.remove_branch(beside)
+    put(lake, [at("c", 4_000)], HOUR_S)
+    assert pairs_at(lake, beside) == dropped
+    with lake.catalog().load_table(NAME).manage_snapshots() as manage:
+        manage.remove_branch(beside)
+        for tag in settled_refs(AUDIT):
+            manage.remove_tag(tag)
+    expire_snapshots(lake, NAME, keep_s=0)
+    with pytest.raises(ConfigurationError, match="its audit branch was deleted, and its snapshots have expired"):
+        put(lake, [at("d", 4_100)], HOUR_S)
+    assert begin_anew(lake, NAME) == [(0, HOUR_S * 10**6)]
+    put(lake, [at("d", 4_100)], HOUR_S)
+    passed(lake)
+    assert both(lake) == {("a", 1), ("d", 68)}
+
+
+def test_upkeep_beside_a_stream_merges_files_of_the_audit_branch_and_main_follows(lake: Lake) -> None:
+    for number in range(4):
+        put(lake, [at(f"e{number}", 120 + 60 * number)], 60)
+    done = maintain(lake, NAME, closed_before_us=7_200 * 10**6, run_id="m", keep_snapshots_s=3_600)
+    assert done.files_after < done.files_before
+    assert pairs_at(lake, "main") == {("a", 1)}
+    passed(lake)
+    assert len(both(lake)) == 5
