@@ -161,8 +161,11 @@ def _begin(lake: Lake, name: str, partition_s: int | None, run_id: str) -> None:
 def _branch(transaction: Transaction, head: Snapshot, dropped: Snapshot | None) -> None:
     """Let the audit branch, and that of its dropped rows, name these."""
     manage = ManageSnapshots(transaction).create_branch(head.snapshot_id, AUDIT)
+    beside = dropped_branch(AUDIT)
     if dropped:
-        manage.create_branch(dropped.snapshot_id, dropped_branch(AUDIT))
+        manage.create_branch(dropped.snapshot_id, beside)
+    elif beside in transaction.table_metadata.refs:
+        manage.remove_branch(beside)
     manage.commit()
     for branch in AUDITED:
         note_head(transaction, branch)

@@ -82,9 +82,11 @@ def note_head(transaction: Transaction, branch: str) -> None:
 
     Each branch has a property of its own, so that a commit to one says nothing of another.
     """
-    head = transaction.table_metadata.snapshot_by_name(branch)
-    if head:
-        transaction.set_properties({f"{_HEAD_PROPERTY}{branch}": str(head.snapshot_id)})
+    metadata, key = transaction.table_metadata, f"{_HEAD_PROPERTY}{branch}"
+    if head := metadata.snapshot_by_name(branch):
+        transaction.set_properties({key: str(head.snapshot_id)})
+    elif key in metadata.properties:
+        transaction.remove_properties(key)
 
 
 def note_public(transaction: Transaction) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from contracts.spec.quality import Expected, Operator, QualityRule, QualitySpec, RuleKind, Severity
 from lake.location import AUDIT, Lake
 from lake.tables.audit import begin_audit
+from lake.tables.gate import unjudged_s
 from lake.tables.holds import holds_of
 from pipelines.ingest.graph import IngestGraph, Panes
 from quality.gate import GateReport
@@ -124,6 +126,19 @@ def test_a_partition_that_was_published_as_it_grew_is_judged_as_a_whole_though_a
     put(lake, [at("c", 4_300)], HOUR_S)
     beside(lake, contract=GROWING)
     assert {each.verdict.partition.from_us for each in judgements(lake)} == {0}
+
+
+def test_rows_that_wait_for_a_pass_are_told(tmp_path: Path) -> None:
+    lake = gated(tmp_path / "lake")
+    then_s = time.time() + 900
+    put(lake, [at("a", 60, "bad")], HOUR_S)
+    assert unjudged_s(lake, NAME, then_s) > 600
+    passed(lake)
+    assert unjudged_s(lake, NAME, then_s) == 0
+    put(lake, [at("b", 120)], HOUR_S)
+    assert unjudged_s(lake, NAME, then_s) > 600, "also where they come to what is held"
+    beside(lake)
+    assert unjudged_s(lake, NAME, then_s) == 0
 
 
 def test_a_partition_that_was_held_stays_so_while_it_waits(tmp_path: Path) -> None:
