@@ -135,6 +135,8 @@ def _show(report: ReprocessReport) -> None:
         advise(f"{count:,} letters {_ASIDE.get(why, why)}")
     if report.selected and not report.dry_run:
         stdout.print(f"run {report.run_id}")
+    for warning in report.warnings:
+        advise(warning)
     for reason in report.reasons:
         advise(f"exit 1: {reason}", style="red")
 

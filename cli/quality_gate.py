@@ -36,7 +36,8 @@ Examples:
   headrace quality release customer_event --dry-run
   headrace quality release customer_event
 
-Exit code 1 where something is still held. Where the contract has no gate any more, what is held is published too: with --by NAME.
+Exit code 1 where something is still held. What a rule holds that the contract has no more is published too: with --by NAME.
+Partitions that a stream may still fill wait, as beside the stream; with --complete they do not.
 """
 
 
@@ -161,16 +162,19 @@ def _times(given: Sequence[str]) -> list[int]:
 
 @click.command("release", epilog=_RELEASE)
 @click.argument("dataset")
-@click.option("--by", metavar="NAME", help="Who releases; needed where the contract has no gate any more.")
+@click.option("--by", metavar="NAME", help="Who releases; needed where a rule that the contract has no more holds something.")
+@click.option("--complete", is_flag=True, help="Nothing more comes: judge partitions as a whole that a stream may fill.")
 @click.option("--dry-run", is_flag=True, help="Publish nothing; tell what would come of it.")
 @lake_option
 @project_option
 @json_option
 @plain_errors
-def release_(dataset: str, by: str | None, dry_run: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
+def release_(
+    dataset: str, by: str | None, complete: bool, dry_run: bool, lake: str | None, project: Path | None, as_json: bool
+) -> None:
     """Judge what is held of DATASET again, and publish what passes now or was accepted."""
     opened, loaded = open_lake(lake, project)
-    report = release(opened, loaded, dataset, by=by, dry_run=dry_run)
+    report = release(opened, loaded, dataset, by=by, dry_run=dry_run, is_complete=complete)
     if as_json:
         print_json({"dataset": dataset, **report.document(), "published": report.published, "pending": report.pending})
     else:
@@ -187,6 +191,8 @@ def _show_report(report: GateReport, *, dry_run: bool) -> None:
         stdout.print(f"{us_text(hold.from_us, 'seconds')} to {us_text(hold.to_us, 'seconds')}: held, {', '.join(hold.rules)}")
     if report.stopped:
         stdout.print(f"{report.stopped:,} later partitions wait: a rule says stop", style="yellow")
+    for warning in report.warnings if report.waiting else ():
+        stdout.print(warning, style="yellow", markup=False)
     if dry_run:
         stdout.print(f"{report.pending:,} partitions would be published; nothing was changed")
     elif not report.released and not report.held:

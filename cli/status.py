@@ -26,7 +26,7 @@ from cli.console import (
 from cli.status_deliveries import advice_on, show_delivery, show_delivery_runs
 from lake.runs.manifest import RunSummary, read_run, recent_runs
 from operations.deliveries import DeliveryState, deliveries
-from operations.quality.gates import held_counts
+from operations.quality.gates import GateNote, gate_notes
 from operations.streams import SUBMITTED, StreamState, as_submitted, stream_state, streaming
 from pipelines.deliver.options import PIPELINE
 
@@ -39,13 +39,13 @@ Examples:
   headrace status --lake /srv/lake --check || page-somebody
 
 --check is for probes: exit code 1 when a queue is older than its destination's limits.queue_age_s, a worker of a delivery has
-given no sign for 30 s, or rows of a stream have waited five minutes to be settled.
+given no sign for 30 s, rows of a stream have waited five minutes to be settled, or rows of a gated dataset ten to be judged.
 """
 
 
 @click.command(epilog=_EPILOG)
 @click.option("--limit", default=10, show_default=True, metavar="N", type=click.IntRange(1, 10_000), help="How many runs.")
-@click.option("--check", is_flag=True, help="Exit 1 when a delivery or a stream is late, or a worker silent.")
+@click.option("--check", is_flag=True, help="Exit 1 when a delivery, a stream or a gate is late, or a worker silent.")
 @lake_option
 @project_option
 @json_option
@@ -59,15 +59,27 @@ def status(limit: int, check: bool, lake: str | None, project: Path | None, as_j
     older = (read_run(opened, run_id) for run_id in sorted(found.keys() - named, reverse=True))
     runs = [as_submitted(opened, run) for run in (*latest, *filter(None, older))]
     streams = {run.run_id: stream_state(opened, loaded, run) for run in streaming(opened, loaded, runs)}
+    notes = list(gate_notes(opened)) if opened.exists() else []
     if as_json:
         print_json([asdict(run) | _more(run.run_id, streams, found) for run in runs])
     else:
         _show(runs, streams, list(found.values()))
-        for dataset, count in held_counts(opened).items() if opened.exists() else ():
-            advise(f"the gate of {dataset} holds {count} partitions: headrace quality status {dataset}")
+        for note in notes:
+            _print_gate(note)
     late = [state for state in (*found.values(), *streams.values()) if not isinstance(state, str) and state.problems]
-    if check and late:
+    if check and (late or any(note.is_stuck for note in notes)):
         sys.exit(1)
+
+
+def _print_gate(note: GateNote) -> None:
+    if note.held:
+        advise(f"the gate of {note.dataset} holds {note.held} partitions: headrace quality status {note.dataset}")
+    if note.is_stuck:
+        advise(
+            f"the gate of {note.dataset} has not judged what was committed {note.unjudged_s / 60:,.0f} min ago, and readers do not "
+            f"see it: does its job run, and what does its log say? headrace quality release {note.dataset} judges it now",
+            style="red",
+        )
 
 
 def _more(run_id: str, streams: dict[str, StreamState | str], found: dict[str, DeliveryState]) -> dict[str, Any]:

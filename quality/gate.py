@@ -22,8 +22,8 @@ from contracts.spec.quality import QualityRule, Severity
 from contracts.units import SECOND_US, us_text, utc_text
 from lake.location import Lake
 from lake.tables.audit import begin_audit, end_audit
-from lake.tables.gate import Candidate, adopt, note_closed, publish_candidate, publish_settled, turn_holds
-from lake.tables.holds import Hold, Range, closed_to, holds_of, partition_length_s
+from lake.tables.gate import Candidate, adopt, note_passed, publish_candidate, publish_settled, turn_holds
+from lake.tables.holds import Hold, Range, closed_to, holds_of, lateness_of, partition_length_s
 from lake.tables.sweep import Swept
 from quality.acceptances import Acceptance, acceptances
 from quality.history import State
@@ -43,13 +43,15 @@ _log = logging.getLogger(__name__)
 class GateOptions:
     """How a pass is taken.
 
-    run_id: of the run. is_complete: nothing more comes for now, so that every partition is judged as a whole. lateness_s: for how
-    long rows of a partition may come after its end; else it is whole once a record was received so long after that. held_too:
-    partitions that are held are judged again, also where neither they nor the rules have changed. dry_run: nothing is written.
+    run_id: of the run. is_complete: nothing more comes for now, so that every partition is judged as a whole; False beside a
+    stream; None for: unless a stream feeds the dataset. lateness_s: for how long a stream waits for rows of a partition after its
+    end: it is whole once a record was received so long after that. held_too: a person wants it: partitions that are held are judged
+    again, also where neither they nor the rules have changed, and by the rules alone that there are now. dry_run: nothing is
+    written.
     """
 
     run_id: str
-    is_complete: bool = True
+    is_complete: bool | None = None
     lateness_s: int = 600
     held_too: bool = False
     dry_run: bool = False
@@ -61,7 +63,8 @@ class GateReport:
 
     run_id: of the run. held: what is kept back now. released: window times of what was held before. published: whether main
     changed. waiting: how many partitions are not whole yet, with rules that need that; stopped: how many were not looked at since a
-    rule of severity stop failed before them. pending: with dry_run, how many partitions would be published.
+    rule of severity stop failed before them. pending: with dry_run, how many partitions would be published. is_beside: taken beside
+    a stream, where waiting is nothing to tell.
     """
 
     dataset: str
@@ -72,6 +75,7 @@ class GateReport:
     waiting: int = 0
     stopped: int = 0
     pending: int = 0
+    is_beside: bool = False
 
     def held_within(self, ranges: Sequence[Range]) -> list[Hold]:
         """What is held of these ranges."""
@@ -86,7 +90,13 @@ class GateReport:
     @property
     def warnings(self) -> list[str]:
         """What to look at though it is no reason against this run, one sentence each."""
-        return [] if self.reasons else self._told(self.held)
+        waiting: list[str] = []
+        if self.waiting and not self.is_beside:
+            waiting = [
+                f"{self.waiting} partition{'s' if self.waiting > 1 else ''} of {self.dataset} may still grow, since a stream feeds "
+                f"it, and wait for records that tell that they are over; or: headrace quality release {self.dataset} --complete"
+            ]
+        return [*([] if self.reasons else self._told(self.held)), *waiting]
 
     def _told(self, held: Sequence[Hold]) -> list[str]:
         if not held:
@@ -129,15 +139,23 @@ class _Pass:
     kept: set[tuple[int, str]] = field(default_factory=set)
 
 
+@dataclass(frozen=True)
+class _Times:
+    """whole_us: up to where partitions are judged as a whole. closed_us: up to where records tell that they are over, if asked."""
+
+    whole_us: int
+    closed_us: int | None
+
+
 @dataclass
 class _Ruling:
-    """What becomes of the partitions of a candidate, by number. closed_us: up to where partitions are whole."""
+    """What becomes of the partitions of a candidate, by number. times: when they are whole."""
 
+    times: _Times
     held: dict[int, Hold] = field(default_factory=dict)
     waiting: list[int] = field(default_factory=list)
     stopped: list[int] = field(default_factory=list)
     passed: list[int] = field(default_factory=list)
-    closed_us: int = 0
 
     @property
     def blocked(self) -> set[int]:
@@ -179,13 +197,14 @@ def _passed(
         return sweep(), GateReport(contract.dataset)
     if not options.dry_run:
         begin_audit(lake, name, length_s, options.run_id)
-        adopt(lake, name, contract.event_id, options.run_id)
     accepted = acceptances(lake, contract.dataset)
     history = _PassHistory(StoredHistory(lake, contract.dataset, accepted))
     taken = _Pass(lake, contract, options, accepted, history, LakeReferences(lake), queries)
     first: Swept | None = None
     released: set[Range] = set()
     for _ in range(_MOST_ROUNDS):
+        if not options.dry_run:
+            adopt(lake, name, contract.event_id, options.run_id)
         swept = Swept(0, 0, None) if options.dry_run else sweep()
         first = first or swept
         candidate = Candidate.of(lake, name, length_s) or (Candidate.newest(lake, name) if options.dry_run else None)
@@ -208,8 +227,10 @@ def _passed(
         published = publish_candidate(lake, name, candidate, ruling.blocked, options.run_id)
         if published is None:
             continue
-        publish_settled(lake, name, contract.event_id, options.run_id)
-        note_closed(lake, name, ruling.closed_us)
+        blocked = [candidate.span(number) for number in ruling.blocked]
+        publish_settled(lake, name, contract.event_id, options.run_id, blocked)
+        lateness_s = options.lateness_s if options.is_complete is False else None
+        note_passed(lake, name, candidate, ruling.times.closed_us, lateness_s)
         if not contract.gated and not ruling.blocked:
             end_audit(lake, name, candidate.snapshot.snapshot_id)
         return first, _report(taken, ruling, tuple(sorted(released - now_held.keys())), published, 0)
@@ -217,48 +238,62 @@ def _passed(
 
 
 def _report(taken: _Pass, ruling: _Ruling, released: tuple[Range, ...], published: bool, pending: int) -> GateReport:
-    held = tuple(hold for _, hold in sorted(ruling.held.items()))
     return GateReport(
-        taken.contract.dataset, taken.options.run_id, held, released, published, len(ruling.waiting), len(ruling.stopped), pending
+        dataset=taken.contract.dataset,
+        run_id=taken.options.run_id,
+        held=tuple(hold for _, hold in sorted(ruling.held.items())),
+        released=released,
+        published=published,
+        waiting=len(ruling.waiting),
+        stopped=len(ruling.stopped),
+        pending=pending,
+        is_beside=taken.options.is_complete is False,
     )
 
 
 def _ruled(taken: _Pass, candidate: Candidate) -> _Ruling:
     """What becomes of each partition that main has in another state, in the order of time."""
-    ruling, holds = _Ruling(), holds_of(candidate.table)
-    rules = taken.contract.quality.rules
-    ruling.closed_us = _closed_us(taken, candidate)
-    gating = [rule for rule in rules if rule.severity is not Severity.WARN]
+    ruling, holds = _Ruling(_times(taken, candidate)), holds_of(candidate.table)
+    gating = [rule for rule in taken.contract.quality.rules if rule.severity is not Severity.WARN]
+    stopping = {rule.name for rule in gating if rule.severity is Severity.STOP}
     is_stopped = False
     changed = candidate.changed()
-    for number in [*changed, *_closed_since(taken, candidate, changed, ruling.closed_us)]:
-        is_whole = candidate.span(number)[1] <= ruling.closed_us
+    for number in [*changed, *_closed_since(taken, candidate, changed, ruling.times.closed_us)]:
+        hold = holds.get(candidate.span(number))
+        is_whole = candidate.span(number)[1] <= ruling.times.whole_us
         if number not in changed:  # what main has already cannot be held
-            _hold(taken, candidate, number, None, is_whole)
-        elif is_stopped:
+            _hold(taken, candidate, number, None, True)
+            continue
+        if is_stopped:
             ruling.stopped.append(number)
         elif not is_whole and not all(rule.holds_for_parts for rule in gating):
             ruling.waiting.append(number)
         else:
-            hold = _hold(taken, candidate, number, holds.get(candidate.span(number)), is_whole)
+            hold = _hold(taken, candidate, number, hold, is_whole)
+            is_stopped = hold is not None and not stopping.isdisjoint(hold.rules)
             if hold is None:
                 ruling.passed.append(number)
-            else:
-                ruling.held[number] = hold
-                is_stopped = hold.severity == Severity.STOP
+        if hold is not None:  # also of one that nobody has judged again: nobody let it go
+            ruling.held[number] = hold
     return ruling
 
 
-def _closed_us(taken: _Pass, candidate: Candidate) -> int:
-    if taken.options.is_complete:
-        return max((file.to_us for file in candidate.files), default=0) + candidate.length_us
-    return candidate.received_us() - taken.options.lateness_s * SECOND_US
+def _times(taken: _Pass, candidate: Candidate) -> _Times:
+    options, before = taken.options, closed_to(candidate.table)
+    is_complete = before is None if options.is_complete is None else options.is_complete
+    closed_us: int | None = None
+    if before is not None or not is_complete:
+        told = None if options.is_complete is False else lateness_of(candidate.table)
+        closed_us = candidate.received_us() - (options.lateness_s if told is None else told) * SECOND_US
+    if is_complete:
+        return _Times(max((file.to_us for file in candidate.files), default=0) + candidate.length_us, closed_us)
+    return _Times(closed_us or 0, closed_us)
 
 
-def _closed_since(taken: _Pass, candidate: Candidate, changed: Sequence[int], closed_us: int) -> Iterator[int]:
+def _closed_since(taken: _Pass, candidate: Candidate, changed: Sequence[int], closed_us: int | None) -> Iterator[int]:
     """Partitions that were published while they grew, and have not been judged as a whole yet."""
     before = closed_to(candidate.table)
-    if taken.options.is_complete or not taken.contract.gated or before is None:
+    if not taken.contract.gated or before is None or closed_us is None:
         return
     for number in range(before // candidate.length_us, closed_us // candidate.length_us):
         if number not in changed and candidate.content_of(number)[0] != "0":
@@ -266,28 +301,32 @@ def _closed_since(taken: _Pass, candidate: Candidate, changed: Sequence[int], cl
 
 
 def _hold(taken: _Pass, candidate: Candidate, number: int, known: Hold | None, is_whole: bool) -> Hold | None:
-    """Why a partition is held; None where it may be published."""
+    """Why a partition is held; None where it may be published.
+
+    A rule that gates no more, since it left the contract or only warns now, judges nothing new. What it held stays so, whatever
+    rows come, until a person lets it go.
+    """
     contract, options = taken.contract, taken.options
     content, by = candidate.content_of(number), rules_id(contract)
     partition = Partition(contract.dataset, *candidate.span(number))
-    if not contract.gated:  # nobody judges any more; what was held stays so, whatever comes
-        is_free = known is None or options.held_too or _covering(taken, partition, content, known.rules)
-        return None if is_free else known
+    gating = {rule.name for rule in contract.quality.rules if rule.severity is not Severity.WARN}
+    gone = {rule for rule in known.rules if rule not in gating} if known and not options.held_too else set()
+    verdicts: Sequence[RuleVerdict] = ()
     if known and known.content == content and not options.held_too and known.judged_by == by:
         failed, severity = known.rules, known.severity
     else:
-        verdicts = _verdicts(taken, candidate, number, content, is_whole)
-        bad = gate_verdict(verdicts)
-        if bad in (None, Severity.WARN):
-            taken.history.add(partition, verdicts, options.run_id)
-            return None
-        assert bad is not None
-        failed, severity = _failed(verdicts), str(bad)
-        covering = _covering(taken, partition, content, failed)
-        normal = any(one.new_normal for one in covering)
-        taken.history.add(partition, verdicts, options.run_id, State.ACCEPTED if covering else State.HELD, normal)
-    if _covering(taken, partition, content, failed):
+        verdicts = _verdicts(taken, candidate, number, content, is_whole) if contract.gated else ()
+        failed = tuple(sorted({*_failed(verdicts), *gone}))
+        worst = {str(gate_verdict(verdicts)), known.severity if known and gone else ""}
+        severity = next((str(each) for each in (Severity.STOP, Severity.QUARANTINE) if str(each) in worst), "")
+    covering = _covering(taken, partition, content, failed) if failed else []
+    if verdicts:
+        state = State.ACCEPTED if covering else State.HELD if failed else State.PUBLISHED
+        taken.history.add(partition, verdicts, options.run_id, state, any(one.new_normal for one in covering))
+    if not failed or covering:
         return None
+    if known and not _failed(verdicts):  # this run is not why
+        return replace(known, content=content, rules=failed, severity=severity, judged_by=by)
     same = known and (known.content, known.rules, known.severity, known.judged_by) == (content, failed, severity, by)
     now = utc_text(datetime.now(UTC), "milliseconds")
     return known if same and known else Hold(*candidate.span(number), content, failed, severity, by, options.run_id, now)

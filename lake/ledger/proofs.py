@@ -116,7 +116,7 @@ def judge(lake: Lake, source: str, table_name: str, extents: Sequence[Extent], b
     condition = _reached(source, extents, outcomes)
     published = _positions_by(table, condition, "_time_corrected", extents) if table and condition else {}
     letters = _dead_letters(lake, source, extents)
-    kept_back = _kept_back(lake, table, source, extents) if table and condition else ({}, {})
+    kept_back = _kept_back(lake, table, condition, source, extents) if table and condition else ({}, {})
     found = []
     for name, positions in ((extent.raw_file, extent.positions) for extent in extents):
         said = outcomes.get(name, FileOutcomes())
@@ -158,8 +158,13 @@ def _dropped(lake: Lake, table: Table, condition: BooleanExpression, extents: Se
     return {name: np.concatenate(list(parts.values())) for name, parts in found.items()}
 
 
-def _kept_back(lake: Lake, table: Table, source: str, extents: Sequence[Extent]) -> tuple[dict[str, Ints], dict[str, Ints]]:
-    """Positions per raw file that the audit branch of a gated table has in other files than main: of its rows, and dropped ones."""
+def _kept_back(
+    lake: Lake, table: Table, condition: BooleanExpression, source: str, extents: Sequence[Extent]
+) -> tuple[dict[str, Ints], dict[str, Ints]]:
+    """Positions per raw file that the audit branch of a gated table has in other files than main: of its rows, and dropped ones.
+
+    Only files are read that may hold such rows by their statistics: much may be held, and this is asked for a part at a time.
+    """
     found: list[dict[str, list[Ints]]] = [{}, {}]
     refs = ("main", dropped_branch(None)), (AUDIT, dropped_branch(AUDIT))
     if lake.branch is not None or AUDIT not in table.metadata.refs:
@@ -167,10 +172,11 @@ def _kept_back(lake: Lake, table: Table, source: str, extents: Sequence[Extent])
     low, high = bounds_of(extents)
     wanted = pa.array(sorted({extent.raw_file for extent in extents}))
     for number, pair in enumerate(zip(*refs, strict=True)):
-        public, audit = (files_at(table, ref) for ref in pair)
-        known = {file.path for file in public}
-        for file in (file for file in audit if file.path not in known):
-            rows = read_columns(file.path, PROVENANCE_KEY)
+        known = {file.path for file in files_at(table, pair[0])}
+        head = table.metadata.snapshot_by_name(pair[1])
+        near = {task.file.file_path for task in table.scan(condition, snapshot_id=head.snapshot_id).plan_files()} if head else set()
+        for path in sorted(near - known):
+            rows = read_columns(path, PROVENANCE_KEY)
             of_it = pc.and_(
                 pc.equal(rows.column("_source").cast(pa.string()), source), _between(rows.column("_position"), low, high)
             )

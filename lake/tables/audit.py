@@ -15,7 +15,7 @@ from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from contracts.errors import ConfigurationError
 from lake.location import AUDIT, Lake
-from lake.tables.exchange import audit_heads, note_audit_heads, note_state
+from lake.tables.exchange import AUDITED, note_head, note_public, note_state, noted_heads
 from lake.tables.holds import GATE_PROPERTY, Range, gate_properties, holds_of, partition_length_s
 from lake.tables.iceberg import HASH_PROPERTY, ROWS_PROPERTY, RUN_PROPERTY, committed, dropped_branch, settled_refs
 
@@ -29,7 +29,7 @@ def load_to_write(lake: Lake, name: str) -> tuple[Lake, Table]:
     table = lake.load(name)
     if lake.branch is not None or partition_length_s(table) is None:
         return lake, table
-    if not _is_whole(table):
+    if not is_whole(table):
         committed(name, lambda: _begin(lake, name, None, "audit-branch"))
     elif name in lake.audited:
         return lake, table
@@ -78,7 +78,7 @@ def begin_anew(lake: Lake, name: str) -> list[Range]:
     def attempt() -> list[Range]:
         table = lake.catalog().load_table(name)
         main = table.metadata.snapshot_by_name(MAIN_BRANCH)
-        if partition_length_s(table) is None or _is_whole(table) or main is None:
+        if partition_length_s(table) is None or is_whole(table) or main is None:
             return []
         try:
             _lost_heads(lake, name, table)
@@ -91,7 +91,8 @@ def begin_anew(lake: Lake, name: str) -> list[Range]:
         with table.transaction() as transaction:
             for hold in holds.values():
                 transaction.remove_properties(*hold.properties())
-            _branch(transaction, table, main, table.metadata.snapshot_by_name(dropped_branch(None)))
+            _branch(transaction, main, table.metadata.snapshot_by_name(dropped_branch(None)))
+            note_public(transaction)
         return list(holds)
 
     return committed(name, attempt)
@@ -129,38 +130,45 @@ def end_audit(lake: Lake, name: str, snapshot_id: int) -> bool:
     return committed(name, attempt)
 
 
-def _is_whole(table: Table) -> bool:
-    return AUDIT in table.metadata.refs
+def is_whole(table: Table) -> bool:
+    """Whether the audit branch is there, and that of its dropped rows where it had one."""
+    wanted = {AUDIT, *(branch for branch in noted_heads(table) if branch in AUDITED)}
+    return wanted <= table.metadata.refs.keys()
 
 
 def _begin(lake: Lake, name: str, partition_s: int | None, run_id: str) -> None:
     table = lake.catalog().load_table(name)
     known_s = partition_length_s(table)
     wanted = {GATE_PROPERTY: str(partition_s)} if partition_s is not None and partition_s != known_s else {}
-    if _is_whole(table) and not wanted:
+    if is_whole(table) and not wanted:
         return
     with table.transaction() as transaction:
         if not table.metadata.snapshots:
             totals = {RUN_PROPERTY: run_id, ROWS_PROPERTY: "0", HASH_PROPERTY: f"{0:032x}"}
             note_state(transaction, totals, MAIN_BRANCH)
-        if not _is_whole(table):
+        if not is_whole(table):
             main = transaction.table_metadata.snapshot_by_name(MAIN_BRANCH)
             assert main is not None
             if known_s is None:
-                _branch(transaction, table, main, table.metadata.snapshot_by_name(dropped_branch(None)))
+                _branch(transaction, main, table.metadata.snapshot_by_name(dropped_branch(None)))
+                note_public(transaction)
             else:
-                _branch(transaction, table, *_lost_heads(lake, name, table))
+                _branch(transaction, *_lost_heads(lake, name, table))
         if wanted:
             transaction.set_properties(wanted)
 
 
-def _branch(transaction: Transaction, table: Table, head: Snapshot, dropped: Snapshot | None) -> None:
+def _branch(transaction: Transaction, head: Snapshot, dropped: Snapshot | None) -> None:
+    """Let the audit branch, and that of its dropped rows, name these."""
     manage = ManageSnapshots(transaction).create_branch(head.snapshot_id, AUDIT)
     beside = dropped_branch(AUDIT)
-    if dropped and beside not in table.metadata.refs:
+    if dropped:
         manage.create_branch(dropped.snapshot_id, beside)
+    elif beside in transaction.table_metadata.refs:
+        manage.remove_branch(beside)
     manage.commit()
-    note_audit_heads(transaction)
+    for branch in AUDITED:
+        note_head(transaction, branch)
 
 
 def _lost_heads(lake: Lake, name: str, table: Table) -> tuple[Snapshot, Snapshot | None]:
@@ -169,8 +177,8 @@ def _lost_heads(lake: Lake, name: str, table: Table) -> tuple[Snapshot, Snapshot
     Raises:
         ConfigurationError: these snapshots have expired.
     """
-    known = audit_heads(table)
-    heads = {branch: table.snapshot_by_id(snapshot_id) for branch, snapshot_id in known.items() if branch != MAIN_BRANCH}
+    known = {branch: head for branch, head in noted_heads(table).items() if branch in AUDITED}
+    heads = {branch: table.metadata.snapshot_by_name(branch) or table.snapshot_by_id(head) for branch, head in known.items()}
     head = heads.get(AUDIT)
     if head is None or None in heads.values():
         held = len(holds_of(table))

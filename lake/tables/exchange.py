@@ -6,8 +6,7 @@ the table's. Both are known here: these files were listed from the manifests, or
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pyarrow.parquet as pq
 from pyiceberg.io.pyarrow import compute_statistics_plan, data_file_statistics_from_parquet_metadata, parquet_path_to_id_mapping
@@ -19,8 +18,8 @@ from pyiceberg.typedef import Record
 from lake.location import AUDIT
 from lake.tables.iceberg import RUN_PROPERTY, PublishedFile, dropped_branch
 
-_AUDITED = (AUDIT, dropped_branch(AUDIT))
-_HEADS_PROPERTY = "headrace.gate.heads"
+AUDITED, PUBLIC = (AUDIT, dropped_branch(AUDIT)), (MAIN_BRANCH, dropped_branch(None))
+_HEAD_PROPERTY = "headrace.gate.head."
 
 
 def exchange_files(
@@ -67,21 +66,49 @@ def note_state(transaction: Transaction, properties: dict[str, str], branch: str
 
 
 def _note_heads(transaction: Transaction, branch: str) -> None:
-    if branch in _AUDITED or _HEADS_PROPERTY in transaction.table_metadata.properties:
-        note_audit_heads(transaction)
+    """After a commit to a branch of a gated table, in the same transaction.
+
+    What was committed to main beside the gate stays unnoted, whatever comes after it, until it was taken in.
+    """
+    metadata = transaction.table_metadata
+    head, is_gated = metadata.snapshot_by_name(branch), _noted(metadata.properties, MAIN_BRANCH) is not None
+    is_next = head is not None and _noted(metadata.properties, branch) == head.parent_snapshot_id
+    if branch in AUDITED or (branch in PUBLIC and is_gated and is_next):
+        note_head(transaction, branch)
 
 
-def note_audit_heads(transaction: Transaction) -> None:
-    """Say in a property of a gated table what its branches name: somebody may delete one, or commit beside the gate."""
-    heads = {branch: transaction.table_metadata.snapshot_by_name(branch) for branch in (*_AUDITED, MAIN_BRANCH)}
-    known = {branch: head.snapshot_id for branch, head in heads.items() if head}
-    transaction.set_properties({_HEADS_PROPERTY: json.dumps(known, sort_keys=True)})
+def note_head(transaction: Transaction, branch: str) -> None:
+    """Say in a property of a gated table what a branch names: somebody may delete it, or commit to it beside the gate.
+
+    Each branch has a property of its own, so that a commit to one says nothing of another.
+    """
+    metadata, key = transaction.table_metadata, f"{_HEAD_PROPERTY}{branch}"
+    if head := metadata.snapshot_by_name(branch):
+        transaction.set_properties({key: str(head.snapshot_id)})
+    elif key in metadata.properties:
+        transaction.remove_properties(key)
 
 
-def audit_heads(table: Table) -> dict[str, int]:
-    """What the audit branch, that of its dropped rows and main named last, by branch."""
-    heads: dict[str, int] = json.loads(table.properties.get(_HEADS_PROPERTY, "{}"))
-    return heads
+def note_public(transaction: Transaction) -> None:
+    """Main as it is now came through the gate, or was there before it."""
+    for branch in PUBLIC:
+        note_head(transaction, branch)
+
+
+def noted_heads(table: Table) -> dict[str, int]:
+    """What the branches of a gated table named last, by branch; main and its dropped rows as the gate knows them."""
+    found = {branch: _noted(table.properties, branch) for branch in (*AUDITED, *PUBLIC)}
+    return {branch: head for branch, head in found.items() if head is not None}
+
+
+def noted_public(table: Table) -> list[int]:
+    """Ids of the snapshots that main, and what is dropped of it, named when they were last published through the gate."""
+    return [head for branch, head in noted_heads(table).items() if branch in PUBLIC]
+
+
+def _noted(properties: Mapping[str, str], branch: str) -> int | None:
+    said = properties.get(f"{_HEAD_PROPERTY}{branch}")
+    return None if said is None else int(said)
 
 
 def _map_names(transaction: Transaction) -> None:

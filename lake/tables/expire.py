@@ -18,6 +18,7 @@ from pyiceberg.table.update import AssertRefSnapshotId
 
 from lake.location import NAMESPACES, Lake, data_path
 from lake.storage import StoredFile, is_object, storage_of
+from lake.tables.exchange import noted_public
 from lake.tables.iceberg import committed, files_of, horizon_s, manifests_of
 from lake.tables.key_filters import filter_file
 
@@ -66,7 +67,8 @@ def _expire(lake: Lake, name: str, keep_s: float, at_least: int) -> tuple[Table,
     table = lake.catalog().load_table(name)
     refs = {ref: head.snapshot_id for ref, head in table.metadata.refs.items()}
     before_ms = (time.time() - keep_s) * 1_000
-    old = [s for s in table.snapshots() if s.timestamp_ms <= before_ms and s.snapshot_id not in refs.values()]
+    kept = {*refs.values(), *noted_public(table)}  # what came to main beside a gate is told by what was there
+    old = [s for s in table.snapshots() if s.timestamp_ms <= before_ms and s.snapshot_id not in kept]
     if not old or len(old) < at_least:
         return table, []
     expiry = table.maintenance.expire_snapshots().by_ids([s.snapshot_id for s in old])

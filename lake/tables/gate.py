@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from math import gcd
 
 import numpy as np
 import pyarrow as pa
@@ -19,16 +20,20 @@ from pyiceberg.table.snapshots import Snapshot
 from contracts.units import SECOND_US
 from lake.location import AUDIT, Lake
 from lake.tables.data_files import PROVENANCE_KEY, newer_rows, provenance_keys, read_columns, read_rows
-from lake.tables.exchange import audit_heads, note_state
+from lake.tables.exchange import note_public, note_state, noted_heads, noted_public
 from lake.tables.fold import add_hashes, content_hash
 from lake.tables.holds import (
     CLOSED_PROPERTY,
+    LATENESS_PROPERTY,
+    PASSED_PROPERTY,
     Hold,
     Range,
     closed_to,
     holds_of,
     holds_token,
+    lateness_of,
     partition_length_s,
+    passed_to,
     turned_ranges,
     turning,
 )
@@ -118,11 +123,13 @@ class Candidate:
 
     def received_us(self) -> int:
         """When the newest record was received whose row is on the audit branch, microseconds; 0 where there is none."""
-        return max((_received(file.path) for file in self.files if not file.dropped), default=0)
+        files = (file for file in self.files if not file.dropped)
+        return max((_received(f.path) if f.received_us is None else f.received_us for f in files), default=0)
 
 
 @lru_cache(maxsize=20_000)
 def _received(path: str) -> int:
+    """Of a file whose manifest does not tell."""
     received = read_columns(path, ("_received_at",)).column("_received_at").cast(pa.int64()).to_numpy()
     return int(received.max(initial=0))
 
@@ -173,7 +180,8 @@ def publish_candidate(lake: Lake, name: str, candidate: Candidate, blocked: Coll
         run_id: goes into the snapshot's properties.
 
     Returns:
-        Whether main changed; None where a rival has published a later state, or what is held has changed: judge again.
+        Whether main changed; None where a rival has published a later state, what is held has changed, or rows came to main beside
+        the gate: take these in, and judge again.
 
     Raises:
         ComponentDownError: no commit succeeded before the deadline.
@@ -183,6 +191,8 @@ def publish_candidate(lake: Lake, name: str, candidate: Candidate, blocked: Coll
     def attempt() -> bool | None:
         table = lake.public.load(name)
         if holds_token(table) != candidate.token or int(table.properties.get(PUBLISHED_PROPERTY, "0")) > sequence:
+            return None
+        if _is_beside(table):
             return None
         current = known_files(table, None)
         exchanges = list(_exchanges(table, candidate, current, blocked))
@@ -283,45 +293,75 @@ def turn_holds(lake: Lake, name: str, candidate: Candidate, held: Sequence[Hold]
 def adopt(lake: Lake, name: str, key: str, run_id: str) -> int:
     """Fold rows into the audit branch that somebody committed to main beside the gate, as versions before do; how many.
 
+    These are the rows that main has more than it had when it was last published.
+
     Raises:
         ComponentDownError: no commit succeeded before the deadline.
     """
     table = lake.public.load(name)
-    head = table.metadata.snapshot_by_name(MAIN_BRANCH)
-    if head is None or audit_heads(table).get(MAIN_BRANCH) == head.snapshot_id:
+    if not _is_beside(table):
         return 0
     audit = lake.auditing([name])
-    files = known_files(audit.load(name), AUDIT)
-    _, foreign = _apart(files, [file for file in known_files(table, None) if not file.dropped])
+    before = _files_before(table)
+    there = {file.path for file in before}
     adopted = 0
-    for shard in sorted({file.shard for file in foreign}):
-        for file in (file for file in foreign if file.shard == shard):
-            near = [other for other in files if other.overlaps(file.from_us, file.to_us, shard)]
-            known = {place for other in near for place in provenance_keys(read_columns(other.path, PROVENANCE_KEY))}
-            rows = read_rows(file.path)
-            rows = rows.filter(pa.array(newer_rows(rows, known)))
-            if len(rows):
-                loaded = audit.load(name)
-                spans = Ranging((file.to_us - file.from_us) // SECOND_US).spans
-                folds = list(fold_ranges(loaded, known_files(loaded, AUDIT), rows, spans, key=key, shard=shard))
-                publish(audit, name, folds, key=key, run_id=run_id)
-                adopted += len(rows)
+    for file in (file for file in known_files(table, None) if file.path not in there):
+        loaded = audit.load(name)
+        files = known_files(loaded, AUDIT)
+        near = {f.path for f in (*before, *files) if f.overlaps(file.from_us, file.to_us, file.shard)}
+        known = {place for path in near for place in provenance_keys(read_columns(path, PROVENANCE_KEY))}
+        rows = read_rows(file.path)
+        rows = rows.filter(pa.array(newer_rows(rows, known)))
+        if len(rows):
+            spans = _within_partitions(table, (file.to_us - file.from_us) // SECOND_US).spans
+            folds = list(fold_ranges(loaded, files, rows, spans, key=key, shard=file.shard))
+            publish(audit, name, folds, key=key, run_id=run_id)
+            adopted += len(rows)
+    committed(name, partial(_note_adopted, lake, name, table.current_snapshot(), run_id))
     return adopted
 
 
-def publish_settled(lake: Lake, name: str, key: str, run_id: str) -> None:
+def _is_beside(table: Table) -> bool:
+    """Whether main has what nobody published through the gate."""
+    head = table.metadata.snapshot_by_name(MAIN_BRANCH)
+    return head is not None and noted_heads(table).get(MAIN_BRANCH) != head.snapshot_id
+
+
+def _files_before(table: Table) -> list[PublishedFile]:
+    """Files of main as it was last published, and of what it dropped; an expiry keeps these snapshots."""
+    snapshots = map(table.snapshot_by_id, noted_public(table))
+    return [file for snapshot in snapshots if snapshot for file in published_files(table, snapshot)]
+
+
+def _within_partitions(table: Table, length_s: int) -> Ranging:
+    partition_s = partition_length_s(table)
+    return Ranging(gcd(length_s, partition_s) if partition_s else length_s)
+
+
+def _note_adopted(lake: Lake, name: str, head: Snapshot | None, run_id: str) -> None:
+    """Main has been taken in as it was then. Where it has moved on since, that is still to be done."""
+    table = lake.public.load(name)
+    if head is None or table.current_snapshot() != head or not _is_beside(table):
+        return
+    rows, digest = table_totals(table)
+    with table.transaction() as transaction:  # a snapshot of its own, so that it is refused where main moves on
+        note_state(transaction, {RUN_PROPERTY: run_id, ROWS_PROPERTY: str(rows), HASH_PROPERTY: f"{digest:032x}"}, MAIN_BRANCH)
+        note_public(transaction)
+
+
+def publish_settled(lake: Lake, name: str, key: str, run_id: str, blocked: Sequence[Range]) -> None:
     """Let readers of settled states see what was published.
 
-    Where main has an earlier state of what is held, the horizon is applied to main by itself: a row that was published since may
-    come before one of those.
+    Where main has an earlier state of what is blocked, the horizon is applied to main by itself: a row that was published since may
+    come before one of those. blocked: window times.
     """
     main = lake.public
     table = main.load(name)
     head = table.current_snapshot()
     if head is None or not horizon_s(table):
         return
-    holds = holds_of(table)
-    if any(file.from_us < high and file.to_us > low for file in known_files(table, None) for low, high in holds):
+    spans = _merged(sorted(blocked))
+    if any(overlaps(file, spans) for file in known_files(table, None)):
         sweep(main, name, key=key, run_id=run_id)
     elif table.metadata.snapshot_by_name(settled_refs(None)[0]) != head:
         settle_at(main, name, head, table.metadata.snapshot_by_name(dropped_branch(None)))
@@ -331,17 +371,56 @@ def follow(lake: Lake, name: str, key: str, run_id: str) -> None:
     """Let main have the files of the audit branch where these hold the same rows, as after a compaction."""
     length_s = partition_length_s(lake.load(name))
     candidate = Candidate.of(lake, name, length_s) if length_s else None
-    if candidate and publish_candidate(lake, name, candidate, set(candidate.changed()), run_id):
-        publish_settled(lake, name, key, run_id)
+    changed = candidate.changed() if candidate else []
+    if candidate and publish_candidate(lake, name, candidate, set(changed), run_id):
+        publish_settled(lake, name, key, run_id, [candidate.span(number) for number in changed])
 
 
-def note_closed(lake: Lake, name: str, closed_us: int) -> None:
-    """Note up to where partitions were judged as a whole; it never goes back."""
+def unjudged_s(lake: Lake, name: str, now_s: float) -> float:
+    """For how long the oldest commit of rows to the audit branch has waited for a pass of the gate, seconds; 0 where none does.
+
+    Args:
+        lake: where.
+        name: of a gated table.
+        now_s: seconds since 1970; the clock's.
+    """
+    table = lake.auditing([name]).load(name)
+    oldest, passed = table.current_snapshot(), passed_to(table)
+    if oldest is None or (oldest.sequence_number or 0) <= passed:
+        return 0.0
+    candidate, holds = Candidate.newest(lake, name), holds_of(table)
+    known = {hold.span: hold.content for hold in holds.values()}
+    if all(known.get(candidate.span(number)) == candidate.content_of(number) for number in candidate.changed()):
+        return 0.0  # only files were merged
+    while (parent := table.snapshot_by_id(oldest.parent_snapshot_id or -1)) and (parent.sequence_number or 0) > passed:
+        oldest = parent
+    return max(now_s - oldest.timestamp_ms / 1_000, 0.0)
+
+
+def note_passed(lake: Lake, name: str, candidate: Candidate, closed_us: int | None, lateness_s: int | None) -> None:
+    """Note what a pass has judged. Nothing of it goes back.
+
+    Args:
+        lake: where.
+        name: the table's.
+        candidate: what was judged.
+        closed_us: up to where records tell that partitions are over; None where no stream feeds the table.
+        lateness_s: how the stream waits that takes the pass; None beside none.
+    """
+    sequence = candidate.snapshot.sequence_number or 0
 
     def attempt() -> None:
         table = lake.public.load(name)
-        if closed_us > (closed_to(table) or 0):
+        known = closed_to(table)
+        wanted: dict[str, str] = {}
+        if sequence > passed_to(table):
+            wanted[PASSED_PROPERTY] = str(sequence)
+        if closed_us is not None and (known is None or closed_us > known):
+            wanted[CLOSED_PROPERTY] = str(max(closed_us, 0))
+        if lateness_s not in (None, lateness_of(table)):
+            wanted[LATENESS_PROPERTY] = str(lateness_s)
+        if wanted:
             with table.transaction() as transaction:
-                transaction.set_properties({CLOSED_PROPERTY: str(closed_us)})
+                transaction.set_properties(wanted)
 
     committed(name, attempt)

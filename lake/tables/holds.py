@@ -26,7 +26,8 @@ from lake.location import AUDIT
 from lake.tables.iceberg import PublishedFile, dropped_branch, published_files
 
 GATE_PROPERTY = "headrace.gate.partition-s"
-CLOSED_PROPERTY = "headrace.gate.closed-to"
+CLOSED_PROPERTY, LATENESS_PROPERTY = "headrace.gate.closed-to", "headrace.gate.lateness-s"
+PASSED_PROPERTY = "headrace.gate.passed"
 _HELD, _TURNED = "headrace.gate.held.", "headrace.gate.turned."
 Range = tuple[int, int]
 Mask = npt.NDArray[np.bool_]
@@ -164,6 +165,20 @@ def gate_properties(table: Table) -> list[str]:
 
 
 def closed_to(table: Table) -> int | None:
-    """Up to where partitions were judged as a whole, microseconds; None where that was never so."""
-    said = table.properties.get(CLOSED_PROPERTY)
+    """Up to where records told that partitions are over, when that was judged last, microseconds; None where no stream fed it."""
+    return _number(table, CLOSED_PROPERTY)
+
+
+def lateness_of(table: Table) -> int | None:
+    """For how long after its end the stream that feeds a table waits for rows of a partition, seconds; None where none ever did."""
+    return _number(table, LATENESS_PROPERTY)
+
+
+def passed_to(table: Table) -> int:
+    """The sequence number of the newest state of the audit branch that a pass of the gate has judged; 0 where there is none."""
+    return _number(table, PASSED_PROPERTY) or 0
+
+
+def _number(table: Table, name: str) -> int | None:
+    said = table.properties.get(name)
     return None if said is None else int(said)

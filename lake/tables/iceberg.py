@@ -14,7 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 from uuid import uuid4
@@ -168,8 +168,8 @@ def num_shards(table: Table) -> int:
 class PublishedFile:
     """A data file that a snapshot of the table holds: rows of [from_us, to_us) and one shard.
 
-    size_bytes: 0 of files that no manifest holds yet. dropped: whether its rows are not published, but kept since the horizon drops
-    them; see horizon.py.
+    size_bytes: 0 of files that no manifest holds yet. received_us: when its newest record was received; None where nobody knows.
+    dropped: whether its rows are not published, but kept since the horizon drops them; see horizon.py.
     """
 
     from_us: int
@@ -179,6 +179,7 @@ class PublishedFile:
     rows: int
     dropped: bool = False
     size_bytes: int = 0
+    received_us: int | None = field(default=None, compare=False)
 
     def overlaps(self, from_us: int, to_us: int, shard: int) -> bool:
         """Whether it holds rows of this range and shard."""
@@ -487,7 +488,10 @@ def _read_manifest(table: Table, manifest: ManifestFile) -> Iterator[PublishedFi
     for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
         file = entry.data_file
         from_us, to_us, shard = [int(from_bytes(kind, file.lower_bounds[id_])) for id_, kind in columns] or [0, 0, 0]
-        yield PublishedFile(from_us, to_us, shard, file.file_path, file.record_count, size_bytes=file.file_size_in_bytes)
+        newest = (file.upper_bounds or {}).get(ids.get("_received_at", -1))
+        received_us = None if newest is None else int(from_bytes(LongType(), newest))
+        size = file.file_size_in_bytes
+        yield PublishedFile(from_us, to_us, shard, file.file_path, file.record_count, size_bytes=size, received_us=received_us)
 
 
 class _ReadOnce(Generic[T]):

@@ -9,6 +9,7 @@ from pyiceberg.table import Table
 
 from lake.location import AUDIT, Lake, data_path
 from lake.storage import read_parquet, storage_of
+from lake.tables.audit import is_whole
 from lake.tables.fold import add_hashes, content_hash
 from lake.tables.holds import partition_length_s
 from lake.tables.iceberg import PublishedFile, dropped_branch, files_of, manifests_of, settled_refs
@@ -58,7 +59,7 @@ def _check_table(lake: Lake, table: Table, name: str, notes: Notes, verify: bool
     refs = table.metadata.refs
     live = ("main", dropped_branch(None), *settled_refs(None), AUDIT, dropped_branch(AUDIT), *settled_refs(AUDIT))
     current = {refs[name].snapshot_id for name in live if name in refs}
-    if partition_length_s(table) is not None and AUDIT not in refs:
+    if partition_length_s(table) is not None and not is_whole(table):
         remedy = "the next run finds it again by its last snapshot; else headrace lake repair begins it anew"
         notes.add(name, "audit branches", State.MISSING, remedy, f"{name}, branch {AUDIT}")
     named: dict[str, tuple[PublishedFile, bool]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,12 +10,13 @@ from datetime import datetime
 from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract, name_and_major
 from contracts.spec.project import Project
+from contracts.spec.quality import Severity
 from contracts.units import datetime_to_us
 from lake.acts import note_act
 from lake.location import Lake
 from lake.runs.clock import RunClock, new_run_id
 from lake.tables.audit import is_audited
-from lake.tables.gate import Candidate
+from lake.tables.gate import Candidate, unjudged_s
 from lake.tables.holds import Hold, Range, holds_of, partition_length_s
 from lake.upkeep import all_tables
 from quality.acceptances import Acceptance, accept, acceptances
@@ -22,6 +24,8 @@ from quality.gate import GateOptions, GateReport
 from quality.store import Judgement, judgements, newest
 from quality.verdicts import Partition
 from transforms.converge.gate import settle_and_gate
+
+_STUCK_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,20 @@ class GateState:
     behind: int
 
 
+@dataclass(frozen=True)
+class GateNote:
+    """A gate in short. held: how many partitions. unjudged_s: for how long rows that jobs committed have waited for a pass."""
+
+    dataset: str
+    held: int
+    unjudged_s: float
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether passes fail, or nobody takes any: a stream takes one a minute."""
+        return self.unjudged_s > _STUCK_S
+
+
 def gates(lake: Lake, datasets: Sequence[str] = ()) -> Iterator[GateState]:
     """The gates of a lake.
 
@@ -71,12 +89,15 @@ def gates(lake: Lake, datasets: Sequence[str] = ()) -> Iterator[GateState]:
         yield _state(lake, dataset, known[dataset])
 
 
-def held_counts(lake: Lake) -> dict[str, int]:
-    """How many partitions are held, by dataset; those of which something is."""
-    catalog = lake.catalog()
-    names = [name for name in all_tables(lake) if name.startswith("validated.")]
-    counts = {name.removeprefix("validated."): len(holds_of(catalog.load_table(name))) for name in names}
-    return {dataset: count for dataset, count in counts.items() if count}
+def gate_notes(lake: Lake) -> Iterator[GateNote]:
+    """Gates that somebody has to look at: that hold something, or that nobody takes a pass of."""
+    catalog, now_s = lake.catalog(), time.time()
+    for name in (name for name in all_tables(lake) if name.startswith("validated.")):
+        table = catalog.load_table(name)
+        if partition_length_s(table) is not None:
+            note = GateNote(name.removeprefix("validated."), len(holds_of(table)), unjudged_s(lake, name, now_s))
+            if note.held or note.is_stuck:
+                yield note
 
 
 def _state(lake: Lake, dataset: str, name: str) -> GateState:
@@ -154,17 +175,18 @@ def chosen_of(state: GateState, chosen: Sequence[Range]) -> list[HeldPartition]:
     return found
 
 
-def release(lake: Lake, project: Project, dataset: str, *, by: str | None, dry_run: bool) -> GateReport:
+def release(lake: Lake, project: Project, dataset: str, *, by: str | None, dry_run: bool, is_complete: bool = False) -> GateReport:
     """Judge what is held again, and publish what passes now or was accepted; and everything else that may be published.
 
-    Of a dataset whose contract has no gate any more this publishes all that is held: so nothing gets through by an edit of a file.
+    What was held by rules that gate no more is published too, by name: so nothing gets through by a rule that is taken away.
 
     Args:
         lake: where.
         project: with the contract.
         dataset: whose.
-        by: who, by name; needed where the contract has no gate any more.
+        by: who, by name; needed where something is held by a rule that the contract has no more.
         dry_run: change nothing, and tell what would come of it.
+        is_complete: nothing more comes for now, though a stream has fed the dataset: every partition is judged as a whole.
 
     Raises:
         ConfigurationError: the dataset has no gate; a name is needed.
@@ -172,13 +194,18 @@ def release(lake: Lake, project: Project, dataset: str, *, by: str | None, dry_r
     """
     (state,) = gates(lake, [dataset])
     contract = contract_of(project, dataset)
-    if not contract.gated and state.held and not by:
-        raise ConfigurationError(f"{dataset}: its contract has no gate any more; to publish what is held give --by NAME")
+    gating = {rule.name for rule in contract.quality.rules if rule.severity is not Severity.WARN}
+    gone = sorted({rule for held in state.held for rule in held.hold.rules} - gating)
+    if gone and not by:
+        raise ConfigurationError(
+            f"{dataset}: something is held by {', '.join(gone)}, which the contract has no more, or only as a warning; "
+            "to let it go give --by NAME"
+        )
     run_id = new_run_id(f"release-{dataset}", RunClock())
     if not dry_run:
         what = {"dataset": dataset, "held": len(state.held), "run_id": run_id}
         note_act(lake, "quality release", what, by=by)
-    options = GateOptions(run_id=run_id, held_too=True, dry_run=dry_run)
+    options = GateOptions(run_id=run_id, is_complete=is_complete or None, held_too=True, dry_run=dry_run)
     _, report = settle_and_gate(lake, contract, options)
     assert report is not None
     return report

@@ -10,6 +10,7 @@ from typing import Any
 from contracts.spec.recipes import Recipe
 from lake.ledger.ledger import LedgerEntry
 from operations.deadletters.selection import LetterSelection
+from quality.gate import GateReport
 
 MOST_ATTEMPTS = 5
 
@@ -40,7 +41,8 @@ class ReprocessReport:
 
     selected: how many were read again. aside: how many were not, by why. outcomes: by source, code before and outcome. codes_now:
     of those that still fail. repaired: by the recipe. others: of those that it would have repaired, how many another recipe had
-    repaired before, by its name. examples: of a dry run. ledger: of the positions that were read again, by source.
+    repaired before, by its name. examples: of a dry run. ledger: of the positions that were read again, by source. gates: what
+    those of gated datasets came to. warnings: what to look at though it is no reason against this run.
     """
 
     run_id: str
@@ -53,7 +55,9 @@ class ReprocessReport:
     others: Counter[str] = field(default_factory=Counter)
     examples: list[dict[str, Any]] = field(default_factory=list)
     ledger: dict[str, LedgerEntry] = field(default_factory=dict)
+    gates: dict[str, GateReport] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def count(self, outcome: str) -> int:
         """How many came to this."""
@@ -61,7 +65,7 @@ class ReprocessReport:
 
     @property
     def exit_code(self) -> int:
-        """1 where letters still fail, or the ledger does not add up."""
+        """1 where letters still fail, a gate holds what came of them, or the ledger does not add up."""
         return 1 if self.reasons else 0
 
     def document(self) -> Mapping[str, Any]:
@@ -80,5 +84,7 @@ class ReprocessReport:
             "repaired_before": dict(self.others),
             "examples": self.examples,
             "ledger": self.ledger,
+            "gates": {dataset: gate.document() for dataset, gate in self.gates.items()},
             "reasons": self.reasons,
+            "warnings": self.warnings,
         }

@@ -109,6 +109,7 @@ def reprocess(
             ledger=result.ledger,
             datasets={run.graph.contract.dataset: published_table(lake, run.graph.table) for run in runs},
             verdict=Verdict(result.reasons),
+            gates={dataset: gate.document() for dataset, gate in result.gates.items()} or None,
         )
         write_manifest(lake, manifest)
     reached("manifest")
@@ -128,6 +129,9 @@ def _judged(result: ReprocessReport) -> ReprocessReport:
     if failing:
         codes = ", ".join(f"{code} {count:,}" for code, count in result.codes_now.most_common())
         result.reasons.append(f"{failing:,} of {result.selected:,} letters still fail: {codes}")
+    for gate in result.gates.values():
+        result.reasons += gate.reasons
+        result.warnings += gate.warnings
     result.reasons += [f"source {source}: {fault}" for source, entry in result.ledger.items() for fault in entry.faults]
     return result
 
@@ -214,8 +218,10 @@ class _SourceRun:
             done = record(graph, self.options, letters, verdicts, by, reached)
             self._count(done, verdicts)
             progress.add(len(done))
-        graph.settle()
+        _, gate = graph.gate()
         reached("settled")
+        if gate:
+            self.result.gates[graph.contract.dataset] = gate
 
     def ledger(self) -> LedgerEntry:
         """What the ledger says of the positions that were read again."""

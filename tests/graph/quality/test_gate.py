@@ -25,7 +25,7 @@ from quality.acceptances import acceptances
 from quality.history import State
 from quality.store import judgements
 from quality.stored import StoredHistory
-from tests.support.gated import GatedShop, audit_ids, held_hours, holds, public_ids, whole_ledger
+from tests.support.gated import NO_NULL_URL, GatedShop, audit_ids, held_hours, holds, public_ids, whole_ledger
 from tests.support.shop import TABLE, WEB, event
 
 URL: dict[str, Any] = {"context": {"page": {"url": "https://shop.example/"}}}
@@ -162,6 +162,34 @@ def test_rules_that_were_mended_let_a_partition_through(shop: GatedShop) -> None
     assert report.exit_code == 0
     assert public_ids(shop.lake()) == ["m-1", "m-2", "m-3", "m-7"]
     assert report.manifest["gates"]["customer_event"]["released"] == [["2026-11-02T09:00:00Z", "2026-11-02T10:00:00Z"]]
+
+
+def test_a_rule_that_is_taken_away_lets_nothing_go(shop: GatedShop) -> None:
+    """Nor one that only warns now: what it held stays so, whatever comes, until a person says so by name."""
+    lake = shop.lake()
+    other = {"event_id": [{"metric": "nullValues", "mustBe": 0, "severity": "quarantine"}]}
+    for number, rules in enumerate([{}, other, {**other, "page_url": [{**NO_NULL_URL["page_url"][0], "severity": "warn"}]}]):
+        shop.write_rules(rules)
+        report = shop.take(f"{number}.jsonl", [good(10 + number, 9)])
+        assert report.exit_code == 0
+        assert public_ids(lake) == ["m-1", "m-3"]
+        assert [hold.content.partition("-")[0] for hold in holds(lake)] == [str(2 + number)], "what can be accepted is what is held"
+    told = shop.headrace("quality", "release", "customer_event")
+    assert told.exit_code == 2
+    assert "held by page_url_nullValues, which the contract has no more" in told.output
+    assert shop.headrace("quality", "release", "customer_event", "--by", "Ada").exit_code == 0
+    assert held_hours(lake) == []
+
+
+def test_a_stop_keeps_what_was_held_after_it(tmp_path: Path) -> None:
+    most = {"metric": "rowCount", "mustBeLessThan": 3, "severity": "stop", "name": "most"}
+    shop = GatedShop(tmp_path, {**NO_NULL_URL, "": [most]})
+    shop.take("first.jsonl", [good(1, 7), BAD])
+    report = shop.take("second.jsonl", [good(n, 8) for n in (3, 4, 5)])
+    assert report.gate is not None
+    assert (report.gate.stopped, report.gate.released) == (1, ())
+    assert held_hours(shop.lake()) == [8, 9]
+    assert public_ids(shop.lake()) == ["m-1"]
 
 
 def test_a_stop_publishes_nothing_that_was_judged_after_it(tmp_path: Path) -> None:

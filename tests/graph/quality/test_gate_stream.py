@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from contracts.spec.quality import Expected, Operator, QualityRule, QualitySpec, RuleKind, Severity
 from lake.location import AUDIT, Lake
 from lake.tables.audit import begin_audit
+from lake.tables.gate import unjudged_s
 from lake.tables.holds import holds_of
 from pipelines.ingest.graph import IngestGraph, Panes
 from quality.gate import GateReport
@@ -100,6 +102,53 @@ def test_a_stream_holds_in_the_end_what_one_bounded_run_holds(tmp_path: Path) ->
     ]
     assert verdicts[0] == {key: told for key, told in verdicts[1].items() if key[0].from_us < 39_600_000_000}
     assert pairs_at(stream, "main") == pairs_at(bounded, "main") - {("end", 666)}, "the last one waits"
+
+
+def test_what_runs_beside_a_stream_judges_no_part_as_a_whole_unless_it_is_told_so(tmp_path: Path) -> None:
+    """As release, promote, reprocess and a bounded run into the same dataset do."""
+    lake = gated(tmp_path / "lake")
+    put(lake, [at("a", 60), at("b", 4_000)], HOUR_S)
+    assert beside(lake, lateness_s=900).waiting == 2
+    report = passed(lake, held_too=True)
+    assert (report.waiting, pairs_at(lake, "main")) == (2, set())
+    assert "headrace quality release thing --complete" in report.warnings[0]
+    put(lake, [at("c", 4_300)], HOUR_S)
+    assert passed(lake).waiting == 2, "the stream waits for more than ten minutes"
+    assert passed(lake, is_complete=True).waiting == 0
+    assert pairs_at(lake, "main") == {("a", 1), ("b", 66), ("c", 71)}
+
+
+def test_a_partition_that_was_published_as_it_grew_is_judged_as_a_whole_though_a_bounded_run_came_between(tmp_path: Path) -> None:
+    lake = gated(tmp_path / "lake")
+    put(lake, [at("a", 60)], HOUR_S)
+    beside(lake, contract=GROWING)
+    passed(lake, contract=GROWING, is_complete=True)
+    put(lake, [at("c", 4_300)], HOUR_S)
+    beside(lake, contract=GROWING)
+    assert {each.verdict.partition.from_us for each in judgements(lake)} == {0}
+
+
+def test_rows_that_wait_for_a_pass_are_told(tmp_path: Path) -> None:
+    lake = gated(tmp_path / "lake")
+    then_s = time.time() + 900
+    put(lake, [at("a", 60, "bad")], HOUR_S)
+    assert unjudged_s(lake, NAME, then_s) > 600
+    passed(lake)
+    assert unjudged_s(lake, NAME, then_s) == 0
+    put(lake, [at("b", 120)], HOUR_S)
+    assert unjudged_s(lake, NAME, then_s) > 600, "also where they come to what is held"
+    beside(lake)
+    assert unjudged_s(lake, NAME, then_s) == 0
+
+
+def test_a_partition_that_was_held_stays_so_while_it_waits(tmp_path: Path) -> None:
+    lake = gated(tmp_path / "lake")
+    put(lake, [at("a", 60, "bad")], HOUR_S)
+    assert len(passed(lake).held) == 1
+    put(lake, [at("b", 120)], HOUR_S)
+    report = beside(lake)
+    assert (report.waiting, len(report.held), report.released) == (1, 1, ())
+    assert pairs_at(lake, "main") == set()
 
 
 def test_a_committer_takes_the_gate_with_it(tmp_path: Path) -> None:

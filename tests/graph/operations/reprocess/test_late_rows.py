@@ -20,6 +20,7 @@ from pipelines.ingest.sources import LandedRaw
 from pipelines.replay.run import run_replay
 from pipelines.replay.select import raw_pieces
 from runners.direct import run_bounded
+from tests.support.gated import GatedShop, held_hours, public_ids
 from tests.support.repairs import run
 from tests.support.shop import DAY, HOUR_US, Shop, event
 from transforms.cut import Cut
@@ -42,8 +43,8 @@ class _AtElevenOClock:
         return pipeline | beam.Create([batch], reshuffle=False)
 
 
-def _shop(folder: Path) -> tuple[Shop, IngestGraph]:
-    shop = Shop(folder)
+def _shop(folder: Path, kind: type[Shop] = Shop) -> tuple[Shop, IngestGraph]:
+    shop = kind(folder)
     spec, contract = shop.project.source("web")
     cut = Cut(allowed_lateness_s=7_200)
     graph = IngestGraph(lake=shop.lake(), contract=contract, spec=spec, run_id="stream", cut=cut)
@@ -82,3 +83,17 @@ def test_they_are_folded_in_and_a_later_replay_has_them_too(streamed: Shop, tmp_
     run_replay(options, streamed.project, streamed.lake(), lambda _: None)
     promote("again", streamed.project, streamed.lake())
     assert streamed.state() == whole.state() and streamed.ledger() == ledger
+
+
+def test_under_a_gate_they_are_judged_like_any_row(tmp_path: Path) -> None:
+    """None of them has the URL that the gate wants."""
+    shop, graph = _shop(tmp_path / "gated", GatedShop)
+    run_bounded(lambda pipeline: graph.build(_AtElevenOClock(), pipeline))
+    graph.gate()
+    assert held_hours(shop.lake()) == [9, 10, 11]
+    report = run(shop.project, shop.lake(), late=True)
+    assert (report.exit_code, report.count("recovered")) == (1, len(LATE))
+    assert "the gate holds 1 partition" in report.reasons[0]
+    assert (held_hours(shop.lake()), public_ids(shop.lake()), _late_rows(shop)) == ([8, 9, 10, 11], [], 0)
+    ledger = shop.ledger()
+    assert ledger.balanced and (ledger.late, ledger.held) == (0, len(VALUES))
