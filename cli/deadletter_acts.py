@@ -70,7 +70,7 @@ def close(
     """Say that letters will not be mended. They stay dead letters in the ledger, and leave the usual views."""
     opened, _ = open_lake(lake, project)
     if dry_run:
-        counts = dict(count_selected(opened, selection.in_states(OPEN_STATES)).most_common())
+        counts = dict(count_selected(opened, selection.in_states(OPEN_STATES, "close")).most_common())
         if as_json:
             print_json({"would_close": sum(counts.values()), "by_code": counts})
             return

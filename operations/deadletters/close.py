@@ -59,7 +59,7 @@ def reopen_letters(lake: Lake, selection: LetterSelection, *, by: str, reason: s
 def _changed(lake: Lake, selection: LetterSelection, act: Act, before: tuple[State, ...], by: str, reason: str) -> int:
     if not selection.narrowed:
         raise ConfigurationError("say which letters: give at least one of --source, --code, --rule, --dataset, --since, --id, …")
-    wanted = selection.in_states(before)
+    wanted = selection.in_states(before, _VERBS[act])
     by, reason = checked(by, "name") or "", checked(reason, "reason") or ""
     count = sum(count_selected(lake, wanted).values())
     if not count:

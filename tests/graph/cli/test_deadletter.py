@@ -99,6 +99,14 @@ def test_close_says_how_many_before_it_closes_any(shop: LetterShop) -> None:
     assert document(shop, "reopen", "--id", letter["dead_letter_id"][:12], "--by", "ada", "--reason", "again") == {"reopened": 1}
 
 
+@pytest.mark.parametrize("verb", ["close", "reprocess"])
+def test_a_dry_run_is_about_the_states_that_are_asked_for(shop: LetterShop, verb: str) -> None:
+    who = ("--by", "ada", "--reason", "a test")
+    refused = headrace(shop, verb, "--source", EVENTS, "--state", "recovered", "--dry-run", *who)
+    assert refused.exit_code == 2 and "--state says recovered" in refused.output
+    assert "no dead letters" in headrace(shop, verb, "--source", EVENTS, "--state", "given_up", "--dry-run", *who).output
+
+
 @pytest.mark.parametrize("verb", ["close", "reopen", "export"])
 def test_acts_need_a_name_and_a_reason(shop: LetterShop, verb: str, tmp_path: Path) -> None:
     target = (str(tmp_path / "x.jsonl"),) if verb == "export" else ()

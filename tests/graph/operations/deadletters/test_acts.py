@@ -22,6 +22,7 @@ from operations.deadletters.selection import LetterSelection, select
 from operations.deadletters.states import State
 from operations.deadletters.views import explain_letter
 from tests.support.letters import CASES, DESK, EVENTS, LetterShop
+from tests.support.repairs import run
 from tests.support.runs import WEBSHOP
 
 OF_EVENTS = [case for case in CASES.values() if case.source == EVENTS]
@@ -91,6 +92,23 @@ def test_nothing_is_closed_without_a_name_and_a_reason(shop: LetterShop, given: 
     with pytest.raises(ConfigurationError):
         close_letters(shop.lake(), LetterSelection(codes=("malformed",)), **WHO | given)
     assert acts(shop.lake()) == [] and count_selected(shop.lake(), LetterSelection(states=(State.CLOSED,))) == {}
+
+
+@pytest.mark.parametrize(("states", "closed"), [((State.GIVEN_UP,), 0), ((State.OPEN,), 1), ((State.OPEN, State.CLOSED), 1)])
+def test_states_that_are_asked_for_are_the_ones_acted_on(shop: LetterShop, states: tuple[State, ...], closed: int) -> None:
+    assert close_letters(shop.lake(), LetterSelection(codes=("malformed",), states=states), **WHO) == closed
+    assert lines(shop.lake()) == [] if not closed else len(lines(shop.lake())) == 1
+
+
+def test_states_that_a_verb_is_not_about_are_refused(shop: LetterShop) -> None:
+    lake, done = shop.lake(), LetterSelection(codes=("malformed",), states=(State.CLOSED, State.RECOVERED))
+    with pytest.raises(ConfigurationError, match="close acts on letters that are open or given_up, and --state says closed or rec"):
+        close_letters(lake, done, **WHO)
+    with pytest.raises(ConfigurationError, match="reopen acts on letters that are closed, and --state says open"):
+        reopen_letters(lake, LetterSelection(codes=("malformed",), states=(State.OPEN,)), **WHO)
+    with pytest.raises(ConfigurationError, match="reprocess acts on letters that are open or given_up"):
+        run(shop.project, lake, states=[State.CLOSED])
+    assert acts(lake) == []
 
 
 def test_everything_is_not_closed_at_once(shop: LetterShop) -> None:
