@@ -33,6 +33,7 @@ from lake.runs.manifest import ReprocessDetails, RunManifest, Verdict, published
 from lake.runs.progress import Progress, Report
 from lake.runs.replays import Step, add_event
 from lake.tables.iceberg import DEAD_LETTERS, num_shards
+from operations.deadletters.hiding import Hiding
 from operations.deadletters.states import OPEN_STATES
 from operations.reprocess.acts import Done, record
 from operations.reprocess.judge import Judge, Shown, Verdicts
@@ -190,7 +191,8 @@ class _SourceRun:
 
     def preview(self, progress: _Progress) -> None:
         """Judge, and write nothing."""
-        preview = Preview(self.graph.contract, self.graph.spec, self.options.samples)
+        hiding = Hiding(self.graph.lake, self.project)
+        preview = Preview(self.graph.contract, self.graph.spec, self.options.samples, hiding)
         for _, letters, verdicts in self._steps(preview.see):
             done = Done.of(letters, verdicts, {}, self.options.max_attempts)
             self._count(done, verdicts)

@@ -47,7 +47,7 @@ def document(shop: LetterShop, *arguments: str) -> Any:
 
 
 ALL = ("--limit", "100")
-VERBS = (("list", *ALL), ("stats", *ALL), ("stats", "--by", "path", *ALL), ("ticket", *ALL))
+VERBS = (("list", *ALL), ("stats", *ALL), ("stats", "--by", "path", *ALL), ("ticket", *ALL), ("reprocess", "--dry-run"))
 
 
 @pytest.mark.parametrize("how", [(), ("--json",)], ids=["table", "json"])
@@ -56,7 +56,7 @@ def test_keys_of_hostile_senders_are_hidden_and_steer_nothing(
     shop: LetterShop, verb: tuple[str, ...], how: tuple[str, ...]
 ) -> None:
     done = headrace(shop, *verb, *how)
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == (verb[0] == "reprocess"), done.output  # letters would still fail
     assert "(key " in done.output
     assert not any(secret in done.output for secret in ("example.org", "ada@example.com", "kkkk"))
     assert all(character.isprintable() or character == "\n" for character in done.output)
