@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import threading
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from lake.acts import acts
 from lake.ledger.ledger import LedgerEntry, source_ledger
 from lake.location import Lake
 from lake.tables.letter_history import HISTORY
+from operations.deadletters import close
+from operations.deadletters import selection as selecting
 from operations.deadletters.close import close_letters, count_selected, reopen_letters
 from operations.deadletters.export import Form, _one_line, _refuse_formats, export_letters
 from operations.deadletters.selection import LetterSelection, select
-from operations.deadletters.states import State
+from operations.deadletters.states import State, read_states
 from operations.deadletters.views import explain_letter
 from tests.support.letters import CASES, DESK, EVENTS, LetterShop
 from tests.support.repairs import run
@@ -85,6 +88,28 @@ def test_two_who_close_the_same_at_once_leave_a_line_for_each_letter(shop: Lette
     for thread in threads:
         thread.join()
     assert sum(counts) == len(OF_EVENTS) == len(lines(lake)) == len(set(lines(lake)))
+
+
+def test_a_clock_that_goes_ahead_does_not_keep_letters_closed(shop: LetterShop, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.now(tz) + timedelta(hours=3)
+
+    lake, selection = shop.lake(), LetterSelection(codes=("malformed",))
+    with monkeypatch.context() as patched:
+        patched.setattr(close, "datetime", Ahead)
+        assert close_letters(lake, selection, **WHO) == 1
+    assert [reopen_letters(lake, selection, **WHO) for _ in range(2)] == [1, 0]
+    assert [close_letters(lake, selection, **WHO) for _ in range(2)] == [1, 0]
+
+
+def test_the_history_is_read_once_however_many_letters_are_closed(shop: LetterShop, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake, selection, read = shop.lake(), LetterSelection(sources=(EVENTS,)), []
+    monkeypatch.setattr(close, "read_states", lambda lake: read.append(lake) or read_states(lake))
+    monkeypatch.setattr(selecting, "BATCH_ROWS", 2)
+    assert close_letters(lake, selection, **WHO) == len(OF_EVENTS) > 2
+    assert len(read) == 1 and len(lines(lake)) == len(OF_EVENTS)
 
 
 @pytest.mark.parametrize("given", [{"by": " "}, {"reason": ""}])
