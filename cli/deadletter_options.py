@@ -13,7 +13,7 @@ from contracts.codes import RULE_CODES, Code
 from contracts.units import SECOND_US
 from operations.deadletters.late import LATE, RULE
 from operations.deadletters.selection import LetterSelection, TimeOf
-from operations.deadletters.states import OPEN_STATES, State
+from operations.deadletters.states import State
 from runners.option_readers import duration, moment
 
 STAGES = ("decode", "converge", "deliver", LATE)
@@ -67,7 +67,7 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
             since_us=since,
             until_us=until,
             time_of=TimeOf(time_of),
-            states=tuple(map(State, states)) or OPEN_STATES,
+            states=tuple(map(State, states)),
         )
         return command(selection=selection, **others)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from cli.console import (
     advise,
@@ -39,6 +40,7 @@ Records are read from raw/ by their positions, and judged by the contract, the s
 repaired is on record, and every later replay repairs it too. Killed at any point: give the command again. Exit code 1 where letters
 still fail.
 """
+_OF_READING = ("recipe", "late", "samples", "workers")
 _ASIDE = {
     "decode": "are rejected records, and --late reads late rows",
     "late": "are late rows: --late folds them in",
@@ -52,7 +54,7 @@ _ASIDE = {
 @selection_options
 @click.option("--recipe", metavar="NAME|FILE", help="Repair records by recipes/NAME.yaml of the project, or by this file.")
 @click.option("--late", is_flag=True, help="Late rows in place of dead letters: fold them into their windows.")
-@click.option("--destination", metavar="NAME", help="Send again what this destination refused, in the range of these letters.")
+@click.option("--destination", metavar="NAME", help="Send again what this destination refused, of these letters.")
 @click.option(
     "--max-attempts",
     type=click.IntRange(2, 1_000),
@@ -86,8 +88,8 @@ def reprocess(
     Without filters: all letters that are open.
     """
     opened, loaded = open_lake(lake, project)
-    if destination and (recipe or given["late"]):
-        raise ConfigurationError("--destination: sends events again, and takes neither --recipe nor --late")
+    if destination:
+        _refuse_for_destinations()
     from operations.reprocess.recipes import tried_recipe  # noqa: PLC0415
     from operations.reprocess.run import reprocess as run_reprocess  # noqa: PLC0415 - brings Beam
 
@@ -102,6 +104,14 @@ def reprocess(
     else:
         _show(report)
     raise SystemExit(report.exit_code)
+
+
+def _refuse_for_destinations() -> None:
+    """Options that say how records are read have no meaning for events that are sent."""
+    context = click.get_current_context()
+    wrong = [name for name in _OF_READING if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if wrong:
+        raise ConfigurationError(f"--destination: sends events again, and reads no record: leave out --{', --'.join(wrong)}")
 
 
 def _redeliver(destination: str, options: ReprocessOptions, project: Project, lake: Lake, as_json: bool) -> None:

@@ -1,14 +1,15 @@
 """What was done about dead letters: ``ops.dead_letter_history``, append only, a line per act.
 
 A dead letter says why a record is rejected now. Its history says who tried what about it, and what came of it. A line stands once:
-of those who write the same act of the same attempt of a letter the first is heard.
+of those who write the same act of the same attempt of a letter the first is heard. The newest line about a letter counts, so each
+has a later time than those before it, whatever the clocks of machines say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from lake.location import Lake
 from lake.tables.iceberg import committed, ensure_table
 
 HISTORY = "ops.dead_letter_history"
+_KEY = ("dead_letter_id", "attempt", "act")
 _MOST_NAMES = 200  # in a filter
 _NO_RETRIES = {"commit.retry.num-retries": "0"}  # by pyiceberg, which would not look up again what is known
 HISTORY_SCHEMA = pa.schema(
@@ -111,13 +113,30 @@ def append_history(lake: Lake, lines: pa.Table, *, moving: bool = False) -> int:
 
     def append() -> int:
         table = lake.catalog().load_table(HISTORY)  # a commit on a stale one is refused, so what was looked up still holds
-        known = {key for rows in _lines_of(lake, ordered, moving=moving) for key in _keys(rows)}
+        known: set[tuple[str, int, str]] = set()
+        newest: dict[str, datetime] = {}
+        for rows in _lines_of(lake, ordered, (*_KEY, "at"), moving=moving):
+            known.update(_keys(rows))
+            for letter, at in zip(*(rows.column(name).to_pylist() for name in ("dead_letter_id", "at")), strict=True):
+                newest[letter] = max(at, newest.get(letter, at))
         new = ordered.filter(pa.array([key not in known for key in _keys(ordered)], pa.bool_())) if known else ordered
         if len(new):
-            table.append(new)
+            table.append(_after(new, newest) if newest else new)
         return len(new)
 
     return committed(HISTORY, append)
+
+
+def after(at: datetime, newest: datetime | None) -> datetime:
+    """The time of a line: now, or just after the newest one that is there, where that was written by a clock that goes ahead."""
+    return at if newest is None else max(at, newest + timedelta(microseconds=1))
+
+
+def _after(lines: pa.Table, newest: Mapping[str, datetime]) -> pa.Table:
+    """Lines with times after the newest of their letters."""
+    letters, times = (lines.column(name).to_pylist() for name in ("dead_letter_id", "at"))
+    later = [after(at, newest.get(letter)) for letter, at in zip(letters, times, strict=True)]
+    return lines.set_column(lines.schema.get_field_index("at"), HISTORY_SCHEMA.field("at"), pa.array(later, TIMESTAMP))
 
 
 def last_acts(lake: Lake, places: pa.Table, act: Act, *, moving: bool = False) -> dict[str, tuple[int, str]]:
@@ -135,16 +154,6 @@ def last_acts(lake: Lake, places: pa.Table, act: Act, *, moving: bool = False) -
             if done == act and attempt >= found.get(letter, (0, ""))[0]:
                 found[letter] = attempt, outcome
     return found
-
-
-def closed_letters(lake: Lake) -> frozenset[str]:
-    """Ids of the letters that somebody closed, and nobody reopened: nobody will do more about them."""
-    newest: dict[str, tuple[datetime, str]] = {}
-    acts = In("act", {str(Act.CLOSED), str(Act.REOPENED)})
-    for rows in _scan(lake, acts, ("dead_letter_id", "act", "at")):
-        for letter, act, at in zip(*(rows.column(name).to_pylist() for name in ("dead_letter_id", "act", "at")), strict=True):
-            newest[letter] = max(newest.get(letter, (at, act)), (at, act))
-    return frozenset(letter for letter, (_, act) in newest.items() if act == Act.CLOSED)
 
 
 def history_of(lake: Lake, dead_letter_ids: Sequence[str]) -> list[dict[str, object]]:
@@ -166,12 +175,10 @@ def ensure_history(lake: Lake) -> None:
 
 
 def _keys(rows: pa.Table | pa.RecordBatch) -> list[tuple[str, int, str]]:
-    return list(zip(*(rows.column(name).to_pylist() for name in ("dead_letter_id", "attempt", "act")), strict=True))
+    return list(zip(*(rows.column(name).to_pylist() for name in _KEY), strict=True))
 
 
-def _lines_of(
-    lake: Lake, lines: pa.Table, fields: tuple[str, ...] = ("dead_letter_id", "attempt", "act"), *, moving: bool
-) -> Iterator[pa.RecordBatch]:
+def _lines_of(lake: Lake, lines: pa.Table, fields: tuple[str, ...] = _KEY, *, moving: bool) -> Iterator[pa.RecordBatch]:
     """Lines that are known of the places of these ones, or of their sources."""
     condition: BooleanExpression = In("source", set(lines.column("source").unique().to_pylist()))
     if not moving:

@@ -119,7 +119,7 @@ def count_causes(
         hours, not with letters.
     """
     files, groups = _counted(lake, selection, tuple(by), time.time_ns() // 1_000 if now_us is None else now_us)
-    told = Causes(by=tuple(by), states=tuple(map(str, selection.states)))
+    told = Causes(by=tuple(by), states=tuple(map(str, selection.standing)))
     if groups is None:
         return replace(told, before=0 if selection.since_us is not None else None)
     return _told(lake, project, selection, files, groups, limit, sort, told)

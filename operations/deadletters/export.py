@@ -72,6 +72,8 @@ def export_letters(
     _refuse_place(lake, target)
     checked(by, "name"), checked(reason, "reason")
     sources = count_selected(lake, selection, "source")
+    if not sources:
+        return Exported(0, 0, {})
     if form is Form.RECEIVED:
         _refuse_formats(project, sources)
     what = {"letters": sum(sources.values()), "selection": selection.described(), "form": str(form), "target": str(target)}

@@ -91,5 +91,5 @@ def remedy_of(example: Mapping[str, Any], project: Project) -> Remedy:
     turn, advice, command = _BY_CODE[example["code"]]
     if command is _TEST and example["source"] not in project.source_names:
         command = _SHOW
-    cause = f"--source {shlex.quote(example['source'])} --code {example['code']}"
+    cause = f"--source {shlex.quote(example['source'])} " + ("--late" if example["code"] == LATE else f"--code {example['code']}")
     return Remedy(turn, advice, command.format(id=example["dead_letter_id"], source=shlex.quote(example["source"]), cause=cause))

@@ -35,6 +35,7 @@ SCHEMA = pa.schema([*DEAD_LETTER_SCHEMA, pa.field(STATE, pa.string(), nullable=F
 _FIRST_FIELD = pa.field("violations", pa.list_(pa.struct([pa.field(name, pa.string()) for name in FIRST])))
 _FIRST_LEAVES = tuple(f"violations.list.element.{name}" for name in FIRST)
 _DIGITS = frozenset("0123456789abcdef")
+_INSTEAD = "Closed letters are opened by headrace deadletter reopen first; recovered ones need nothing more"
 _FILTERS = ("dead_letter_id", "code", "violations", "stage", "dataset", "contract_version", "source")
 Mask = npt.NDArray[np.bool_]
 
@@ -52,7 +53,8 @@ class LetterSelection:
 
     datasets, codes, rules, sources, contract_versions: as letters have them; a rule counts wherever it stands in a letter. stages:
     where letters come from: decode, converge, deliver, late. since_us, until_us: microseconds since 1970, half open, of the time
-    that ``time_of`` names. ids: whole ids or beginnings of them. states: closed and recovered ones are not among the usual.
+    that ``time_of`` names. ids: whole ids or beginnings of them. states: those that were asked for; where none was, the
+    usual ones, and closed and recovered letters are not among them.
     """
 
     datasets: tuple[str, ...] = ()
@@ -65,7 +67,7 @@ class LetterSelection:
     since_us: int | None = None
     until_us: int | None = None
     time_of: TimeOf = TimeOf.RECEIVED
-    states: tuple[State, ...] = OPEN_STATES
+    states: tuple[State, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what can select nothing.
@@ -91,9 +93,28 @@ class LetterSelection:
         """Whether it says anything but in which states."""
         return bool(self.described().keys() - {"states"})
 
-    def in_states(self, states: tuple[State, ...]) -> LetterSelection:
-        """The same, of letters in these states only."""
-        return replace(self, states=states)
+    @property
+    def standing(self) -> tuple[State, ...]:
+        """The states that letters are selected in."""
+        return self.states or OPEN_STATES
+
+    def in_states(self, states: tuple[State, ...], verb: str) -> LetterSelection:
+        """What a verb acts on, which is about letters in some states only: of those that were asked for, the ones in these states.
+
+        Args:
+            states: that the verb is about.
+            verb: for the message.
+
+        Raises:
+            ConfigurationError: only other states were asked for, so that nothing can be selected.
+        """
+        both = tuple(state for state in states if state in (self.states or states))
+        if not both:
+            raise ConfigurationError(
+                f"headrace deadletter {verb} acts on letters that are {' or '.join(states)}, and --state says "
+                f"{' or '.join(self.states)}. {_INSTEAD}"
+            )
+        return replace(self, states=both)
 
     @property
     def time_column(self) -> str:
@@ -109,7 +130,7 @@ class LetterSelection:
         }
         given = {"since": self.since_us, "until": self.until_us}
         span = {name: us_text(us) for name, us in given.items() if us is not None}
-        return said | span | ({"time_of": str(self.time_of)} if span else {}) | {"states": [str(one) for one in self.states]}
+        return said | span | ({"time_of": str(self.time_of)} if span else {}) | {"states": [str(one) for one in self.standing]}
 
 
 def select(lake: Lake, selection: LetterSelection, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -171,8 +192,8 @@ def rows_of(file: LetterFile, selection: LetterSelection, states: States, column
             if name in columns:
                 rows = rows.append_column(name, _first(rows.column("violations").combine_chunks(), name))
         chosen, standing = _chosen(rows, selection), states.of(rows)
-        chosen &= np.isin(standing, [STATES.index(state) for state in selection.states])
-        if State.RECOVERED in selection.states and chosen.any():
+        chosen &= np.isin(standing, [STATES.index(state) for state in selection.standing])
+        if State.RECOVERED in selection.standing and chosen.any():
             rows = states.codes(rows)
             chosen &= _mask(pc.is_in(rows.column("code"), value_set=pa.array(selection.codes or rows.column("code").unique())))
         if chosen.any():

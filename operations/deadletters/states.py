@@ -1,8 +1,12 @@
-"""What became of letters since they were made: the newest line of ``ops.dead_letter_history`` about each."""
+"""What became of letters since they were made: the newest line of ``ops.dead_letter_history`` about each.
+
+A letter that is gone is recovered where any line says so: somebody may have closed it while it was read again.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 import numpy as np
@@ -32,7 +36,8 @@ class State(StrEnum):
 STATES = tuple(State)
 WITHDRAWN_BY_NOBODY = np.int8(len(STATES))  # delivered after all, or the winner in the end: it stands nowhere
 OPEN_STATES = (State.OPEN, State.GIVEN_UP)
-_BY_OUTCOME = {"closed": State.CLOSED, "recovered": State.RECOVERED, "given_up": State.GIVEN_UP}
+_BY_OUTCOME = {"closed": State.CLOSED, "given_up": State.GIVEN_UP}  # of the newest line
+_RECOVERED, _EXPORTED = "recovered", "exported"
 
 
 class Ids:
@@ -67,10 +72,14 @@ def _words(ids: pa.Array) -> npt.NDArray[np.uint64]:
 
 @dataclass(frozen=True)
 class States:
-    """Letters by where they stand; those that no line is about are open. code: of recovered ones, whose own is withdrawn."""
+    """Letters by where they stand; those that no line is about are open.
+
+    recovered_codes: of recovered ones, whose own is withdrawn. newest: the time of the newest line of all.
+    """
 
     ids: dict[State, Ids] = field(default_factory=dict)
     recovered_codes: pa.Array | None = None
+    newest: datetime | None = None
 
     @property
     def known(self) -> bool:
@@ -107,15 +116,23 @@ def read_states(lake: Lake) -> States:
     except NoSuchTableError:
         return States()
     lines = table.scan(selected_fields=_COLUMNS).to_arrow()
-    lines = lines.filter(pc.is_valid(lines.column("outcome"))).sort_by([("dead_letter_id", "ascending"), ("at", "descending")])
+    lines = lines.filter(pc.is_valid(lines.column("outcome")))
     if not len(lines):
         return States()
+    newest = pc.max(lines.column("at")).as_py()
+    lines = lines.filter(pc.not_equal(lines.column("outcome"), _EXPORTED))  # says nothing of where a letter stands
+    lines = lines.sort_by([("dead_letter_id", "ascending"), ("at", "descending")])
+    recovered = _first_of_each(lines.filter(pc.equal(lines.column("outcome"), _RECOVERED)))
+    last = _first_of_each(lines)
+    by_state = {state: last.filter(pc.equal(last.column("outcome"), outcome)) for outcome, state in _BY_OUTCOME.items()}
+    by_state[State.RECOVERED] = recovered
+    ids = {state: Ids(found.column("dead_letter_id").combine_chunks()) for state, found in by_state.items() if len(found)}
+    return States(ids, recovered.column("code").combine_chunks(), newest)
+
+
+def _first_of_each(lines: pa.Table) -> pa.Table:
+    """Of lines in order of their ids the first one of each."""
     ids = lines.column("dead_letter_id").combine_chunks()
     first = np.ones(len(ids), dtype=bool)
     first[1:] = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
-    newest = lines.filter(pa.array(first))
-    by_state = {state: newest.filter(pc.equal(newest.column("outcome"), outcome)) for outcome, state in _BY_OUTCOME.items()}
-    return States(
-        {state: Ids(found.column("dead_letter_id").combine_chunks()) for state, found in by_state.items() if len(found)},
-        by_state[State.RECOVERED].column("code").combine_chunks(),
-    )
+    return lines.filter(pa.array(first))

@@ -13,6 +13,7 @@ from contracts.spec.model import Contract
 from contracts.spec.source import SourceSpec
 from lake.raw.batch import RawBlock
 from operations.cells import MASKED, Masked
+from operations.deadletters.hiding import Hiding
 from operations.reprocess.judge import Verdicts
 from transforms.decode.kernel import DecodedRecords
 
@@ -20,10 +21,14 @@ _LONGEST = 80
 
 
 class Preview:
-    """Collects a few examples of each code. Values of columns that the contract classifies are masked, and so are event ids."""
+    """Collects a few examples of each code.
 
-    def __init__(self, contract: Contract, spec: SourceSpec, samples: int) -> None:
-        self._contract, self._spec, self._samples = contract, spec, samples
+    Values of columns that the contract classifies are masked, and so are event ids. Keys of payloads are hidden as lists of letters
+    hide them.
+    """
+
+    def __init__(self, contract: Contract, spec: SourceSpec, samples: int, hiding: Hiding) -> None:
+        self._contract, self._spec, self._samples, self._hiding = contract, spec, samples, hiding
         self._masked = Masked.of(contract)
         self._counts: Counter[str] = Counter()
         self.examples: list[dict[str, Any]] = []
@@ -40,10 +45,15 @@ class Preview:
         for index, position in enumerate(block.positions.tolist()):
             if position in letters:
                 code = letters[position]["code"]
-                self._add(raw_file, position, f"still_failing {code}", _told(letters[position]), None, False)
+                self._add(raw_file, position, f"still_failing {code}", self._told(letters[position]), None, False)
             elif position in places and position in passing and self._counts["recovered"] < self._samples:
                 before, after = self._found(block, index), self._row(rows, places[position])
                 self._add(raw_file, position, "recovered", before, after, position in repaired)
+
+    def _told(self, letter: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a record is rejected for, as it may be shown."""
+        violations = [one | {"path": self._hiding.path(self._spec.name, one)} for one in letter["violations"]]
+        return {"code": letter["code"], "violations": violations}
 
     def _add(self, raw_file: str, position: int, kind: str, before: Any, after: Any, repaired: bool) -> None:
         if self._counts[kind] >= self._samples:
@@ -83,10 +93,6 @@ def _few(rejected: pa.Table, samples: int) -> list[dict[str, Any]]:
     chosen = [place for code in dict.fromkeys(codes.tolist()) for place in np.flatnonzero(codes == code)[:samples].tolist()]
     letters: list[dict[str, Any]] = rejected.take(chosen).to_pylist() if chosen else []
     return letters
-
-
-def _told(letter: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"code": letter["code"], "violations": letter["violations"]}
 
 
 def _at(record: Any, steps: tuple[str, ...]) -> Any:

@@ -33,7 +33,8 @@ from lake.runs.manifest import ReprocessDetails, RunManifest, Verdict, published
 from lake.runs.progress import Progress, Report
 from lake.runs.replays import Step, add_event
 from lake.tables.iceberg import DEAD_LETTERS, num_shards
-from operations.deadletters.states import State
+from operations.deadletters.hiding import Hiding
+from operations.deadletters.states import OPEN_STATES
 from operations.reprocess.acts import Done, record
 from operations.reprocess.judge import Judge, Shown, Verdicts
 from operations.reprocess.letters import FileLetters, chosen_letters
@@ -75,7 +76,7 @@ def reprocess(
     clock = RunClock()
     run_id = new_run_id("reprocess", clock)
     result = ReprocessReport(run_id, options.dry_run)
-    selection = options.selection.in_states((State.OPEN, State.GIVEN_UP))  # closed ones somebody has to open again
+    selection = options.selection.in_states(OPEN_STATES, "reprocess")  # closed ones somebody has to open again
     letters = chosen_letters(
         lake, selection, late=options.late, conflicts=options.recipe is not None, max_attempts=options.max_attempts
     )
@@ -194,7 +195,8 @@ class _SourceRun:
 
     def preview(self, progress: _Progress) -> None:
         """Judge, and write nothing."""
-        preview = Preview(self.graph.contract, self.graph.spec, self.options.samples)
+        hiding = Hiding(self.graph.lake, self.project)
+        preview = Preview(self.graph.contract, self.graph.spec, self.options.samples, hiding)
         for _, letters, verdicts in self._steps(preview.see):
             done = Done.of(letters, verdicts, {}, self.options.max_attempts)
             self._count(done, verdicts)

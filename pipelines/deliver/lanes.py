@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyiceberg.exceptions import NoSuchTableError
@@ -20,7 +21,7 @@ from pipelines.readers import salts_of
 from runners.flink.submit import FlinkJob
 from transforms.converge.settle import settle
 from transforms.deliver.source import Lanes
-from transforms.deliver.table import TableLanes, shared_out
+from transforms.deliver.table import TableLanes, digests, shared_out
 from transforms.deliver.topic import TopicLanes
 from transforms.kafka.connection import KafkaCluster
 from transforms.read.topics import connected, kafka_source, plan_partitions
@@ -62,9 +63,15 @@ def rows_of_topic(
 
 
 def rows_of_table(
-    options: DeliverOptions, lake: Lake, destination: Destination, contract: Contract, job: FlinkJob | None, run_id: str
+    options: DeliverOptions,
+    lake: Lake,
+    destination: Destination,
+    contract: Contract,
+    job: FlinkJob | None,
+    run_id: str,
+    only: Sequence[str] | None = None,
 ) -> RowsToDeliver:
-    """Lanes of the table, shared out by this run."""
+    """Lanes of the table, shared out by this run. only: event ids, of refused rows those that are sent again."""
     assert isinstance(options.start, int) and options.end is not None
     name = contract.table
     try:
@@ -84,6 +91,7 @@ def rows_of_table(
         start_us=start_us, end_us=end_us, destination=destination.name, run_id=run_id, lanes=lanes,
         which=options.rows or "unsettled",  # type: ignore[arg-type]
         readers=shared_out(name, run_id, files, lanes, len(salts)), salts=salts,
+        only=None if only is None else digests(only).tobytes(),
     )  # fmt: skip
     rows = sum(file.rows for file in files)
     return RowsToDeliver(source, f"{name}, {rows:,} rows in files that meet the range", rows)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -81,13 +82,28 @@ class SubmittedDelivery:
     lanes: int
 
 
-def deliver(options: DeliverOptions, project: Project, report: Report) -> DeliveryReport | SubmittedDelivery:
+@dataclass(frozen=True)
+class SentAgain:
+    """Of the rows that a destination refused, those that are sent again.
+
+    event_ids: theirs. told: gets the run's id and the ids of letters that are about to be withdrawn, which may be more than those
+    of these events; killed before they are withdrawn, it gets them again.
+    """
+
+    event_ids: Sequence[str]
+    told: Callable[[str, Sequence[str]], None]
+
+
+def deliver(
+    options: DeliverOptions, project: Project, report: Report, again: SentAgain | None = None
+) -> DeliveryReport | SubmittedDelivery:
     """Run ``headrace deliver``.
 
     Args:
         options: what the user asked for.
         project: where destinations, contracts and policies lie.
         report: is told of progress.
+        again: with rows that were refused: which of them, and who is told; None for all of them.
 
     Returns:
         What it did, where it ended; or the job that goes on, on a cluster.
@@ -109,7 +125,7 @@ def deliver(options: DeliverOptions, project: Project, report: Report) -> Delive
     if options.reads_topic:
         rows = rows_of_topic(options, lake, destination, contract, job)
     else:
-        rows = rows_of_table(options, lake, destination, contract, job, run_id)
+        rows = rows_of_table(options, lake, destination, contract, job, run_id, again.event_ids if again else None)
     delivery = Delivery(
         lake=lake, destination=destination, contract=contract, suppressions=project.suppressions(contract), run_id=run_id,
         lanes=rows.lanes, give_up_s=options.give_up_after or (None if options.endless else _GIVE_UP_S),
@@ -132,7 +148,7 @@ def deliver(options: DeliverOptions, project: Project, report: Report) -> Delive
         clock.done("deliver")
         settle_letters(lake, destination, contract, run_id, list(rows.begins))
         if options.rows in ("refused", "all"):
-            withdraw_letters(lake, destination, contract, run_id)
+            withdraw_letters(lake, destination, contract, run_id, partial(again.told, run_id) if again else None)
         forget_states(lake, destination.name, run_id)
         return _finish(options, delivery, clock, rows)
 

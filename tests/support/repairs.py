@@ -97,8 +97,8 @@ def mend_spec(shop: LetterShop, code: Code) -> None:
 
 
 def run(project: Project, lake: Lake, **options: Any) -> ReprocessReport:
-    """Reprocess in this process. codes, sources and ids go into the selection."""
-    chosen = {name: tuple(options.pop(name)) for name in ("codes", "sources", "ids", "datasets") if name in options}
+    """Reprocess in this process. codes, sources, ids, datasets and states go into the selection."""
+    chosen = {name: tuple(options.pop(name)) for name in ("codes", "sources", "ids", "datasets", "states") if name in options}
     given = {"selection": LetterSelection(**chosen), "reason": "a test", **options}
     return reprocess(ReprocessOptions(**given), project, lake, lambda _: None)
 

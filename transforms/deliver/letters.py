@@ -7,7 +7,7 @@ event and a destination: refused again it is the same, and a delivery takes it b
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -79,8 +79,18 @@ def settle_letters(
         lake.storage.write(_mark(lake, destination.name, lane), str(end).encode())
 
 
-def withdraw_letters(lake: Lake, destination: Destination, contract: Contract, run_id: str) -> int:
-    """Take back letters of events that were delivered after they were refused, by whichever run; how many."""
+def withdraw_letters(
+    lake: Lake, destination: Destination, contract: Contract, run_id: str, told: Callable[[Sequence[str]], None] | None = None
+) -> int:
+    """Take back letters of events that were delivered after they were refused, by whichever run; how many.
+
+    Args:
+        lake: where receipts and dead letters lie.
+        destination: which refused.
+        contract: of its dataset.
+        run_id: goes into the letters.
+        told: gets the ids of the letters before they are taken back; killed in between, it gets them again the next time.
+    """
     letters = refused_letters(lake, destination.name)
     hashes = digests(letters.column("event_id").to_pylist())
     refused = np.unique(hashes)
@@ -93,7 +103,10 @@ def withdraw_letters(lake: Lake, destination: Destination, contract: Contract, r
     refused_us = np.array([_settled_us(rank) for rank in letters.column("_rank").to_pylist()], dtype=np.int64)
     back = letters.filter(pa.array(delivered_us[np.searchsorted(refused, hashes)] > refused_us)).to_pylist()
     if back:
-        _commit(lake, [_letter(_row(x), x["_raw_file"], destination.name, contract, WITHDRAWN) for x in back], run_id)
+        withdrawn = [_letter(_row(x), x["_raw_file"], destination.name, contract, WITHDRAWN) for x in back]
+        if told:
+            told([letter["dead_letter_id"] for letter in withdrawn])
+        _commit(lake, withdrawn, run_id)
     return len(back)
 
 

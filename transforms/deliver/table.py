@@ -87,6 +87,7 @@ class TableLanes:
 
     schema: of the table's rows. snapshot_id: whose files are read. [start_us, end_us): by ``_window_time``. lanes: how many there
     are in all. which: rows that have neither been delivered to this destination nor refused by it, those that it refused, or all.
+    only: of those that it refused the ones that are sent again, as digests one after the other; None for every one.
     """
 
     lake: Lake
@@ -101,6 +102,7 @@ class TableLanes:
     which: Which
     readers: tuple[TableProgress, ...]
     salts: tuple[int, ...]
+    only: bytes | None = None
 
     @property
     def progress_coder(self) -> TableProgressCoder:
@@ -267,6 +269,8 @@ def _settled_before(source: TableLanes, horizon_us: int) -> tuple[_Known, _Known
     has: _Known = lambda ids: np.isin(digests(ids), done).tolist()  # noqa: E731
     if source.which == "refused":
         wanted = np.setdiff1d(final, done)
+        if source.only is not None:
+            wanted = np.intersect1d(wanted, np.frombuffer(source.only, dtype=done.dtype))
         return lambda ids: [not hit for hit in np.isin(digests(ids), wanted)], has
     settled = np.union1d(done, final)
     return lambda ids: np.isin(digests(ids), settled).tolist(), has

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import threading
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ from lake.acts import acts
 from lake.ledger.ledger import LedgerEntry, source_ledger
 from lake.location import Lake
 from lake.tables.letter_history import HISTORY
+from operations.deadletters import close
+from operations.deadletters import selection as selecting
 from operations.deadletters.close import close_letters, count_selected, reopen_letters
 from operations.deadletters.export import Form, _one_line, _refuse_formats, export_letters
 from operations.deadletters.selection import LetterSelection, select
-from operations.deadletters.states import State
+from operations.deadletters.states import State, read_states
 from operations.deadletters.views import explain_letter
 from tests.support.letters import CASES, DESK, EVENTS, LetterShop
+from tests.support.repairs import run
 from tests.support.runs import WEBSHOP
 
 OF_EVENTS = [case for case in CASES.values() if case.source == EVENTS]
@@ -86,11 +90,50 @@ def test_two_who_close_the_same_at_once_leave_a_line_for_each_letter(shop: Lette
     assert sum(counts) == len(OF_EVENTS) == len(lines(lake)) == len(set(lines(lake)))
 
 
+def test_a_clock_that_goes_ahead_does_not_keep_letters_closed(shop: LetterShop, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.now(tz) + timedelta(hours=3)
+
+    lake, selection = shop.lake(), LetterSelection(codes=("malformed",))
+    with monkeypatch.context() as patched:
+        patched.setattr(close, "datetime", Ahead)
+        assert close_letters(lake, selection, **WHO) == 1
+    assert [reopen_letters(lake, selection, **WHO) for _ in range(2)] == [1, 0]
+    assert [close_letters(lake, selection, **WHO) for _ in range(2)] == [1, 0]
+
+
+def test_the_history_is_read_once_however_many_letters_are_closed(shop: LetterShop, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake, selection, read = shop.lake(), LetterSelection(sources=(EVENTS,)), []
+    monkeypatch.setattr(close, "read_states", lambda lake: read.append(lake) or read_states(lake))
+    monkeypatch.setattr(selecting, "BATCH_ROWS", 2)
+    assert close_letters(lake, selection, **WHO) == len(OF_EVENTS) > 2
+    assert len(read) == 1 and len(lines(lake)) == len(OF_EVENTS)
+
+
 @pytest.mark.parametrize("given", [{"by": " "}, {"reason": ""}])
 def test_nothing_is_closed_without_a_name_and_a_reason(shop: LetterShop, given: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError):
         close_letters(shop.lake(), LetterSelection(codes=("malformed",)), **WHO | given)
     assert acts(shop.lake()) == [] and count_selected(shop.lake(), LetterSelection(states=(State.CLOSED,))) == {}
+
+
+@pytest.mark.parametrize(("states", "closed"), [((State.GIVEN_UP,), 0), ((State.OPEN,), 1), ((State.OPEN, State.CLOSED), 1)])
+def test_states_that_are_asked_for_are_the_ones_acted_on(shop: LetterShop, states: tuple[State, ...], closed: int) -> None:
+    assert close_letters(shop.lake(), LetterSelection(codes=("malformed",), states=states), **WHO) == closed
+    assert len(acts(shop.lake())) == closed
+
+
+def test_states_that_a_verb_is_not_about_are_refused(shop: LetterShop) -> None:
+    lake, done = shop.lake(), LetterSelection(codes=("malformed",), states=(State.CLOSED, State.RECOVERED))
+    with pytest.raises(ConfigurationError, match="close acts on letters that are open or given_up, and --state says closed or rec"):
+        close_letters(lake, done, **WHO)
+    with pytest.raises(ConfigurationError, match="reopen acts on letters that are closed, and --state says open"):
+        reopen_letters(lake, LetterSelection(codes=("malformed",), states=(State.OPEN,)), **WHO)
+    with pytest.raises(ConfigurationError, match="reprocess acts on letters that are open or given_up"):
+        run(shop.project, lake, states=[State.CLOSED])
+    assert acts(lake) == []
 
 
 def test_everything_is_not_closed_at_once(shop: LetterShop) -> None:

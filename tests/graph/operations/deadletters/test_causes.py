@@ -13,7 +13,7 @@ import pytest
 from contracts.codes import Code
 from contracts.units import DAY_US, HOUR_US
 from operations.deadletters.causes import GROUPED_BY, Causes, Sort, count_causes
-from operations.deadletters.remedies import _BY_CODE
+from operations.deadletters.remedies import _BY_CODE, remedy_of
 from operations.deadletters.selection import LetterSelection
 from operations.deadletters.tickets import tickets
 from tests.support.letters import CASES, EVENTS, MARK, PEOPLE, SPECS, LetterShop, event
@@ -53,6 +53,12 @@ def test_every_cause_is_told_with_an_example_and_a_remedy(shop: LetterShop) -> N
 
 def test_every_code_has_a_remedy() -> None:
     assert set(_BY_CODE) == {*map(str, Code), "late"}
+
+
+def test_late_rows_have_a_command_that_reads_late_rows(tmp_path: Path) -> None:
+    shop = LetterShop(tmp_path / "shop")
+    remedy = remedy_of({"dead_letter_id": "0" * 32, "code": "late", "source": EVENTS}, shop.project)
+    assert remedy.command == f"headrace deadletter reprocess --source {EVENTS} --late --dry-run"
 
 
 def test_the_most_frequent_comes_first_with_its_times_and_hours(shop: LetterShop) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,8 @@ class Answers:
     def settle(self) -> None:
         settle_letters(self.lake, self.destination, self.contract, "run")
 
-    def withdraw(self) -> int:
-        return withdraw_letters(self.lake, self.destination, self.contract, "run")
+    def withdraw(self, told: Callable[[Sequence[str]], None] | None = None) -> int:
+        return withdraw_letters(self.lake, self.destination, self.contract, "run", told)
 
     def letters(self) -> dict[str, tuple[str, str]]:
         """Code and expectation of each event's letter; an event has one."""
@@ -94,6 +95,23 @@ def test_letters_of_what_was_delivered_since_are_taken_back_and_others_stay(answ
     assert answers.withdraw() == 1
     assert {event_id: code for event_id, (code, _) in answers.letters().items()} == {"m-1": "withdrawn", "m-2": "refused"}
     assert answers.withdraw() == 0
+
+
+def test_letters_are_told_before_they_are_taken_back_and_again_where_that_was_as_far_as_it_came(answers: Answers) -> None:
+    answers.tell("a", "m-1", REFUSED, "http_400")
+    answers.settle()
+    answers.tell("b", "m-1", DELIVERED)
+    told: list[str] = []
+
+    def die(ids: Sequence[str]) -> None:
+        told.extend(ids)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        answers.withdraw(die)
+    assert answers.letters() == {"m-1": refused("http_400")}
+    assert answers.withdraw(told.extend) == 1
+    assert len(told) == 2 and len(set(told)) == 1
 
 
 def test_a_refusal_after_a_delivery_keeps_its_letter(answers: Answers) -> None:

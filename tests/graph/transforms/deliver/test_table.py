@@ -191,13 +191,14 @@ def test_rows_that_have_a_final_answer_of_another_run_are_passed_over(tmp_path: 
     """delivered, refused, refused and delivered since, withheld; and what this very run wrote, which its lanes pass over."""
     table = Table(tmp_path / "shop")
     table.receipts("run-0", DELIVERED, ["m-10", "m-11"])
-    table.receipts("run-0b", REFUSED, ["m-12", "m-13"])
+    table.receipts("run-0b", REFUSED, ["m-12", "m-13", "m-16"])
     table.receipts("run-0c", DELIVERED, ["m-13"])
     table.receipts("run-0d", WITHHELD, ["m-14"])
     table.receipts("run-1", DELIVERED, ["m-15"])
 
-    def sent(which: str) -> set[str]:
-        found = drained(table, table.source(3, which=which), 2, random.Random(4))
+    def sent(which: str, only: Sequence[str] | None = None) -> set[str]:
+        chosen = None if only is None else digests(only).tobytes()
+        found = drained(table, table.source(3, which=which, only=chosen), 2, random.Random(4))
         items = [item for each in found.values() for item in each]
         assert len(items) == ROWS
         passed = {item.event_id for item in items if item.reason == BEFORE}
@@ -205,8 +206,10 @@ def test_rows_that_have_a_final_answer_of_another_run_are_passed_over(tmp_path: 
         return {item.event_id for item in items} - passed
 
     everything = set(table.rows())
-    assert sent("unsettled") == everything - {"m-10", "m-11", "m-12", "m-13"}
-    assert sent("refused") == {"m-12"}
+    assert sent("unsettled") == everything - {"m-10", "m-11", "m-12", "m-13", "m-16"}
+    assert sent("refused") == {"m-12", "m-16"}
+    assert sent("refused", ["m-12", "m-13", "m-17"]) == {"m-12"}, "what was refused and is asked for, and no other"
+    assert sent("refused", []) == set()
     assert sent("all") == everything
 
 

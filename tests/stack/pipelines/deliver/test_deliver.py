@@ -167,6 +167,26 @@ def test_what_is_refused_is_sent_again_by_its_letters(project: DeliveryProject, 
     assert outcomes == {(2, "still_failing"): len(big), (3, "recovered"): len(big)}
 
 
+def test_only_the_letters_that_are_asked_for_are_sent_again(project: DeliveryProject, sample: Sample, cdp: CdpEndpoint) -> None:
+    change(project, limits={**project.spec["limits"], "event_bytes": 500})
+    big = {row["event_id"] for row in refused(deliver(project, cdp, *RANGE, code=1), project)}
+    change(project, limits={**project.spec["limits"], "event_bytes": 32_000})
+    letters = [
+        one["dead_letter_id"] for one in project.invoke(None, "deadletter", "list", "--source", project.name, "--limit", "9")
+    ]
+    why = ("--reason", "a test")
+    assert project.invoke(None, "deadletter", "close", "--id", letters[0], "--by", "ada", *why)["closed"] == 1
+    reprocess = ("deadletter", "reprocess", "--destination", project.name, *why)
+    assert "leave out --source web" in project.invoke(cdp, *reprocess, "--source", "web", code=2)
+    assert "leave out --samples, --workers" in project.invoke(cdp, *reprocess, "--samples", "1", "--workers", "2", code=2)
+    told = project.invoke(cdp, *reprocess, "--id", letters[1])
+    assert (told["refused"], told["left"], len(set(cdp.message_ids()))) == (1, 0, len(sample.delivered - big) + 1)
+    told = project.invoke(cdp, *reprocess)
+    assert (told["refused"], told["left"], len(set(cdp.message_ids()))) == (len(big) - 2, 0, len(sample.delivered) - 1)
+    (closed,) = project.invoke(None, "deadletter", "list", "--source", project.name, "--state", "closed")
+    assert closed["dead_letter_id"] == letters[0]
+
+
 def refused(manifest: dict[str, Any] | None, project: DeliveryProject) -> list[dict[str, Any]]:
     """The letters, with the ids of their events, which the command hides."""
     letters = project.invoke(None, "deadletter", "list", "--code", "refused", "--source", project.name, "--limit", "100000")
