@@ -102,7 +102,7 @@ class Own:
         return [int(pid) for pid in file.read_text().split()]
 
     def gone(self, pids: list[int]) -> None:
-        wait_until(lambda: [pid for pid in pids if _alive(pid)] or None, {None}, 60)
+        wait_until(lambda: any(map(_alive, pids)), {False}, 60)
 
     def state(self, dag_id: str, run_id: str, task: str = "task") -> Callable[[], str | None]:
         return lambda: self.api.states(dag_id, run_id).get(task)
