@@ -15,6 +15,7 @@ ENDED = frozenset({"success", "failed"})
 _TIMEOUT_S = 60.0
 _POLL_S = 1.0
 _PAGE = 1_000
+_BUSY, _BUSY_S = 503, 60.0
 
 
 class AirflowApi:
@@ -29,12 +30,16 @@ class AirflowApi:
         return self._http.get(f"/api/v2{path}", params=query).raise_for_status().json()
 
     def send(self, method: str, path: str, document: Any) -> Any:
-        """Send a document; the answer's.
+        """Send a document; the answer's. On SQLite Airflow answers 503 where another of its processes writes: sent again.
 
         Raises:
             ComponentDownError: it was refused; with Airflow's words.
         """
-        answer = self._http.request(method, f"/api/v2{path}", json=document)
+        until = time.monotonic() + _BUSY_S
+        while (answer := self._http.request(method, f"/api/v2{path}", json=document)).status_code == _BUSY:
+            if time.monotonic() > until:
+                break
+            time.sleep(_POLL_S)
         if answer.is_error:
             raise ComponentDownError(f"Airflow refused {method} {path}: {answer.status_code} {answer.text[:500]}")
         return answer.json() if answer.content else None

@@ -17,6 +17,15 @@ RETRY_DELAY_S, MAX_RETRY_DELAY_S = 60, 1_800
 UPKEEP_TIMEOUT_S = 14_400
 CHECK_TIMEOUT_S = 600
 LONGEST_RUN_S = 7 * 86_400  # of a run that waits for nobody
+RUNBOOKS = {  # pages of docs/runbooks, by kind of DAG
+    "ingest": "ingest",
+    "deliver": "deliver",
+    "reconcile": "deliver",
+    "upkeep": "ledger",
+    "checks": "deliver",
+    "backfill": "backfill",
+    "rollback": "rollback",
+}
 _START, _END = ("{{ ti.xcom_pull(task_ids='range')['" + word + "'] }}" for word in ("start", "end"))
 _NAME = "{{ ti.xcom_pull(task_ids='plan')['name'] }}"
 
@@ -256,7 +265,7 @@ class Scheduled:
             "kind": kind,
             "owner": owner,
             "contact": contact,
-            "runbook": f"{base}/{kind}.html" if base else "",
+            "runbook": f"{base}/{RUNBOOKS[kind]}.html" if base and kind in RUNBOOKS else "",
             "tags": sorted({"headrace", self.schedules.name, kind, *tags}),
             "files": [],
             "schedule": None,

@@ -234,7 +234,9 @@ class SchedulesFile(FileModel):
         default="UTC", description="Of cron expressions and of times in the names of folders."
     )
     owner: str = Field(default="data", min_length=1, description="Owner of DAGs whose contract names none.")
-    runbooks: str = Field(default="", description="Address below which runbooks lie; DAGs link to theirs.")
+    runbooks: str = Field(
+        default="", description="Address below which the [runbooks](../runbooks/index.md) lie as pages; DAGs link to theirs."
+    )
     reports: str = Field(default="", description="Folder for pages of reconciliations and replays.")
     reports_url: str = Field(default="", description="Address of that folder; tasks link to their page.")
     sources: Annotated[dict[str, SourceScheduleFile], Worded("expected {input: …} by source")] = Field(

@@ -9,6 +9,7 @@ _MAKE = "make: the tests themselves run in what it makes, or it takes minutes"
 _STREAM = "Kafka and Flink: tests/stack and tests/faults start both and run ingest, produce, status and job verbs on them"
 _CLUSTER = "a cluster of the reader's own"
 _CLOUD = "a registry and a cloud of the reader's own"
+_RUNBOOK = "a failure: tests/graph/docs/test_runbooks.py makes it, and gives the commands of the page"
 
 NOT_RUN: dict[tuple[str, str], str] = {
     ("README.md", "make demo "): f"{_MAKE}; tests/graph/docs runs examples.webshop.demo, which make demo runs",
@@ -42,4 +43,12 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("docs/guides/streaming.md", "headrace stack up"): "tests/stack/docs/test_streaming_page.py runs it",
     ("docs/guides/streaming.md", "python -m examples.webshop.produce"): "tests/stack/docs/test_streaming_page.py runs it",
     ("docs/guides/templates.md", "headrace template build"): _CLOUD,
+    ("docs/runbooks/backfill.md", "*"): _RUNBOOK,
+    ("docs/runbooks/catalog.md", "*"): _RUNBOOK,
+    ("docs/runbooks/deliver.md", "*"): _RUNBOOK,
+    ("docs/runbooks/disk-full.md", "*"): _RUNBOOK,
+    ("docs/runbooks/ingest.md", "*"): _RUNBOOK,
+    ("docs/runbooks/ledger.md", "*"): _RUNBOOK,
+    ("docs/runbooks/replay.md", "*"): _RUNBOOK,
+    ("docs/runbooks/rollback.md", "*"): _RUNBOOK,
 }
