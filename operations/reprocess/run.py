@@ -23,10 +23,8 @@ from contracts.logs import LogContext
 from contracts.spec.project import Project
 from lake.acts import note_act
 from lake.ledger.ledger import LedgerEntry, ledger_of
-from lake.ledger.outcomes import Outcome
-from lake.ledger.sidecars import outcomes_of
 from lake.location import Lake
-from lake.raw.positions import Extent, Ints, Landed, Positions
+from lake.raw.positions import Ints, Landed, Positions
 from lake.repairs import keep_repairs
 from lake.runs.clock import RunClock, new_run_id
 from lake.runs.manifest import ReprocessDetails, RunManifest, Verdict, published_table, started, write_manifest
@@ -40,6 +38,7 @@ from operations.reprocess.letters import FileLetters, chosen_letters
 from operations.reprocess.options import ReprocessOptions, ReprocessReport
 from operations.reprocess.pieces import pieces_of, steps_of
 from operations.reprocess.preview import Preview
+from operations.reprocess.proven import keep_proven
 from operations.reprocess.swaps import refuse_while_swapping, swapped_since, wait_for_swaps
 from pipelines.ingest.density import WHOLE_S
 from pipelines.ingest.graph import IngestGraph
@@ -210,7 +209,9 @@ class _SourceRun:
             passing = {name: Positions.of(_runs(found.passing)) for name, found in verdicts.items()}
             if any(map(len, passing.values())):
                 self._publish(pieces, passing, reached)
-                _only_proven(lake, self.source, passing, verdicts, self.numbers[-1])
+                if any(len(found.conflicts) for found in verdicts.values()):
+                    graph.settle()  # what lost within the horizon too has its letter then
+                keep_proven(lake, self.source, verdicts, self.numbers[-1])
             done = record(graph, self.options, letters, verdicts, by, reached)
             self._count(done, verdicts)
             progress.add(len(done))
@@ -282,15 +283,3 @@ def _narrowed(piece: ChosenPiece, passing: Positions) -> ChosenPiece | None:
     runs = [passing.within(first, first + length).runs for first, length in np.array(piece.runs).reshape(-1, 2).tolist()]
     kept = tuple(np.concatenate(runs).tolist())
     return replace(piece, runs=kept) if kept else None
-
-
-def _only_proven(lake: Lake, source: str, passing: Mapping[str, Positions], verdicts: Mapping[str, Verdicts], number: int) -> None:
-    """Leave of what passes only what the ledger has with this number: nothing is withdrawn without it."""
-    extents = [Extent(name, positions) for name, positions in passing.items() if len(positions)]
-    outcomes = outcomes_of(lake, source, extents)
-    for extent in extents:
-        said = outcomes[extent.raw_file].runs if extent.raw_file in outcomes else {}
-        parts = [run for (epoch, told), runs in said.items() if epoch >= number and told != Outcome.DUPLICATE for run in runs]
-        proven = Positions.of(np.concatenate(parts)) if parts else Positions.of(())
-        found = verdicts[extent.raw_file]
-        found.passing = found.passing[proven.ranks(found.passing + 1) > proven.ranks(found.passing)]
