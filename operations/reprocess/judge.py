@@ -38,7 +38,8 @@ class Verdicts:
 
     passing: accepted or filtered, repaired ones too. repaired: of these, those that only the recipe makes so. conflicts: of the
     repaired, those that are acceptable without it, and lost against another row; of each the recipe makes another row. at_stake: of
-    these the ids of the letters that the other row has if it loses too. rejected: the letters of the others.
+    these the ids of the letters that the other row has if it loses too. above: the newest repair that was known. rejected: letters
+    of the others.
     """
 
     raw_file: str
@@ -46,6 +47,7 @@ class Verdicts:
     repaired: Ints = field(default_factory=lambda: _NONE)
     conflicts: Ints = field(default_factory=lambda: _NONE)
     at_stake: dict[int, tuple[str, str]] = field(default_factory=dict)
+    above: int = 0
     rejected: pa.Table = field(default_factory=DEAD_LETTER_SCHEMA.empty_table)
 
     def add(self, other: Verdicts) -> None:
@@ -94,7 +96,7 @@ class Judge:
                 for block in (block for batch in reader.read(piece) for block in batch.blocks(self.spec)):
                     raw_file = block.raw_files[0]
                     verdicts = self._judged(block, plain, trial, conflicts.get(raw_file, _NONE))
-                    found.setdefault(raw_file, Verdicts(raw_file)).add(verdicts)
+                    found.setdefault(raw_file, Verdicts(raw_file, above=kept.newest)).add(verdicts)
         finally:
             reader.close()
         return found
@@ -109,7 +111,7 @@ class Judge:
         every = {file.raw_file: tuple(file.runs.runs.tolist()) for file in letters}
         lost = {file.raw_file: runs_of(_conflicting(file)) for file in letters}
         tried = [
-            Repair(_LAST, recipe.name, recipe.digest, recipe.written, runs, "", "", always=always)
+            Repair(_LAST, recipe.name, recipe.digest, recipe.written, runs, "", "", always=always, above=_LAST)
             for runs, always in ((every, False), (lost, True))
         ]
         return RecordDecoder(self.contract, self.spec, self.run_id, self.suppressions, repairs=Repairs([*kept.listed, *tried]))

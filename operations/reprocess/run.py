@@ -248,7 +248,11 @@ class _SourceRun:
             }
             wanted = {name: positions for name, positions in wanted.items() if len(positions)}
             if wanted:
-                kept = keep_repairs(self.graph.lake, self.source, recipe, wanted, by=by, reason=self.options.reason, always=always)
+                above = min(verdicts[name].above for name in wanted)
+                kept = keep_repairs(
+                    self.graph.lake, self.source, recipe, wanted,
+                    by=by, reason=self.options.reason, always=always, above=above,
+                )  # fmt: skip
                 self.result.others.update({name: sum(map(len, own.values())) for name, own in kept.others.items()})
 
     def _publish(self, pieces: Sequence[ChosenPiece], passing: Mapping[str, Positions], reached: Reached) -> None:

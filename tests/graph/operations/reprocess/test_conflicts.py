@@ -89,3 +89,18 @@ def test_what_the_rules_of_today_filter_has_no_letter(tmp_path: Path) -> None:
     report = _mend(shop, "idle", **NOTHING_TO_DO[0])
     assert report.count("recovered") == 1 and not open_letters(shop.lake())
     assert shop.ledger().balanced and shop.ledger().filtered == 1
+
+
+def test_a_repair_of_a_conflict_comes_on_top_of_the_repair_that_made_the_record_acceptable(tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "shop")
+    shop.ingest([event(1, 8, event="a"), event(1, 8, type="nothing", event="b"), event(2, 8, type="nothing")])
+    page = {"codes": "not_in_enum", "steps": [{"map": {"path": "type", "values": {"nothing": "page"}}}]}
+    assert _mend(shop, "page", **page).count("recovered") == 2
+    assert [code for code, _ in open_letters(shop.lake())] == [CONFLICT]
+    own = {"codes": CONFLICT, "steps": [{"replace": {"path": "messageId", "pattern": "^m-", "with": "n-"}}]}
+    report = _mend(shop, "own", **own)
+    assert (report.count("recovered"), report.exit_code, report.others) == (1, 0, {}) and not open_letters(shop.lake())
+    assert _ids(shop) == ["m-1", "m-2", "n-1"] and shop.ledger().balanced
+    assert shop.run("again", 8, 9).exit_code == 0
+    shop.promote("again")
+    assert _ids(shop) == ["m-1", "m-2", "n-1"] and shop.ledger().balanced, "a replay repairs it in the same way"
