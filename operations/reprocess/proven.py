@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, LessThan, NotEqualTo
@@ -13,18 +13,19 @@ from lake.location import Lake
 from lake.raw.positions import Extent, Ints, Positions
 from lake.tables.iceberg import DEAD_LETTERS, WITHDRAWN
 from operations.reprocess.judge import Verdicts
-from operations.reprocess.letters import CONVERGE
+from operations.reprocess.letters import CONVERGE, FileLetters
 
 
-def keep_proven(lake: Lake, source: str, verdicts: Mapping[str, Verdicts], number: int) -> None:
+def keep_proven(lake: Lake, source: str, letters: Sequence[FileLetters], verdicts: Mapping[str, Verdicts], number: int) -> None:
     """Leave of what passes only what became so.
 
-    The ledger has an outcome of it with this number. And what lost against another row has lost to none again: the letter that its
-    row would have then is not there. What is a duplicate now has no letter of its own, as if it had come so.
+    The ledger has an outcome of it with this number. And what lost against another row has lost to none again: neither the letter
+    that its row would have then is there, nor another that came since. What is a duplicate now has none, as if it had come so.
 
     Args:
         lake: where. Rows were published, and the horizon was applied if there are conflicts.
         source: whose records.
+        letters: that these records had.
         verdicts: by raw file or log; ``passing`` is narrowed.
         number: that the outcomes were said with.
     """
@@ -32,7 +33,7 @@ def keep_proven(lake: Lake, source: str, verdicts: Mapping[str, Verdicts], numbe
     if not extents:
         return
     outcomes = outcomes_of(lake, source, extents)
-    lost = _lost_again(lake, source, verdicts)
+    lost = _lost_again(lake, source, letters, verdicts)
     for name in (extent.raw_file for extent in extents):
         said = outcomes[name].runs if name in outcomes else {}
         parts = [run for (epoch, told), runs in said.items() if epoch >= number and told != Outcome.DUPLICATE for run in runs]
@@ -42,12 +43,13 @@ def keep_proven(lake: Lake, source: str, verdicts: Mapping[str, Verdicts], numbe
         found.passing = found.passing[~np.isin(found.passing, lost.get(name, []))]
 
 
-def _lost_again(lake: Lake, source: str, verdicts: Mapping[str, Verdicts]) -> dict[str, list[int]]:
+def _lost_again(lake: Lake, source: str, letters: Sequence[FileLetters], verdicts: Mapping[str, Verdicts]) -> dict[str, list[int]]:
     """Positions whose repaired row lost against another, by raw file or log."""
     at_stake = {name: found.at_stake for name, found in verdicts.items() if found.at_stake}
     extents = [Extent(name, Positions.of(runs_of(_places(own)))) for name, own in at_stake.items()]
     if not extents:
         return {}
+    before = {letter for file in letters if file.raw_file in at_stake for letter in file.column("dead_letter_id")}
     low, high = bounds_of(extents)
     places = And(EqualTo("_source", source), And(GreaterThanOrEqual("_position", low), LessThan("_position", high)))
     condition = And(places, And(EqualTo("stage", CONVERGE), NotEqualTo("code", WITHDRAWN)))
@@ -55,7 +57,8 @@ def _lost_again(lake: Lake, source: str, verdicts: Mapping[str, Verdicts]) -> di
     found: dict[str, list[int]] = {}
     for batch in lake.load(DEAD_LETTERS).scan(condition, selected_fields=names).to_arrow_batch_reader():
         for raw_file, position, letter in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
-            if letter in at_stake.get(raw_file, {}).get(position, ()):
+            own = at_stake.get(raw_file, {}).get(position)
+            if own and (letter in own or letter not in before):
                 found.setdefault(raw_file, []).append(position)
     return found
 

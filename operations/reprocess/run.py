@@ -211,7 +211,7 @@ class _SourceRun:
                 self._publish(pieces, passing, reached)
                 if any(len(found.conflicts) for found in verdicts.values()):
                     graph.settle()  # what lost within the horizon too has its letter then
-                keep_proven(lake, self.source, verdicts, self.numbers[-1])
+                keep_proven(lake, self.source, letters, verdicts, self.numbers[-1])
             done = record(graph, self.options, letters, verdicts, by, reached)
             self._count(done, verdicts)
             progress.add(len(done))
