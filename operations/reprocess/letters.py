@@ -53,6 +53,11 @@ class FileLetters:
         mask = chosen.ranks(at + 1) > chosen.ranks(at)
         return FileLetters(self.source, self.raw_file, self.rows.filter(pa.array(mask)))
 
+    def of_dataset(self, dataset: str) -> FileLetters:
+        """Those of one dataset; a source may have fed another before."""
+        mask = pc.equal(self.rows.column("dataset").cast(pa.string()), dataset)
+        return FileLetters(self.source, self.raw_file, self.rows.filter(mask))
+
     def column(self, name: str) -> list[Any]:
         """One of COLUMNS."""
         values: list[Any] = self.rows.column(name).to_pylist()

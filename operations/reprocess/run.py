@@ -145,7 +145,7 @@ def _source_run(
     except ConfigurationError as error:  # others of the selection are not to wait for it
         result.aside[f"are of {source}: {error}"] = sum(map(len, files))
         return None
-    own = [file for file in files if set(file.column("dataset")) == {contract.dataset}]
+    own = [part for file in files if len(part := file.of_dataset(contract.dataset))]
     if odd := sum(map(len, files)) - sum(map(len, own)):
         result.aside[f"of {source} are of another dataset than {contract.dataset}, which it feeds now"] = odd
     suppressions = project.suppressions(contract)

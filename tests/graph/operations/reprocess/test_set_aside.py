@@ -1,0 +1,38 @@
+"""Letters that cannot be read again are set aside with the reason, and keep no other from being read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import operations.reprocess.run as module
+from lake.location import Lake
+from operations.deadletters.selection import LetterSelection
+from operations.reprocess.letters import ChosenLetters, FileLetters, chosen_letters
+from tests.support.repairs import open_letters, run, write_recipe
+from tests.support.shop import Shop, event
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    made = Shop(tmp_path / "shop")
+    write_recipe(made.folder, "page", steps=[{"map": {"path": "type", "values": {"nothing": "page"}}}])
+    made.ingest([event(1, 8, type="nothing"), event(2, 8, type="nothing"), event(3, 8)])
+    return made
+
+
+def test_an_old_letter_of_another_dataset_sets_no_other_of_its_log_aside(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def chosen(lake: Lake, selection: LetterSelection, **options: object) -> ChosenLetters:
+        found = chosen_letters(lake, selection, **options)  # type: ignore[arg-type]
+        (file,) = found.files
+        place = file.rows.schema.get_field_index("dataset")
+        names = pa.array([*file.column("dataset")[:-1], "old_dataset"]).dictionary_encode()
+        return ChosenLetters((FileLetters(file.source, file.raw_file, file.rows.set_column(place, "dataset", names)),), {})
+
+    monkeypatch.setattr(module, "chosen_letters", chosen)
+    report = run(shop.project, shop.lake(), recipe=shop.project.recipe("page"))
+    assert (report.selected, report.count("recovered")) == (1, 1)
+    assert list(report.aside.values()) == [1] and "of another dataset than customer_event" in next(iter(report.aside))
+    assert open_letters(shop.lake()) == [("not_in_enum", 1)]
