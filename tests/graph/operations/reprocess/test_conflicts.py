@@ -15,7 +15,7 @@ from tests.support.repairs import open_letters, run, write_recipe
 from tests.support.shop import TABLE, Shop, event
 
 CONFLICT = "conflicting_duplicate"
-WINS, LOSES = event(1, 8, event="a"), event(1, 8, event="b", type="track")
+ONE, OTHER = event(1, 8, event="a"), event(1, 8, event="b", type="track")  # in one cell the contents decide which of them wins
 NOTHING_TO_DO: list[dict[str, Any]] = [
     {"steps": [{"map": {"path": "type", "values": {"nothing": "page"}}}]},
     {"steps": [{"remove": {"path": "type"}}], "when": [{"path": "type", "in": ["no such type"]}]},
@@ -49,7 +49,7 @@ def _acts(shop: Shop) -> list[str]:
 
 @pytest.mark.parametrize("recipe", NOTHING_TO_DO)
 def test_a_recipe_that_makes_no_other_row_of_it_withdraws_no_letter(recipe: dict[str, Any], tmp_path: Path) -> None:
-    shop = _shop(tmp_path / "shop", WINS, LOSES)
+    shop = _shop(tmp_path / "shop", ONE, OTHER)
     before = shop.ledger()
     report = _mend(shop, "idle", **recipe)
     assert (report.count("recovered"), report.count("still_failing"), report.repaired, report.exit_code) == (0, 1, 0, 1)
@@ -58,34 +58,35 @@ def test_a_recipe_that_makes_no_other_row_of_it_withdraws_no_letter(recipe: dict
     assert not read_repairs(shop.lake(), "web").listed, "nothing was repaired"
 
 
-@pytest.mark.parametrize("loses", [LOSES, event(1, 9, event="b", type="track")], ids=["in its cell", "within the horizon"])
+@pytest.mark.parametrize("loses", [OTHER, event(1, 9, event="b", type="track")], ids=["in its cell", "within the horizon"])
 def test_another_row_that_loses_again_withdraws_no_letter_and_a_further_recipe_may_help(loses: str, tmp_path: Path) -> None:
-    shop = _shop(tmp_path / "shop", WINS, loses)
-    report = _mend(shop, "rename", steps=[{"replace": {"path": "event", "pattern": "^b$", "with": "c"}}])
+    shop = _shop(tmp_path / "shop", ONE, loses)
+    report = _mend(shop, "rename", steps=[{"replace": {"path": "event", "pattern": "^[ab]$", "with": "c"}}])
     assert (report.count("recovered"), report.count("still_failing"), report.exit_code) == (0, 1, 1)
     assert {code for code, _ in open_letters(shop.lake())} == {CONFLICT} and shop.ledger().balanced
     assert _ids(shop) == ["m-1", "m-5"] and _acts(shop) == ["still_failing"]
 
 
 def test_a_repaired_row_that_is_a_copy_of_the_winner_has_no_letter(tmp_path: Path) -> None:
-    shop = _shop(tmp_path / "shop", WINS, LOSES)
-    steps = [{"replace": {"path": "event", "with": "a"}}, {"replace": {"path": "type", "with": "page"}}]
+    shop = _shop(tmp_path / "shop", ONE, OTHER)
+    swapped = [("event", {"a": "b", "b": "a"}), ("type", {"page": "track", "track": "page"})]
+    steps = [{"map": {"path": path, "values": values}} for path, values in swapped]
     report = _mend(shop, "same", steps=steps)
     assert report.count("recovered") == 1 and not open_letters(shop.lake())
     assert shop.ledger().balanced and shop.ledger().duplicate == 2
 
 
-@pytest.mark.parametrize("loses", [LOSES, event(1, 9, event="b", type="track")], ids=["in its cell", "within the horizon"])
+@pytest.mark.parametrize("loses", [OTHER, event(1, 9, event="b", type="track")], ids=["in its cell", "within the horizon"])
 def test_a_repaired_row_of_its_own_is_published(loses: str, tmp_path: Path) -> None:
-    shop = _shop(tmp_path / "shop", WINS, loses)
+    shop = _shop(tmp_path / "shop", ONE, loses)
     report = _mend(shop, "own", codes=CONFLICT, steps=[{"replace": {"path": "messageId", "with": "m-77"}}])
     assert (report.count("recovered"), report.exit_code) == (1, 0) and not open_letters(shop.lake())
     assert _ids(shop) == ["m-1", "m-5", "m-77"] and shop.ledger().balanced
 
 
 def test_what_the_rules_of_today_filter_has_no_letter(tmp_path: Path) -> None:
-    shop = _shop(tmp_path / "shop", WINS, LOSES)
-    shop.write_spec({**shop.spec, "filter": [{"path": "event", "in": ["b"]}]})
+    shop = _shop(tmp_path / "shop", ONE, OTHER)
+    shop.write_spec({**shop.spec, "filter": [{"path": "event", "in": ["a", "b"]}]})
     report = _mend(shop, "idle", **NOTHING_TO_DO[0])
     assert report.count("recovered") == 1 and not open_letters(shop.lake())
     assert shop.ledger().balanced and shop.ledger().filtered == 1

@@ -53,7 +53,7 @@ def _id_of(decoded: DecodedRecords) -> list[str]:
         (
             [_repair(1, PAGE), _repair(2, [{"remove": {"path": "type"}}], always=True, above=1)],
             ["m-1"],
-        ),  # one that does harm is left out
+        ),  # it does harm
         ([_repair(1, _id("m-2"), always=True)], []),
     ],
 )
