@@ -7,6 +7,8 @@ is given again, and rivals that read the same letters come to one state:
 2. The run takes a number from the record of replays. What it says of positions holds against promotions of lower numbers.
 3. The graph publishes rows, conflicts and outcomes. Where a promotion or rollback came meanwhile, the step begins again at 2.
 4. Letters whose positions have their outcome get a line in the history each, then they are withdrawn. The others are counted.
+
+At the end the horizon is applied. A run that was killed before finds no letter when it is given again, and does this alone.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from lake.runs.replays import Step, add_event
 from lake.tables.iceberg import DEAD_LETTERS, num_shards
 from operations.deadletters.states import State
 from operations.reprocess.acts import Done, record
+from operations.reprocess.broken_off import finish_broken_off
 from operations.reprocess.judge import Judge, Shown, Verdicts
 from operations.reprocess.letters import FileLetters, chosen_letters
 from operations.reprocess.options import ReprocessOptions, ReprocessReport
@@ -87,6 +90,7 @@ def reprocess(
         for run in runs:
             run.preview(progress)
         return _judged(result)
+    finish_broken_off(lake, project, result, {run.graph.contract.dataset for run in runs})
     if not result.selected:
         return result
     act = note_act(lake, COMMAND, _told(options, result.selected), by=options.by, reason=options.reason)
