@@ -23,6 +23,7 @@ import numpy as np
 from contracts.errors import ConfigurationError
 from contracts.logs import LogContext
 from contracts.spec.project import Project
+from contracts.spec.source import SourceSpec
 from lake.acts import note_act
 from lake.ledger.ledger import LedgerEntry, ledger_of
 from lake.location import Lake
@@ -39,7 +40,7 @@ from operations.reprocess.broken_off import finish_broken_off
 from operations.reprocess.judge import Judge, Shown, Verdicts
 from operations.reprocess.letters import FileLetters, chosen_letters
 from operations.reprocess.options import ReprocessOptions, ReprocessReport
-from operations.reprocess.pieces import pieces_of, steps_of
+from operations.reprocess.pieces import pieces_of, positions_there, steps_of
 from operations.reprocess.preview import Preview
 from operations.reprocess.proven import keep_proven
 from operations.reprocess.swaps import refuse_while_swapping, swapped_since, wait_for_swaps
@@ -71,7 +72,7 @@ def reprocess(
         reached: is told of every step that was taken.
 
     Raises:
-        ConfigurationError: raw of letters is gone; a replay of the dataset is being promoted.
+        ConfigurationError: a replay of the dataset is being promoted.
         ComponentDownError: no commit succeeded before the deadline; may be done again.
     """
     clock = RunClock()
@@ -152,11 +153,35 @@ def _source_run(
     own = [part for file in files if len(part := file.of_dataset(contract.dataset))]
     if odd := sum(map(len, files)) - sum(map(len, own)):
         result.aside[f"of {source} are of another dataset than {contract.dataset}, which it feeds now"] = odd
+    own = list(_readable(lake, spec, own, result))
     suppressions = project.suppressions(contract)
     shards = num_shards(lake.load(DEAD_LETTERS)) if not options.late else num_shards(lake.load(contract.late_table))
     cut = Cut(window_s=WHOLE_S, num_shards=shards, by_density=True)
     graph = IngestGraph(lake=lake, contract=contract, spec=spec, run_id=run_id, cut=cut, suppressions=suppressions)
     return _SourceRun(options, project, graph, tuple(own), result)
+
+
+def _readable(lake: Lake, spec: SourceSpec, files: Sequence[FileLetters], result: ReprocessReport) -> Iterator[FileLetters]:
+    """Letters whose records are in ``raw/``. The others are set aside, and are a reason against the run; nobody waits for them."""
+    gone: dict[str, int] = {}
+    for file in files:
+        try:
+            there = file.within(positions_there(lake, spec, file.raw_file, file.runs))
+        except ConfigurationError as error:
+            result.aside[f"are of {file.raw_file}: {error}"] = len(file)
+            result.reasons.append(str(error))
+            continue
+        if len(there) < len(file):
+            gone[file.raw_file] = len(file) - len(there)
+        if len(there):
+            yield there
+    if gone:
+        result.aside[f"are of {spec.name}, and their records are not in raw/"] = sum(gone.values())
+        more = f", and {len(gone) - 1} more" if len(gone) > 1 else ""
+        result.reasons.append(
+            f"source {spec.name}: {sum(gone.values()):,} letters cannot be read again, since their records are not in raw/ "
+            f"({next(iter(gone))}{more}); was the raw file removed? Put it back, or close them: headrace deadletter close"
+        )
 
 
 @dataclass

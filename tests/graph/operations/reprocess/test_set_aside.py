@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,3 +37,19 @@ def test_an_old_letter_of_another_dataset_sets_no_other_of_its_log_aside(shop: S
     assert (report.selected, report.count("recovered")) == (1, 1)
     assert list(report.aside.values()) == [1] and "of another dataset than customer_event" in next(iter(report.aside))
     assert open_letters(shop.lake()) == [("not_in_enum", 1)]
+
+
+@pytest.mark.parametrize("what", ["data", "index"])
+def test_a_raw_file_that_is_gone_sets_its_own_letters_aside(what: str, shop: Shop) -> None:
+    shop.ingest([event(11, 8, type="nothing"), event(12, 8)])
+    raw = sorted(path for path in (shop.folder / "lake" / "raw").rglob("*") if path.is_file())
+    index = next(path for path in raw if "_index" in path.parts and json.loads(path.read_text())["records"] == 3)
+    victim = index if what == "index" else shop.folder / "lake" / json.loads(index.read_text())["path"]
+    victim.rename(victim.with_suffix(".gone"))
+    report = run(shop.project, shop.lake(), recipe=shop.project.recipe("page"))
+    assert (report.selected, report.count("recovered"), report.exit_code) == (1, 1, 1)
+    assert list(report.aside.values()) == [2] and "not in raw/" in report.reasons[0] and "2 letters" in report.reasons[0]
+    assert open_letters(shop.lake()) == [("not_in_enum", 1)] * 2
+    victim.with_suffix(".gone").rename(victim)
+    again = run(shop.project, shop.lake(), recipe=shop.project.recipe("page"))
+    assert (again.count("recovered"), again.exit_code) == (2, 0) and not open_letters(shop.lake())
