@@ -105,3 +105,16 @@ def test_a_repair_of_a_conflict_comes_on_top_of_the_repair_that_made_the_record_
     assert shop.run("again", 8, 9).exit_code == 0
     shop.promote("again")
     assert _ids(shop) == ["m-1", "m-2", "n-1"] and shop.ledger().balanced, "a replay repairs it in the same way"
+
+
+def test_attempts_are_bounded_by_the_history_where_a_letter_keeps_its_first_number(tmp_path: Path) -> None:
+    shop = _shop(tmp_path / "shop", ONE, OTHER)
+    write_recipe(shop.folder, "idle", **NOTHING_TO_DO[0])
+
+    def read_again(max_attempts: int) -> ReprocessReport:
+        return run(shop.project, shop.lake(), recipe=shop.project.recipe("idle"), max_attempts=max_attempts)
+
+    assert read_again(2).count("given_up") == 1 and open_letters(shop.lake()) == [(CONFLICT, 1)]
+    again = read_again(2)
+    assert (again.selected, again.aside) == (0, {"given up": 1})
+    assert read_again(3).count("given_up") == 1 and _acts(shop) == ["given_up"] * 2, "a larger bound allows one more"
