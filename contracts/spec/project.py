@@ -121,6 +121,11 @@ class Project:
         """Names of the project's sources."""
         return _names(self.sources)
 
+    @property
+    def destination_names(self) -> list[str]:
+        """Names of the destinations: the project's, and those that are built in."""
+        return _names((*self.destinations, BUILT_IN_DESTINATIONS))
+
     def sources_of(self, dataset: str) -> list[str]:
         """Names of the project's sources that feed a dataset."""
         from contracts.spec.files.source import load_source  # noqa: PLC0415

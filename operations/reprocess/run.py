@@ -34,6 +34,7 @@ from lake.runs.manifest import ReprocessDetails, RunManifest, Verdict, published
 from lake.runs.progress import Progress, Report
 from lake.runs.replays import Step, add_event
 from lake.tables.iceberg import DEAD_LETTERS, num_shards
+from operations.deadletters.known import refuse_unknown
 from operations.deadletters.states import State
 from operations.reprocess.acts import Done, record
 from operations.reprocess.broken_off import finish_broken_off
@@ -72,9 +73,10 @@ def reprocess(
         reached: is told of every step that was taken.
 
     Raises:
-        ConfigurationError: a replay of the dataset is being promoted.
+        ConfigurationError: a replay of the dataset is being promoted; the selection names a source or dataset that nobody knows.
         ComponentDownError: no commit succeeded before the deadline; may be done again.
     """
+    refuse_unknown(lake, project, options.selection)
     clock = RunClock()
     run_id = new_run_id("reprocess", clock)
     result = ReprocessReport(run_id, options.dry_run)
@@ -148,7 +150,8 @@ def _source_run(
     try:
         spec, contract = project.source(source)
     except ConfigurationError as error:  # others of the selection are not to wait for it
-        result.aside[f"are of {source}: {error}"] = sum(map(len, files))
+        result.aside[f"are of {source}: {error}"] = count = sum(map(len, files))
+        result.reasons.append(f"source {source}: {count:,} letters were not read again, since it cannot be loaded")
         return None
     own = [part for file in files if len(part := file.of_dataset(contract.dataset))]
     if odd := sum(map(len, files)) - sum(map(len, own)):

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 import operations.reprocess.run as module
+from contracts.errors import ConfigurationError
 from lake.location import Lake
 from operations.deadletters.selection import LetterSelection
 from operations.reprocess.letters import ChosenLetters, FileLetters, chosen_letters
@@ -53,3 +54,21 @@ def test_a_raw_file_that_is_gone_sets_its_own_letters_aside(what: str, shop: Sho
     victim.with_suffix(".gone").rename(victim)
     again = run(shop.project, shop.lake(), recipe=shop.project.recipe("page"))
     assert (again.count("recovered"), again.exit_code) == (2, 0) and not open_letters(shop.lake())
+
+
+@pytest.mark.parametrize("names", [{"sources": ["wbe"]}, {"datasets": ["customer_evnt"]}])
+def test_a_name_that_nobody_knows_is_refused(names: dict[str, list[str]], shop: Shop) -> None:
+    with pytest.raises(ConfigurationError, match="neither the project nor a dead letter is of it"):
+        run(shop.project, shop.lake(), recipe=None, **names)
+
+
+def test_a_source_that_cannot_be_loaded_is_a_reason_and_nothing_left_to_do_is_none(shop: Shop) -> None:
+    spec = shop.folder / "sources" / "web.yaml"
+    text = spec.read_text()
+    spec.write_text("name: [")
+    broken = run(shop.project, shop.lake(), recipe=None)
+    assert (broken.selected, broken.exit_code, list(broken.aside.values())) == (0, 1, [2]) and "web" in broken.reasons[0]
+    spec.write_text(text)
+    assert run(shop.project, shop.lake(), recipe=shop.project.recipe("page")).exit_code == 0
+    done = run(shop.project, shop.lake(), recipe=shop.project.recipe("page"))
+    assert (done.selected, done.exit_code) == (0, 0), "it was done before"
