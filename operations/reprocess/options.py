@@ -61,7 +61,7 @@ class ReprocessReport:
 
     @property
     def exit_code(self) -> int:
-        """1 where letters still fail or could not be read, or the ledger does not add up. Nothing left to do is no fault."""
+        """1 where letters still fail, or the ledger does not add up."""
         return 1 if self.reasons else 0
 
     def document(self) -> Mapping[str, Any]:
