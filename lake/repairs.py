@@ -238,4 +238,4 @@ def _encoded(repairs: Sequence[Repair]) -> bytes:
 
 def _repair(document: Mapping[str, Any]) -> Repair:
     known = {name: document.get(name) for name in _FIELDS} | {"above": document.get("above") or 0}  # none of versions before
-    return Repair(**known, runs={raw_file: tuple(runs) for raw_file, runs in document["runs"].items()})  # type: ignore[arg-type]
+    return Repair(**known, runs={raw_file: tuple(runs) for raw_file, runs in document["runs"].items()})
