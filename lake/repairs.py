@@ -3,7 +3,7 @@
 They are inputs of a lake, like the records themselves: whoever reads these again, such as a replay, repairs them again.
 
 ``repairs/source=S/<first>-<last>.json``: numbered documents, each put if absent, that say which recipe repairs which positions. Of
-several that repair a position the first holds by which the record is accepted. Small documents are merged: the whole is there
+several that repair a rejected record the first holds by which it is accepted. Small documents are merged: the whole is there
 before its parts go, and who lists them takes, of those that begin at the same number, the longest.
 """
 
@@ -29,7 +29,7 @@ from lake.raw.positions import Ints, Positions
 MERGE_AT = 64  # small documents
 MERGED_BYTES = 4 << 20  # a document of this size is merged with no other
 _NAME = re.compile(r"(\d{8})-(\d{8})\.json$")
-_FIELDS = ("number", "recipe", "digest", "does", "by", "at", "reason", "token", "always")
+_FIELDS = ("number", "recipe", "digest", "does", "by", "at", "reason", "token", "always", "above")
 Wanted = Mapping[str, Ints]  # positions by raw file or log
 
 
@@ -38,7 +38,9 @@ class Repair:
     """One recipe applied to some positions. number: of two for a position the lower holds. runs: by raw file or log.
 
     digest: what tells recipes apart. does: their texts and steps. by, at, reason: who did it, when and why. always: it holds of
-    records that are acceptable as they were received too, such as those that lost against another; else of rejected ones alone.
+    records that are acceptable too, such as those that lost against another, on top of what made them so; else of rejected ones
+    alone. above: the newest repair that was known when it was made. Of two that always hold, the later comes on top of the earlier
+    only if it knew it: where a rival was faster, that one holds.
     """
 
     number: int
@@ -51,6 +53,7 @@ class Repair:
     reason: str | None = None
     token: str = ""
     always: bool = False
+    above: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,11 @@ class Repairs:
     def __bool__(self) -> bool:
         return bool(self.listed)
 
+    @property
+    def newest(self) -> int:
+        """The number of the last one; 0 where there is none."""
+        return max((repair.number for repair in self.listed), default=0)
+
     def at(self, raw_file: str, positions: Ints) -> Iterator[tuple[Repair, npt.NDArray[np.bool_]]]:
         """The repairs of some positions, the first ones first, and which of the positions each is of."""
         for place, repaired in self._positions.get(raw_file, ()):
@@ -80,7 +88,7 @@ NO_REPAIRS = Repairs()
 
 
 class Kept(NamedTuple):
-    """What became of repairs. others: positions that another recipe repairs too, and before, by its name and raw file or log."""
+    """What became of repairs. others: positions that a rival repaired first by another recipe, by its name and raw file or log."""
 
     added: int
     others: dict[str, dict[str, Ints]]
@@ -99,7 +107,15 @@ def read_repairs(lake: Lake, source: str) -> Repairs:
 
 
 def keep_repairs(
-    lake: Lake, source: str, recipe: Recipe, positions: Wanted, *, by: str, reason: str | None = None, always: bool = False
+    lake: Lake,
+    source: str,
+    recipe: Recipe,
+    positions: Wanted,
+    *,
+    by: str,
+    reason: str | None = None,
+    always: bool = False,
+    above: int = 0,
 ) -> Kept:
     """Put repairs on record that are not there yet: if absent, by position.
 
@@ -111,18 +127,19 @@ def keep_repairs(
         by: who.
         reason: why, in their words.
         always: see Repair.
+        above: see Repair; later ones are those of rivals.
     """
     now = utc_text(datetime.now(UTC), "milliseconds")
     while True:
         names = effective_documents(lake.storage.names(_folder(lake, source)))
         known = read_repairs(lake, source)
-        new, others = _absent(known, recipe, positions)
+        new, others = _absent(known, recipe, positions, always, above)
         if not new:
             return Kept(0, others)
         number = max((_span(name)[1] for name in names), default=0) + 1
         runs = {raw_file: runs_of(own) for raw_file, own in new.items()}
         repair = Repair(
-            number, recipe.name, recipe.digest, recipe.written, runs, by, now, reason, secrets.token_hex(8), always
+            number, recipe.name, recipe.digest, recipe.written, runs, by, now, reason, secrets.token_hex(8), always, above
         )  # token: of two that put a document under a number one is told that it was not the first
         if _put(lake, source, repair):
             _merge(lake, source)
@@ -140,15 +157,18 @@ def effective_documents(locations: Sequence[str]) -> list[str]:
     return found
 
 
-def _absent(known: Repairs, recipe: Recipe, positions: Wanted) -> tuple[dict[str, Ints], dict[str, dict[str, Ints]]]:
+def _absent(
+    known: Repairs, recipe: Recipe, positions: Wanted, always: bool, above: int
+) -> tuple[dict[str, Ints], dict[str, dict[str, Ints]]]:
+    """Positions that this does not repair yet, and see ``Kept``."""
     new: dict[str, Ints] = {}
     others: dict[str, dict[str, Ints]] = {}
     for raw_file, own in positions.items():
         missing = np.ones(len(own), dtype=bool)
         for repair, mask in known.at(raw_file, own):
-            if repair.digest == recipe.digest:
+            if (repair.digest, bool(repair.always)) == (recipe.digest, always):
                 missing &= ~mask
-            elif (mask & missing).any():
+            elif repair.number > above and (mask & missing).any():
                 others.setdefault(repair.recipe, {}).setdefault(raw_file, own[mask & missing])
         if missing.any():
             new[raw_file] = own[missing]
@@ -217,5 +237,5 @@ def _encoded(repairs: Sequence[Repair]) -> bytes:
 
 
 def _repair(document: Mapping[str, Any]) -> Repair:
-    known = {name: document.get(name) for name in _FIELDS}
-    return Repair(**known, runs={raw_file: tuple(runs) for raw_file, runs in document["runs"].items()})  # type: ignore[arg-type]
+    known = {name: document.get(name) for name in _FIELDS} | {"above": document.get("above") or 0}  # none of versions before
+    return Repair(**known, runs={raw_file: tuple(runs) for raw_file, runs in document["runs"].items()})

@@ -117,6 +117,14 @@ def horizon_letters(conflicts: pa.Table | None, withdrawn: pa.Table | None, cont
     return dead_letter_rows(letters, [[reason]] * len(letters), run_id)
 
 
+def conflict_ids(rows: pa.Table, contract: Contract) -> list[tuple[str, str]]:
+    """Of each row the ids of the letters that it would have if it lost: within its cell, and to a row of the horizon before it."""
+    names = {contract.event_id: "event_id", "_window_time": "_window_time", "_fingerprint": "_fingerprint"}
+    named = rows.select(list(names)).rename_columns(list(names.values())).to_pylist()
+    letters = [row | {"dataset": contract.dataset} for row in named]
+    return [(_conflict_id(letter), _conflict_id(letter, _HORIZON)) for letter in letters]
+
+
 def of_horizon(letters: pa.Table, dataset: str | None) -> npt.NDArray[np.bool_]:
     """Which dead letters are those of ``horizon_letters``, withdrawn ones too. dataset: only of this one; None for all."""
     columns = ("dead_letter_id", "code", "dataset", "event_id", "_fingerprint", "_window_time")

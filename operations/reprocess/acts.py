@@ -17,7 +17,7 @@ from lake.tables.letter_history import HISTORY_SCHEMA, Act, ActOutcome, append_h
 from lake.tables.letters import publish_letters, remove_rows
 from lake.tables.swap import Covered, at_positions
 from operations.reprocess.judge import Verdicts
-from operations.reprocess.letters import CONVERGE, FileLetters
+from operations.reprocess.letters import CONVERGE, FileLetters, places_of
 from operations.reprocess.options import ReprocessOptions
 from pipelines.ingest.graph import IngestGraph
 from transforms.letters import by_range, read_again, withdrawn
@@ -87,7 +87,7 @@ def record(
     """Tell what became of letters, the history first. Done again it changes nothing."""
     lake = graph.lake
     places = pa.concat_tables([file.rows for file in letters]).unify_dictionaries().combine_chunks()
-    last = last_acts(lake, _places(places), Act.REPROCESSED)
+    last = last_acts(lake, places_of(places), Act.REPROCESSED)
     done = Done.of(letters, verdicts, last, options.max_attempts)
     append_history(lake, _lines(done, graph, options, by))
     reached("history")
@@ -148,11 +148,6 @@ def _lines(done: Done, graph: IngestGraph, options: ReprocessOptions, by: str) -
         for field in HISTORY_SCHEMA
     ]  # fmt: skip
     return pa.Table.from_arrays(arrays, schema=HISTORY_SCHEMA)
-
-
-def _places(rows: pa.Table) -> pa.Table:
-    names = ("source", "_raw_file", "_position")
-    return pa.table([rows.column(name) for name in names], names=["source", "raw_file", "position"])
 
 
 def _among(positions: Ints, verdicts: Mapping[str, Verdicts], raw_file: str, which: str) -> npt.NDArray[np.bool_]:

@@ -24,6 +24,7 @@ from lake.repairs import Repair, Repairs, read_repairs
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA
 from operations.reprocess.letters import CONVERGE, FileLetters
 from transforms.decode.kernel import DecodedRecords, RecordDecoder
+from transforms.letters import conflict_ids
 from transforms.read.raw import ChosenPiece, PieceReader
 
 Shown = Callable[[RawBlock, DecodedRecords, "Verdicts"], None]
@@ -36,13 +37,17 @@ class Verdicts:
     """What becomes of some records of one raw file or log. Positions, in any order.
 
     passing: accepted or filtered, repaired ones too. repaired: of these, those that only the recipe makes so. conflicts: of the
-    repaired, those that are acceptable without it, and lost against another row. rejected: the letters of the others.
+    repaired, those that are acceptable without it, and lost against another row; of each the recipe makes another row. at_stake: of
+    these the ids of the letters that the other row has if it loses too. above: the newest repair that was known. rejected: letters
+    of the others.
     """
 
     raw_file: str
     passing: Ints = field(default_factory=lambda: _NONE)
     repaired: Ints = field(default_factory=lambda: _NONE)
     conflicts: Ints = field(default_factory=lambda: _NONE)
+    at_stake: dict[int, tuple[str, str]] = field(default_factory=dict)
+    above: int = 0
     rejected: pa.Table = field(default_factory=DEAD_LETTER_SCHEMA.empty_table)
 
     def add(self, other: Verdicts) -> None:
@@ -50,6 +55,7 @@ class Verdicts:
         self.passing = np.concatenate((self.passing, other.passing))
         self.repaired = np.concatenate((self.repaired, other.repaired))
         self.conflicts = np.concatenate((self.conflicts, other.conflicts))
+        self.at_stake |= other.at_stake
         self.rejected = pa.concat_tables([self.rejected, other.rejected])
 
 
@@ -90,7 +96,7 @@ class Judge:
                 for block in (block for batch in reader.read(piece) for block in batch.blocks(self.spec)):
                     raw_file = block.raw_files[0]
                     verdicts = self._judged(block, plain, trial, conflicts.get(raw_file, _NONE))
-                    found.setdefault(raw_file, Verdicts(raw_file)).add(verdicts)
+                    found.setdefault(raw_file, Verdicts(raw_file, above=kept.newest)).add(verdicts)
         finally:
             reader.close()
         return found
@@ -105,7 +111,7 @@ class Judge:
         every = {file.raw_file: tuple(file.runs.runs.tolist()) for file in letters}
         lost = {file.raw_file: runs_of(_conflicting(file)) for file in letters}
         tried = [
-            Repair(_LAST, recipe.name, recipe.digest, recipe.written, runs, "", "", always=always)
+            Repair(_LAST, recipe.name, recipe.digest, recipe.written, runs, "", "", always=always, above=_LAST)
             for runs, always in ((every, False), (lost, True))
         ]
         return RecordDecoder(self.contract, self.spec, self.run_id, self.suppressions, repairs=Repairs([*kept.listed, *tried]))
@@ -116,8 +122,8 @@ class Judge:
         if trial is not None:
             at = np.flatnonzero(self._meant(block, decoded, conflicts))
             if len(at):
-                self._try(part_of(block, at.tolist()), trial, verdicts, conflicts)
-        lost = np.setdiff1d(np.intersect1d(verdicts.passing, conflicts), verdicts.repaired)
+                self._try(part_of(block, at.tolist()), trial, verdicts, np.intersect1d(conflicts, _accepted(decoded)), decoded)
+        lost = np.setdiff1d(np.intersect1d(_accepted(decoded), conflicts), verdicts.repaired)
         if len(lost):  # acceptable, as before: only a recipe, or another winner, helps what lost against a row
             verdicts.passing = np.setdiff1d(verdicts.passing, lost)
         if self.shown:
@@ -134,21 +140,37 @@ class Judge:
             chosen = np.concatenate((chosen, conflicts))
         return np.isin(block.positions, chosen)
 
-    def _try(self, block: RawBlock, trial: RecordDecoder, verdicts: Verdicts, conflicts: Ints) -> None:
+    def _try(self, block: RawBlock, trial: RecordDecoder, verdicts: Verdicts, conflicts: Ints, before: DecodedRecords) -> None:
+        """Take what the recipe makes acceptable; of conflicts, which are acceptable, what it makes another row of, or filters."""
         decoded = trial.decode_block(block)
-        passing = _verdicts(verdicts.raw_file, decoded).passing
+        passing = np.setdiff1d(_verdicts(verdicts.raw_file, decoded).passing, _unchanged(before, decoded, conflicts))
         if self.shown and len(passing):
             self.shown(block, decoded, Verdicts(verdicts.raw_file, passing, passing))
         rejected = verdicts.rejected.column("_position").to_numpy()
         verdicts.repaired = passing
         verdicts.conflicts = np.intersect1d(passing, conflicts)
+        anew = decoded.rows.filter(pa.array(np.isin(_accepted(decoded), verdicts.conflicts)))
+        verdicts.at_stake = dict(zip(anew.column("_position").to_pylist(), conflict_ids(anew, self.contract), strict=True))
         verdicts.passing = np.union1d(verdicts.passing, passing)
         verdicts.rejected = verdicts.rejected.filter(pa.array(~np.isin(rejected, passing)))
 
 
+def _unchanged(before: DecodedRecords, after: DecodedRecords, chosen: Ints) -> Ints:
+    """Of the chosen positions those with one row before and after: it would lose again, against the same row."""
+    rows = [
+        dict(zip(part.rows.column("_position").to_pylist(), part.rows.column("_row_hash").to_pylist(), strict=True))
+        for part in (before, after)
+    ]
+    return np.array([at for at in chosen.tolist() if at in rows[0] and rows[0][at] == rows[1].get(at)], dtype=np.int64)
+
+
+def _accepted(decoded: DecodedRecords) -> Ints:
+    found: Ints = decoded.rows.column("_position").to_numpy()
+    return found
+
+
 def _verdicts(raw_file: str, decoded: DecodedRecords) -> Verdicts:
-    accepted = decoded.rows.column("_position").to_numpy()
-    return Verdicts(raw_file, np.concatenate((accepted, *decoded.filtered.values())), rejected=decoded.dead_letters)
+    return Verdicts(raw_file, np.concatenate((_accepted(decoded), *decoded.filtered.values())), rejected=decoded.dead_letters)
 
 
 def _conflicting(file: FileLetters) -> Ints:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from lake.ledger.outcomes import runs_of
 from lake.location import Lake
 from lake.raw.positions import Ints, Positions
+from lake.tables.letter_history import Act, ActOutcome, last_acts
 from operations.deadletters.late import LATE
 from operations.deadletters.selection import LetterSelection, select
 
@@ -52,6 +53,11 @@ class FileLetters:
         at = self.positions
         mask = chosen.ranks(at + 1) > chosen.ranks(at)
         return FileLetters(self.source, self.raw_file, self.rows.filter(pa.array(mask)))
+
+    def of_dataset(self, dataset: str) -> FileLetters:
+        """Those of one dataset; a source may have fed another before."""
+        mask = pc.equal(self.rows.column("dataset").cast(pa.string()), dataset)
+        return FileLetters(self.source, self.raw_file, self.rows.filter(mask))
 
     def column(self, name: str) -> list[Any]:
         """One of COLUMNS."""
@@ -97,13 +103,36 @@ def chosen_letters(lake: Lake, selection: LetterSelection, *, late: bool, confli
             if late == (stage == LATE):
                 aside[stage] = aside.get(stage, 0) + count
         rows = rows.filter(wanted)
-        tired = pc.greater_equal(rows.column("attempt"), max_attempts)
-        if given_up := pc.sum(tired).as_py():
+        tired = attempts_of(lake, rows) >= max_attempts
+        if given_up := int(tired.sum()):
             aside["given up"] = aside.get("given up", 0) + given_up
-            rows = rows.filter(pc.invert(tired))
+            rows = rows.filter(pa.array(~tired))
         if len(rows):
             parts.append(_compact(rows))
     return ChosenLetters(tuple(_by_file(parts)), aside)
+
+
+def attempts_of(lake: Lake, rows: pa.Table) -> Ints:
+    """How often the record of each letter was read: by its row, or by the history where that knows of more failures.
+
+    A row may be older than its history: a replay writes letters anew, what lost keeps its letter, and late rows count nothing.
+
+    Args:
+        lake: where.
+        rows: ``dead_letter_id``, ``attempt`` and what ``places_of`` needs; few enough to be looked up together.
+    """
+    counted: Ints = rows.column("attempt").to_numpy().astype(np.int64)
+    if not len(rows):
+        return counted
+    last = last_acts(lake, places_of(rows), Act.REPROCESSED)
+    told = [last.get(letter, (0, "")) for letter in rows.column("dead_letter_id").to_pylist()]
+    failed = [0 if outcome == ActOutcome.RECOVERED else attempt for attempt, outcome in told]
+    return np.maximum(counted, np.array(failed, dtype=np.int64))
+
+
+def places_of(rows: pa.Table) -> pa.Table:
+    """Where the records of letters lie, as the history is asked for them."""
+    return pa.table([rows.column(n) for n in ("source", "_raw_file", "_position")], names=["source", "raw_file", "position"])
 
 
 def _counted(column: pa.ChunkedArray) -> Iterator[tuple[str, int]]:

@@ -13,6 +13,7 @@ from lake.raw.files import CHUNK_BYTES, RawFile, find_raw_file, open_raw, reader
 from lake.raw.log_ids import LogId, is_log, position_of
 from lake.raw.positions import Ints, Positions
 from lake.raw.segments import log_segments
+from lake.storage import storage_of
 from transforms.read.raw import ChosenPiece, LogStretch, RawPiece
 
 STEP_RECORDS = 100_000  # that are read, judged and committed at once; bounds memory, and what a killed run does again
@@ -34,6 +35,31 @@ def pieces_of(lake: Lake, spec: SourceSpec, raw_file: str, positions: Positions)
             yield ChosenPiece(piece, tuple(part.runs.tolist()))
     if left:
         raise ConfigurationError(f"source {spec.name}: {left:,} records of {raw_file} are not in raw/; was the raw file removed?")
+
+
+def positions_there(lake: Lake, spec: SourceSpec, raw_file: str, positions: Positions) -> Positions:
+    """Those of some positions that ``pieces_of`` finds.
+
+    Raises:
+        ConfigurationError: the spec of today tells another number of records in the file.
+    """
+    if is_log(raw_file):
+        found = [(low, high) for _, low, high in _stretches(lake, spec, LogId.parse(raw_file), positions)]
+    else:
+        file = find_raw_file(lake, spec.raw_source, raw_file)
+        if file is None or not _is_there(lake.at_key(file.path)):
+            return Positions.of(())
+        found = [(low, high) for _, low, high in _chunks(lake, spec, raw_file)]
+    runs = [positions.within(low, high).runs for low, high in found]
+    return Positions.of(np.concatenate(runs)) if runs else Positions.of(())
+
+
+def _is_there(location: str) -> bool:
+    try:
+        storage_of(location).stat(location)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _chunks(lake: Lake, spec: SourceSpec, raw_file: str) -> Iterator[tuple[RawPiece, int, int]]:

@@ -7,6 +7,8 @@ is given again, and rivals that read the same letters come to one state:
 2. The run takes a number from the record of replays. What it says of positions holds against promotions of lower numbers.
 3. The graph publishes rows, conflicts and outcomes. Where a promotion or rollback came meanwhile, the step begins again at 2.
 4. Letters whose positions have their outcome get a line in the history each, then they are withdrawn. The others are counted.
+
+At the end the horizon is applied. A run that was killed before finds no letter when it is given again, and does this alone.
 """
 
 from __future__ import annotations
@@ -21,12 +23,11 @@ import numpy as np
 from contracts.errors import ConfigurationError
 from contracts.logs import LogContext
 from contracts.spec.project import Project
+from contracts.spec.source import SourceSpec
 from lake.acts import note_act
 from lake.ledger.ledger import LedgerEntry, ledger_of
-from lake.ledger.outcomes import Outcome
-from lake.ledger.sidecars import outcomes_of
 from lake.location import Lake
-from lake.raw.positions import Extent, Ints, Landed, Positions
+from lake.raw.positions import Ints, Landed, Positions
 from lake.repairs import keep_repairs
 from lake.runs.clock import RunClock, new_run_id
 from lake.runs.manifest import ReprocessDetails, RunManifest, Verdict, published_table, started, write_manifest
@@ -34,13 +35,16 @@ from lake.runs.progress import Progress, Report
 from lake.runs.replays import Step, add_event
 from lake.tables.iceberg import DEAD_LETTERS, num_shards
 from operations.deadletters.hiding import Hiding
+from operations.deadletters.known import refuse_unknown
 from operations.deadletters.states import OPEN_STATES
 from operations.reprocess.acts import Done, record
+from operations.reprocess.broken_off import finish_broken_off
 from operations.reprocess.judge import Judge, Shown, Verdicts
 from operations.reprocess.letters import FileLetters, chosen_letters
 from operations.reprocess.options import ReprocessOptions, ReprocessReport
-from operations.reprocess.pieces import pieces_of, steps_of
+from operations.reprocess.pieces import pieces_of, positions_there, steps_of
 from operations.reprocess.preview import Preview
+from operations.reprocess.proven import keep_proven
 from operations.reprocess.swaps import refuse_while_swapping, swapped_since, wait_for_swaps
 from pipelines.ingest.density import WHOLE_S
 from pipelines.ingest.graph import IngestGraph
@@ -70,9 +74,10 @@ def reprocess(
         reached: is told of every step that was taken.
 
     Raises:
-        ConfigurationError: raw of letters is gone; a replay of the dataset is being promoted.
+        ConfigurationError: a replay of the dataset is being promoted; the selection names a source or dataset that nobody knows.
         ComponentDownError: no commit succeeded before the deadline; may be done again.
     """
+    refuse_unknown(lake, project, options.selection)
     clock = RunClock()
     run_id = new_run_id("reprocess", clock)
     result = ReprocessReport(run_id, options.dry_run)
@@ -89,6 +94,7 @@ def reprocess(
         for run in runs:
             run.preview(progress)
         return _judged(result)
+    finish_broken_off(lake, project, result, {run.graph.contract.dataset for run in runs})
     if not result.selected:
         return result
     act = note_act(lake, COMMAND, _told(options, result.selected), by=options.by, reason=options.reason)
@@ -149,16 +155,41 @@ def _source_run(
     try:
         spec, contract = project.source(source)
     except ConfigurationError as error:  # others of the selection are not to wait for it
-        result.aside[f"are of {source}: {error}"] = sum(map(len, files))
+        result.aside[f"are of {source}: {error}"] = count = sum(map(len, files))
+        result.reasons.append(f"source {source}: {count:,} letters were not read again, since it cannot be loaded")
         return None
-    own = [file for file in files if set(file.column("dataset")) == {contract.dataset}]
+    own = [part for file in files if len(part := file.of_dataset(contract.dataset))]
     if odd := sum(map(len, files)) - sum(map(len, own)):
         result.aside[f"of {source} are of another dataset than {contract.dataset}, which it feeds now"] = odd
+    own = list(_readable(lake, spec, own, result))
     suppressions = project.suppressions(contract)
     shards = num_shards(lake.load(DEAD_LETTERS)) if not options.late else num_shards(lake.load(contract.late_table))
     cut = Cut(window_s=WHOLE_S, num_shards=shards, by_density=True)
     graph = IngestGraph(lake=lake, contract=contract, spec=spec, run_id=run_id, cut=cut, suppressions=suppressions)
     return _SourceRun(options, project, graph, tuple(own), result)
+
+
+def _readable(lake: Lake, spec: SourceSpec, files: Sequence[FileLetters], result: ReprocessReport) -> Iterator[FileLetters]:
+    """Letters whose records are in ``raw/``. The others are set aside, and are a reason against the run; nobody waits for them."""
+    gone: dict[str, int] = {}
+    for file in files:
+        try:
+            there = file.within(positions_there(lake, spec, file.raw_file, file.runs))
+        except ConfigurationError as error:
+            result.aside[f"are of {file.raw_file}: {error}"] = len(file)
+            result.reasons.append(str(error))
+            continue
+        if len(there) < len(file):
+            gone[file.raw_file] = len(file) - len(there)
+        if len(there):
+            yield there
+    if gone:
+        result.aside[f"are of {spec.name}, and their records are not in raw/"] = sum(gone.values())
+        more = f", and {len(gone) - 1} more" if len(gone) > 1 else ""
+        result.reasons.append(
+            f"source {spec.name}: {sum(gone.values()):,} letters cannot be read again, since their records are not in raw/ "
+            f"({next(iter(gone))}{more}); was the raw file removed? Put it back, or close them: headrace deadletter close"
+        )
 
 
 @dataclass
@@ -216,7 +247,9 @@ class _SourceRun:
             passing = {name: Positions.of(_runs(found.passing)) for name, found in verdicts.items()}
             if any(map(len, passing.values())):
                 self._publish(pieces, passing, reached)
-                _only_proven(lake, self.source, passing, verdicts, self.numbers[-1])
+                if any(len(found.conflicts) for found in verdicts.values()):
+                    graph.settle()  # what lost within the horizon too has its letter then
+                keep_proven(lake, self.source, letters, verdicts, self.numbers[-1])
             done = record(graph, self.options, letters, verdicts, by, reached)
             self._count(done, verdicts)
             progress.add(len(done))
@@ -255,7 +288,11 @@ class _SourceRun:
             }
             wanted = {name: positions for name, positions in wanted.items() if len(positions)}
             if wanted:
-                kept = keep_repairs(self.graph.lake, self.source, recipe, wanted, by=by, reason=self.options.reason, always=always)
+                above = min(verdicts[name].above for name in wanted)
+                kept = keep_repairs(
+                    self.graph.lake, self.source, recipe, wanted,
+                    by=by, reason=self.options.reason, always=always, above=above,
+                )  # fmt: skip
                 self.result.others.update({name: sum(map(len, own.values())) for name, own in kept.others.items()})
 
     def _publish(self, pieces: Sequence[ChosenPiece], passing: Mapping[str, Positions], reached: Reached) -> None:
@@ -290,15 +327,3 @@ def _narrowed(piece: ChosenPiece, passing: Positions) -> ChosenPiece | None:
     runs = [passing.within(first, first + length).runs for first, length in np.array(piece.runs).reshape(-1, 2).tolist()]
     kept = tuple(np.concatenate(runs).tolist())
     return replace(piece, runs=kept) if kept else None
-
-
-def _only_proven(lake: Lake, source: str, passing: Mapping[str, Positions], verdicts: Mapping[str, Verdicts], number: int) -> None:
-    """Leave of what passes only what the ledger has with this number: nothing is withdrawn without it."""
-    extents = [Extent(name, positions) for name, positions in passing.items() if len(positions)]
-    outcomes = outcomes_of(lake, source, extents)
-    for extent in extents:
-        said = outcomes[extent.raw_file].runs if extent.raw_file in outcomes else {}
-        parts = [run for (epoch, told), runs in said.items() if epoch >= number and told != Outcome.DUPLICATE for run in runs]
-        proven = Positions.of(np.concatenate(parts)) if parts else Positions.of(())
-        found = verdicts[extent.raw_file]
-        found.passing = found.passing[proven.ranks(found.passing + 1) > proven.ranks(found.passing)]

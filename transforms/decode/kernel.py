@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
@@ -18,6 +18,7 @@ from contracts.compiler.schemas import ROW_JSON, row_schema, to_arrow
 from contracts.spec.model import Contract
 from contracts.spec.source import SourceSpec
 from contracts.spec.suppressions import NOTHING, Suppressions
+from contracts.spec.text import plain_text
 from lake.raw.batch import RawBatch, RawBlock
 from lake.repairs import NO_REPAIRS, Repairs
 from lake.tables.iceberg import DEAD_LETTER_SCHEMA
@@ -108,15 +109,18 @@ class RecordDecoder:
     def decode_block(self, block: RawBlock) -> DecodedRecords:
         """Decode and check parsed records."""
         parsed = block.parsed
-        checked = self._checker.check(parsed.records, parsed.envelopes, versions=parsed.versions, failed=parsed.failed)
+        received = checked = self._checker.check(parsed.records, parsed.envelopes, versions=parsed.versions, failed=parsed.failed)
         if self._repairing:
-            checked = self._repairing.checked(block, checked, self._checker)
+            checked = self._repairing.checked(block, received, self._checker)
         if block.tombstones and self._spec.tombstones == "filter":
             for index in block.tombstones:
                 del checked.rejected[index]
             checked.filtered = sorted({*checked.filtered, *block.tombstones})
         if self._suppressions:
-            self._suppress(checked, self._suppressions.matching(checked.columns))
+            gone = self._suppressed(checked)
+            if checked is not received:  # whoever is to be forgotten is known by the record as it came, too
+                gone |= self._suppressed(received)
+            _take_out(checked, gone)
         accepted = np.asarray(checked.accepted, dtype=np.int64)
         filtered = np.asarray(checked.filtered, dtype=np.int64)
         marks = block.watermarks_us
@@ -128,22 +132,15 @@ class RecordDecoder:
             np.full(len(accepted), NEVER_LATE_US) if marks is None else marks[accepted],
         )
 
-    def _suppress(self, checked: Checked, suppressed: Collection[int]) -> None:
-        """Take records of suppressed ids out, be they accepted or rejected; their positions count as filtered."""
-        gone = {checked.accepted[i] for i in suppressed}
+    def _suppressed(self, checked: Checked) -> set[int]:
+        """Indexes of records with a suppressed id, be they accepted or rejected."""
+        gone = {checked.accepted[i] for i in self._suppressions.matching(checked.columns)}
         for index in checked.rejected:
             for column, paths in self._spec.columns.items():
-                texts = (_text_at(checked.records[index], path.steps) for path in paths if not path.envelope)
+                texts = (plain_text(_value_at(checked.records[index], path.steps)) for path in paths if not path.envelope)
                 if any(self._suppressions.holds(column, text) for text in texts if text is not None):
                     gone.add(index)
-        if not gone:
-            return
-        keep = [index not in gone for index in checked.accepted]
-        checked.columns = {name: list(compress(values, keep)) for name, values in checked.columns.items()}
-        checked.accepted = list(compress(checked.accepted, keep))
-        for index in gone & checked.rejected.keys():
-            del checked.rejected[index]
-        checked.filtered = sorted({*checked.filtered, *gone})
+        return gone
 
     def _rows(self, checked: Checked, block: RawBlock, accepted: Ints) -> pa.Table:
         raw_files, received_at_us = block.raw_files, block.received_at_us
@@ -183,7 +180,24 @@ class RecordDecoder:
         return dead_letter_rows(letters, [violations for _, violations in in_order], self._run_id)
 
 
-def _text_at(record: Any, steps: Sequence[str]) -> str | None:
+def _take_out(checked: Checked, gone: set[int]) -> None:
+    """Take records out; their positions count as filtered."""
+    if not gone:
+        return
+    keep = [index not in gone for index in checked.accepted]
+    checked.columns = {name: list(compress(values, keep)) for name, values in checked.columns.items()}
+    checked.accepted = list(compress(checked.accepted, keep))
+    for index in gone & checked.rejected.keys():
+        del checked.rejected[index]
+    checked.filtered = sorted({*checked.filtered, *gone})
+
+
+def _value_at(record: Any, steps: Sequence[str]) -> Any:
     for step in steps:
         record = record.get(step) if isinstance(record, dict) else None
-    return record[:256] if steps and isinstance(record, str) else None
+    return record if steps else None
+
+
+def _text_at(record: Any, steps: Sequence[str]) -> str | None:
+    value = _value_at(record, steps)
+    return value[:256] if isinstance(value, str) else None

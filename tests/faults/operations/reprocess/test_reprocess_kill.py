@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.kills import assert_killed, kill_at
+from tests.support.lake_state import scan
 from tests.support.mended import MendedShop, State, repaired_state
 from tests.support.moments import At, Teller
+from tests.support.shop import TABLE, event
 
 MOMENTS = ("noted", "judged", "repairs", "recorded", "published", "history", "letters", "settled")
 _AT_ONCE = {"repairs", "published", "history"}
@@ -47,6 +51,19 @@ def test_killed_and_given_again_nothing_is_lost_and_nothing_twice(moment: str, k
     assert kept.found() == expected
     recovered = [position for position, _, outcome in kept.outcomes() if outcome == "recovered"]
     assert recovered == list(range(10, 16))
+
+
+def test_killed_before_the_horizon_was_applied_and_given_again_a_copy_does_not_stay(tmp_path: Path) -> None:
+    mended = MendedShop(tmp_path / "shop", [event(1, 8), event(2, 8), event(1, 9, type="nothing")])
+    assert_killed(_reprocess, mended, "letters")
+    assert _ids(mended) == ["m-1", "m-1", "m-2"], "in two cells"
+    assert mended.reprocess().selected == 0, "every letter is recovered"
+    assert _ids(mended) == ["m-1", "m-2"] and mended.shop.ledger().balanced
+
+
+def _ids(mended: MendedShop) -> list[str]:
+    found: list[str] = scan(mended.shop.lake(), TABLE).column("event_id").to_pylist()
+    return sorted(found)
 
 
 def _told(mended: MendedShop, at: At) -> None:
