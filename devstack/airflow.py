@@ -113,6 +113,7 @@ def variables(layout: Layout, port: int) -> dict[str, str]:
     }
     return {
         "AIRFLOW_HOME": str(home(layout)),
+        "SPT_NOENV": "1",  # titles of its processes leave their environment readable, by which the stack finds them
         "PYTHONPATH": path,
         "HEADRACE_COMMAND": os.environ.get("HEADRACE_COMMAND") or f"{sys.executable} -m cli.main",
         **{f"AIRFLOW__{section.upper()}__{key.upper()}": value for (section, key), value in given.items()},
