@@ -1,4 +1,4 @@
-"""A real Airflow: retries by exit code, time limit, kill, clear, and a task that is killed outright.
+"""A real Airflow: retries by exit code, time limit, kill, clear, a trigger that fires, kills of scheduler, triggerer and task.
 
 Long: it starts, and each task is a process of Airflow and one of headrace.
 """
@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,18 @@ from devstack import airflow
 from devstack.airflow_api import AirflowApi, wait_until
 from devstack.layout import Layout, Settings
 from devstack.stack import Stack
+from lake.location import Lake
+from lake.tables.publish import table_totals
 from templates.build.airflow import build
 from tests.support.airflow import SCRIPTS, airflow_python
-from tests.support.shop import WEBSHOP
+from tests.support.runs import ingest
+from tests.support.shop import TABLE, WEBSHOP, event
 from tests.support.stack import free_ports
 
 pytestmark = pytest.mark.long
 WITHIN_S = 420.0
 DAY = "2026-11-02"
+HOURS = 3
 SCHEDULES = """
 lake: lake
 schedules:
@@ -83,6 +87,14 @@ class Own:
             "dagrun_timeout_s": 3_600, "defaults": defaults, "params": {}, "tasks": [task],
         }  # fmt: skip
 
+    def land(self, hour: int) -> None:
+        """An hour of the shop, as a folder that appears whole."""
+        place = self.project / "drop" / DAY / f"{hour:02}"
+        made = place.with_name(f".{hour:02}")
+        made.mkdir(parents=True)
+        (made / "events.jsonl").write_text("\n".join(event(100 * hour + n, 8 + n % 4) for n in range(60)) + "\n")
+        made.rename(place)
+
     def pids(self, name: str) -> list[int]:
         """Processes of a task that sleeps, once they run."""
         file = self.folder / f"{name}.pids"
@@ -91,6 +103,9 @@ class Own:
 
     def gone(self, pids: list[int]) -> None:
         wait_until(lambda: any(map(_alive, pids)), {False}, 60)
+
+    def state(self, dag_id: str, run_id: str, task: str = "task") -> Callable[[], str | None]:
+        return lambda: self.api.states(dag_id, run_id).get(task)
 
 
 def _alive(pid: int) -> bool:
@@ -169,3 +184,56 @@ def test_what_a_task_has_started_ends_where_the_task_is_killed_outright(own: Own
     again = own.pids("orphan")  # Airflow tries it again
     own.api.set_state("own.orphan", run, "task", "failed")
     own.gone(again)
+
+
+def test_kills_of_scheduler_and_triggerer_change_no_row_and_a_trigger_fires(own: Own) -> None:
+    """Three hours; the second appears while it is awaited. The tables equal those of one run over everything."""
+    own.land(0)
+    own.land(2)
+    own.api.backfill("shop.ingest.web", f"{DAY}T00:00:00Z", f"{DAY}T0{HOURS - 1}:00:00Z", max_active_runs=3)
+
+    def runs() -> list[str]:
+        return sorted(run["dag_run_id"] for run in own.api.runs("shop.ingest.web") if run["run_type"] == "backfill")
+
+    wait_until(lambda: len(runs()), {HOURS}, WITHIN_S)
+    awaited = runs()[1]
+    wait_until(own.state("shop.ingest.web", awaited, "partitions"), {"deferred"}, WITHIN_S)
+    for name in ("airflow-scheduler", "airflow-triggerer"):
+        own.stack.kill(name)
+        own.stack.start(name)
+    own.land(1)
+    for run in runs():
+        assert own.api.wait_run("shop.ingest.web", run, WITHIN_S) == "success", own.api.states("shop.ingest.web", run)
+    assert totals(own.project / "lake") == totals(one_run(own))
+
+
+def test_a_backfill_is_published_where_somebody_approves_and_changes_nothing_where_somebody_refuses(own: Own) -> None:
+    before = totals(own.project / "lake")
+    refused = own.api.backfill("shop.backfill.customer_event", f"{DAY}T00:00:00Z", f"{DAY}T00:00:00Z")
+    wait_until(lambda: len(own.api.waiting()), {1}, WITHIN_S)
+    (question,) = own.api.waiting()
+    own.api.answer(question, "Reject", reason="not now")
+    run = question["task_instance"]["dag_run_id"]
+    assert own.api.wait_run("shop.backfill.customer_event", run, WITHIN_S) == "success"
+    assert own.api.states("shop.backfill.customer_event", run)["promote"] == "skipped"
+    wait_until(lambda: own.api.get(f"/backfills/{refused}")["completed_at"] is None, {False}, WITHIN_S)
+    own.api.backfill("shop.backfill.customer_event", f"{DAY}T00:00:00Z", f"{DAY}T00:00:00Z", reprocess_behavior="completed")
+    wait_until(lambda: len(own.api.waiting()), {1}, WITHIN_S)
+    (question,) = own.api.waiting()
+    own.api.answer(question, "Approve", reason="once more")
+    run = question["task_instance"]["dag_run_id"]
+    assert own.api.wait_run("shop.backfill.customer_event", run, WITHIN_S) == "success"
+    assert own.api.states("shop.backfill.customer_event", run)["promote"] == "success"
+    assert totals(own.project / "lake") == before
+
+
+def one_run(own: Own) -> Path:
+    """A lake of its own, by one run over all folders."""
+    lake = own.folder / "undisturbed"
+    ingest(lake, [own.project / "drop"], project=Project.load(own.project))
+    return lake
+
+
+def totals(lake: Path) -> tuple[int, str]:
+    """Rows and content hash."""
+    return table_totals(Lake.at(str(lake)).load(TABLE))
