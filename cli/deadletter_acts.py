@@ -122,4 +122,6 @@ def _show_export(written: Exported) -> None:
     stdout.print(table(("file", "letters"), list(written.files.items())))
     if written.without_bytes:
         stdout.print(f"{written.without_bytes:,} letters have no bytes: what they are about is no longer in raw")
+    if written.cut:
+        stdout.print(f"{written.cut:,} letters are left out: of records that are too large or damaged the beginning alone is kept")
     stdout.print("These files hold personal data: delete them when they have served.")

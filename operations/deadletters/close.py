@@ -24,7 +24,7 @@ from lake.tables.letter_history import HISTORY, HISTORY_SCHEMA, Act, after, ensu
 from operations.deadletters.selection import LetterSelection, select
 from operations.deadletters.states import OPEN_STATES, State, States, read_states
 
-_COLUMNS = ("dead_letter_id", "source", "_raw_file", "_position", "dataset", "attempt", "code")
+LINE_COLUMNS = ("dead_letter_id", "source", "_raw_file", "_position", "dataset", "attempt", "code")
 
 
 def count_selected(lake: Lake, selection: LetterSelection, column: str = "code") -> Counter[str]:
@@ -78,15 +78,20 @@ _VERBS = {Act.CLOSED: "close", Act.REOPENED: "reopen"}
 
 def _lines(lake: Lake, selection: LetterSelection, act: Act, by: str, reason: str) -> Iterator[pa.Table]:
     """A line for each letter, by batches. States are those of the beginning, so that lines change nothing of what is selected."""
-    for batch in select(lake, selection, _COLUMNS):
-        letters = pa.Table.from_batches([batch]).rename_columns(
-            ["dead_letter_id", "source", "raw_file", "position", "dataset", "attempt", "code"]
-        )
-        told = {"act": str(act), "outcome": str(act), "at": datetime.now(UTC), "by": by, "reason": reason}
-        for column in HISTORY_SCHEMA:
-            if column.name not in letters.column_names:
-                letters = letters.append_column(column, pa.repeat(pa.scalar(told.get(column.name), column.type), len(letters)))
-        yield letters.select(HISTORY_SCHEMA.names).cast(HISTORY_SCHEMA)
+    for batch in select(lake, selection, LINE_COLUMNS):
+        yield lines_of(batch, act, by, reason)
+
+
+def lines_of(letters: pa.RecordBatch, act: Act, by: str, reason: str) -> pa.Table:
+    """A line of the history for each of these letters, which have LINE_COLUMNS."""
+    lines = pa.Table.from_batches([letters.select(LINE_COLUMNS)]).rename_columns(
+        ["dead_letter_id", "source", "raw_file", "position", "dataset", "attempt", "code"]
+    )
+    told = {"act": str(act), "outcome": str(act), "at": datetime.now(UTC), "by": by, "reason": reason}
+    for column in HISTORY_SCHEMA:
+        if column.name not in lines.column_names:
+            lines = lines.append_column(column, pa.repeat(pa.scalar(told.get(column.name), column.type), len(lines)))
+    return lines.select(HISTORY_SCHEMA.names).cast(HISTORY_SCHEMA)
 
 
 @dataclass

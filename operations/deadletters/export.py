@@ -1,7 +1,11 @@
 """Letters with their bytes, out of the lake: for whoever mends records by hand, or proves to a producer what it sent.
 
 What is exported is personal data, and no longer under the lake's rules. So an act is on record first, files are for their user
-alone whatever the project says, none is overwritten, and none lies in the lake or where it might be committed.
+alone whatever the project says, none is overwritten, and none lies in the lake or where it might be committed. The history has a
+line for each letter before a file appears.
+
+Until all is written, bytes lie in the folder ``.<target>.<digits>.part`` beside the target, which is on record with the act. A
+process that is killed leaves it there: delete it.
 """
 
 from __future__ import annotations
@@ -18,19 +22,25 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import msgspec
+import pyarrow as pa
 
+from contracts.codes import Code
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from lake.acts import checked, note_act
 from lake.location import Lake
 from lake.raw.records import read_record
 from lake.storage import is_object
-from operations.deadletters.close import count_selected
-from operations.deadletters.selection import LetterSelection, select
+from lake.tables.iceberg import committed
+from lake.tables.letter_history import HISTORY, Act, ensure_history
+from operations.deadletters.close import LINE_COLUMNS, count_selected, lines_of
+from operations.deadletters.selection import BATCH_ROWS, LetterSelection, select
 from operations.deadletters.views import VISIBLE
 
 _CODE = Path(__file__).parents[2]
-_COLUMNS = (*VISIBLE, "_raw_file", "_position", "raw")
+_READ = (*VISIBLE, "_raw_file", "_position", "raw")
+_COLUMNS = tuple(dict.fromkeys((*_READ, *LINE_COLUMNS)))
+_CUT = (Code.TOO_LARGE, Code.DAMAGED_INPUT)  # of which the beginning is kept
 _LINES = ("jsonl",)
 
 
@@ -43,11 +53,16 @@ class Form(StrEnum):
 
 @dataclass
 class Exported:
-    """What was written. letters: how many; without_bytes: of them those whose bytes are gone; files: by path, how many letters."""
+    """What was written.
+
+    letters: how many. without_bytes: of them those whose bytes are gone. cut: of them those that are not written as they were
+    received, since of such records the beginning alone is kept. files: by path, how many letters.
+    """
 
     letters: int
     without_bytes: int
     files: dict[str, int]
+    cut: int = 0
 
 
 def export_letters(
@@ -76,29 +91,50 @@ def export_letters(
         return Exported(0, 0, {})
     if form is Form.RECEIVED:
         _refuse_formats(project, sources)
+    files = _Files(target, form)
     what = {"letters": sum(sources.values()), "selection": selection.described(), "form": str(form), "target": str(target)}
-    note_act(lake, "deadletter export", what, by=by, reason=reason)
+    note_act(lake, "deadletter export", what | {"scratch": str(files.scratch)}, by=by, reason=reason)
     written = Exported(0, 0, {})
-    with _Files(target, form) as files:
-        for letter in _with_bytes(lake, project, selection):
-            written.letters += 1
-            if letter["raw"] is None:
-                written.without_bytes += 1
-                if form is Form.RECEIVED:
-                    continue
-            path = files.write(letter)
-            written.files[path] = written.files.get(path, 0) + 1
+    told: list[pa.Table] = []
+    with files:
+        for batch in select(lake, selection, _COLUMNS):
+            for letter in _with_bytes(lake, project, batch):
+                _write(files, letter, form, written)
+            told.append(lines_of(batch, Act.EXPORTED, by, reason))
+            if sum(map(len, told)) >= BATCH_ROWS:
+                _tell(lake, told)
+        _tell(lake, told)
     return written
 
 
-def _with_bytes(lake: Lake, project: Project, selection: LetterSelection) -> Iterator[dict[str, Any]]:
-    for batch in select(lake, selection, _COLUMNS):
-        for part in range(0, len(batch), 1_024):  # bytes of a whole batch may be a gigabyte of Python's
-            for letter in batch.slice(part, 1_024).to_pylist():
-                raw_file, position = letter.pop("_raw_file"), letter.pop("_position")
-                if letter["raw"] is None:
-                    letter["raw"] = _read(lake, project, letter["source"], raw_file, position)
-                yield letter
+def _write(files: _Files, letter: Mapping[str, Any], form: Form, written: Exported) -> None:
+    written.letters += 1
+    if letter["raw"] is None:
+        written.without_bytes += 1
+    elif form is Form.RECEIVED and letter["code"] in _CUT:
+        written.cut += 1
+    if form is Form.LETTERS or (letter["raw"] is not None and letter["code"] not in _CUT):
+        path = files.write(letter)
+        written.files[path] = written.files.get(path, 0) + 1
+
+
+def _tell(lake: Lake, told: list[pa.Table]) -> None:
+    """Put on record which letters leave the lake; each time they do, so that lines of before do not matter."""
+    if not told:
+        return
+    lines = pa.concat_tables(told)
+    told.clear()
+    ensure_history(lake)
+    committed(HISTORY, lambda: lake.catalog().load_table(HISTORY).append(lines))
+
+
+def _with_bytes(lake: Lake, project: Project, batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    for part in range(0, len(batch), 1_024):  # bytes of a whole batch may be a gigabyte of Python's
+        for letter in batch.slice(part, 1_024).select(_READ).to_pylist():
+            raw_file, position = letter.pop("_raw_file"), letter.pop("_position")
+            if letter["raw"] is None:
+                letter["raw"] = _read(lake, project, letter["source"], raw_file, position)
+            yield letter
 
 
 def _read(lake: Lake, project: Project, source: str, raw_file: str, position: int) -> bytes | None:
@@ -114,11 +150,11 @@ class _Files:
 
     def __init__(self, target: Path, form: Form) -> None:
         self._target, self._form = target, form
-        self._scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        self.scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         self._open: dict[str, BinaryIO] = {}
 
     def __enter__(self) -> Self:
-        self._scratch.mkdir(0o700)
+        self.scratch.mkdir(0o700)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -127,24 +163,38 @@ class _Files:
         try:
             if kind is None:
                 self._publish()
+        except FileExistsError:
+            raise ConfigurationError(f"{self._target} has appeared meanwhile; an export overwrites nothing: name another") from None
         finally:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _publish(self) -> None:
         if self._form is Form.RECEIVED:
-            self._scratch.rename(self._target)
+            self._target.mkdir(0o700)  # refused where something is there by now; our own empty folder is replaced
+            self.scratch.rename(self._target)
         elif self._open:
-            (self._scratch / self._target.name).rename(self._target)
+            _move(self.scratch / self._target.name, self._target)
 
     def write(self, letter: Mapping[str, Any]) -> str:
         """Add a letter to its file; where that will be."""
         name = self._target.name if self._form is Form.LETTERS else f"{letter['source']}.jsonl"
         if name not in self._open:
-            handle = os.open(self._scratch / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            handle = os.open(self.scratch / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             os.fchmod(handle, 0o600)
             self._open[name] = os.fdopen(handle, "wb")
         self._open[name].write((_line(letter) if self._form is Form.LETTERS else _one_line(letter["raw"])) + b"\n")
         return str(self._target if self._form is Form.LETTERS else self._target / name)
+
+
+def _move(file: Path, target: Path) -> None:
+    """Give a file its name, unless something has that name by now."""
+    try:
+        os.link(file, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        file.rename(target)
 
 
 def _one_line(raw: bytes) -> bytes:

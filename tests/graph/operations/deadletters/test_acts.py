@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import threading
+from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from lake.ledger.ledger import LedgerEntry, source_ledger
 from lake.location import Lake
 from lake.tables.letter_history import HISTORY
 from operations.deadletters import close
+from operations.deadletters import export as exporting
 from operations.deadletters import selection as selecting
 from operations.deadletters.close import close_letters, count_selected, reopen_letters
 from operations.deadletters.export import Form, _one_line, _refuse_formats, export_letters
@@ -166,6 +168,47 @@ def test_records_as_they_were_received_can_be_ingested(shop: LetterShop, tmp_pat
     assert (stat.S_IMODE(path.parent.stat().st_mode), stat.S_IMODE(path.stat().st_mode)) == (0o700, 0o600)
     again = shop.ingest(EVENTS, [path], "other")
     assert again.ledger.codes == {"wrong_type": 1, "not_in_enum": 1}
+
+
+def test_the_history_tells_which_letters_were_exported_each_time(shop: LetterShop, tmp_path: Path) -> None:
+    close_letters(shop.lake(), LetterSelection(codes=("too_deep",)), **WHO)
+    for number in range(2):
+        export(shop, tmp_path / f"{number}.jsonl", codes=("too_deep", "malformed"), states=(State.CLOSED, State.OPEN))
+    assert sorted(Counter(act for _, act in lines(shop.lake())).items()) == [("closed", 1), ("exported", 4)]
+    assert count_selected(shop.lake(), LetterSelection(states=(State.CLOSED,))) == {"too_deep": 1}
+
+
+@pytest.mark.parametrize("form", Form)
+def test_what_appears_while_an_export_is_written_is_not_overwritten(
+    shop: LetterShop, tmp_path: Path, form: Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out"
+
+    def appear(lake: Lake, told: list[Any]) -> None:
+        target.write_text("mine")
+
+    monkeypatch.setattr(exporting, "_tell", appear)
+    with pytest.raises(ConfigurationError, match="has appeared meanwhile"):
+        export(shop, target, form, codes=("wrong_type",))
+    assert target.read_text() == "mine" and not list(tmp_path.glob(".out*"))
+
+
+def test_a_file_system_without_links_has_exports_too(shop: LetterShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    linked = os.link
+
+    def refuse(source: Any, target: Any, **given: Any) -> None:
+        if Path(target) == tmp_path / "out.jsonl":
+            raise PermissionError(1, "no links")
+        linked(source, target, **given)
+
+    monkeypatch.setattr(os, "link", refuse)
+    export(shop, tmp_path / "out.jsonl", codes=("wrong_type",))
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 1
+
+
+def test_records_that_are_cut_do_not_pass_for_received_ones(shop: LetterShop, tmp_path: Path) -> None:
+    written = export(shop, tmp_path / "out", Form.RECEIVED, codes=("too_large", "wrong_type"))
+    assert (written.letters, written.cut, sum(written.files.values())) == (2, 1, 1)
 
 
 def test_where_no_export_may_lie(shop: LetterShop, tmp_path: Path) -> None:
