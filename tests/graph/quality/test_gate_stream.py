@@ -17,7 +17,9 @@ from lake.tables.audit import begin_audit
 from lake.tables.gate import unjudged_s
 from lake.tables.holds import holds_of
 from pipelines.ingest.graph import IngestGraph, Panes
+from quality import gate
 from quality.gate import GateReport
+from quality.judge import judge_partitions
 from quality.store import judgements, newest
 from tests.support.gated import GatedShop, public_ids
 from tests.support.gated_table import CONTRACT, HOUR_S, judging, pairs_at, passed
@@ -151,7 +153,8 @@ def test_a_partition_that_was_held_stays_so_while_it_waits(tmp_path: Path) -> No
     assert pairs_at(lake, "main") == set()
 
 
-def test_a_committer_takes_the_gate_with_it(tmp_path: Path) -> None:
+def test_a_committer_takes_the_gate_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "judge_partitions", judge_partitions)  # the contract has rules of its own
     shop = GatedShop(tmp_path, deduplication="{horizon: none}")
     spec, contract = shop.project.source("web")
     lake = shop.lake()
