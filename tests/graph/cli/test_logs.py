@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 import numpy as np
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
@@ -30,10 +31,11 @@ from lake.raw.segments import PartitionLog
 from lake.runs.manifest import STARTED, write_document, write_started
 from lake.runs.submission import Attempt, record_ending, record_submission
 from lake.tables import expire
-from lake.tables.iceberg import DEAD_LETTERS, published_files
+from lake.tables.iceberg import DEAD_LETTERS, num_shards, published_files
 from lake.tables.publish import fold_range, publish
 from operations.deadletters.views import short_position
 from pipelines.ingest.graph import IngestGraph
+from transforms.cut import shards_of
 from transforms.decode.kernel import RecordDecoder
 from transforms.read.messages import MessageBatch
 
@@ -69,8 +71,15 @@ def made(path: Path, source: str, payloads: list[bytes]) -> Lake:
         (DEAD_LETTERS, "dead_letter_id", folded.dead_letters, Outcome.DEAD_LETTER),
     ):
         table = lake.catalog().load_table(name)
-        fold = fold_range(table, published_files(table), rows, key=key, from_us=start, to_us=start + DAY_US, shard=0)
-        published = publish(lake, name, [fold], key=key, run_id=RUN)
+        shards = shards_of(rows.column(key).to_pylist(), num_shards(table))
+        known = list(published_files(table))
+        folds = [
+            fold_range(
+                table, known, rows.filter(pa.array(shards == shard)), key=key, from_us=start, to_us=start + DAY_US, shard=shard
+            )
+            for shard in sorted(set(shards.tolist()))
+        ]
+        published = publish(lake, name, folds, key=key, run_id=RUN)
         append_outcomes(lake, list(committed_outcomes(published, outcome, contract.name)), RUN)
     write_started(lake, RUN, datetime(2026, 11, 2, 10, tzinfo=UTC), source)
     return lake

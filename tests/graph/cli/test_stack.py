@@ -25,7 +25,7 @@ from devstack.stack import USUAL, Stack
 def test_names_of_components_accumulate(options: tuple[str, ...], asked: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Collection[str]] = []
 
-    def up(_: Stack, only: Collection[str]) -> None:
+    def up(_: Stack, only: Collection[str], deadline_s: float) -> None:
         seen.append(only)
         raise ConfigurationError("enough")
 

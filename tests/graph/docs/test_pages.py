@@ -28,7 +28,7 @@ WIDE_ROWS = {
     "docs/reference/contracts.md": 4,
     "docs/reference/dead-letters.md": 3,
     "docs/reference/destinations.md": 2,
-    "docs/reference/lake.md": 6,
+    "docs/reference/lake.md": 7,
     "docs/reference/sources.md": 2,
     "docs/reference/tests.md": 1,
 }

@@ -273,7 +273,7 @@ class Replayed:
             swap_ranges(self.lake, NAME, swap, labels, key="event_id")
 
 
-@pytest.mark.parametrize("step", ["publish_moves", "_settle"])
+@pytest.mark.parametrize("step", ["publish_moves", "settle_at"])
 def test_a_letter_of_a_sweep_that_died_is_taken_back_when_a_copy_of_the_same_content_came_since(tmp_path: Path, step: str) -> None:
     lake, letters = make(tmp_path / "lake", horizon_s=36_000), Letters()
     ensure_table(lake, DEAD_LETTERS, DEAD_LETTER_SCHEMA, Layout())
