@@ -109,7 +109,7 @@ class Queries:
             ended = child.process.wait()
             self.close()
             raise QueryError(_why(ended)) from None
-        except BaseException:
+        except BaseException:  # what is half said to the child cannot be taken up again
             self.close()
             raise
         return _value(told)
@@ -146,7 +146,7 @@ def _started() -> _Child:
             [sys.executable, "-P", "-m", "quality.sql_child", folder],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=folder, env=environment,
         )  # fmt: skip
-    except BaseException:
+    except BaseException:  # the folder has nobody else who would remove it
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return _Child(process, folder)

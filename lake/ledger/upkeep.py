@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from pyiceberg.manifest import DataFile
 
 from lake.ledger.outcomes import PositionOutcomes
 from lake.ledger.sidecars import in_ledger_order, ledger_rows
 from lake.location import Lake
 from lake.raw.positions import Ints, merged_runs
-from lake.storage import read_parquet
-from lake.tables.appended import MERGE_AT, replace_appended, small_files
+from lake.tables.appended import MERGE_AT, merge_appended
 from lake.tables.data_files import with_schema
-from lake.tables.iceberg import LEDGER, LEDGER_SCHEMA, committed
+from lake.tables.iceberg import LEDGER, LEDGER_SCHEMA
 
 _PLAIN = pa.schema([f for f in LEDGER_SCHEMA if f.name != "runs"])
 
@@ -47,24 +45,10 @@ def merge_ledger(lake: Lake, run_id: str, *, at_least: int = MERGE_AT) -> tuple[
     Raises:
         ComponentDownError: no commit succeeded before the deadline.
     """
-
-    def commit() -> tuple[int, int]:
-        table = lake.catalog().load_table(LEDGER)
-        files = [task.file for task in table.scan().plan_files()]
-        chosen = small_files(files, at_least)
-        if chosen:
-            replace_appended(table, chosen, merged_rows(_read(chosen), run_id))
-        return len(files), len(files) - len(chosen) + bool(chosen)
-
-    return committed(LEDGER, commit)
+    return merge_appended(lake, LEDGER, at_least=at_least, merge=lambda tables: merged_rows(tables, run_id))
 
 
-def _read(files: Sequence[DataFile]) -> Iterator[pa.Table]:
-    for file in files:
-        yield read_parquet(file.file_path)
-
-
-def merged_rows(tables: Iterator[pa.Table], run_id: str) -> pa.Table:
+def merged_rows(tables: Iterable[pa.Table], run_id: str) -> pa.Table:
     """Rows of the ledger table as few rows that say the same."""
     runs: dict[_Said, list[Ints]] = {}
     windows: dict[_Said, list[int]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from uuid import uuid4
 
 import numpy as np
@@ -19,15 +19,17 @@ from lake.tables.iceberg import committed
 MERGE_AT = 16  # files of one size class
 _CLASSES = (256 << 10, 4 << 20)  # bytes; larger files stay as they are, so that memory and work per merge are bounded
 _TOTAL_BYTES = 64 << 20
+Merge = Callable[[Iterable[pa.Table]], pa.Table]
 
 
-def merge_appended(lake: Lake, name: str, *, at_least: int = MERGE_AT) -> tuple[int, int]:
+def merge_appended(lake: Lake, name: str, *, at_least: int = MERGE_AT, merge: Merge = pa.concat_tables) -> tuple[int, int]:
     """Merge small files of a table into one, in one transaction. What rivals append meanwhile stays.
 
     Args:
         lake: where.
         name: of a table that is only appended to.
         at_least: do nothing where no size class has so many files.
+        merge: gives the rows of these files, in the table's schema, as one.
 
     Returns:
         Data files before and after.
@@ -42,7 +44,7 @@ def merge_appended(lake: Lake, name: str, *, at_least: int = MERGE_AT) -> tuple[
         chosen = small_files(files, at_least)
         if chosen:
             schema = table.schema().as_arrow()
-            replace_appended(table, chosen, pa.concat_tables([with_schema(read_parquet(f.file_path), schema) for f in chosen]))
+            replace_appended(table, chosen, merge(with_schema(read_parquet(f.file_path), schema) for f in chosen))
         return len(files), len(files) - len(chosen) + bool(chosen)
 
     return committed(name, commit)

@@ -118,7 +118,7 @@ def _validated(batch: Any, made: Sequence[Any], name: str) -> Any:
             each.id = None  # it belongs to no suite yet
             try:
                 found += validate([each]).results
-            except Exception:
+            except Exception:  # as above: this one is an error, and the next has its answer
                 found.append(
                     ExpectationValidationResult(
                         success=False, expectation_config=each.configuration, result={}, exception_info=dict(_RAISED)
