@@ -36,6 +36,11 @@ def test_a_job_of_one_slot_is_not_chained_so_that_its_savepoint_fits_jobs_of_mor
     assert "--operator_chaining" not in arguments(parallelism=1, streaming=False)
 
 
+def test_no_job_copies_its_elements_between_chained_steps() -> None:
+    assert "--faster_copy" in arguments()
+    assert "--faster_copy" in arguments(streaming=False)
+
+
 def ended(trace: str) -> None:
     """Wait for a job that failed with this trace."""
     with serving(StubCluster()) as cluster:
