@@ -21,8 +21,10 @@ from contracts.spec.model import Contract
 from contracts.spec.quality import QualityRule, Severity
 from contracts.units import SECOND_US, us_text, utc_text
 from lake.location import Lake
+from lake.tables.adopt import adopt
 from lake.tables.audit import begin_audit, end_audit
-from lake.tables.gate import Candidate, adopt, note_passed, publish_candidate, publish_settled, turn_holds
+from lake.tables.candidate import Candidate
+from lake.tables.gate import note_passed, publish_candidate, publish_settled, turn_holds
 from lake.tables.holds import Hold, Range, closed_to, holds_of, lateness_of, partition_length_s
 from lake.tables.sweep import Swept
 from quality.acceptances import Acceptance, acceptances

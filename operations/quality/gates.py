@@ -16,7 +16,8 @@ from lake.acts import note_act
 from lake.location import Lake
 from lake.runs.clock import RunClock, new_run_id
 from lake.tables.audit import is_audited
-from lake.tables.gate import Candidate, unjudged_s
+from lake.tables.candidate import Candidate
+from lake.tables.gate import unjudged_s
 from lake.tables.holds import Hold, Range, holds_of, partition_length_s
 from lake.upkeep import all_tables
 from quality.acceptances import Acceptance, accept, acceptances

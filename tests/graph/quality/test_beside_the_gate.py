@@ -13,9 +13,9 @@ from contracts.errors import ConfigurationError
 from lake.location import AUDIT, Lake
 from lake.tables import exchange, gate
 from lake.tables import publish as publishing
+from lake.tables.adopt import adopt
 from lake.tables.audit import begin_anew, begin_audit
 from lake.tables.expire import expire_snapshots
-from lake.tables.gate import adopt
 from lake.tables.iceberg import dropped_branch, settled_refs
 from lake.upkeep import maintain
 from tests.support.gated_table import HOUR_S, judging, pairs_at, passed
