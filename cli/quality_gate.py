@@ -14,7 +14,7 @@ from contracts.errors import ConfigurationError
 from contracts.units import us_text
 from lake.tables.holds import Range
 from operations.quality.gates import GateState, HeldPartition, accept_held, gates, release
-from quality.gate import GateReport
+from quality.gate_report import GateReport
 from runners.option_readers import moment
 
 _TIME = moment(unit_us=1)

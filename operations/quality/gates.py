@@ -21,7 +21,7 @@ from lake.tables.gate import unjudged_s
 from lake.tables.holds import Hold, Range, holds_of, partition_length_s
 from lake.upkeep import all_tables
 from quality.acceptances import Acceptance, accept, acceptances
-from quality.gate import GateOptions, GateReport
+from quality.gate_report import GateOptions, GateReport
 from quality.store import Judgement, judgements, newest
 from quality.verdicts import Partition
 from transforms.converge.gate import settle_and_gate

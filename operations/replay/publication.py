@@ -29,7 +29,7 @@ from lake.upkeep import key_of
 from operations.replay.changes import States, letters_of_lost_rows, write_changes
 from operations.replay.letters import replace_letters
 from operations.replay.outcomes import positions_of
-from quality.gate import GateOptions, GateReport
+from quality.gate_report import GateOptions, GateReport
 from transforms.converge.gate import settle_and_gate
 from transforms.converge.transform import commit_letters
 from transforms.letters import ConflictLetters, HorizonLetters

@@ -11,7 +11,7 @@ from lake.location import Lake
 from lake.runs.manifest import MANIFEST, run_file
 from lake.runs.replays import Step, events
 from operations.reprocess.options import ReprocessReport
-from quality.gate import GateOptions
+from quality.gate_report import GateOptions
 from transforms.converge.gate import settle_and_gate
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from contracts.spec.recipes import Recipe
 from lake.ledger.ledger import LedgerEntry
 from operations.deadletters.selection import LetterSelection
-from quality.gate import GateReport
+from quality.gate_report import GateReport
 
 MOST_ATTEMPTS = 5
 

@@ -42,7 +42,7 @@ from lake.tables.iceberg import (
 from lake.tables.ranges import Ranging
 from lake.tables.sweep import Swept
 from pipelines.ingest.sources import RawSource
-from quality.gate import GateOptions, GateReport
+from quality.gate_report import GateOptions, GateReport
 from transforms.account import CommitLedger
 from transforms.converge.gate import gate_beside, settle_and_gate
 from transforms.converge.settle import settle

@@ -21,7 +21,7 @@ from lake.runs.manifest import IngestDetails, RunManifest, Verdict, given_option
 from lake.tables.sweep import Swept
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.options import IngestOptions
-from quality.gate import GateReport
+from quality.gate_report import GateReport
 
 _MANY_CORRECTED = 0.01
 

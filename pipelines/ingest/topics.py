@@ -31,7 +31,7 @@ from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport, begun, finish
 from pipelines.ingest.sources import Topics
 from pipelines.readers import salts_of
-from quality.gate import GateReport
+from quality.gate_report import GateReport
 from runners.binaries import find_prism
 from runners.jobs.submit import flink_job, run_to_end, submit_endless
 from transforms.cut import BATCH_BYTES, Cut

@@ -14,8 +14,9 @@ from lake.location import Lake
 from lake.tables.data_files import read_columns
 from lake.tables.swap import files_at
 from lake.tables.sweep import sweep
-from quality import gate
-from quality.gate import GateOptions, GateReport, pass_gate
+from quality import ruling
+from quality.gate import pass_gate
+from quality.gate_report import GateOptions, GateReport
 from quality.verdicts import Partition, RuleVerdict, Verdict
 from tests.support.small_tables import NAME
 
@@ -42,7 +43,7 @@ def judged_by_content(view: Any, contract: Contract, partitions: Sequence[Partit
 @contextmanager
 def judging() -> Iterator[None]:
     """While this lasts, gates judge so."""
-    with mock.patch.object(gate, "judge_partitions", judged_by_content):
+    with mock.patch.object(ruling, "judge_partitions", judged_by_content):
         yield
 
 

@@ -12,7 +12,7 @@ from cli.main import run
 from lake.tables import key_filters, publish
 from lake.tables.sweep import Swept
 from pipelines.ingest.graph import IngestGraph
-from quality.gate import GateReport
+from quality.gate_report import GateReport
 from tests.support.moments import At, Teller
 
 

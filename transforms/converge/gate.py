@@ -8,7 +8,8 @@ from contracts.spec.model import Contract
 from lake.location import Lake
 from lake.tables.audit import is_audited
 from lake.tables.sweep import Swept
-from quality.gate import GateOptions, GateReport, pass_gate
+from quality.gate import pass_gate
+from quality.gate_report import GateOptions, GateReport
 from transforms.converge.settle import settle
 from transforms.cut import Cut
 

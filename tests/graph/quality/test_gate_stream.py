@@ -17,8 +17,8 @@ from lake.tables.audit import begin_audit
 from lake.tables.gate import unjudged_s
 from lake.tables.holds import holds_of
 from pipelines.ingest.graph import IngestGraph, Panes
-from quality import gate
-from quality.gate import GateReport
+from quality import ruling
+from quality.gate_report import GateReport
 from quality.judge import judge_partitions
 from quality.store import judgements, newest
 from tests.support.gated import GatedShop, public_ids
@@ -154,7 +154,7 @@ def test_a_partition_that_was_held_stays_so_while_it_waits(tmp_path: Path) -> No
 
 
 def test_a_committer_takes_the_gate_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "judge_partitions", judge_partitions)  # the contract has rules of its own
+    monkeypatch.setattr(ruling, "judge_partitions", judge_partitions)  # the contract has rules of its own
     shop = GatedShop(tmp_path, deduplication="{horizon: none}")
     spec, contract = shop.project.source("web")
     lake = shop.lake()
