@@ -37,10 +37,10 @@ Examples:
 @project_option
 @plain_errors
 def lint(names: tuple[str, ...], form: str, strict: bool, today: datetime | None, project: Path | None) -> None:
-    """Check every contract, source and destination of a project, offline; all problems at once, with file, line and remedy.
+    """Check every contract, source, destination and recipe of a project, offline; all problems at once, with file, line and remedy.
 
-    NAMES are sources, destinations, datasets or paths; all where none is given. Paths are shown from the working directory on. Exit
-    code 1 where there are errors.
+    NAMES are sources, destinations, datasets, recipes or paths; all where none is given. Paths are shown from the working
+    directory on. Exit code 1 where there are errors.
     """
     from contracts.lint.findings import Severity  # noqa: PLC0415 - the models of files bring pydantic
     from contracts.lint.project import lint as lint_project  # noqa: PLC0415

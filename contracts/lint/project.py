@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from contracts.codes import Code
 from contracts.errors import ConfigurationError
 from contracts.lint.contract import look, strange_columns
 from contracts.lint.findings import Finding, Severity
@@ -17,6 +18,7 @@ from contracts.lint.quality import reference_problems
 from contracts.spec.destination import Destination, check_destination
 from contracts.spec.documents import ProblemsError, place_of
 from contracts.spec.files.destination import read_destination
+from contracts.spec.files.recipe import read_recipe
 from contracts.spec.files.source import read_source
 from contracts.spec.files.suppressions import SuppressionsFile, suppression_files
 from contracts.spec.model import Contract, name_and_major
@@ -33,7 +35,7 @@ def lint(project: Project, names: Sequence[str], today: date) -> list[Finding]:
 
     Args:
         project: whose files are looked at, and the shipped contracts that they use.
-        names: of sources, destinations and datasets, or paths; empty for all.
+        names: of sources, destinations, datasets and recipes, or paths; empty for all.
         today: deprecations that end before it have run out.
 
     Raises:
@@ -47,14 +49,15 @@ def lint(project: Project, names: Sequence[str], today: date) -> list[Finding]:
 
 
 def _named(project: Project, name: str) -> list[Path]:
-    files = [*_files(project.sources), *_files(project.destinations), *_files((*project.datasets, BUILT_IN_DATASETS))]
+    own = (*project.sources, *project.destinations, *project.recipes)
+    files = _files((*own, *project.datasets, BUILT_IN_DATASETS))
     there = [path for path in files if name in (path.stem, path.stem.partition(".v")[0]) or path == Path(name).absolute()]
     if not there and Path(name).is_file():
         there = [Path(name).absolute()]
     if not there:
         known = ", ".join(sorted({path.stem for path in files}))
         raise ConfigurationError(
-            f"no source, destination or dataset {name!r}; there is: {known}. Choose a project with --project DIR."
+            f"no source, destination, dataset or recipe {name!r}; there is: {known}. Choose a project with --project DIR."
         )
     return there
 
@@ -74,6 +77,7 @@ class _Linter:
         own = {(contract.name, contract.major) for contract, _ in contracts}
         sources = self._load(_files(self._project.sources), read_source)
         destinations = self._load(_files(self._project.destinations), read_destination)
+        recipes = self._load(_files(self._project.recipes), read_recipe)
         self._load(suppression_files(self._project.policies), SuppressionsFile.read)
         used = {(spec.dataset, spec.version) for spec, _ in [*sources, *destinations]}
         contracts += self._shipped(used - own)
@@ -101,6 +105,8 @@ class _Linter:
         self._names(contracts, lambda contract: f"{contract.name}.v{contract.major}", "contract")
         self._names(sources, lambda spec: spec.name, "source")
         self._names(destinations, lambda destination: destination.name, "destination")
+        self._names(recipes, lambda recipe: recipe.name, "recipe")
+        self._repairs(recipes)
         fed = {(spec.dataset, spec.version) for spec, _ in sources}
         for contract, document in contracts:
             if (contract.name, contract.major) not in fed and document.path.parent != BUILT_IN_DATASETS:
@@ -153,6 +159,19 @@ class _Linter:
             if not any(True for folder in folders for _ in folder.glob(f"{name}.v{major}.yaml")):
                 told = f"consumers: there is no contract of a dataset {dataset}; correct its name"
                 self._tell(document, place, told, "consumers")
+
+    def _repairs(self, recipes: _Loaded) -> None:
+        """Whose letters a recipe may repair: it repairs none of what has another name."""
+        codes = sorted(map(str, Code))
+        for recipe, document in recipes:
+            if recipe.dataset and self._anywhere(recipe.dataset) is None:
+                told = f"dataset: there is no contract of a dataset {recipe.dataset}; correct its name"
+                self._tell(document, ("dataset",), told, "fit", Severity.ERROR)
+            for place, given, known in (("sources", recipe.sources, self._project.source_names), ("codes", recipe.codes, codes)):
+                for name in given:
+                    if name not in known:
+                        told = f"{place}: there is no {place[:-1]} {name}; there is: {', '.join(known)}"
+                        self._tell(document, (place,), told, "fit", Severity.ERROR)
 
     def _fit(
         self,

@@ -202,12 +202,17 @@ class Project:
         """
         from contracts.spec.files.recipe import load_recipe  # noqa: PLC0415
 
-        return load_recipe(_named("recipe", name_or_path, (self.root / "recipes",)))
+        return load_recipe(_named("recipe", name_or_path, self.recipes))
+
+    @property
+    def recipes(self) -> tuple[Path, ...]:
+        """Folders with recipes."""
+        return (self.root / "recipes",)
 
     @property
     def recipe_names(self) -> list[str]:
         """Names of the project's recipes."""
-        return _names((self.root / "recipes",))
+        return _names(self.recipes)
 
     def _source_path(self, name_or_path: str) -> Path:
         return _named("source", name_or_path, self.sources)

@@ -15,6 +15,7 @@ from contracts.spec.files.source import FilterFile
 from contracts.spec.files.versions import STEPS, StepFile, read_pattern
 from contracts.spec.recipes import Recipe, RecipeExample
 from contracts.spec.source import DropRule
+from contracts.spec.yaml_files import Document
 
 _LEFT_ALONE = "unchanged"
 KEPT_KEYS = ("text", "steps", "when")  # what it does, which a lake keeps
@@ -99,8 +100,13 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         ConfigurationError: lists every problem of the file.
     """
+    return read_recipe(path)[0]
+
+
+def read_recipe(path: Path) -> tuple[Recipe, Document]:
+    """See ``load_recipe``; with its document."""
     file, document = RecipeFile.read(path)
-    return file.compiled(document.value)
+    return file.compiled(document.value), document
 
 
 def kept_recipe(name: str, written: Mapping[str, Any]) -> Recipe:
