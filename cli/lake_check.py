@@ -24,7 +24,7 @@ from operations.repair import take_out_lost
 @json_option
 @plain_errors
 def check(verify: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
-    """Whether it fits together: catalog, metadata, data files, raw files and their index, ledger, receipts. Changes nothing.
+    """Whether it fits together: catalog, metadata, data files, raw files, their index, ledger, repairs, receipts. Changes nothing.
 
     Exit 1 where something is missing or changed; the last column says what to do. What is orphaned only takes room.
     """

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from contracts.errors import ConfigurationError
 from contracts.spec.recipes import Recipe
 from contracts.units import utc_text
 from lake.ledger.outcomes import runs_of
@@ -95,7 +96,11 @@ class Kept(NamedTuple):
 
 
 def read_repairs(lake: Lake, source: str) -> Repairs:
-    """The repairs of a source; of one whose raw layer is shared, its own alone."""
+    """The repairs of a source; of one whose raw layer is shared, its own alone.
+
+    Raises:
+        ConfigurationError: a document is damaged; to go on without it would take repaired rows back.
+    """
     storage, folder = lake.storage, _folder(lake, source)
     while True:
         names = effective_documents(storage.names(folder))
@@ -103,7 +108,7 @@ def read_repairs(lake: Lake, source: str) -> Repairs:
             documents = storage.map(storage.read, names)
         except FileNotFoundError:  # merged with others since it was listed
             continue
-        return Repairs([_repair(one) for content in documents for one in json.loads(content)["repairs"]])
+        return Repairs([one for name, content in zip(names, documents, strict=True) for one in _decoded(name, content)])
 
 
 def keep_repairs(
@@ -144,6 +149,33 @@ def keep_repairs(
         if _put(lake, source, repair):
             _merge(lake, source)
             return Kept(sum(map(len, new.values())), others)
+
+
+def repaired_sources(lake: Lake) -> list[str]:
+    """Sources with repairs."""
+    folders = lake.storage.folders(lake.at_key("repairs"))
+    return [folder.removeprefix("source=") for folder in folders if folder.startswith("source=")]
+
+
+def repair_faults(lake: Lake, source: str) -> Iterator[tuple[str, bool]]:
+    """Documents of a source that are not as they were written, and whether they are gone altogether.
+
+    Numbers have no gap, so a document that is missing between others is found; one after the last is not.
+    """
+    storage, reached = lake.storage, 0
+    for name in effective_documents(storage.names(_folder(lake, source))):
+        first, last = _span(name)
+        if first > reached + 1:
+            yield f"{_folder(lake, source)}/{reached + 1:08d}-{first - 1:08d}.json", True
+        reached = last
+        try:
+            numbers = [one.number for one in _decoded(name, storage.read(name))]
+        except FileNotFoundError:  # merged with others since it was listed
+            continue
+        except ConfigurationError:
+            numbers = []
+        if not numbers or min(numbers) < first or max(numbers) > last:
+            yield name, False
 
 
 def effective_documents(locations: Sequence[str]) -> list[str]:
@@ -234,6 +266,14 @@ def _encoded(repairs: Sequence[Repair]) -> bytes:
         for one in repairs
     ]
     return json.dumps({"repairs": documents}).encode()
+
+
+def _decoded(name: str, content: bytes) -> list[Repair]:
+    try:
+        return [_repair(one) for one in json.loads(content)["repairs"]]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        told = f"{name}: is damaged, and says which records were repaired; bring it back from a backup, then give the command again"
+        raise ConfigurationError(told) from None
 
 
 def _repair(document: Mapping[str, Any]) -> Repair:

@@ -1,4 +1,4 @@
-"""Whether what lies in a lake fits together: catalog, metadata, data files, raw files, their index, ledger and receipts.
+"""Whether what lies in a lake fits together: catalog, metadata, data files, raw files, their index, ledger, repairs and receipts.
 
 Reads only. Beside running jobs a file that vanishes between two looks is looked for again before it counts as missing.
 """
@@ -12,6 +12,7 @@ from lake.location import Lake
 from operations.check.accounts import check_ledger, check_receipts
 from operations.check.findings import Checked, Notes
 from operations.check.raw import check_logs, check_raw, check_schemas
+from operations.check.repairs import check_repairs
 from operations.check.tables import check_tables
 
 
@@ -38,6 +39,7 @@ def check_lake(lake: Lake, project: Project, *, verify: bool = False, report: Ca
     if not notes.has(names):  # else rows that are missing have been told, and the ledger cannot be added up
         report("ledger")
         check_ledger(lake, project, files, names, notes)
-    report("receipts")
+    report("repairs and receipts")
+    check_repairs(lake, notes)
     check_receipts(lake, notes)
     return Checked(notes.looked_at, list(notes.found.values()))

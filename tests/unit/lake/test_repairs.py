@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from contracts.errors import ConfigurationError
 from contracts.spec.files.recipe import kept_recipe
 from lake import repairs as module
 from lake.location import Lake
-from lake.repairs import effective_documents, keep_repairs, read_repairs
+from lake.repairs import effective_documents, keep_repairs, read_repairs, repair_faults, repaired_sources
 
 ONE, TWO = (kept_recipe(name, {"steps": [{"remove": {"path": name}}]}) for name in ("one", "two"))
 
@@ -58,6 +59,7 @@ def test_rivals_and_merges_lose_nothing(lake: Lake, monkeypatch: pytest.MonkeyPa
         thread.start()
     for thread in threads:
         thread.join()
+    assert list(repair_faults(lake, "web")) == []
     assert all(holders(lake, [100 * number + n for number in range(1, 5) for n in range(8)]))
     assert {frozenset(names) for names in holders(lake, list(range(8)))} == {frozenset({"one", "two"})}
     numbers = [repair.number for repair in read_repairs(lake, "web").listed]
@@ -68,3 +70,17 @@ def test_rivals_and_merges_lose_nothing(lake: Lake, monkeypatch: pytest.MonkeyPa
 def test_of_documents_that_overlap_the_longest_is_read() -> None:
     names = ["00000001-00000001.json", "00000001-00000003.json", "00000002-00000002.json", "00000004-00000004.json", "x.tmp"]
     assert effective_documents(names) == ["00000001-00000003.json", "00000004-00000004.json"]
+
+
+def test_documents_that_are_gone_or_damaged_are_told(lake: Lake) -> None:
+    assert repaired_sources(lake) == []
+    for n in range(4):
+        keep_repairs(lake, "web", ONE, {"file": np.array([n])}, by="ada")
+    assert repaired_sources(lake) == ["web"] and list(repair_faults(lake, "web")) == []
+    folder = Path(lake.root.removeprefix("file://")) / "repairs" / "source=web"
+    (folder / "00000002-00000002.json").unlink()
+    (folder / "00000003-00000003.json").write_bytes(b'{"repairs": [{"number": 3, "ru')
+    faults = {name.rpartition("/")[2]: is_gone for name, is_gone in repair_faults(lake, "web")}
+    assert faults == {"00000002-00000002.json": True, "00000003-00000003.json": False}
+    with pytest.raises(ConfigurationError, match=r"00000003-00000003.json: is damaged"):
+        read_repairs(lake, "web")

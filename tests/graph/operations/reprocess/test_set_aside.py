@@ -11,6 +11,7 @@ import pytest
 import operations.reprocess.run as module
 from contracts.errors import ConfigurationError
 from lake.location import Lake
+from operations.check.check import check_lake
 from operations.deadletters.selection import LetterSelection
 from operations.reprocess.letters import ChosenLetters, FileLetters, chosen_letters
 from tests.support.repairs import open_letters, run, write_recipe
@@ -72,3 +73,14 @@ def test_a_source_that_cannot_be_loaded_is_a_reason_and_nothing_left_to_do_is_no
     assert run(shop.project, shop.lake(), recipe=shop.project.recipe("page")).exit_code == 0
     done = run(shop.project, shop.lake(), recipe=shop.project.recipe("page"))
     assert (done.selected, done.exit_code) == (0, 0), "it was done before"
+
+
+def test_lake_check_tells_of_repairs_that_cannot_be_read(shop: Shop) -> None:
+    run(shop.project, shop.lake(), recipe=shop.project.recipe("page"))
+    checked = check_lake(shop.lake(), shop.project)
+    assert checked.sound and checked.looked_at["sources with repairs"] == 1
+    (kept,) = (shop.folder / "lake" / "repairs").rglob("*.json")
+    kept.write_bytes(kept.read_bytes()[:40])
+    checked = check_lake(shop.lake(), shop.project)
+    assert [(finding.part, str(finding.state)) for finding in checked.findings] == [("repairs", "changed")]
+    assert not checked.sound

@@ -69,7 +69,7 @@ def test_names_choose_files_and_a_name_of_nothing_is_told() -> None:
     assert {f.path.name for f in found_in(SHOP, "visits")} == {"visits.yaml"}
     assert {f.path.name for f in found_in(SHOP, "visits", "ticket")} == {"visits.yaml", "ticket.v1.yaml"}
     assert {f.path.name for f in found_in(SHOP, str(SHOP / "sources/wrong.yaml"))} == {"wrong.yaml"}
-    with pytest.raises(ConfigurationError, match=r"no source, destination or dataset 'visitz'; there is: .*visits"):
+    with pytest.raises(ConfigurationError, match=r"no source, destination, dataset or recipe 'visitz'; there is: .*visits"):
         found_in(SHOP, "visitz")
 
 
