@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ import psutil  # type: ignore[import-untyped]
 ROOT = Path(__file__).parents[2]
 MEMORY_SHARE = 0.7  # of the machine's: who takes more is ended, before the system ends something else
 _SAMPLE_EVERY_S = 0.1
+_ERROR = re.compile(r"\s*(Caused by: )?[\w.]+(Error|Exception)\b")
 _YOUNG_S = 0.2  # a process that has just been made may be a copy of its parent, and no memory of its own
 
 
@@ -59,12 +61,18 @@ def run_measured(arguments: Sequence[str], cores: Sequence[int], log: Path, pyth
         told = f"MemoryError: more than {limit_bytes / 2**30:.1f} GiB"
         raise RunFailedError(f"python {' '.join(arguments)} was ended:\n{told}")
     if process.returncode:
-        tail = "\n".join(log.read_text("utf-8", "replace").splitlines()[-15:])
-        raise RunFailedError(f"python {' '.join(arguments)} ended with {process.returncode}:\n{tail}")
+        told = _last_words(log.read_text("utf-8", "replace").splitlines())
+        raise RunFailedError(f"python {' '.join(arguments)} ended with {process.returncode}:\n{told}")
     # wait4 knows the children that were waited for; the watcher those that were not, to its last look at them.
     cpu_s = max(usage.ru_utime + usage.ru_stime, watcher.cpu_s)
     # The system's own maximum counts this process, too, of which the other was a copy before it became what it is.
     return Measured(wall_s, cpu_s, watcher.peak_bytes or usage.ru_maxrss * 1024, max(0.0, busy_s - cpu_s))
+
+
+def _last_words(lines: Sequence[str]) -> str:
+    """The end of a log; its last line names the error, which Java puts before the stack."""
+    errors = [line.strip() for line in lines if _ERROR.match(line)]
+    return "\n".join([*lines[-15:], *errors[-1:]])
 
 
 def _busy_s() -> float:

@@ -62,7 +62,7 @@ RFC_3339 = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,12})?)? ?(Z|z|UTC|[+-
 def session(threads: int, more: Mapping[str, str] | None = None) -> SparkSession:
     """Spark in this process. more: settings."""
     settings = {
-        "spark.driver.memory": "4g",
+        "spark.driver.memory": "8g",
         "spark.ui.enabled": "false",
         "spark.sql.shuffle.partitions": "8",
         "spark.sql.session.timeZone": "UTC",

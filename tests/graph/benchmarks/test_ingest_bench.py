@@ -105,6 +105,16 @@ def test_a_contestant_that_fails_is_told_with_its_last_words(tmp_path: Path) -> 
         run_measured(["-c", "import sys; print('out of luck'); sys.exit(3)"], [0], tmp_path / "log")
 
 
+def test_the_last_line_of_what_a_failed_run_said_names_the_error(tmp_path: Path) -> None:
+    java = (
+        "Exception in thread main java.lang.RuntimeException\nCaused by: java.lang.OutOfMemoryError: Java heap space\n\t... 20 more"
+    )
+    script = f"import sys; print({java!r}); sys.exit(1)"
+    with pytest.raises(RunFailedError) as raised:
+        run_measured(["-c", script], [0], tmp_path / "log")
+    assert str(raised.value).splitlines()[-1] == "Caused by: java.lang.OutOfMemoryError: Java heap space"
+
+
 def test_a_contestant_that_takes_the_memory_of_the_machine_is_ended_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
