@@ -107,7 +107,7 @@ def test_a_contestant_that_fails_is_told_with_its_last_words(tmp_path: Path) -> 
 
 def test_the_last_line_of_what_a_failed_run_said_names_the_error(tmp_path: Path) -> None:
     java = (
-        "Exception in thread main java.lang.RuntimeException\nCaused by: java.lang.OutOfMemoryError: Java heap space\n\t... 20 more"
+        "java.lang.RuntimeException\nCaused by: java.lang.OutOfMemoryError: Java heap space\n\t... 20 more"
     )
     script = f"import sys; print({java!r}); sys.exit(1)"
     with pytest.raises(RunFailedError) as raised:
