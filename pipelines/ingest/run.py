@@ -64,7 +64,9 @@ class IngestReport:
                 f"{self.chained:,} rows were dropped that are further from the first of their id than the deduplication horizon: "
                 "it is used again and again, each time within the horizon of the last. Is it unique? headrace lake why EVENT_ID"
             )
-        return found + (self.gate.warnings if self.gate else [])
+        if self.gate:  # with --allow-held its reasons are none against the run
+            found += [*(reason for reason in self.gate.reasons if reason not in self.reasons), *self.gate.warnings]
+        return found
 
     @property
     def exit_code(self) -> int:
@@ -108,7 +110,8 @@ def finish(
     gate: GateReport | None = None,
 ) -> IngestReport:
     """Judge a bounded run by its ledger, and write its manifest."""
-    found = [*_ledger_reasons(entry, options), *reasons, *(gate.reasons if gate else ())]
+    held = gate.reasons if gate and not options.allow_held else ()
+    found = [*_ledger_reasons(entry, options), *reasons, *held]
     if not found and not options.allow_damaged and (count := entry.codes.get(Code.DAMAGED_INPUT)):
         found.append(f"{count} records are damaged: headrace deadletter list --code damaged_input tells where")
     source, contract = graph.spec.name, graph.contract

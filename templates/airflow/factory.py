@@ -11,18 +11,20 @@ from zoneinfo import ZoneInfo
 
 from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, Param
 
+from templates.airflow.gates import GateOperator
 from templates.airflow.jobs import CancelOperator, DeployOperator, FrontierSensor, StopOperator
 from templates.airflow.operators import BrokenOperator, HeadraceOperator, PublishOperator, RangeOperator
 from templates.airflow.timetables import BackfillTimetable
 from templates.airflow.waiting import ApproveOperator, PartitionsOperator, PlanOperator
 
 Document = Mapping[str, Any]
-_WITH_PROJECT = {"partitions", "plan", "headrace", "deploy", "stop", "moves", "cancel"}
+_WITH_PROJECT = {"partitions", "plan", "headrace", "gate", "deploy", "stop", "moves", "cancel"}
 _WITH_LINKS = _WITH_PROJECT - {"partitions", "moves"}
 _KINDS: dict[str, Callable[..., BaseOperator]] = {
     "approve": ApproveOperator,
     "cancel": CancelOperator,
     "deploy": DeployOperator,
+    "gate": GateOperator,
     "headrace": HeadraceOperator,
     "moves": FrontierSensor,
     "partitions": PartitionsOperator,
@@ -125,7 +127,7 @@ def _task(task: Document, made: Mapping[str, Any], place: Place, runbook: str) -
     if kind in _WITH_PROJECT:
         given["project"] = place.folder
     if kind in _WITH_LINKS:
-        given |= {"reports": place.reports, "reports_url": place.reports_url, "runbook": runbook}
+        given |= {"reports": place.reports, "reports_url": place.reports_url, "runbook": task.get("runbook") or runbook}
     given |= {"task_id": task["task_id"], "outlets": [Asset(uri) for uri in task.get("outlets", ())]}
     if rule := task.get("trigger_rule"):
         given["trigger_rule"] = rule

@@ -92,10 +92,11 @@ class Scheduled:
         tasks = [
             _task("partitions", "partitions", **where),
             _task(
-                "ingest", "headrace", ["partitions"], command=["ingest", source, *when.options], options=until,
+                "ingest", "headrace", ["partitions"], command=["ingest", source, *when.options, *_held(contract)], options=until,
                 inputs_of="partitions", parallel=1 if topic else when.parallel,
             ),
             _task("publish", "publish", ["ingest"], of="ingest", outlets=[self._asset("validated", _dataset(contract))]),
+            *self._gate(contract, "ingest"),
         ]  # fmt: skip
         return {
             **self._shared("ingest", *_owner(contract, self.schedules), source, _dataset(contract)),
@@ -192,9 +193,10 @@ class Scheduled:
             _task("run", "headrace", ["approve"], command=replay, options={**span, "--max-rate": plan.rate or "", **approval}),
             _task("diff", "headrace", ["run"], command=["replay", "diff", _NAME], options=self._page("--page")),
             _task(
-                "promote", "headrace", ["diff"], command=["replay", "promote", _NAME],
+                "promote", "headrace", ["diff"], command=["replay", "promote", _NAME, *_held(contract)],
                 outlets=[self._asset("validated", dataset)],
             ),
+            *self._gate(contract, "promote", range_of="plan"),
         ]  # fmt: skip
         return {
             **self._shared("backfill", *_owner(contract, self.schedules), dataset),
@@ -260,12 +262,11 @@ class Scheduled:
 
     def _shared(self, kind: str, owner: str, contact: str, *tags: str) -> Document:
         """Conventions: one run at a time, nothing overtakes, everything has an owner, a runbook and an end."""
-        base = self.schedules.runbooks.rstrip("/")
         return {
             "kind": kind,
             "owner": owner,
             "contact": contact,
-            "runbook": f"{base}/{RUNBOOKS[kind]}.html" if base and kind in RUNBOOKS else "",
+            "runbook": self._runbook(RUNBOOKS.get(kind, "")),
             "tags": sorted({"headrace", self.schedules.name, kind, *tags}),
             "files": [],
             "schedule": None,
@@ -277,6 +278,17 @@ class Scheduled:
             "defaults": _defaults(0, CHECK_TIMEOUT_S),
             "params": {},
         }
+
+    def _gate(self, contract: Contract, of: str, **given: str) -> list[Document]:
+        """A task that is red where the gate of a dataset holds what another has brought; none where it has no gate."""
+        if not contract.gated:
+            return []
+        task = _task("gate", "gate", [of], dataset=_dataset(contract), of=of, **given)
+        return [{**task, "runbook": self._runbook("gate")}]
+
+    def _runbook(self, page: str) -> str:
+        base = self.schedules.runbooks.rstrip("/")
+        return f"{base}/{page}.html" if base and page else ""
 
     def _asset(self, kind: str, name: str) -> str:
         return f"headrace://{self.schedules.name}/{kind}/{name}"
@@ -308,6 +320,11 @@ _RANGE_PARAMS: Document = {
 def _task(task_id: str, kind: str, after: Sequence[str] = (), *, outlets: Sequence[str] = (), **given: Any) -> Document:
     task = {"task_id": task_id, "kind": kind, "after": list(after), "with": given}
     return {**task, "outlets": list(outlets)} if outlets else task
+
+
+def _held(contract: Contract) -> tuple[str, ...]:
+    """What the gate holds is told by a task of its own: the rest is published, and what follows runs on it."""
+    return ("--allow-held",) if contract.gated else ()
 
 
 def _chain(steps: Mapping[str, list[str]]) -> list[Document]:
