@@ -18,6 +18,7 @@ from airflow.sdk import Asset
 from airflow.sdk.exceptions import TaskDeferred
 
 from templates.airflow import command
+from templates.airflow.gates import GateOperator
 from templates.airflow.operators import HeadraceOperator, RangeOperator
 from templates.airflow.triggers import FlinkJobTrigger, LandedTrigger
 from templates.airflow.waiting import PartitionsOperator, PlanOperator
@@ -34,6 +35,9 @@ class Instance(SimpleNamespace):
 
     def xcom_push(self, key, value):
         self.pushed[key] = value
+
+    def xcom_pull(self, task_ids):
+        return {"ingest": [{"run_id": "run-1"}, {"run_id": "run-2"}]}.get(task_ids)
 
 
 def context(**more):
@@ -113,6 +117,10 @@ def orphaned():
 def partitions(**given):
     usual = {"input": "drop/%H", "timezone": "UTC", "partition_s": 3600, "project": str(HOME)}
     return run(PartitionsOperator(task_id="p", **{**usual, **given}))
+
+
+def gate(of="ingest"):
+    return run(GateOperator(task_id="gate", dataset="x", of=of, project=str(HOME)))
 
 
 def ranged(given, **more):
@@ -195,6 +203,7 @@ told = {
         "topic": partitions(input="kafka://h:1/t", partition_s=None),
         "nothing": partitions(input="other/%H", missing="skip"),
     },
+    "gate": {"own": gate(), "of_others": gate("nothing")},
     "range": {
         "events": ranged({"triggering_asset_events": events, **none}),
         "lookback": ranged({"triggering_asset_events": {"a": events["a"]}, **none}, lookback_s=86_400),
