@@ -64,13 +64,12 @@ def _of_run(project: Project, lake: Lake | None, run: Recorded, wanted: _Wanted)
         if plan and declared
         else f"headrace job stop {run.submission.run_id}, and then the command that it prints"
     )
-    shared = {"renew": renew, "file": str(project.file or "")}
+    shared = WantedTopic(name="", role="", renew=renew, file=str(project.file or ""))
     written = [given["immediate"]] if given.get("immediate") not in (None, _OFF) else []
     written += [f"headrace.validated.{dataset}" for dataset in run.basis.contracts] if "immediate" not in given else []
     for name in [address.topic] if address.topic else sorted(noted.keys() - set(written)):
-        topic = WantedTopic(
-            name=name, role=f"input of {run.source}", need_s=declared.moves_within_s if declared else None, **shared
-        )
+        need_s = declared.moves_within_s if declared else None
+        topic = replace(shared, name=name, role=f"input of {run.source}", need_s=need_s)
         was = noted.get(name)
         if was is not None:
             topic = replace(topic, partitions=int(was["partitions"]), topic_id=str(was["topic_id"]))
@@ -79,9 +78,8 @@ def _of_run(project: Project, lake: Lake | None, run: Recorded, wanted: _Wanted)
     for name in written:
         was = noted.get(name) or {}
         partitions, topic_id = was.get("partitions"), was.get("topic_id")
-        wanted[where].append(
-            WantedTopic(name=name, role=f"rows of {run.source}", partitions=partitions, topic_id=topic_id, **shared)
-        )
+        topic = replace(shared, name=name, role=f"rows of {run.source}", partitions=partitions, topic_id=topic_id)
+        wanted[where].append(topic)
 
 
 def _landed(project: Project, lake: Lake | None, source: str, topic: WantedTopic) -> dict[int, int]:
@@ -103,7 +101,8 @@ def _of_schedules(project: Project, options: Mapping[str, Mapping[str, Any]], ru
         return
     needs = {source: stream.moves_within_s for source, stream in plan.streams.items() if source not in running}
     needs |= {source: longest_gap_s(when.every) + when.timeout_s for source, when in plan.sources.items()}
-    inputs = {source: one.input for source, one in (*plan.streams.items(), *plan.sources.items())}
+    inputs = {source: stream.input for source, stream in plan.streams.items()}
+    inputs |= {source: when.input for source, when in plan.sources.items()}
     for source, need_s in needs.items():
         if not is_kafka(inputs[source]) or source not in options:
             continue
