@@ -10,7 +10,7 @@ from typing import Any
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from operations.drift.airflow_rest import AirflowRest
-from operations.drift.dags import BUILD, AirflowPool, Wanted, compare_airflow, compare_descriptions
+from operations.drift.dags import BUILD, AirflowPool, Wanted, compare_airflow, compare_descriptions, dags_of
 from operations.drift.differences import Difference, Kind, Looked, NotCompared
 from templates.airflow.description import STATE, state_of
 from templates.build.airflow import DESCRIPTION, POOLS, Built, build, differences
@@ -99,9 +99,9 @@ def _in_folder(wanted: Wanted, folder: Path) -> Iterator[Difference | Looked]:
     ours = []
     for path in sorted(folder.rglob(DESCRIPTION)):
         document = _read(path)
-        if any(str(dag.get("dag_id", "")).startswith(f"{wanted.name}.") for dag in _dags(document)):
+        if any(str(dag.get("dag_id", "")).startswith(f"{wanted.name}.") for dag in dags_of(document)):
             ours.append((path, document))
-    yield Looked(kind=Kind.DAGS, where=str(folder), things=sum(len(_dags(document)) for _, document in ours))
+    yield Looked(kind=Kind.DAGS, where=str(folder), things=sum(len(dags_of(document)) for _, document in ours))
     if not ours:
         yield Difference(
             kind=Kind.DAGS, what=f"DAGs {wanted.name}.*", where=str(folder), deployed=f"no {DESCRIPTION} has them",
@@ -124,8 +124,3 @@ def _read(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}
-
-
-def _dags(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    dags = document.get("dags")
-    return [dag for dag in dags if isinstance(dag, Mapping)] if isinstance(dags, list) else []

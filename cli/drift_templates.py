@@ -18,7 +18,7 @@ from templates.build.flex import Target
 
 BUILT = Path("build/templates")  # where ``headrace template build`` writes
 _MADE_BY = "# Made by: "
-_BUCKET = re.compile(r"\bgs://\S+(?=/[a-z]+-[^/\s]+\.json)")
+_BUCKET = re.compile(r"\bgs://[a-z0-9]\S*(?=/[a-z]+-[^/\s]+\.json)")
 
 
 def look_at_templates(folder: Path) -> Iterator[Difference | Looked | NotCompared]:

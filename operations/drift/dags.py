@@ -79,7 +79,7 @@ def compare_descriptions(wanted: Wanted, deployed: Document, where: str, remedy:
 
     for place in apart(_shared(deployed), _shared(wanted.document)):
         yield difference(place.path, shortened(place.before), shortened(place.after))
-    there = {str(dag.get("dag_id")): dag for dag in deployed.get("dags", ()) if isinstance(dag, Mapping)}
+    there = {str(dag.get("dag_id")): dag for dag in dags_of(deployed) if "dag_id" in dag}
     for dag_id in sorted({*there, *wanted.dags}):
         if dag_id not in there:
             yield difference(f"DAG {dag_id}", "not there", "in the schedules")
@@ -89,6 +89,12 @@ def compare_descriptions(wanted: Wanted, deployed: Document, where: str, remedy:
             told = (listed(f"{place.path}: {side}" for place, side in zip(places, sides, strict=True)) for sides in (
                 [place.before for place in places], [place.after for place in places]))  # fmt: skip
             yield difference(f"DAG {dag_id}", *told)
+
+
+def dags_of(document: Document) -> list[Document]:
+    """The DAGs of a description, whatever else it holds."""
+    dags = document.get("dags")
+    return [dag for dag in dags if isinstance(dag, Mapping)] if isinstance(dags, list) else []
 
 
 def compare_airflow(wanted: Wanted, airflow: AirflowState) -> Iterator[Difference]:

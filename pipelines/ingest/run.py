@@ -84,7 +84,7 @@ def begun(
     """
     LogContext.here(graph.run_id, graph.spec.name).apply()
     graph.prepare()
-    basis = replace(basis_of(graph.lake, graph.contract, [graph.spec], options), topics=topics)
+    basis = replace(basis_of(graph.lake, graph.contract, [graph.spec], options), topics=dict(topics))
     with started(graph.lake, graph.run_id, clock.started, graph.spec.name, basis=basis):
         yield
 
