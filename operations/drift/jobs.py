@@ -51,10 +51,14 @@ class Recorded:
         return self.submission.argv[:1] == (INGEST,)
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether it ends by itself."""
+        return any(part == "--until" or part.startswith("--until=") for part in self.submission.argv)
+
+    @property
     def goes_on(self) -> bool:
         """Whether it is meant to run until somebody stops it, and nobody has."""
-        bounded = any(part == "--until" or part.startswith("--until=") for part in self.submission.argv)
-        return self.submission.ended is None and not bounded
+        return self.submission.ended is None and not self.is_bounded
 
     @property
     def input(self) -> str:
@@ -182,6 +186,8 @@ def _not_running(
 def _twice(source: str, alive: Sequence[_Alive]) -> Iterator[Difference]:
     by_input: dict[str, list[_Alive]] = {}
     for one in alive:
+        if one.run and one.run.is_bounded:
+            continue
         by_input.setdefault(_address(one.run.input) if one.run else "", []).append(one)
     for found in by_input.values():
         if len(found) < 2:
@@ -232,7 +238,7 @@ def _as_declared(repository: Repository, declared: Declared, one: _Alive, remedy
     if run.input and _address(run.input) != _address(stream.input):
         yield _difference(repository, what, job.where, f"reads {run.input}", f"reads {stream.input}", remedy)
     if job.slots != stream.workers and job.state == "RUNNING":
-        yield _difference(repository, what, job.where, f"takes {job.slots} slots", f"workers: {stream.workers}", remedy)
+        yield _difference(repository, what, job.where, f"takes {job.slots} slot{'' if job.slots == 1 else 's'}", f"workers: {stream.workers}", remedy)
     if run.basis is None:
         return
     given, wanted = (_compared(options) for options in (run.basis.options, declared.options))

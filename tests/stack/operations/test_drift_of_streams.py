@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from cli.main import main
 from devstack.stack import Stack
 from lake.runs.submission import submissions
 from tests.support.kafka import Broker, Record
@@ -71,10 +73,9 @@ def stream(stack: Stack, job_server: str, tmp_path_factory: pytest.TempPathFacto
 
     def submit() -> str:
         words = yaml.safe_load((shop.folder / "headrace.yaml").read_text())["schedules"]["streams"][SOURCE]
-        done = shop.headrace(
-            "ingest", SOURCE, "--runner", "flink", "--workers", words["workers"], *words["options"], "--input", words["input"],
-            "--json", "--", job_server,
-        )  # fmt: skip
+        command = ["ingest", SOURCE, "--runner", "flink", "--workers", str(words["workers"]), *words["options"]]
+        places = ["--input", words["input"], "--project", str(shop.folder), "--json"]
+        done = CliRunner().invoke(main, [*command, *places, "--", job_server])
         assert done.exit_code == 0, done.output
         return str(json.loads(done.stdout)["run_id"])
 
@@ -103,7 +104,7 @@ def test_a_stream_before_and_after_its_deploy(stream: Stream) -> None:
 
 def test_what_the_repository_has_otherwise(stream: Stream) -> None:
     stream.schedule(workers=2)
-    assert stream.told("jobs") == [(f"job of {SOURCE}", "takes 1 slots", "workers: 2")]
+    assert stream.told("jobs") == [(f"job of {SOURCE}", "takes 1 slot", "workers: 2")]
     stream.schedule(input=stream.broker.uri("elsewhere"))
     assert stream.told("jobs") == [
         (f"job of {SOURCE}", f"reads {stream.broker.uri(stream.topic)}", f"reads {stream.broker.uri('elsewhere')}")

@@ -185,3 +185,52 @@ def test_a_bounded_run_and_a_delivery_are_no_streams() -> None:
     assert told(SHOP, [bounded, run()], [job()]) == [], "one that has ended is no difference"
     gone = replace(SHOP, destinations=())
     assert told(gone, [delivery, run()], jobs[::2]) == [(f"run {delivery.submission.run_id}", "no destination cdp")]
+
+
+def test_a_job_is_a_runs_by_its_id_whatever_its_name() -> None:
+    assert told(SHOP, [run()], [job(name="renamed")]) == []
+
+
+def test_a_bounded_run_of_a_streamed_source_is_not_held_to_its_stream() -> None:
+    bounded = run(
+        "20261103T000000000000Z-web-bbbbbb", "j2", argv=("ingest", "web", "--until", "now"), basis=RunBasis(headrace="0.1.0")
+    )
+    assert told(SHOP, [bounded, run()], [job(), job("j2", bounded.submission.run_id, slots=8)]) == []
+    catching_up = replace(bounded, basis=RunBasis(headrace="0.1.0", options=OPTIONS))
+    assert told(SHOP, [catching_up, run()], [job(), job("j2", bounded.submission.run_id, slots=8)]) == []
+    noted = replace(bounded, basis=RunBasis(headrace="0.1.0", options={**OPTIONS, "input": ["kafka://a:1/other"], "num_shards": 9}))
+    assert told(SHOP, [noted, run()], [job(), job("j2", noted.submission.run_id, slots=8)]) == []
+
+
+def test_a_run_that_noted_no_version_and_a_job_that_takes_no_slot_now() -> None:
+    assert told(SHOP, [run(basis=RunBasis(options=OPTIONS, headrace=""))], [job()]) == []
+    assert told(SHOP, [run()], [job(state="RESTARTING", slots=1)]) == []
+
+
+def test_what_starts_and_renews_a_job_is_a_dag_only_where_there_is_one() -> None:
+    plain = replace(SHOP, name="")
+    assert compared(plain, [], [])[0].remedy == "headrace ingest web --runner flink --input …"
+    old = run(basis=RunBasis(options=OPTIONS, headrace="0.0.9"))
+    assert compared(plain, [old], [job()])[0].remedy.startswith(f"headrace job stop {RUN}")
+    crm = run("20261103T000000000000Z-crm-bbbbbb", "j2", argv=("ingest", "crm"), basis=RunBasis(headrace="0.0.9"))
+    found = compared(replace(SHOP, declared={}), [crm], [job("j2", crm.submission.run_id)])
+    assert [one.remedy.split(",")[0] for one in found] == [f"headrace job stop {crm.submission.run_id}"]
+    web = run("20261103T000000000000Z-web-bbbbbb", "j3", argv=("deliver", "web"), basis=RunBasis(headrace="0.0.9"))
+    found = compared(replace(SHOP, destinations={"web"}), [web], [job("j3", web.submission.run_id)])
+    assert [one.remedy.split(",")[0] for one in found if one.deployed == "headrace 0.0.9"] == [
+        f"headrace job stop {web.submission.run_id}"
+    ]
+
+
+def test_one_run_that_is_lost_while_another_of_its_source_reads_something_else() -> None:
+    other = run(
+        "20261103T000000000000Z-web-bbbbbb", "j2", basis=RunBasis(options={**OPTIONS, "input": ["kafka://a:1/m"]}, headrace="0.1.0")
+    )
+    assert told(BY_HAND, [other, run()], [job("j2", other.submission.run_id)]) == [
+        (f"run {RUN}: its cluster lost it", "recorded in the lake, and not ended")
+    ]
+
+
+def test_a_job_of_a_source_that_only_the_schedules_name_is_ours() -> None:
+    stranger = job("j9", "20261103T000000000000Z-web-cccccc")
+    assert told(replace(SHOP, sources=()), [], [stranger])[0][0].startswith("job j9")
