@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import click
+from pyiceberg.exceptions import RESTError
 
 from cli.console import (
     json_option,
@@ -29,6 +30,7 @@ from contracts.errors import ConfigurationError, HeadraceError
 from contracts.lint.findings import Finding, Severity
 from contracts.lint.reports import github_lines
 from contracts.spec.project import LOCAL_FLINK, Project
+from lake.catalogs import TROUBLE
 from lake.location import Lake
 from operations.drift.airflow_rest import ADDRESS
 from operations.drift.differences import Difference, Drift, Kind, Looked, NotCompared
@@ -109,6 +111,9 @@ def _asked(kind: Kind, where: str, looking: _Found) -> _Found:
         yield from looking
     except HeadraceError as error:
         yield NotCompared(kind=kind, where=where, why=str(error), down=True)
+    except (RESTError, *TROUBLE) as error:  # what a catalog says may quote anything
+        why = f"the catalog does not answer as it should ({type(error).__name__})"
+        yield NotCompared(kind=kind, where=where, why=why, down=True)
     except OSError as error:
         yield NotCompared(kind=kind, where=where, why=error.strerror or type(error).__name__, down=True)
 

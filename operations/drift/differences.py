@@ -33,9 +33,20 @@ class Kind(StrEnum):
 _ORDER = {kind: number for number, kind in enumerate(Kind)}
 
 
+class _Told:
+    """Texts steer no terminal, and hold no user or password of a URL."""
+
+    def __post_init__(self) -> None:
+        """Hide and escape."""
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if isinstance(value, str) and not isinstance(value, Kind):
+                object.__setattr__(self, field.name, without_secrets(printable(value)))
+
+
 @dataclass(frozen=True, kw_only=True)
-class Difference:
-    """One thing that is deployed otherwise than the repository says. Texts steer no terminal and hold no secrets of URLs.
+class Difference(_Told):
+    """One thing that is deployed otherwise than the repository says.
 
     what: the thing. where: the component or folder. deployed, repository: how it is on either side. remedy: what to do, with the
     command. file: of the repository, which says so. pending: the next run that is scheduled does away with it by itself.
@@ -50,13 +61,6 @@ class Difference:
     file: str = ""
     pending: bool = False
 
-    def __post_init__(self) -> None:
-        """Hide and escape."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, str) and not isinstance(value, Kind):
-                object.__setattr__(self, field.name, without_secrets(printable(value)))
-
     @property
     def order(self) -> tuple[int, str, str, str, str]:
         """Where it stands among others."""
@@ -64,7 +68,7 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looked:
+class Looked(_Told):
     """What was compared: how many things of a kind, and where."""
 
     kind: Kind
@@ -73,7 +77,7 @@ class Looked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NotCompared:
+class NotCompared(_Told):
     """What was not compared, and why. down: it was asked for, and does not answer."""
 
     kind: Kind

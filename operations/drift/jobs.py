@@ -13,7 +13,8 @@ from lake.runs.basis import RunBasis
 from lake.runs.submission import Submission
 from operations.drift.differences import Difference, Kind, listed
 
-INGEST = "ingest"
+INGEST, DELIVER = "ingest", "deliver"
+_OF_DELIVERY = f"{DELIVER}-"  # in the names of its runs
 _LEAVING = frozenset({"CANCELLING", "FAILING"})  # a moment later they have ended; nothing is wrong with them now
 _RUN_ID = re.compile(r"\d{8}T\d{12}Z-(?P<source>.+)-[0-9a-f]{6}(?:-\d{6})?")
 # Of one command, not of what a job does; input and workers are compared by themselves.
@@ -42,18 +43,31 @@ class Recorded:
 
     @property
     def source(self) -> str:
-        """Whose it is."""
+        """Whose it is: a source's name; of a delivery ``deliver-`` and its destination."""
         return self.submission.source
 
     @property
+    def verb(self) -> str:
+        """The command that submitted it."""
+        return next(iter(self.submission.argv), "")
+
+    @property
     def is_ingest(self) -> bool:
-        """Else it is a delivery."""
-        return self.submission.argv[:1] == (INGEST,)
+        """Whether it is of a source."""
+        return self.verb == INGEST
 
     @property
     def is_bounded(self) -> bool:
-        """Whether it ends by itself."""
-        return any(part == "--until" or part.startswith("--until=") for part in self.submission.argv)
+        """Whether it ends by itself: with an end, over files or a table, or as a replay."""
+        return (
+            self.verb not in (INGEST, DELIVER)
+            or "--until" in self._given
+            or (self.verb == DELIVER and "--input" not in self._given)
+        )
+
+    @property
+    def _given(self) -> set[str]:
+        return {part.partition("=")[0] for part in self.submission.argv}
 
     @property
     def goes_on(self) -> bool:
@@ -64,7 +78,7 @@ class Recorded:
     def input(self) -> str:
         """What it reads; empty where that is not known."""
         given = self.basis.options.get("input") if self.basis else None
-        return str(given[0]) if isinstance(given, list | tuple) and given else ""
+        return str(given[0]) if isinstance(given, list | tuple) and given else given if isinstance(given, str) else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +97,9 @@ class ClusterJob:
 class Repository:
     """What the repository says of jobs.
 
-    name: of the schedules, for the names of DAGs; empty without schedules. version: of Headrace that is installed. sources,
-    destinations: that it has. silent: clusters that do not answer: of their runs nothing is said.
+    A name of what runs is a source's, or ``deliver-`` and a destination's. name: of the schedules, for the names of DAGs; empty
+    without schedules. version: of Headrace that is installed. sources, destinations: that it has. silent: clusters that do not
+    answer: of their runs nothing is said.
     """
 
     version: str
@@ -94,6 +109,10 @@ class Repository:
     sources: Collection[str] = ()
     destinations: Collection[str] = ()
     silent: Collection[str] = ()
+
+    def has(self, name: str) -> bool:
+        """Whether what runs under a name is in the repository."""
+        return name in self.sources or (name.startswith(_OF_DELIVERY) and name.removeprefix(_OF_DELIVERY) in self.destinations)
 
     def start(self, source: str) -> str:
         """How its job is started."""
@@ -136,7 +155,7 @@ def compare_jobs(repository: Repository, recorded: Sequence[Recorded], jobs: Seq
             continue
         named = _RUN_ID.fullmatch(job.name)
         source = run.source if run else named["source"] if named else ""
-        known = run is not None or source in repository.sources or source in repository.declared
+        known = run is not None or repository.has(source) or source in repository.declared
         if source and known and job.state not in _LEAVING:
             alive.setdefault(source, []).append(_Alive(job, run))
     for source in sorted({*alive, *repository.declared, *(run.source for run in recorded if run.goes_on)}):
@@ -212,9 +231,9 @@ def _otherwise(repository: Repository, source: str, one: _Alive) -> Iterator[Dif
         )  # fmt: skip
         return
     run_id = run.submission.run_id
-    kind, names = ("source", repository.sources) if run.is_ingest else ("destination", repository.destinations)
-    if source not in names:
-        yield _difference(repository, what, job.where, f"run {run_id}", f"no {kind} {source}", f"headrace job stop {run_id}")
+    if run.verb in (INGEST, DELIVER) and not repository.has(source):
+        gone = f"no source {source}" if run.is_ingest else f"no destination {source.removeprefix(_OF_DELIVERY)}"
+        yield _difference(repository, what, job.where, f"run {run_id}", gone, f"headrace job stop {run_id}")
         return
     if repository.declared and run.is_ingest and run.goes_on and declared is None:
         remedy = f"headrace job stop {run_id}; or declare it under schedules.streams"
@@ -238,7 +257,14 @@ def _as_declared(repository: Repository, declared: Declared, one: _Alive, remedy
     if run.input and _address(run.input) != _address(stream.input):
         yield _difference(repository, what, job.where, f"reads {run.input}", f"reads {stream.input}", remedy)
     if job.slots != stream.workers and job.state == "RUNNING":
-        yield _difference(repository, what, job.where, f"takes {job.slots} slot{'' if job.slots == 1 else 's'}", f"workers: {stream.workers}", remedy)
+        yield _difference(
+            repository,
+            what,
+            job.where,
+            f"takes {job.slots} slot{'' if job.slots == 1 else 's'}",
+            f"workers: {stream.workers}",
+            remedy,
+        )
     if run.basis is None:
         return
     given, wanted = (_compared(options) for options in (run.basis.options, declared.options))

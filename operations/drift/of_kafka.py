@@ -38,8 +38,8 @@ def look_at_topics(
     wanted: _Wanted = defaultdict(list)
     running = {run.source for run in recorded if run.goes_on and run.is_ingest and run.basis}
     for run in recorded:
-        if run.goes_on and run.is_ingest and run.basis:
-            _of_run(project, lake, run, wanted)
+        if run.goes_on and run.basis:
+            _of_run(project, lake, run, wanted) if run.is_ingest else _of_delivery(run, wanted)
     _of_schedules(project, options, running, wanted)
     if not wanted:
         yield NotCompared(kind=Kind.TOPICS, where="Kafka", why="neither schedules nor running jobs name a topic")
@@ -80,6 +80,16 @@ def _of_run(project: Project, lake: Lake | None, run: Recorded, wanted: _Wanted)
         partitions, topic_id = was.get("partitions"), was.get("topic_id")
         topic = replace(shared, name=name, role=f"rows of {run.source}", partitions=partitions, topic_id=topic_id)
         wanted[where].append(topic)
+
+
+def _of_delivery(run: Recorded, wanted: _Wanted) -> None:
+    assert run.basis is not None
+    if not is_kafka(run.input):
+        return
+    address = KafkaAddress.parse(run.input)
+    where = (address.bootstrap, _config(run.basis.options.get("client_config"), Path(run.submission.folder)))
+    names = [address.topic] if address.topic else [f"headrace.validated.{dataset}" for dataset in run.basis.contracts]
+    wanted[where] += [WantedTopic(name=name, role=f"input of {run.source}") for name in names]
 
 
 def _landed(project: Project, lake: Lake | None, source: str, topic: WantedTopic) -> dict[int, int]:

@@ -190,6 +190,33 @@ def test_airflow_and_a_registry_that_are_down(shop: Shop) -> None:
         assert drift(shop, "--registry", "http://localhost:1", "--only", "registry")[0] == 3
 
 
+def test_a_catalog_that_is_down_hides_nothing_else(shop: Shop) -> None:
+    (shop.folder / "airflow" / "pools.json").unlink()
+    with (shop.folder / "headrace.yaml").open("a") as file:
+        file.write("catalog: postgresql+psycopg://me:hunter2@localhost:1/cdp\n")
+    done = shop.headrace("drift", "--json")
+    document = json.loads(done.stdout)
+    assert done.exit_code == 3 and "hunter2" not in done.output
+    assert [one["kind"] for one in document["not_compared"] if one["down"]] == ["tables"]
+    assert [one["what"] for one in document["differences"]] == ["file pools.json"]
+
+
+def test_a_broker_that_is_down_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("operations.drift.of_kafka._DEADLINE_S", 0.5)
+    text = (shop.folder / "headrace.yaml").read_text()
+    (shop.folder / "headrace.yaml").write_text(text.replace('"drop/%Y-%m-%d/%H"', '"kafka://localhost:1/web"'))
+    code, document = drift(shop, "--only", "topics")
+    assert code == 3 and [one["where"] for one in document["not_compared"]] == ["localhost:1"]
+
+
+def test_a_record_of_a_job_that_is_damaged_is_told(shop: Shop) -> None:
+    (run,) = (shop.folder / "lake" / "_runs").iterdir()
+    (run / "submission.json").write_text("{")
+    code, document = drift(shop)
+    assert code == 3 and "damaged" in document["verdict"]["reasons"][0]
+    assert {one["kind"] for one in document["compared"]} == {"dags", "tables"}
+
+
 # --- templates
 
 

@@ -31,7 +31,9 @@ def difference(what: str = "topic t", kind: Kind = Kind.TOPICS, deployed: str = 
 def test_no_secret_is_shown_wherever_it_stands(text: str) -> None:
     assert "hunter2" not in without_secrets(text)
     one = difference(deployed=text, repository=text, remedy=text, where=text)
-    assert "hunter2" not in json.dumps(Drift.of([one]).document(strict=False))
+    down = NotCompared(kind=Kind.JOBS, where=text, why=text, down=True)
+    looked = Looked(kind=Kind.JOBS, where=text, things=1)
+    assert "hunter2" not in json.dumps(Drift.of([one, down, looked]).document(strict=False))
 
 
 def test_half_a_secret_is_none_either() -> None:

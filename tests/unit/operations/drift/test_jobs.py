@@ -179,7 +179,7 @@ def test_jobs_of_others_are_theirs(name: str) -> None:
 
 def test_a_bounded_run_and_a_delivery_are_no_streams() -> None:
     bounded = run("20261103T000000000000Z-crm-bbbbbb", "j2", argv=("ingest", "crm", "--until=now"))
-    delivery = run("20261103T000000000000Z-cdp-bbbbbb", "j3", argv=("deliver", "cdp"))
+    delivery = run("20261103T000000000000Z-deliver-cdp-bbbbbb", "j3", argv=("deliver", "cdp", "--input=kafka://a:1"))
     jobs = [job(), job("j2", bounded.submission.run_id), job("j3", delivery.submission.run_id)]
     assert told(SHOP, [bounded, delivery, run()], jobs) == []
     assert told(SHOP, [bounded, run()], [job()]) == [], "one that has ended is no difference"
@@ -215,7 +215,7 @@ def test_what_starts_and_renews_a_job_is_a_dag_only_where_there_is_one() -> None
     crm = run("20261103T000000000000Z-crm-bbbbbb", "j2", argv=("ingest", "crm"), basis=RunBasis(headrace="0.0.9"))
     found = compared(replace(SHOP, declared={}), [crm], [job("j2", crm.submission.run_id)])
     assert [one.remedy.split(",")[0] for one in found] == [f"headrace job stop {crm.submission.run_id}"]
-    web = run("20261103T000000000000Z-web-bbbbbb", "j3", argv=("deliver", "web"), basis=RunBasis(headrace="0.0.9"))
+    web = run("20261103T000000000000Z-deliver-web-bbbbbb", "j3", argv=("deliver", "web"), basis=RunBasis(headrace="0.0.9"))
     found = compared(replace(SHOP, destinations={"web"}), [web], [job("j3", web.submission.run_id)])
     assert [one.remedy.split(",")[0] for one in found if one.deployed == "headrace 0.0.9"] == [
         f"headrace job stop {web.submission.run_id}"
@@ -234,3 +234,17 @@ def test_one_run_that_is_lost_while_another_of_its_source_reads_something_else()
 def test_a_job_of_a_source_that_only_the_schedules_name_is_ours() -> None:
     stranger = job("j9", "20261103T000000000000Z-web-cccccc")
     assert told(replace(SHOP, sources=()), [], [stranger])[0][0].startswith("job j9")
+
+
+def test_what_ends_by_itself_is_not_missed_when_it_has_ended() -> None:
+    replay = run("20261103T000000000000Z-web-bbbbbb", argv=("replay", "run", "mend", "--dataset=customer_event"))
+    table = run("20261103T000000000000Z-deliver-cdp-bbbbbb", argv=("deliver", "cdp", "--start=2026-11-01T00:00:00Z"))
+    assert told(BY_HAND, [replay, table], []) == []
+    assert told(SHOP, [replay, run()], [job(), job("j2", replay.submission.run_id)]) == [], "a replay beside the stream"
+    topic = run("20261103T000000000000Z-deliver-cdp-cccccc", argv=("deliver", "cdp", "--input=kafka://a:1"))
+    assert [deployed for deployed, _ in told(BY_HAND, [topic], [])] == [f"run {topic.submission.run_id}: its cluster lost it"]
+
+
+def test_a_delivery_that_no_run_of_the_lake_started() -> None:
+    stranger = job("j9", "20261103T000000000000Z-deliver-cdp-cccccc")
+    assert [deployed for deployed, _ in told(BY_HAND, [], [stranger])] == [f"job j9 ({stranger.name})"]
