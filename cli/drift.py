@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -184,6 +182,4 @@ def _show(result: Drift, project: Project, form: str, *, as_json: bool, strict: 
 def _finding(one: Difference, project: Project) -> Finding:
     told = f"{one.what} of {one.where}: {one.deployed}; the repository: {one.repository}. {one.remedy}"
     path = Path(one.file) if one.file else (project.file or project.root)
-    with suppress(OSError):
-        path = Path(os.path.abspath(path))
-    return Finding(path, 1, told, f"drift-{one.kind}", Severity.WARNING if one.pending else Severity.ERROR)
+    return Finding(path.absolute(), 1, told, f"drift-{one.kind}", Severity.WARNING if one.pending else Severity.ERROR)

@@ -30,12 +30,18 @@ PARAMETERS = ("-p", "source=web", "-p", "input=kafka://k:9093/w e")
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
-    """With a lake, and all that was built of it."""
+    """A project, and all that is built of it; no lake yet."""
     made = Shop(tmp_path / "shop", SCHEDULES + "datasets: [datasets]")
     shutil.copytree(BUILT_IN_DATASETS, made.folder / "datasets")
-    made.ingest([event(n, 8) for n in range(5)])
     assert made.headrace("airflow", "build").exit_code == 0
     return made
+
+
+@pytest.fixture
+def filled(shop: Shop) -> Shop:
+    """With a lake."""
+    shop.ingest([event(n, 8) for n in range(5)])
+    return shop
 
 
 def drift(shop: Shop, *arguments: object) -> tuple[int, dict[str, Any]]:
@@ -50,12 +56,12 @@ def told(shop: Shop, *arguments: object) -> list[tuple[str, str, str]]:
     return [(one["what"], one["deployed"], one["repository"]) for one in document["differences"]]
 
 
-def test_after_a_deploy_nothing_differs_and_what_was_not_looked_at_is_told(shop: Shop) -> None:
-    code, document = drift(shop)
+def test_after_a_deploy_nothing_differs_and_what_was_not_looked_at_is_told(filled: Shop) -> None:
+    code, document = drift(filled)
     assert (code, document["differences"], document["verdict"]) == (0, [], {"exit_code": 0, "reasons": []})
     assert {one["kind"] for one in document["compared"]} == {"dags", "tables"}
     assert {one["kind"] for one in document["not_compared"]} == {"jobs", "topics", "registry", "templates"}
-    assert shop.headrace("drift").stdout.splitlines()[-1] == "no difference"
+    assert filled.headrace("drift").stdout.splitlines()[-1] == "no difference"
 
 
 def test_it_changes_nothing(shop: Shop) -> None:
@@ -117,58 +123,58 @@ def test_a_dag_that_cannot_be_made_is_a_difference(shop: Shop) -> None:
 # --- tables
 
 
-def test_a_contract_that_went_on_is_pending_until_the_next_run(shop: Shop) -> None:
-    path = shop.folder / "datasets" / CONTRACT.name
+def test_a_contract_that_went_on_is_pending_until_the_next_run(filled: Shop) -> None:
+    path = filled.folder / "datasets" / CONTRACT.name
     document = yaml.safe_load(path.read_text())
     document["version"] = "1.99.0"
     document["schema"][0]["properties"].append({"name": "campaign", "logicalType": "string"})
     path.write_text(yaml.safe_dump(document, sort_keys=False))
-    code, found = drift(shop, "--only", "tables")
+    code, found = drift(filled, "--only", "tables")
     ((what, pending),) = [(one["what"], one["pending"]) for one in found["differences"]]
     assert (code, what, pending) == (0, f"table {TABLE}", True)
     assert "campaign" in found["differences"][0]["repository"]
-    assert drift(shop, "--only", "tables", "--strict")[0] == 1
-    shop.ingest([event(9, 9)])
-    assert told(shop, "--only", "tables", "--strict") == []
+    assert drift(filled, "--only", "tables", "--strict")[0] == 1
+    filled.ingest([event(9, 9)])
+    assert told(filled, "--only", "tables", "--strict") == []
 
 
-def test_tables_that_somebody_changed(shop: Shop) -> None:
-    table = shop.lake().catalog().load_table(TABLE)
+def test_tables_that_somebody_changed(filled: Shop) -> None:
+    table = filled.lake().catalog().load_table(TABLE)
     with table.update_schema() as update:
         update.delete_column("referrer") if "referrer" in table.schema().column_names else update.delete_column("user_id")
         update.add_column("note", StringType())
     with table.transaction() as transaction:
         transaction.set_properties({HORIZON_PROPERTY: "0"})
-    found = told(shop, "--only", "tables")
+    found = told(filled, "--only", "tables")
     assert [deployed.split(" ")[0] for _, deployed, _ in found] == ["columns", "horizon-s", "no"]
 
 
-def test_a_table_of_a_contract_that_is_gone(shop: Shop) -> None:
-    catalog = shop.lake().catalog()
+def test_a_table_of_a_contract_that_is_gone(filled: Shop) -> None:
+    catalog = filled.lake().catalog()
     catalog.rename_table("late.customer_event", "late.invoice")
-    assert told(shop, "--only", "tables") == [("table late.invoice", "there", "no contract for it")]
+    assert told(filled, "--only", "tables") == [("table late.invoice", "there", "no contract for it")]
 
 
-def test_shards_that_the_schedule_asks_for(shop: Shop) -> None:
-    text = (shop.folder / "headrace.yaml").read_text()
-    (shop.folder / "headrace.yaml").write_text(text.replace('/%H"}', '/%H", options: [--num-shards, "8"]}'))
-    found = told(shop, "--only", "tables")
+def test_shards_that_the_schedule_asks_for(filled: Shop) -> None:
+    text = (filled.folder / "headrace.yaml").read_text()
+    (filled.folder / "headrace.yaml").write_text(text.replace('/%H"}', '/%H", options: [--num-shards, "8"]}'))
+    found = told(filled, "--only", "tables")
     assert found == [(f"table {name}", "num-shards 4", "num-shards 8") for name in ("late.customer_event", TABLE)]
 
 
-def test_a_source_that_cannot_be_read_is_told_and_does_not_hide_the_others(shop: Shop) -> None:
-    (shop.folder / "sources" / "broken.yaml").write_text("source: [")
-    found = told(shop, "--only", "tables")
+def test_a_source_that_cannot_be_read_is_told_and_does_not_hide_the_others(filled: Shop) -> None:
+    (filled.folder / "sources" / "broken.yaml").write_text("source: [")
+    found = told(filled, "--only", "tables")
     assert [(what, deployed) for what, deployed, _ in found] == [("source broken", "not compared")]
 
 
 # --- jobs, topics: what needs no cluster
 
 
-def test_options_of_a_schedule_that_no_run_would_take(shop: Shop) -> None:
-    text = (shop.folder / "headrace.yaml").read_text()
-    (shop.folder / "headrace.yaml").write_text(text.replace('/%H"}', '/%H", options: [--num-shard, "8"]}'))
-    assert [(what, deployed) for what, deployed, _ in told(shop, "--only", "tables")] == [("options of web", "no run takes them")]
+def test_options_of_a_schedule_that_no_run_would_take(filled: Shop) -> None:
+    text = (filled.folder / "headrace.yaml").read_text()
+    (filled.folder / "headrace.yaml").write_text(text.replace('/%H"}', '/%H", options: [--num-shard, "8"]}'))
+    assert [(what, deployed) for what, deployed, _ in told(filled, "--only", "tables")] == [("options of web", "no run takes them")]
 
 
 def test_a_cluster_that_is_down_is_told_and_so_is_all_else(shop: Shop) -> None:
@@ -190,11 +196,11 @@ def test_airflow_and_a_registry_that_are_down(shop: Shop) -> None:
         assert drift(shop, "--registry", "http://localhost:1", "--only", "registry")[0] == 3
 
 
-def test_a_catalog_that_is_down_hides_nothing_else(shop: Shop) -> None:
-    (shop.folder / "airflow" / "pools.json").unlink()
-    with (shop.folder / "headrace.yaml").open("a") as file:
+def test_a_catalog_that_is_down_hides_nothing_else(filled: Shop) -> None:
+    (filled.folder / "airflow" / "pools.json").unlink()
+    with (filled.folder / "headrace.yaml").open("a") as file:
         file.write("catalog: postgresql+psycopg://me:hunter2@localhost:1/cdp\n")
-    done = shop.headrace("drift", "--json")
+    done = filled.headrace("drift", "--json")
     document = json.loads(done.stdout)
     assert done.exit_code == 3 and "hunter2" not in done.output
     assert [one["kind"] for one in document["not_compared"] if one["down"]] == ["tables"]
@@ -209,10 +215,10 @@ def test_a_broker_that_is_down_is_told(shop: Shop, monkeypatch: pytest.MonkeyPat
     assert code == 3 and [one["where"] for one in document["not_compared"]] == ["localhost:1"]
 
 
-def test_a_record_of_a_job_that_is_damaged_is_told(shop: Shop) -> None:
-    (run,) = (shop.folder / "lake" / "_runs").iterdir()
+def test_a_record_of_a_job_that_is_damaged_is_told(filled: Shop) -> None:
+    (run,) = (filled.folder / "lake" / "_runs").iterdir()
     (run / "submission.json").write_text("{")
-    code, document = drift(shop)
+    code, document = drift(filled)
     assert code == 3 and "damaged" in document["verdict"]["reasons"][0]
     assert {one["kind"] for one in document["compared"]} == {"dags", "tables"}
 
@@ -284,7 +290,8 @@ def test_a_template_that_was_not_built_so(shop: Shop, templates: Path, file: str
     ("arguments", "words"),
     [
         (("--templates", "nowhere"), "no template was built there"),
-        (("--dags-folder", "nowhere", "--only", "tables"), None),
+        (("--dags-folder", "nowhere", "--offline", "--only", "templates"), "nothing to compare"),
+        (("--only", "tables"), "no lake yet"),
         (("--only", "registry"), "nothing to compare"),
         (("--only", "everything"), "everything"),
         (("--registry", "x", "--only", "registry"), "registry"),
@@ -293,10 +300,10 @@ def test_a_template_that_was_not_built_so(shop: Shop, templates: Path, file: str
         (("--lake", "nowhere"), "no lake at"),
     ],
 )
-def test_wrong_use(shop: Shop, arguments: tuple[str, ...], words: str | None) -> None:
+def test_wrong_use(shop: Shop, arguments: tuple[str, ...], words: str) -> None:
     done = shop.headrace("drift", *arguments)
-    assert done.exit_code == (0 if words is None else 2), done.output
-    assert words is None or words in done.stderr
+    assert done.exit_code == 2, done.output
+    assert words in done.stderr
 
 
 def test_offline_asks_no_component(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
