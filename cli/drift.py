@@ -24,6 +24,7 @@ from cli.console import (
 from cli.drift_dags import look_at_dags
 from cli.drift_scheduled import Options, scheduled_options
 from cli.drift_templates import BUILT, look_at_templates
+from cli.hints import as_given
 from contracts.errors import ConfigurationError, HeadraceError
 from contracts.lint.findings import Finding, Severity
 from contracts.lint.reports import github_lines
@@ -164,7 +165,14 @@ def _show(result: Drift, project: Project, form: str, *, as_json: bool, strict: 
             stdout.print(line)
     elif result.differences:
         rows = [
-            (f"{one.kind}{', pending' if one.pending else ''}", one.what, one.where, one.deployed, one.repository, one.remedy)
+            (
+                f"{one.kind}{', pending' if one.pending else ''}",
+                one.what,
+                one.where,
+                one.deployed,
+                one.repository,
+                as_given(one.remedy),
+            )
             for one in result.differences
         ]
         stdout.print(table(("kind", "what", "where", "deployed", "repository", "what to do"), rows))
@@ -180,6 +188,6 @@ def _show(result: Drift, project: Project, form: str, *, as_json: bool, strict: 
 
 
 def _finding(one: Difference, project: Project) -> Finding:
-    told = f"{one.what} of {one.where}: {one.deployed}; the repository: {one.repository}. {one.remedy}"
+    told = f"{one.what} of {one.where}: {one.deployed}; the repository: {one.repository}. {as_given(one.remedy)}"
     path = Path(one.file) if one.file else (project.file or project.root)
     return Finding(path.absolute(), 1, told, f"drift-{one.kind}", Severity.WARNING if one.pending else Severity.ERROR)

@@ -15,6 +15,7 @@ from operations.drift.files import compare_files
 from templates.build.catalog import TEMPLATES, Template
 from templates.build.files import DEPLOY, IMAGE_SPEC, dataflow_files, kubernetes_files, submit_name
 from templates.build.flex import Target
+from templates.build.kubernetes import FOLDER
 
 BUILT = Path("build/templates")  # where ``headrace template build`` writes
 _MADE_BY = "# Made by: "
@@ -56,6 +57,10 @@ def _dataflow(template: Template, place: Path) -> Iterator[Difference | Looked |
 
 
 def _kubernetes(template: Template, place: Path) -> Iterator[Difference | Looked | NotCompared]:
+    if not FOLDER.is_dir():
+        why = "manifests are part of a clone of the code, not of an installed package"
+        yield NotCompared(kind=Kind.TEMPLATES, where=str(place), why=why)
+        return
     there = _texts(place)
     name = submit_name(template)
     words = _made_by(there[name])

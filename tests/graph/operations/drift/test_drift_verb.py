@@ -284,6 +284,15 @@ def test_a_template_that_was_not_built_so(shop: Shop, templates: Path, file: str
     assert (f"file {file}", "not as it was built") in {one[:2] for one in told(shop, "--only", "templates")}
 
 
+def test_an_installation_without_manifests_does_not_compare_them(
+    shop: Shop, templates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.drift_templates.FOLDER", tmp_path / "none")
+    code, document = drift(shop, "--only", "templates")
+    assert (code, document["differences"]) == (0, [])
+    assert [one["where"] for one in document["not_compared"]] == [str(templates / "ingest")]
+
+
 # --- wrong use, and output
 
 
@@ -319,7 +328,7 @@ def test_github_shows_it_beside_the_file(shop: Shop, monkeypatch: pytest.MonkeyP
     (shop.folder / "airflow" / "pools.json").unlink()
     (line,) = shop.headrace("drift", "--offline", "--format", "github").stdout.splitlines()
     assert line.startswith("::error file=headrace.yaml,line=1,title=drift-dags::file pools.json of ")
-    assert "headrace airflow build" in line
+    assert f"headrace airflow build --project {shop.folder}" in line
 
 
 def test_commands_that_mend_it_mend_it(shop: Shop) -> None:
