@@ -34,9 +34,10 @@ schedules:
   sources:
     web: {input: drop/%Y-%m-%d/%H, catchup: false, every: day}
   checks: day
+  drift: day
   backfill: {}
 """
-DAGS = ("shop.backfill.customer_event", "shop.checks", "shop.ingest.web", "shop.rollback.customer_event")
+DAGS = ("shop.backfill.customer_event", "shop.checks", "shop.drift", "shop.ingest.web", "shop.rollback.customer_event")
 
 
 class Deployed:
@@ -95,11 +96,11 @@ def _pools(deployed: Deployed) -> dict[str, Any]:
 
 
 def test_from_the_first_deploy_to_a_schedule_that_was_taken_out(deployed: Deployed) -> None:
-    paused = [(f"DAG {name}", "paused") for name in DAGS[:3]]  # as Airflow makes new ones; rollback has no schedule
+    paused = [(f"DAG {name}", "paused") for name in DAGS[:4]]  # as Airflow makes new ones; rollback has no schedule
     deployed.wait([*paused, ("pool shop.backfill", "not there: its tasks never start")])
     deployed.api.make_pools(_pools(deployed))
     assert deployed.told() == paused
-    for name in DAGS[:3]:
+    for name in DAGS[:4]:
         deployed.api.unpause(name)
     assert deployed.told() == []
 
@@ -113,11 +114,19 @@ def test_from_the_first_deploy_to_a_schedule_that_was_taken_out(deployed: Deploy
     deployed.wait([])
 
     deployed.write(SCHEDULES.replace("  checks: day\n", "").replace("  backfill: {}\n", ""))
-    left = [(f"DAG {name}", "there") for name in (*DAGS[:2], DAGS[3])]
+    left = [(f"DAG {name}", "there") for name in (*DAGS[:2], DAGS[4])]
     assert [one for one in deployed.told() if one[1] == "there"] == [*left, ("pool shop.backfill", "there")]
     deployed.deploy()
     deployed.api.send("DELETE", "/pools/shop.backfill", None)
     deployed.wait([])  # Airflow remembers the DAGs: that is their history
+
+    run = deployed.api.trigger("shop.drift")
+    assert deployed.api.wait_run("shop.drift", run, WITHIN_S) == "success"
+    (deployed.project / "headrace.yaml").write_text(SCHEDULES)  # and nothing is built
+    run = deployed.api.trigger("shop.drift")
+    assert deployed.api.wait_run("shop.drift", run, WITHIN_S) == "failed"
+    (task,) = deployed.api.tasks("shop.drift", run)
+    assert task["try_number"] == 1, "what differs is no reason to try again"
 
 
 def test_a_file_that_airflow_cannot_read_and_a_source_that_is_gone(deployed: Deployed) -> None:

@@ -16,6 +16,7 @@ def told(name: str, deployed: str, wanted: str) -> list[tuple[str, str]]:
     ("name", "deployed", "wanted"),
     [
         ("a.yaml", f"# mine\n{JOB}", JOB),
+        ("a.yaml", f"---\n{JOB}---\n", JOB),
         ("a.yaml", "spec: {n: 1}\nmetadata: {name: a}\nkind: Job\n", JOB),
         ("a.yaml", f"{SECRET}---\n{JOB}", f"{JOB}---\n{SECRET}"),  # kubernetes-sigs/kustomize#4292
         ("a.json", '{"b": [], "a": 1}', '{"a": 1}'),

@@ -77,3 +77,7 @@ def test_a_mode_of_its_own_that_is_another() -> None:
     assert told(both(registered(ORDER, mode="NONE"))) == [(f"subject {NAME}", "held to NONE")]
     assert told(both(registered(ORDER, mode="BACKWARD_TRANSITIVE"))) == []
     assert told(both(registered(ORDER, mode=None))) == [], "the registry's own mode is no choice of the project"
+
+
+def test_a_project_whose_every_subject_was_deleted_had_registered_them() -> None:
+    assert told({NAME: Subject(deleted=True)}) == [(f"subject {NAME}", "deleted"), ("subject other-value", "not there")]

@@ -101,3 +101,24 @@ def test_settings_of_others_are_theirs() -> None:
 
 def test_a_table_of_a_contract_that_is_gone() -> None:
     assert told(FINE, invoice=FINE) == [("there", "no contract for it", False)]
+
+
+def test_a_table_of_a_lake_that_kept_no_contracts_is_held_to_its_columns_alone() -> None:
+    assert told(FINE, ()) == []
+    assert told(replace(FINE, columns={**COLUMNS, "note": "string"}), ()) == []
+    assert told(without("city"), ()) == [("no column city", "city string", True)]
+
+
+def test_a_contract_that_went_back_to_what_it_was_is_no_difference() -> None:
+    assert told(FINE, (OLD, NEW), replace(WANTED, contract=OLD)) == []
+
+
+def test_a_property_that_is_not_there_and_what_brings_a_table_back() -> None:
+    bare = replace(FINE, properties={"headrace.layout.num-shards": "4"})
+    assert told(bare) == [("horizon-s not set", "horizon-s 604800", False)]
+
+    def remedy(states: Sequence[Contract]) -> str:
+        (found,) = compare_tables("lake", [WANTED], {}, {"order": states}, frozenset())
+        return found.remedy
+
+    assert (remedy(()), remedy((NEW,))) == ("fill it", "headrace lake rebuild-catalog")

@@ -58,3 +58,16 @@ def test_offsets_that_are_gone_before_they_were_read() -> None:
 
 def test_of_a_job_that_does_not_run_only_that_its_topic_is_there() -> None:
     assert told(wanted(partitions=None, topic_id=None, need_s=None)) == []
+
+
+def test_commands_say_how_many_partitions_and_for_how_long() -> None:
+    def remedy(topic: WantedTopic) -> str:
+        (found,) = compare_topics("kafka:9092", [topic], {})
+        return found.remedy
+
+    assert remedy(wanted()).endswith("--create --topic web --partitions 4")
+    assert remedy(wanted(partitions=None)).endswith("--partitions N")
+    assert told(wanted(), DeployedTopic(topic_id="id-1", partitions=4, retention_s=0)) == [
+        ("kept for 0s", "input of web: needed for 1h")
+    ]
+    assert told(wanted(), DeployedTopic(topic_id="id-1", partitions=4, retention_s=0.5))[0][0] == "kept for 0.5s"
