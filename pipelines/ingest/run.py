@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from contracts.codes import Code
@@ -75,15 +76,17 @@ class IngestReport:
 
 
 @contextmanager
-def begun(graph: IngestGraph, options: IngestOptions, clock: RunClock) -> Iterator[None]:
-    """Make lake and tables, and note that the run began, and how it ended where it comes to no manifest.
+def begun(
+    graph: IngestGraph, options: IngestOptions, clock: RunClock, topics: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> Iterator[None]:
+    """Make lake and tables, and note that the run began, and how it ended where it comes to no manifest. topics: see RunBasis.
 
     Raises:
         LayoutMismatchError: a table has another layout.
     """
     LogContext.here(graph.run_id, graph.spec.name).apply()
     graph.prepare()
-    basis = basis_of(graph.lake, graph.contract, [graph.spec], options)
+    basis = replace(basis_of(graph.lake, graph.contract, [graph.spec], options), topics=dict(topics))
     with started(graph.lake, graph.run_id, clock.started, graph.spec.name, basis=basis):
         yield
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, Param
 
 from templates.airflow.gates import GateOperator
+from templates.airflow.description import STATE, state_of
 from templates.airflow.jobs import CancelOperator, DeployOperator, FrontierSensor, StopOperator
 from templates.airflow.operators import BrokenOperator, HeadraceOperator, PublishOperator, RangeOperator
 from templates.airflow.timetables import BackfillTimetable
@@ -156,7 +157,8 @@ def _start(document: Document) -> datetime:
 
 def _about(document: Document) -> str:
     lines = [document["about"], "", f"Owner: {document['owner']}" + (f", {document['contact']}" if document["contact"] else "")]
-    return "\n".join([*lines, *([f"Runbook: [{document['kind']}]({document['runbook']})"] if document["runbook"] else [])])
+    lines += [f"Runbook: [{document['kind']}]({document['runbook']})"] if document["runbook"] else []
+    return "\n".join([*lines, f"{STATE}{state_of(document)}"])
 
 
 def _owner_links(document: Document) -> dict[str, str]:

@@ -23,6 +23,7 @@ RUNBOOKS = {  # pages of docs/runbooks, by kind of DAG
     "reconcile": "deliver",
     "upkeep": "ledger",
     "checks": "deliver",
+    "drift": "drift",
     "backfill": "backfill",
     "rollback": "rollback",
 }
@@ -60,6 +61,8 @@ class Scheduled:
             yield f"{name}.upkeep", self._upkeep
         if plan.checks:
             yield f"{name}.checks", self._checks
+        if plan.drift:
+            yield f"{name}.drift", self._drift
         if plan.backfill:
             for dataset in self._datasets():
                 yield f"{name}.backfill.{dataset}", lambda one=dataset: self._backfill(one, plan.backfill)  # type: ignore[misc]
@@ -176,6 +179,16 @@ class Scheduled:
             "schedule": self._cron(self.schedules.checks),
             "defaults": _defaults(1, CHECK_TIMEOUT_S),
             "tasks": [_task("status", "headrace", command=["status", "--check"])],
+        }
+
+    def _drift(self) -> Document:
+        assert self.schedules.drift is not None
+        return {
+            **self._shared("drift", self.schedules.owner, ""),
+            "about": "Red while what is deployed differs from the repository. It changes nothing.",
+            "schedule": self._cron(self.schedules.drift),
+            "defaults": _defaults(2, CHECK_TIMEOUT_S),
+            "tasks": [_task("drift", "headrace", command=["drift"])],
         }
 
     def _backfill(self, dataset: str, plan: BackfillSchedule) -> Document:

@@ -252,6 +252,9 @@ class SchedulesFile(FileModel):
         default=None, description="When tables are merged, forgotten and swept; never without."
     )
     checks: Cron | None = Field(default=None, description=f"When `headrace status --check` looks for what is late: {_CRON}.")
+    drift: Cron | None = Field(
+        default=None, description=f"When `headrace drift` compares what is deployed with the repository: {_CRON}."
+    )
     backfill: BackfillScheduleFile | None = Field(
         default=None, description="How history is rebuilt; a DAG per dataset, for `airflow backfill create`."
     )
@@ -271,5 +274,6 @@ class SchedulesFile(FileModel):
             destinations={name: one.compiled() for name, one in self.destinations.items()},
             upkeep=self.upkeep.compiled() if self.upkeep else None,
             checks=self.checks,
+            drift=self.drift,
             backfill=self.backfill.compiled() if self.backfill else None,
         )

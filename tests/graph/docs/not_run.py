@@ -47,6 +47,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("docs/runbooks/catalog.md", "*"): _RUNBOOK,
     ("docs/runbooks/deliver.md", "*"): _RUNBOOK,
     ("docs/runbooks/disk-full.md", "*"): _RUNBOOK,
+    ("docs/runbooks/drift.md", "*"): _RUNBOOK,
     ("docs/runbooks/ingest.md", "*"): _RUNBOOK,
     ("docs/runbooks/ledger.md", "*"): _RUNBOOK,
     ("docs/runbooks/replay.md", "*"): _RUNBOOK,

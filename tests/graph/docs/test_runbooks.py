@@ -139,6 +139,17 @@ def test_what_waited_for_an_endpoint_is_delivered_once_it_is_back(shop: Shop, gi
     assert "missing" in over
 
 
+def test_what_is_deployed_otherwise_is_told_and_mended(shop: Shop, give: Give) -> None:
+    with (shop.folder / "headrace.yaml").open("a") as file:
+        file.write("schedules: {name: shop, start: 2026-11-01, sources: {web: {input: drop}}, drift: day}\n")
+    assert shop.headrace("airflow", "build").exit_code == 0
+    text = (shop.folder / "headrace.yaml").read_text()
+    (shop.folder / "headrace.yaml").write_text(text.replace("drift: day", "drift: hour"))
+    looked, _, over = give("drift")
+    assert "DAG shop.drift" in looked and "ended with 1" in looked and "headrace airflow build" in looked
+    assert "no difference" in over
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 2 MB; skips where it cannot be made."""
