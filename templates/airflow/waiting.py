@@ -21,6 +21,7 @@ from templates.airflow.triggers import LandedTrigger
 
 APPROVE, REJECT = "Approve", "Reject"
 _SHOWN = 10
+_ABOUT = " It takes about "  # what follows is an estimate, which may be another one each time
 
 
 class PartitionsOperator(BaseOperator):
@@ -159,8 +160,8 @@ class ApproveOperator(HITLOperator):
         super().__init__(
             subject=f"Replay {{{{ {plan}['name'] }}}}",
             body=f"{{{{ {plan}['start'] }}}} to {{{{ {plan}['end'] }}}}: {{{{ {plan}['records'] }}}} records, "
-            f"{{{{ {plan}['bytes'] }}}} bytes, {{{{ {plan}['windows'] }}}} windows, about "
-            f"{{{{ {plan}['estimated_seconds'] }}}} s. Asked because it {{{{ {plan}['needs'] | join('; ') }}}}.",
+            f"{{{{ {plan}['bytes'] }}}} bytes, {{{{ {plan}['windows'] }}}} windows. Asked because it {{{{ {plan}['needs'] | join('; ') "
+            f"}}}}.{_ABOUT}{{{{ {plan}['estimated_seconds'] }}}} s.",
             options=[APPROVE, REJECT],
             defaults=[REJECT],
             params={"reason": Param("backfill", type="string", minLength=1, description="Why; it is recorded with the replay.")},
@@ -171,11 +172,31 @@ class ApproveOperator(HITLOperator):
         self.of = of
 
     def execute(self, context: Context) -> Any:
-        """Nothing to approve: go on."""
+        """Nothing to approve: go on.
+
+        Raises:
+            AirflowFailException: people would see the question of an earlier plan, with other figures.
+        """
         plan = context["task_instance"].xcom_pull(task_ids=self.of)
         if not plan["needs"]:
             return {"approved_by": "", "reason": ""}
+        if self._shown(context).partition(_ABOUT)[0] != str(self.body).partition(_ABOUT)[0]:
+            raise AirflowFailException(
+                f"the plan has changed since this run asked before, and Airflow still shows the old question; now it is: {self.body} "
+                "Run it anew: delete this run and ask for the backfill again, or trigger the DAG with start and end"
+            )
         return super().execute(context)
+
+    def _shown(self, context: Context) -> str:
+        """The question as Airflow shows it: that of the first time, where a run was cleared (apache/airflow#73235)."""
+        from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
+        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+        asked = CreateHITLDetailPayload(
+            ti_id=context["task_instance"].id, options=self.options, subject=self.subject, body=self.body,
+            defaults=self.defaults, multiple=self.multiple, params=self.serialized_params, assigned_users=[],
+        )  # fmt: skip
+        return str(getattr(SUPERVISOR_COMMS.send(asked), "body", None) or "")
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, str]:
         """Who approved it, and why.
@@ -184,10 +205,11 @@ class ApproveOperator(HITLOperator):
             AirflowSkipException: refused, or not answered in time.
         """
         answer = super().execute_complete(context, event)
-        if APPROVE not in answer["chosen_options"]:
-            raise AirflowSkipException("refused; nothing was changed")
         user = answer.get("responded_by_user") or {}
         name = user.get("name") or user.get("id") if isinstance(user, dict) else getattr(user, "name", user)
+        if APPROVE not in answer["chosen_options"]:
+            how = "nobody answered in time" if event.get("timedout") else f"{name or 'somebody'} refused"
+            raise AirflowSkipException(f"{how}; nothing was changed")
         return {"approved_by": str(name or "somebody"), "reason": str((answer["params_input"] or {}).get("reason") or "backfill")}
 
 
