@@ -159,6 +159,21 @@ def interval(context: Context) -> dict[str, str]:
     return {"start": moment(start), "end": moment(end)} if start and end else {}
 
 
+def some_interval(context: Context) -> dict[str, str]:
+    """As ``interval``, and not empty.
+
+    Raises:
+        AirflowFailException: it holds no time. Airflow makes such a one for a run by hand where clocks change
+            (apache/airflow#70089); nothing found in it would pass as nothing to do.
+    """
+    span = interval(context)
+    if span and span["start"] >= span["end"]:
+        raise AirflowFailException(
+            f"the interval from {span['start']} to {span['end']} holds no time; choose another logical date, or a later end"
+        )
+    return span
+
+
 def moment(value: Any) -> str:
     """A time as headrace reads it.
 
@@ -203,10 +218,10 @@ class RangeOperator(BaseOperator):
         """Raises AirflowFailException: there is no range; run it by hand with start and end."""
         params = context.get("params") or {}
         if params.get("start") and params.get("end"):
-            return interval(context)
+            return some_interval(context)
         events = [event for events in (context.get("triggering_asset_events") or {}).values() for event in events]
         spans = [span for event in events if (span := dict(event.extra or {})).get("start") and span.get("end")]
-        spans = spans or [span for span in (interval(context),) if span]
+        spans = spans or [span for span in (some_interval(context),) if span]
         if not spans:
             raise AirflowFailException("no interval and no event with one: run it by hand, with start and end")
         start, end = min(_at(span["start"]) for span in spans), max(_at(span["end"]) for span in spans)

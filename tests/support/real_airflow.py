@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from cli.main import main
 from contracts.spec.project import Project
 from devstack import airflow
 from devstack.airflow_api import AirflowApi, wait_until
@@ -44,6 +46,8 @@ _SOON = {  # what waits for minutes where nobody watches
     "scheduler__orphaned_tasks_check_interval": "10",
     "scheduler__scheduler_health_check_threshold": "20",
 }
+OwnDags = Callable[[dict[str, Any]], Mapping[str, Mapping[str, Any]]]
+"""Of the project's description: descriptions of DAGs of ours by name, as far as they differ from the usual."""
 
 
 class RealAirflow:
@@ -55,16 +59,17 @@ class RealAirflow:
         self.second: ProcessIdentity | None = None  # scheduler
         self.api: AirflowApi
 
-    def lay_out(self, schedules: str, own: Mapping[str, Mapping[str, Any]]) -> None:
-        """Files of the project, its DAGs and ours. own: descriptions by name, as far as they differ from the usual."""
+    def lay_out(self, schedules: str, own: OwnDags) -> set[str]:
+        """Files of the project, its DAGs and ours; the names of ours."""
         shutil.copytree(WEBSHOP / "sources", self.project / "sources")
         (self.project / "headrace.yaml").write_text(schedules)
         self.calls.touch()
         self.build()
         document = json.loads((self.dags / "shop" / "dags.json").read_text())
         shutil.copytree(self.dags / "shop", self.dags / "own")
-        described = [{**_usual(name), **more} for name, more in own.items()]
+        described = [{**_usual(name), **more} for name, more in own(document).items()]
         (self.dags / "own" / "dags.json").write_text(json.dumps({**document, "dags": described}))
+        return {dag["dag_id"] for dag in described}
 
     def build(self) -> None:
         """As ``headrace airflow build``, but that a failure is tried again at once."""
@@ -116,6 +121,18 @@ class RealAirflow:
         lake = self.folder / name
         ingest(lake, [self.project / "drop"], project=Project.load(self.project), max_rejected=1.0)
         return self.state_of_tables(lake)
+
+    def replays(self) -> list[dict[str, Any]]:
+        """As ``headrace replay list`` shows them."""
+        done = CliRunner().invoke(main, ["replay", "list", "--project", str(self.project), "--json"])
+        assert done.exit_code == 0, done.output
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        return found
+
+    def open_backfills(self, dag_id: str) -> int:
+        """Backfills of a DAG that Airflow has not marked as complete; it takes one at a time."""
+        found = self.api.get("/backfills", dag_id=dag_id)["backfills"]
+        return sum(each["completed_at"] is None for each in found)
 
     def calls_of(self, *words: str) -> list[str]:
         """Calls of headrace that had all of these words."""
@@ -182,7 +199,7 @@ class Killer:
 
 
 @contextmanager
-def real_airflow(folder: Path, *, database: bool, schedules: str, own: Mapping[str, Mapping[str, Any]]) -> Iterator[RealAirflow]:
+def real_airflow(folder: Path, *, database: bool, schedules: str, own: OwnDags) -> Iterator[RealAirflow]:
     """One that runs, and of which nothing is left. database: PostgreSQL and two schedulers; else SQLite and one."""
     with pytest.MonkeyPatch.context() as patch, _database(database, folder, patch):
         patch.setenv(airflow.ENVIRONMENT, str(airflow_python().parent.parent))
@@ -192,12 +209,12 @@ def real_airflow(folder: Path, *, database: bool, schedules: str, own: Mapping[s
             patch.setenv(f"AIRFLOW__{name.upper()}", value)
         stack = Stack(Layout.default().with_home(folder / "stack"), Settings(ports=free_ports()))
         made = RealAirflow(stack, folder)
-        made.lay_out(schedules, own)
+        names = made.lay_out(schedules, own)
         try:
             stack.up(("airflow",), deadline_s=airflow.DEADLINE_S)
             if database:
                 made.start_second()
-            made.ready({*(f"own.{name}" for name in own), "shop.ingest.web"})
+            made.ready({*names, "shop.ingest.web"})
             yield made
         finally:
             stack.down()

@@ -115,6 +115,12 @@ def partitions(**given):
     return run(PartitionsOperator(task_id="p", **{**usual, **given}))
 
 
+def empty(operator):
+    """How it ends in an interval without time."""
+    at = datetime(2026, 3, 29, 1, tzinfo=UTC)
+    return run(operator, context(data_interval_start=at, data_interval_end=at))
+
+
 def ranged(given, **more):
     return run(RangeOperator(task_id="range", **more), {**context(), **given})
 
@@ -203,6 +209,11 @@ told = {
         "no_zone": ranged({"params": {"start": "2026-01-01T00:00:00", "end": "2026-01-02T00:00:00Z"}}),
         "none": ranged(none),
     },
+}
+told["empty"] = {
+    "partitions": empty(PartitionsOperator(task_id="p", input="drop/%H", timezone="UTC", partition_s=3600, missing="skip")),
+    "plan": empty(PlanOperator(task_id="plan", dataset="x", size_bytes=1, windows=1, project=str(HOME))),
+    "range": empty(RangeOperator(task_id="range")),
 }
 later = [(datetime.now(UTC) + timedelta(hours=hours)).strftime("%H:%M") for hours in (2, 3)]
 shut = PlanOperator(task_id="plan", dataset="x", size_bytes=1, windows=1, hours="-".join(later), project=str(HOME))

@@ -23,7 +23,18 @@ schedules:
     web: {input: drop/%Y-%m-%d/%H, catchup: false, missing: skip, options: [--max-rejected, "1.0"]}
   backfill: {size: 1K}
 """
-OWN = {"consumer": {"schedule": {"assets": [ASSET]}, "tasks": [own_task("argv")]}}
+
+
+def own_dags(built: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What starts by the dataset's events, and a backfill that waits for an answer no longer than a second."""
+    backfill = next(dag for dag in built["dags"] if dag["dag_id"] == BACKFILL)
+    tasks = [
+        {**task, "with": {**task["with"], "respond_s": 1}} if task["kind"] == "approve" else task for task in backfill["tasks"]
+    ]
+    consumer = {"schedule": {"assets": [ASSET]}, "tasks": [own_task("argv")]}
+    return {"consumer": consumer, "unanswered": {"params": backfill["params"], "tasks": tasks}}
+
+
 _RUNS_AFTER = count()
 
 
@@ -31,7 +42,7 @@ _RUNS_AFTER = count()
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealAirflow]:
     if lacking := missing():
         pytest.skip(f"no {lacking}: install PostgreSQL")
-    with real_airflow(tmp_path_factory.mktemp("intervals"), database=True, schedules=SCHEDULES, own=OWN) as made:
+    with real_airflow(tmp_path_factory.mktemp("intervals"), database=True, schedules=SCHEDULES, own=own_dags) as made:
         yield made
 
 
@@ -94,3 +105,59 @@ def assert_events_once(own: RealAirflow, runs: set[str]) -> None:
     wanted = sorted(event["id"] for event in events)
     wait_until(lambda: len(consumed()) >= len(wanted), {True}, WITHIN_S)
     assert consumed() == wanted
+
+
+def ask_for_the_day(own: RealAirflow, **more: str) -> dict[str, Any]:
+    """A backfill of the day; the question that it asks."""
+    wait_until(lambda: own.open_backfills(BACKFILL), {0}, WITHIN_S)
+    own.api.backfill(BACKFILL, f"{DAY}T00:00:00Z", f"{DAY}T00:00:00Z", **more)
+    wait_until(lambda: len(own.api.waiting()), {1}, WITHIN_S)
+    (question,) = own.api.waiting()
+    return question
+
+
+def test_a_backfill_is_refused_and_then_approved_and_says_by_whom(own: RealAirflow) -> None:
+    """Refused, nothing has changed; approved, the same rows are published once more, and the replay says who wanted it and why."""
+    before, kept = own.state_of_tables(), own.replays()
+    question = ask_for_the_day(own)
+    run = question["task_instance"]["dag_run_id"]
+    own.api.answer(question, "Reject", reason="not now")
+    assert own.api.wait_run(BACKFILL, run, WITHIN_S) == "success"
+    assert own.api.states(BACKFILL, run) == {
+        "plan": "success", "approve": "skipped", "run": "skipped", "diff": "skipped", "promote": "skipped"
+    }  # fmt: skip
+    assert own.state_of_tables() == before and own.replays() == kept
+    question = ask_for_the_day(own, reprocess_behavior="completed")
+    own.api.answer(question, "Approve", reason="once more")
+    assert own.api.wait_run(BACKFILL, run, WITHIN_S) == "success"
+    assert set(own.api.states(BACKFILL, run).values()) == {"success"}
+    assert own.state_of_tables() == before
+    (replay,) = [each for each in own.replays() if each not in kept]
+    assert replay["state"] == "promoted"
+    assert (replay["spec"]["approved_by"], replay["spec"]["reason"]) == ("Anonymous", "once more")
+
+
+def test_a_question_that_nobody_answers_in_time_is_a_no(own: RealAirflow) -> None:
+    before, kept = own.state_of_tables(), own.replays()
+    run = own.api.trigger("own.unanswered", start=f"{DAY}T00:00:00Z", end=f"{DAY}T04:00:00Z")
+    assert own.api.wait_run("own.unanswered", run, WITHIN_S) == "success"
+    states = own.api.states("own.unanswered", run)
+    assert states["plan"] == "success" and {states[name] for name in ("approve", "run", "diff", "promote")} == {"skipped"}
+    assert own.state_of_tables() == before and own.replays() == kept
+
+
+def test_a_file_that_comes_late_is_taken_by_its_hour_when_that_is_asked_for_again(own: RealAirflow) -> None:
+    """By a backfill of that hour; no other folder is read, and the question of the day's replay then is not that of before."""
+    own.land(3, "late")
+    before, events = len(own.calls_of("ingest", "web")), len(own.api.events())
+    own.api.backfill(INGEST, f"{DAY}T03:00:00Z", f"{DAY}T03:00:00Z", reprocess_behavior="completed")
+    wait_until(lambda: own.open_backfills(INGEST), {0}, WITHIN_S)
+    assert own.api.wait_run(INGEST, f"{DAY}T03", WITHIN_S) == "success"
+    (call,) = own.calls_of("ingest", "web")[before:]
+    assert f"/{DAY}/03 " in call
+    assert own.state_of_tables() == own.undisturbed("with-the-late-file")
+    assert len(own.api.events()) == events + 1
+    run = own.api.runs(BACKFILL)[-1]["dag_run_id"]
+    own.api.clear(BACKFILL, run, "plan")
+    assert own.api.wait_run(BACKFILL, run, WITHIN_S) == "failed"
+    assert own.api.states(BACKFILL, run)["approve"] == "failed"

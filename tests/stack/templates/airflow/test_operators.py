@@ -94,6 +94,12 @@ def test_a_range_by_hand_wins_and_needs_a_zone(told: Json) -> None:
     assert told["range"]["none"]["raised"] == "AirflowFailException"
 
 
+@pytest.mark.parametrize("task", ["partitions", "plan", "range"])
+def test_an_interval_without_time_is_no_success(told: Json, task: str) -> None:
+    """As Airflow makes one for a run by hand on the day of a change of clocks."""
+    assert told["empty"][task]["raised"] == "AirflowFailException" and "holds no time" in told["empty"][task]["words"]
+
+
 def test_a_rebuild_waits_for_its_hours(told: Json) -> None:
     assert told["hours"]["raised"] == "deferred" and "DateTimeTrigger" in told["hours"]["words"]
 
