@@ -129,11 +129,6 @@ class RealAirflow:
         found: list[dict[str, Any]] = json.loads(done.stdout)
         return found
 
-    def open_backfills(self, dag_id: str) -> int:
-        """Backfills of a DAG that Airflow has not marked as complete; it takes one at a time."""
-        found = self.api.get("/backfills", dag_id=dag_id)["backfills"]
-        return sum(each["completed_at"] is None for each in found)
-
     def calls_of(self, *words: str) -> list[str]:
         """Calls of headrace that had all of these words."""
         return [line for line in self.calls.read_text().splitlines() if all(word in line.split() for word in words)]

@@ -109,7 +109,7 @@ def assert_events_once(own: RealAirflow, runs: set[str]) -> None:
 
 def ask_for_the_day(own: RealAirflow, **more: str) -> dict[str, Any]:
     """A backfill of the day; the question that it asks."""
-    wait_until(lambda: own.open_backfills(BACKFILL), {0}, WITHIN_S)
+    wait_until(lambda: not own.api.open_backfills(BACKFILL), {True}, WITHIN_S)
     own.api.backfill(BACKFILL, f"{DAY}T00:00:00Z", f"{DAY}T00:00:00Z", **more)
     wait_until(lambda: len(own.api.waiting()), {1}, WITHIN_S)
     (question,) = own.api.waiting()
@@ -151,7 +151,7 @@ def test_a_file_that_comes_late_is_taken_by_its_hour_when_that_is_asked_for_agai
     own.land(3, "late")
     before, events = len(own.calls_of("ingest", "web")), len(own.api.events())
     own.api.backfill(INGEST, f"{DAY}T03:00:00Z", f"{DAY}T03:00:00Z", reprocess_behavior="completed")
-    wait_until(lambda: own.open_backfills(INGEST), {0}, WITHIN_S)
+    wait_until(lambda: not own.api.open_backfills(INGEST), {True}, WITHIN_S)
     assert own.api.wait_run(INGEST, f"{DAY}T03", WITHIN_S) == "success"
     (call,) = own.calls_of("ingest", "web")[before:]
     assert f"/{DAY}/03 " in call
