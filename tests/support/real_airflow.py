@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -96,6 +95,16 @@ class RealAirflow:
         command = [str(airflow.binary()), "scheduler", "--skip-serve-logs"]
         self.second = spawn(command, log=layout.logs / "airflow-scheduler-2.log", cwd=layout.home, env=env)
 
+    def kill_second(self) -> None:
+        """SIGKILL; what it had started goes on until Airflow notices."""
+        assert self.second is not None
+        self.second.send(signal.SIGKILL)
+        wait_until(self.second.alive, {False}, 30)
+
+    def tags(self, dag_id: str) -> set[str]:
+        """As Airflow has read the DAG last."""
+        return {tag["name"] for tag in self.api.get(f"/dags/{dag_id}")["tags"]}
+
     # --- data
 
     def land(self, hour: int, name: str = "events", day: str = DAY, records: int = 40) -> None:
@@ -136,7 +145,13 @@ class RealAirflow:
     # --- processes
 
     def end(self, task: Mapping[str, Any], of: str) -> bool:
-        """SIGKILL to a task: its process (``task``), the one that watches it (``worker``), or its headrace (``headrace``)."""
+        """SIGKILL to a task: its process (``task``), the one that watches it (``worker``), its headrace (``headrace``), or, while
+        it runs, to the first ``scheduler``, which is started again.
+        """
+        if of == "scheduler":
+            self.stack.kill("airflow-scheduler")
+            self.stack.start("airflow-scheduler")
+            return True
         pid = task["pid"]
         if of == "headrace":
             found = [each for each in _below(pid) if "cli.main" in _command(each)]
@@ -159,38 +174,6 @@ def _usual(name: str) -> dict[str, Any]:
 def own_task(*command: str) -> dict[str, Any]:
     """A task of it, that calls headrace."""
     return {"task_id": "task", "kind": "headrace", "after": [], "with": {"command": list(command)}}
-
-
-class Killer:
-    """Kills tasks while they run, each at its first try. planned: what to kill, by (run id, task id).
-
-    made: what was killed.
-    """
-
-    def __init__(self, own: RealAirflow, dag_id: str, planned: Mapping[tuple[str, str], str]) -> None:
-        self.own, self.dag_id, self.planned = own, dag_id, dict(planned)
-        self.made: dict[tuple[str, str], str] = {}
-
-    def look(self) -> None:
-        """Kill what is due and runs now."""
-        for task in self.own.api.get(f"/dags/{self.dag_id}/dagRuns/~/taskInstances", state="running", limit=100)["task_instances"]:
-            key = (task["dag_run_id"], task["task_id"])
-            first = task["try_number"] == 1 and task["pid"] and key not in self.made
-            if first and (of := self.planned.get(key)) and self.own.end(task, of):
-                self.made[key] = of
-
-    def until(self, over: Callable[[], bool], within_s: float = WITHIN_S) -> None:
-        """Go on until something holds."""
-        until = time.monotonic() + within_s
-        looked = 0.0
-        while True:
-            self.look()
-            if time.monotonic() - looked > 2:
-                if over():
-                    return
-                looked = time.monotonic()
-            assert time.monotonic() < until, self.own.api.tasks(self.dag_id)
-            time.sleep(0.2)
 
 
 @contextmanager

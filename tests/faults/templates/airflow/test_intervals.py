@@ -2,40 +2,24 @@
 
 import random
 from collections.abc import Iterator
-from itertools import count
 from typing import Any
 
 import pytest
 
 from devstack.airflow_api import wait_until
+from tests.support.airflow_intervals import (
+    BACKFILL,
+    INGEST,
+    SCHEDULES,
+    Killer,
+    all_succeeded,
+    assert_events_once,
+    over,
+    own_dags,
+    run_hours,
+)  # fmt: skip
 from tests.support.postgres import missing
-from tests.support.real_airflow import DAY, WITHIN_S, Killer, RealAirflow, own_task, real_airflow
-
-ASSET = "headrace://shop/validated/customer_event"
-INGEST, BACKFILL = "shop.ingest.web", "shop.backfill.customer_event"
-SCHEDULES = """
-lake: lake
-replay: {maxAge: 36500d}
-schedules:
-  name: shop
-  start: 2026-11-02
-  sources:
-    web: {input: drop/%Y-%m-%d/%H, catchup: false, missing: skip, options: [--max-rejected, "1.0"]}
-  backfill: {size: 1K}
-"""
-
-
-def own_dags(built: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What starts by the dataset's events, and a backfill that waits for an answer no longer than a second."""
-    backfill = next(dag for dag in built["dags"] if dag["dag_id"] == BACKFILL)
-    tasks = [
-        {**task, "with": {**task["with"], "respond_s": 1}} if task["kind"] == "approve" else task for task in backfill["tasks"]
-    ]
-    consumer = {"schedule": {"assets": [ASSET]}, "tasks": [own_task("argv")]}
-    return {"consumer": consumer, "unanswered": {"params": backfill["params"], "tasks": tasks}}
-
-
-_RUNS_AFTER = count()
+from tests.support.real_airflow import DAY, WITHIN_S, RealAirflow, real_airflow
 
 
 @pytest.fixture(scope="module")
@@ -44,28 +28,6 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealAirflow]:
         pytest.skip(f"no {lacking}: install PostgreSQL")
     with real_airflow(tmp_path_factory.mktemp("intervals"), database=True, schedules=SCHEDULES, own=own_dags) as made:
         yield made
-
-
-def run_hours(own: RealAirflow, hours: list[tuple[str, int]]) -> list[str]:
-    """A run of each, asked for in this order, which is that in which they begin: Airflow's backfill knows only two orders."""
-    return [interval(own, day, hour, f"{day}T{hour:02}") for day, hour in hours]
-
-
-def interval(own: RealAirflow, day: str, hour: int, run_id: str) -> str:
-    start, end = f"{day}T{hour:02}:00:00Z", f"{day}T{hour:02}:59:59Z"
-    given = {"logical_date": start, "data_interval_start": start, "data_interval_end": end, "dag_run_id": run_id}
-    own.api.send("POST", f"/dags/{INGEST}/dagRuns", {**given, "run_after": f"2026-11-20T00:00:{next(_RUNS_AFTER):02}Z", "conf": {}})
-    return run_id
-
-
-def over(own: RealAirflow, dag_id: str, runs: list[str]) -> bool:
-    states = {run["dag_run_id"]: run["state"] for run in own.api.runs(dag_id)}
-    return all(states.get(run) in ("success", "failed") for run in runs)
-
-
-def all_succeeded(own: RealAirflow, dag_id: str, runs: list[str]) -> None:
-    states = {run["dag_run_id"]: run["state"] for run in own.api.runs(dag_id)}
-    assert {run: states[run] for run in runs if states[run] != "success"} == {}, [own.api.states(dag_id, run) for run in runs]
 
 
 def ingest_with_kills(own: RealAirflow, hours: list[tuple[str, int]], planned: dict[tuple[str, str], str]) -> Killer:
@@ -90,21 +52,6 @@ def test_hours_in_any_order_with_kills_equal_one_run(own: RealAirflow) -> None:
     tries = {(task["dag_run_id"], task["task_id"]): task["try_number"] for task in own.api.tasks(INGEST)}
     assert {key for key, number in tries.items() if number > 1} == set(killed)
     assert_events_once(own, {f"{DAY}T{hour:02}" for _, hour in hours})
-
-
-def assert_events_once(own: RealAirflow, runs: set[str]) -> None:
-    events = [event for event in own.api.events() if event["uri"] == ASSET and event["source_dag_id"] == INGEST]
-    assert sorted(event["source_run_id"] for event in events) == sorted(runs)
-
-    def consumed() -> list[int]:
-        found: list[Any] = []
-        for run in own.api.runs("own.consumer"):
-            found += own.api.get(f"/dags/own.consumer/dagRuns/{run['dag_run_id']}/upstreamAssetEvents")["asset_events"]
-        return sorted(event["id"] for event in found)
-
-    wanted = sorted(event["id"] for event in events)
-    wait_until(lambda: len(consumed()) >= len(wanted), {True}, WITHIN_S)
-    assert consumed() == wanted
 
 
 def ask_for_the_day(own: RealAirflow, **more: str) -> dict[str, Any]:
