@@ -112,7 +112,7 @@ def test_a_question_outlives_scheduler_and_triggerer(own: RealAirflow) -> None:
 
 def test_a_backfill_beside_an_ingest_of_the_same_hours_loses_neither(own: RealAirflow) -> None:
     """The ingest reads a file that comes late while the hours are rebuilt."""
-    run = replay(own, 4, 6)
+    run = replay(own, 4, 6, "-beside")
     wait_until(lambda: len(own.api.waiting()), {1}, WITHIN_S)
     own.land(5, "late")
     (ingest,) = run_hours(own, [(DAY, 5)], "-again")
@@ -124,7 +124,7 @@ def test_a_backfill_beside_an_ingest_of_the_same_hours_loses_neither(own: RealAi
 
 def test_two_backfills_of_overlapping_hours_go_one_after_the_other(own: RealAirflow) -> None:
     before, known = own.state_of_tables(), promoted(own)
-    runs = [replay(own, 6, 9), replay(own, 8, 11)]
+    runs = [replay(own, 0, 3), replay(own, 2, 5)]
 
     def are_over() -> bool:
         approve_all(own)
