@@ -207,6 +207,9 @@ class RangeOperator(BaseOperator):
     """Which range of time a run is about: as given by hand, else that of the events that started it, else its data interval.
 
     lookback_s: begin so long before the end, if that is earlier. behind_s: all of it so much earlier.
+
+    With ``inlets``, events of these assets that came after those that started the run count too: those that come while a run is
+    awaited or goes on start no run of their own in Airflow (apache/airflow#56050), and would wait for the next change.
     """
 
     def __init__(self, *, lookback_s: int = 0, behind_s: int = 0, **kwargs: Any) -> None:
@@ -220,6 +223,7 @@ class RangeOperator(BaseOperator):
         if params.get("start") and params.get("end"):
             return some_interval(context)
         events = [event for events in (context.get("triggering_asset_events") or {}).values() for event in events]
+        events += self._later(context, events)
         spans = [span for event in events if (span := dict(event.extra or {})).get("start") and span.get("end")]
         spans = spans or [span for span in (some_interval(context),) if span]
         if not spans:
@@ -228,6 +232,13 @@ class RangeOperator(BaseOperator):
         behind = timedelta(seconds=self.behind_s)
         start = min(start, end - timedelta(seconds=self.lookback_s)) if self.lookback_s else start
         return {"start": moment(start - behind), "end": moment(end - behind)}
+
+    def _later(self, context: Context, events: list[Any]) -> list[Any]:
+        """Events of the inlets since the first of these; none for a run that no event has started."""
+        if not events:
+            return []
+        since = min(event.timestamp for event in events).isoformat()
+        return [event for asset in self.inlets for event in context["inlet_events"][asset].after(since)]
 
 
 def _at(text: str) -> datetime:

@@ -170,10 +170,26 @@ def landing():
     return [asyncio.run(wait("appears", 30)), asyncio.run(wait("never", 0.3))]
 
 
+def event(extra):
+    return SimpleNamespace(extra=extra, timestamp=datetime(2026, 11, 1, tzinfo=UTC))
+
+
+class Later(list):
+    """Events of an inlet, of which those after a moment are asked for."""
+
+    def after(self, moment):
+        return [each for each in self if each.timestamp >= datetime.fromisoformat(moment)]
+
+
 events = {
-    "a": [SimpleNamespace(extra={"start": "2026-11-01T03:00:00Z", "end": "2026-11-01T04:00:00Z"})],
-    "b": [SimpleNamespace(extra=None), SimpleNamespace(extra={"start": "2026-10-01T00:00:00Z", "end": "2026-10-02T00:00:00Z"})],
+    "a": [event({"start": "2026-11-01T03:00:00Z", "end": "2026-11-01T04:00:00Z"})],
+    "b": [event(None), event({"start": "2026-10-01T00:00:00Z", "end": "2026-10-02T00:00:00Z"})],
 }
+asset = Asset("headrace://p/validated/x")
+late = event({"start": "2026-11-01T04:00:00Z", "end": "2026-11-01T07:00:00Z"})
+old = SimpleNamespace(
+    extra={"start": "2026-09-01T00:00:00Z", "end": "2026-12-01T07:00:00Z"}, timestamp=datetime(2026, 10, 1, tzinfo=UTC)
+)
 none = {"data_interval_start": None, "data_interval_end": None}
 (HOME / "drop" / "00").mkdir(parents=True)
 told = {
@@ -204,6 +220,9 @@ told = {
     "range": {
         "events": ranged({"triggering_asset_events": events, **none}),
         "lookback": ranged({"triggering_asset_events": {"a": events["a"]}, **none}, lookback_s=86_400),
+        "later": ranged(
+            {"triggering_asset_events": {"a": events["a"]}, "inlet_events": {asset: Later([old, late])}, **none}, inlets=[asset]
+        ),
         "interval": ranged({}, behind_s=86_400),
         "by_hand": ranged({"params": {"start": "2026-01-01T00:00:00+01:00", "end": "2026-01-02T00:00:00Z"}}),
         "no_zone": ranged({"params": {"start": "2026-01-01T00:00:00", "end": "2026-01-02T00:00:00Z"}}),

@@ -87,6 +87,11 @@ def test_a_delivery_covers_all_that_started_it(told: Json) -> None:
     assert told["range"]["lookback"]["returned"] == {"start": "2026-10-31T04:00:00Z", "end": "2026-11-01T04:00:00Z"}
 
 
+def test_a_delivery_covers_changes_that_came_while_it_was_awaited(told: Json) -> None:
+    """They start no run of their own, where one run at a time is allowed."""
+    assert told["range"]["later"]["returned"] == {"start": "2026-11-01T03:00:00Z", "end": "2026-11-01T07:00:00Z"}
+
+
 def test_a_range_by_hand_wins_and_needs_a_zone(told: Json) -> None:
     assert told["range"]["by_hand"]["returned"] == {"start": "2025-12-31T23:00:00Z", "end": "2026-01-02T00:00:00Z"}
     assert "with its zone" in told["range"]["no_zone"]["words"]
