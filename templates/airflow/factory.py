@@ -129,7 +129,8 @@ def _task(task: Document, made: Mapping[str, Any], place: Place, runbook: str) -
         given["project"] = place.folder
     if kind in _WITH_LINKS:
         given |= {"reports": place.reports, "reports_url": place.reports_url, "runbook": task.get("runbook") or runbook}
-    given |= {"task_id": task["task_id"], "outlets": [Asset(uri) for uri in task.get("outlets", ())]}
+    given |= {"task_id": task["task_id"]}
+    given |= {way: [Asset(uri) for uri in task.get(way, ())] for way in ("inlets", "outlets")}
     if rule := task.get("trigger_rule"):
         given["trigger_rule"] = rule
     operator = _KINDS[kind]

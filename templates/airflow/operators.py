@@ -159,6 +159,21 @@ def interval(context: Context) -> dict[str, str]:
     return {"start": moment(start), "end": moment(end)} if start and end else {}
 
 
+def some_interval(context: Context) -> dict[str, str]:
+    """As ``interval``, and not empty.
+
+    Raises:
+        AirflowFailException: it holds no time. Airflow makes such a one for a run by hand where clocks change
+            (apache/airflow#70089); nothing found in it would pass as nothing to do.
+    """
+    span = interval(context)
+    if span and span["start"] >= span["end"]:
+        raise AirflowFailException(
+            f"the interval from {span['start']} to {span['end']} holds no time; choose another logical date, or a later end"
+        )
+    return span
+
+
 def moment(value: Any) -> str:
     """A time as headrace reads it.
 
@@ -192,6 +207,9 @@ class RangeOperator(BaseOperator):
     """Which range of time a run is about: as given by hand, else that of the events that started it, else its data interval.
 
     lookback_s: begin so long before the end, if that is earlier. behind_s: all of it so much earlier.
+
+    With ``inlets``, events of these assets that came after those that started the run count too: those that come while a run is
+    awaited or goes on start no run of their own in Airflow (apache/airflow#56050), and would wait for the next change.
     """
 
     def __init__(self, *, lookback_s: int = 0, behind_s: int = 0, **kwargs: Any) -> None:
@@ -203,16 +221,24 @@ class RangeOperator(BaseOperator):
         """Raises AirflowFailException: there is no range; run it by hand with start and end."""
         params = context.get("params") or {}
         if params.get("start") and params.get("end"):
-            return interval(context)
+            return some_interval(context)
         events = [event for events in (context.get("triggering_asset_events") or {}).values() for event in events]
+        events += self._later(context, events)
         spans = [span for event in events if (span := dict(event.extra or {})).get("start") and span.get("end")]
-        spans = spans or [span for span in (interval(context),) if span]
+        spans = spans or [span for span in (some_interval(context),) if span]
         if not spans:
             raise AirflowFailException("no interval and no event with one: run it by hand, with start and end")
         start, end = min(_at(span["start"]) for span in spans), max(_at(span["end"]) for span in spans)
         behind = timedelta(seconds=self.behind_s)
         start = min(start, end - timedelta(seconds=self.lookback_s)) if self.lookback_s else start
         return {"start": moment(start - behind), "end": moment(end - behind)}
+
+    def _later(self, context: Context, events: list[Any]) -> list[Any]:
+        """Events of the inlets since the first of these; none for a run that no event has started."""
+        if not events:
+            return []
+        since = min(event.timestamp for event in events).isoformat()
+        return [event for asset in self.inlets for event in context["inlet_events"][asset].after(since)]
 
 
 def _at(text: str) -> datetime:

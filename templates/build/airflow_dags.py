@@ -116,7 +116,7 @@ class Scheduled:
     def _deliver(self, name: str, to: DestinationSchedule) -> Document:
         _, contract = self.project.destination(name)
         tasks = [
-            _task("range", "range", lookback_s=to.lookback_s),
+            {**_task("range", "range", lookback_s=to.lookback_s), "inlets": [self._asset("validated", _dataset(contract))]},
             _task(
                 "deliver", "headrace", ["range"], command=["deliver", name], options={"--start": _START, "--end": _END},
                 outlets=[self._asset("delivered", name)],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -48,9 +48,12 @@ def _size(value: Any) -> str:
 
 def _zone(value: Any) -> str:
     try:
-        ZoneInfo(str(value))
+        zone = ZoneInfo(str(value))
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise wrong(f"{value!r} is no time zone such as UTC or Europe/Berlin") from None
+    winter, summer = (datetime(2026, month, 1, tzinfo=zone).utcoffset() or timedelta() for month in (1, 7))
+    if (summer - winter) % timedelta(hours=1):  # Airflow's timetable by the hour stops there: it "did not advance"
+        raise wrong(f"{value!r}: its clocks change by a part of an hour, and hours of a schedule would be lost; choose UTC")
     return str(value)
 
 

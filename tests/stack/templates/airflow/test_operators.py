@@ -103,11 +103,22 @@ def test_a_delivery_covers_all_that_started_it(told: Json) -> None:
     assert told["range"]["lookback"]["returned"] == {"start": "2026-10-31T04:00:00Z", "end": "2026-11-01T04:00:00Z"}
 
 
+def test_a_delivery_covers_changes_that_came_while_it_was_awaited(told: Json) -> None:
+    """They start no run of their own, where one run at a time is allowed."""
+    assert told["range"]["later"]["returned"] == {"start": "2026-11-01T03:00:00Z", "end": "2026-11-01T07:00:00Z"}
+
+
 def test_a_range_by_hand_wins_and_needs_a_zone(told: Json) -> None:
     assert told["range"]["by_hand"]["returned"] == {"start": "2025-12-31T23:00:00Z", "end": "2026-01-02T00:00:00Z"}
     assert "with its zone" in told["range"]["no_zone"]["words"]
     assert told["range"]["interval"]["returned"] == {"start": "2026-10-31T00:00:00Z", "end": "2026-10-31T02:00:00Z"}
     assert told["range"]["none"]["raised"] == "AirflowFailException"
+
+
+@pytest.mark.parametrize("task", ["partitions", "plan", "range"])
+def test_an_interval_without_time_is_no_success(told: Json, task: str) -> None:
+    """As Airflow makes one for a run by hand on the day of a change of clocks."""
+    assert told["empty"][task]["raised"] == "AirflowFailException" and "holds no time" in told["empty"][task]["words"]
 
 
 def test_a_rebuild_waits_for_its_hours(told: Json) -> None:

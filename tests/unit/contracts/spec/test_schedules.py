@@ -105,3 +105,14 @@ def test_what_does_not_fit_is_said_with_its_place(tmp_path: Path, text: str, tol
 )
 def test_the_longest_time_between_two_runs(cron: str, gap_s: int) -> None:
     assert longest_gap_s(cron) == gap_s
+
+
+def test_a_zone_whose_clocks_change_by_half_an_hour_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="part of an hour"):
+        _project(tmp_path, "  timezone: Australia/Lord_Howe\n").schedules  # noqa: B018 - it is read here at the latest
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "Africa/Cairo", "America/St_Johns", "Asia/Kathmandu", "America/Santiago"])
+def test_a_zone_of_half_hours_whose_clocks_change_by_hours_is_taken(tmp_path: Path, zone: str) -> None:
+    schedules = _project(tmp_path, f"  timezone: {zone}\n").schedules
+    assert schedules is not None and schedules.timezone == zone
