@@ -11,17 +11,17 @@ from zoneinfo import ZoneInfo
 
 from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, Param
 
-from templates.airflow.jobs import CancelOperator, DeployOperator, FrontierSensor, StopOperator
+from templates.airflow.jobs import DeployOperator, StopOperator, TakeBackOperator
 from templates.airflow.operators import BrokenOperator, HeadraceOperator, PublishOperator, RangeOperator
+from templates.airflow.sensors import FrontierSensor
 from templates.airflow.timetables import BackfillTimetable
 from templates.airflow.waiting import ApproveOperator, PartitionsOperator, PlanOperator
 
 Document = Mapping[str, Any]
-_WITH_PROJECT = {"partitions", "plan", "headrace", "deploy", "stop", "moves", "cancel"}
+_WITH_PROJECT = {"partitions", "plan", "headrace", "deploy", "stop", "moves", "take_back"}
 _WITH_LINKS = _WITH_PROJECT - {"partitions", "moves"}
 _KINDS: dict[str, Callable[..., BaseOperator]] = {
     "approve": ApproveOperator,
-    "cancel": CancelOperator,
     "deploy": DeployOperator,
     "headrace": HeadraceOperator,
     "moves": FrontierSensor,
@@ -30,6 +30,7 @@ _KINDS: dict[str, Callable[..., BaseOperator]] = {
     "publish": PublishOperator,
     "range": RangeOperator,
     "stop": StopOperator,
+    "take_back": TakeBackOperator,
 }
 
 
