@@ -23,7 +23,7 @@ RUNBOOKS = {  # pages of docs/runbooks, by kind of DAG
     "deliver": "deliver",
     "reconcile": "deliver",
     "upkeep": "ledger",
-    "checks": "deliver",
+    "checks": "index",
     "backfill": "backfill",
     "rollback": "rollback",
     "deploy": "frontier",
