@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from templates.airflow.command import Outcome, Verdict, project_folder, run
 from templates.airflow.operators import HeadraceOperator
-from templates.airflow.streams import command_of, frontiers, last_run, lost_runs, running_job
+from templates.airflow.streams import command_of, frontiers, idle_runs, last_run, running_job
 
 
 class _StreamOperator(HeadraceOperator):
@@ -46,7 +46,7 @@ class _StreamOperator(HeadraceOperator):
 class DeployOperator(_StreamOperator):
     """Starts a source's streaming job, unless it runs. Run again it finds the job that it started.
 
-    A run that its cluster lost is noted as over first, so that no supervisor starts it beside the new one.
+    A run that failed, or that its cluster lost, is noted as over first, so that no supervisor starts it beside the new one.
 
     Args:
         input: ``kafka://HOST:PORT/TOPIC``. workers: slots. more: further options of ``headrace ingest``.
@@ -72,8 +72,8 @@ class DeployOperator(_StreamOperator):
         if (job := running_job(jobs, self.source)) is not None:
             self.log.info("run %s of %s works already as job %s", job["run_id"], self.source, job["job_id"])
             return {**job, "frontiers": before}
-        for lost in lost_runs(jobs, self.source):
-            self._asked("job", "cancel", lost, "--yes")
+        for run_id in idle_runs(jobs, self.source):
+            self._asked("job", "cancel", run_id, "--yes")
         stopped = context["task_instance"].xcom_pull(task_ids=self.savepoint_of) if self.savepoint_of else None
         savepoint = (stopped or {}).get("savepoint") or ""
         self.command = ["ingest", self.source, "--runner", "flink", "--workers", str(self.workers), *self.more]
@@ -155,9 +155,10 @@ class TakeBackOperator(_StreamOperator):
             AirflowFailException: nothing was stopped, so nothing is taken back; or a person must start the version before.
         """
         stopped = context["task_instance"].xcom_pull(task_ids=self.of) or {}
-        if not stopped.get("savepoint"):
-            raise AirflowFailException(f"{self.source} was not stopped, and its job was left as it is; the task {self.of} says why")
         job = self._job()
+        if not stopped.get("savepoint"):
+            left = "its job was left as it is" if job else "no job of it runs: the DAG that deploys it starts one"
+            raise AirflowFailException(f"{self.source} was not stopped with a savepoint, and {left}; the task {self.of} says why")
         if job is not None:
             self._asked("job", "cancel", job["run_id"] or job["job_id"], "--yes")
         by_hand = f"with headrace of the version before: {stopped.get('start_again')}"

@@ -51,9 +51,9 @@ def running_job(jobs: Any, source: str) -> dict[str, Any] | None:
     return next((job for job in jobs or () if job.get("source") == source and job.get("state") not in ENDED), None)
 
 
-def lost_runs(jobs: Any, source: str) -> list[str]:
-    """Runs of a source that are not over, and that their cluster no longer knows."""
-    return [job["run_id"] for job in jobs or () if job.get("source") == source and job.get("state") == "LOST"]
+def idle_runs(jobs: Any, source: str) -> list[str]:
+    """Runs of a source that are not over, whose job failed or is lost to its cluster: a supervisor may start them."""
+    return [job["run_id"] for job in jobs or () if job.get("source") == source and job.get("state") in ("LOST", "FAILED")]
 
 
 def last_run(jobs: Any, source: str) -> str | None:

@@ -23,6 +23,7 @@ from tests.support.stream_population import track
 
 RUNBOOKS = DOCS / "runbooks"
 PARTITIONS = 2
+WITHIN_S = 300.0
 QUICK = "--immediate off --early-panes 1s --commit-every 1s --late-panes 1s --checkpoint-every 1s"
 NEVER_BEGINS = "#!/bin/sh\nexec sleep 600\n"
 
@@ -47,16 +48,16 @@ class Stream(Shop):
     def start(self, *more: str) -> str:
         """Submit the job; its run id."""
         command = f"headrace ingest web --input {self.broker.uri(self.topic)} --runner flink --workers 1 {QUICK} {' '.join(more)}"
-        return str(json.loads(run(f"{command} --json", self.folder, self.environment))["run_id"])
+        return str(json.loads(run(f"{command} --json", self.folder, self.environment, WITHIN_S))["run_id"])
 
     def asked(self, *words: str) -> Any:
         """A command's document."""
-        return json.loads(run(f"headrace {' '.join(words)} --json", self.folder, self.environment))
+        return json.loads(run(f"headrace {' '.join(words)} --json", self.folder, self.environment, WITHIN_S))
 
     def give(self, page: str, **more: str) -> list[str]:
         """The commands of a page; what each block printed."""
         blocks = [block.text for block in blocks_of(RUNBOOKS / f"{page}.md") if block.is_shell]
-        return [run(block, self.folder, {**self.environment, **more}) for block in blocks]
+        return [run(block, self.folder, {**self.environment, **more}, WITHIN_S) for block in blocks]
 
     @property
     def jobs(self) -> set[str]:
