@@ -67,6 +67,11 @@ def project_folder(default: str) -> str:
     return os.environ.get(PROJECT) or default
 
 
+def there(folder: str | None) -> str | None:
+    """The folder, if there is one of that name; else headrace, which is given it too, says that there is no project."""
+    return folder if folder is not None and Path(folder).is_dir() else None
+
+
 def headrace() -> list[str]:
     """The command: ``HEADRACE_COMMAND``, else ``headrace`` on PATH."""
     return shlex.split(os.environ.get(COMMAND, "")) or ["headrace"]
@@ -108,7 +113,7 @@ class Call:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by wait
         self._process = subprocess.Popen(
             [sys.executable, "-I", str(_LEASH), str(GRACE_S), *(command or headrace()), *_LOGS, *given],
-            stdin=subprocess.PIPE, stdout=self._output, stderr=subprocess.PIPE, start_new_session=True, cwd=cwd,
+            stdin=subprocess.PIPE, stdout=self._output, stderr=subprocess.PIPE, start_new_session=True, cwd=there(cwd),
             env=environment(),
         )  # fmt: skip
 

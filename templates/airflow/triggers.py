@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from templates.airflow.command import Verdict, environment, headrace, verdict
+from templates.airflow.command import Verdict, environment, headrace, there, verdict
 from templates.airflow.partitions import landed
 from templates.airflow.streams import ENDED, fresh, moved, standing
 
@@ -156,7 +156,7 @@ async def call(arguments: Sequence[str], folder: str, within_s: float = _LONGEST
     """
     process = await asyncio.create_subprocess_exec(
         *headrace(), *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE, cwd=folder, env=environment(),
+        stderr=asyncio.subprocess.PIPE, cwd=there(folder), env=environment(),
     )  # fmt: skip
     try:
         text, said = await asyncio.wait_for(process.communicate(), within_s)

@@ -27,7 +27,7 @@ from tests.support.shop import WEBSHOP
 from tests.support.stack import cancel_jobs, free_ports, jobs, wait_for
 from tests.support.stream_population import track
 
-WITHIN_S = 420.0
+WITHIN_S = 900.0
 PARTITIONS = 2
 MOVES_S = 90
 QUICK = "[--immediate, 'off', --early-panes, 1s, --commit-every, 1s, --late-panes, 1s, --checkpoint-every, 1s]"

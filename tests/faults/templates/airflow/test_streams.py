@@ -23,7 +23,7 @@ from tests.support.airflow_streams import WITHIN_S, Streams, streams
 from tests.support.live_job import TABLE, published_ids
 from tests.support.stack import wait_for
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(2_400)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3_600)]
 DEPLOY, UPGRADE = "shop.deploy.web", "shop.upgrade.web"
 
 
