@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -14,8 +13,6 @@ from runners.direct import Build, run_unbounded
 from runners.flink.rest import FlinkRest
 from runners.flink.submit import FlinkJob, submit, wait
 from runners.options import CheckpointOptions, FlinkOptions
-
-_log = logging.getLogger(__name__)
 
 
 def flink_job(options: FlinkOptions, project: Project) -> FlinkJob:
@@ -73,7 +70,6 @@ def run_to_end(build: Build, job: FlinkJob | None, lake: Lake, run_id: str, opti
 def _submit_on_record(
     build: Build, job: FlinkJob, lake: Lake, run_id: str, name: str, options: FlinkOptions, project: Project
 ) -> str:
-    _log.info("submitting to Flink %s as %s", job.rest, name)  # before it: who ends this process knows by it what to cancel
     job_id = submit(build, job, name, options.beam_options)
     arguments = options.arguments(*([f"--project={project.file}"] if project.file else []))
     record_submission(lake, run_id, arguments, name, job.rest, Attempt(job_id, datetime.now(UTC), job.from_savepoint))
