@@ -146,7 +146,7 @@ def test_what_waited_for_an_endpoint_is_delivered_once_it_is_back(shop: Shop, gi
     assert "missing" in over
 
 
-@pytest.mark.parametrize("severity", ["quarantine", "stop"])
+@pytest.mark.parametrize("severity", ["stop", pytest.param("quarantine", marks=pytest.mark.long)])
 def test_what_a_gate_holds_is_published_once_somebody_accepts_it(
     severity: str, tmp_path: Path, environment: dict[str, str]
 ) -> None:
