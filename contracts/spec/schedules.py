@@ -100,11 +100,15 @@ class DestinationSchedule:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamSchedule:
-    """A job that never ends: deployed, upgraded and looked after. input: ``kafka://HOST:PORT/TOPIC``. workers: slots."""
+    """A job that never ends: deployed, upgraded and looked after.
+
+    input: ``kafka://HOST:PORT/TOPIC``. workers: slots. previous: command of headrace of the version before, or ``$NAME``.
+    """
 
     input: str
     workers: int = 1
     moves_within_s: int = 600
+    previous: str = ""
     options: tuple[str, ...] = ()
 
 

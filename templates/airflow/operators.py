@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +14,6 @@ from templates.airflow.command import Call, Outcome, Verdict, arguments, project
 from templates.airflow.links import LINKS, flink_page
 from templates.airflow.summary import merged, summary
 
-_CANCEL_TRIES, _CANCEL_PAUSE_S = 3, 2.0
 PAGE = "@page"  # an option's value: a page of the task's own
 
 
@@ -83,10 +81,11 @@ class HeadraceOperator(BaseOperator):
         """Of the call."""
         return arguments(self.command, self.options, self.inputs, folder)
 
-    def headrace(self, given: list[str], folder: str) -> Outcome:
-        """Call and wait; ``on_kill`` ends it."""
+    def headrace(self, given: list[str], folder: str, command: Sequence[str] | None = None) -> Outcome:
+        """Call and wait; ``on_kill`` ends it. command: headrace of another version."""
         self.log.info("headrace %s", " ".join(given))
-        self._call = Call(given, self.log.info, cwd=folder)
+        undo = self._cancel if runner(given) == "flink" else None
+        self._call = Call(given, self.log.info, cwd=folder, command=command, undo=undo)
         return self._call.wait()
 
     def judge(self, outcome: Outcome) -> None:
@@ -104,26 +103,14 @@ class HeadraceOperator(BaseOperator):
             raise AirflowException(outcome.why())
 
     def on_kill(self) -> None:
-        """End the process group, and the bounded job that it waits for on a cluster."""
+        """End the process group, and the job on a cluster that it waits for; its leash does both, also where this is cut short."""
         self._killed = True
-        if self._call is None:
-            return
-        self._call.end()
-        if self._call.run_id and self._on_flink():
-            self._cancel_job(self._call.run_id)
+        if self._call is not None:
+            self._call.end()
 
-    def _cancel_job(self, run_id: str) -> None:
-        """Its job has the run's name. A cluster that was just given it may not know it yet."""
-        folder = project_folder(self.project)
-        for _ in range(_CANCEL_TRIES):
-            ended = Call(["job", "cancel", run_id, "--yes", "--project", folder, "--json"], self.log.info, cwd=folder).wait()
-            if ended.verdict is Verdict.RIGHT:
-                return
-            time.sleep(_CANCEL_PAUSE_S)
-
-    def _on_flink(self) -> bool:
-        words = [*self.command, *(text for pair in self.options.items() for text in pair)]
-        return "--runner=flink" in words or ("--runner" in words[:-1] and words[words.index("--runner") + 1] == "flink")
+    def _cancel(self, run_id: str) -> list[str]:
+        """Its job has the run's name."""
+        return ["job", "cancel", run_id, "--yes", "--project", project_folder(self.project), "--json"]
 
     def _with_page(self, context: Context, folder: str) -> tuple[dict[str, str], str]:
         """The options with the place of the page filled in, and the page."""
@@ -149,6 +136,12 @@ class HeadraceOperator(BaseOperator):
         ti = context["task_instance"]
         ti.xcom_push(key="headrace", value=found)
         return found
+
+
+def runner(given: Sequence[str]) -> str:
+    """The value of ``--runner``; empty where there is none."""
+    words = [part for word in given for part in word.split("=", 1)]
+    return words[words.index("--runner") + 1] if "--runner" in words[:-1] else ""
 
 
 def interval(context: Context) -> dict[str, str]:

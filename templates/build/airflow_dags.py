@@ -16,16 +16,19 @@ Document = dict[str, Any]
 RETRY_DELAY_S, MAX_RETRY_DELAY_S = 60, 1_800
 UPKEEP_TIMEOUT_S = 14_400
 CHECK_TIMEOUT_S = 600
+TAKE_BACK_RETRIES = 4  # while it waits no job runs
 LONGEST_RUN_S = 7 * 86_400  # of a run that waits for nobody
 RUNBOOKS = {  # pages of docs/runbooks, by kind of DAG
     "ingest": "ingest",
     "deliver": "deliver",
     "reconcile": "deliver",
     "upkeep": "ledger",
-    "checks": "deliver",
+    "checks": "index",
     "drift": "drift",
     "backfill": "backfill",
     "rollback": "rollback",
+    "deploy": "frontier",
+    "upgrade": "upgrade",
 }
 _START, _END = ("{{ ti.xcom_pull(task_ids='range')['" + word + "'] }}" for word in ("start", "end"))
 _NAME = "{{ ti.xcom_pull(task_ids='plan')['name'] }}"
@@ -245,7 +248,7 @@ class Scheduled:
             "about": f"Starts the streaming job of `{source}` on Flink, unless it runs, and waits until its frontier moves.",
             "files": self._files(source, self.project.sources),
             "schedule": None,
-            "defaults": _defaults(2, CHECK_TIMEOUT_S * 3),
+            "defaults": _defaults(2, CHECK_TIMEOUT_S * 3 + stream.moves_within_s),
             "tasks": [
                 _task("deploy", "deploy", source=source, **_stream(stream)),
                 _task("moves", "moves", ["deploy"], source=source, of="deploy", within_s=stream.moves_within_s),
@@ -254,21 +257,33 @@ class Scheduled:
 
     def _upgrade(self, source: str, stream: StreamSchedule) -> Document:
         _, contract = self.project.source(source)
-        back = _task("roll_back", "cancel", ["moves"], source=source)
+        within_s = stream.moves_within_s
+        follows = (
+            "the new job is cancelled and the version before (`previous`) is started from the savepoint, with its own options; the "
+            "run stays red."
+            if stream.previous
+            else "the new job is cancelled, and the task says how to start the version before by hand; `previous` would do it."
+        )
+        tasks = [
+            _task("stop", "stop", source=source, previous=stream.previous),
+            _task("start", "deploy", ["stop"], source=source, **_stream(stream), savepoint_of="stop"),
+            _task("moves", "moves", ["start"], source=source, of="start", within_s=within_s),
+            {
+                **_task("take_back", "take_back", ["moves"], source=source, previous=stream.previous, retries=TAKE_BACK_RETRIES),
+                "trigger_rule": "one_failed",
+            },
+        ]
+        if stream.previous:
+            told = "the upgrade failed and was taken back: the version before works, and goes on from the savepoint"
+            tasks.append(_task("took_back", "moves", ["take_back"], source=source, of="take_back", within_s=within_s, then=told))
         return {
             **self._shared("upgrade", *_owner(contract, self.schedules), source, _dataset(contract)),
             "about": f"Stops the job of `{source}` with a savepoint, starts it from there with the code that is installed, and "
-            "watches its frontier. Where that stands still, the new job is cancelled; then start the version before from the "
-            "savepoint that the task `stop` names.",
+            f"watches its frontier. Where that stands still, or the start fails, {follows}",
             "files": self._files(source, self.project.sources),
             "schedule": None,
-            "defaults": _defaults(0, CHECK_TIMEOUT_S * 6),
-            "tasks": [
-                _task("stop", "stop", source=source),
-                _task("start", "deploy", ["stop"], source=source, **_stream(stream), savepoint_of="stop"),
-                _task("moves", "moves", ["start"], source=source, of="start", within_s=stream.moves_within_s),
-                {**back, "trigger_rule": "one_failed"},
-            ],
+            "defaults": _defaults(0, CHECK_TIMEOUT_S * 6 + within_s),
+            "tasks": tasks,
         }
 
     # --- what they share

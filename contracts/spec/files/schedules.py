@@ -152,12 +152,22 @@ class StreamScheduleFile(FileModel):
     movesWithin: Duration = Field(
         default="10m", description="How long after a start its frontier may stand still, before an upgrade is taken back."
     )
+    previous: str = Field(
+        default="",
+        description="Command of `headrace` of the version before, as tasks find it, or `$NAME` of a variable that says it. "
+        "An upgrade that fails goes back to it.",
+        examples=["/opt/headrace-previous/bin/headrace"],
+    )
     options: _Options = Field(default=[], description="Further options of `headrace ingest`.")
 
     def compiled(self) -> StreamSchedule:
         """What the rest of the code reads."""
         return StreamSchedule(
-            input=self.input, workers=self.workers, moves_within_s=_seconds(self.movesWithin), options=tuple(self.options)
+            input=self.input,
+            workers=self.workers,
+            moves_within_s=_seconds(self.movesWithin),
+            previous=self.previous,
+            options=tuple(self.options),
         )
 
 

@@ -88,9 +88,9 @@ def test_all_dags_keep_the_conventions(bags: Json) -> None:
         assert name.startswith("shop.") and {"headrace", "shop", name.split(".")[1]} <= set(dag["tags"]), name
         assert dag["max_active_runs"] == 1 and dag["dagrun_timeout_s"] > 0, name
         assert dag["catchup"] is name.startswith("shop.ingest."), name
-        page = RUNBOOKS.get(name.split(".")[1])  # streaming jobs have none yet
-        assert page is None or f"https://example.com/runbooks/{page}.html" in dag["doc_md"], name
-        assert page is None or (DOCS / "runbooks" / f"{page}.md").is_file(), name
+        page = RUNBOOKS[name.split(".")[1]]
+        assert f"https://example.com/runbooks/{page}.html" in dag["doc_md"], name
+        assert (DOCS / "runbooks" / f"{page}.md").is_file(), name
         assert "Owner: " in dag["doc_md"], name
         for task in dag["tasks"].values():
             assert task["owner"] != "airflow" and task["backoff"] and task["delay_s"] == 60, (name, task)
