@@ -101,6 +101,11 @@ def test_import_errors_are_those_of_our_files() -> None:
     ]
 
 
+def test_import_errors_of_another_project_are_its_own() -> None:
+    other = AirflowDag(dag_id="shop2.ingest.web", tags=frozenset({"headrace", "shop2"}), file="shop2/headrace_dags.py")
+    assert told(replace(FINE, dags=[*HAS, other], import_errors=[("shop2/headrace_dags.py", "why")])) == []
+
+
 def test_an_import_error_is_ours_by_its_name_where_no_dag_of_ours_was_ever_read() -> None:
     found = told(AirflowState(where="x", pools=POOLS, import_errors=[("shop/headrace_dags.py", "why"), ("other.py", "why")]))
     assert ("file shop/headrace_dags.py", "cannot be read: why") in found and not any("other.py" in what for what, _ in found)
