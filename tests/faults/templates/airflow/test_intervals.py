@@ -68,15 +68,13 @@ def test_a_backfill_is_refused_and_then_approved_and_says_by_whom(own: RealAirfl
     before, kept = own.state_of_tables(), own.replays()
     question = ask_for_the_day(own)
     run = question["task_instance"]["dag_run_id"]
-    own.api.answer(question, "Reject", reason="not now")
-    assert own.api.wait_run(BACKFILL, run, WITHIN_S) == "success"
+    assert answer(own.api, BACKFILL, run, "Reject", "not now") == "success"
     assert own.api.states(BACKFILL, run) == {
         "plan": "success", "approve": "skipped", "run": "skipped", "diff": "skipped", "promote": "skipped"
     }  # fmt: skip
     assert own.state_of_tables() == before and own.replays() == kept
-    question = ask_for_the_day(own, reprocess_behavior="completed")
-    own.api.answer(question, "Approve", reason="once more")
-    assert own.api.wait_run(BACKFILL, run, WITHIN_S) == "success"
+    ask_for_the_day(own, reprocess_behavior="completed")
+    assert answer(own.api, BACKFILL, run, "Approve", "once more") == "success"
     assert set(own.api.states(BACKFILL, run).values()) == {"success"}
     assert own.state_of_tables() == before
     (replay,) = [each for each in own.replays() if each not in kept]
