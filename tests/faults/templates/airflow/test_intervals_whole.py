@@ -16,6 +16,7 @@ from tests.support.airflow_intervals import (
     SCHEDULES,
     Killer,
     all_succeeded,
+    answer,
     assert_events_once,
     over,
     own_dags,
