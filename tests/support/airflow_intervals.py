@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 from urllib.parse import quote
 
-from devstack.airflow_api import wait_until
+from devstack.airflow_api import ENDED, AirflowApi, wait_until
 from tests.support.real_airflow import WITHIN_S, RealAirflow, own_task
 
 ASSET = "headrace://shop/validated/customer_event"
@@ -61,6 +61,21 @@ def over(own: RealAirflow, dag_id: str, runs: list[str]) -> bool:
 def all_succeeded(own: RealAirflow, dag_id: str, runs: list[str]) -> None:
     states = {run["dag_run_id"]: run["state"] for run in own.api.runs(dag_id)}
     assert {run: states[run] for run in runs if states[run] != "success"} == {}, [own.api.states(dag_id, run) for run in runs]
+
+
+def answer(api: AirflowApi, dag_id: str, run: str, chosen: str, reason: str) -> str:
+    """Answer the question of a run; the state in which it ends.
+
+    Airflow may take an answer that comes at once for a failure of the task, and asks again (apache/airflow#72716).
+    """
+
+    def state() -> str:
+        for question in api.waiting():
+            if question["task_instance"]["dag_run_id"] == run:
+                api.answer(question, chosen, reason=reason)
+        return next(str(each["state"]) for each in api.runs(dag_id) if each["dag_run_id"] == run)
+
+    return str(wait_until(state, ENDED, WITHIN_S))
 
 
 def assert_events_once(own: RealAirflow, runs: set[str]) -> None:

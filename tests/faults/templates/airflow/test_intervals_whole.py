@@ -16,6 +16,7 @@ from tests.support.airflow_intervals import (
     SCHEDULES,
     Killer,
     all_succeeded,
+    answer,
     assert_events_once,
     over,
     own_dags,
@@ -106,8 +107,7 @@ def test_a_question_outlives_scheduler_and_triggerer(own: RealAirflow) -> None:
     for name in ("airflow-scheduler", "airflow-triggerer"):
         own.stack.kill(name)
         own.stack.start(name)
-    approve_all(own)
-    assert own.api.wait_run(BACKFILL, run, WITHIN_S) == "success"
+    assert answer(own.api, BACKFILL, run, "Approve", "tests") == "success"
 
 
 def test_a_backfill_beside_an_ingest_of_the_same_hours_loses_neither(own: RealAirflow) -> None:
@@ -116,8 +116,7 @@ def test_a_backfill_beside_an_ingest_of_the_same_hours_loses_neither(own: RealAi
     wait_until(lambda: len(own.api.waiting()), {1}, WITHIN_S)
     own.land(5, "late")
     (ingest,) = run_hours(own, [(DAY, 5)], "-again")
-    approve_all(own)
-    assert own.api.wait_run(BACKFILL, run, WITHIN_S) == "success"
+    assert answer(own.api, BACKFILL, run, "Approve", "tests") == "success"
     assert own.api.wait_run(INGEST, ingest, WITHIN_S) == "success"
     assert own.state_of_tables() == own.undisturbed("beside")
 
@@ -154,9 +153,7 @@ def test_400_days_are_a_few_tasks_by_the_hour_and_one_question_for_a_replay(own:
     assert max(line.split().count("--input") for line in calls) <= 38  # 9,600 hours in 256 tasks
     run = own.api.trigger(BACKFILL, start="2025-10-01T00:00:00Z", end="2026-11-05T00:00:00Z")
     wait_until(lambda: len(own.api.waiting()), {1}, WITHIN_S)
-    (question,) = own.api.waiting()
-    own.api.answer(question, "Reject", reason="too much")
-    assert own.api.wait_run(BACKFILL, run, WITHIN_S) == "success"
+    assert answer(own.api, BACKFILL, run, "Reject", "too much") == "success"
     assert own.state_of_tables() == before
 
 
