@@ -85,8 +85,12 @@ def test_an_upgrade_that_stands_still_goes_back_and_loses_nothing(own: Streams) 
     own.send(4)
     wait_for(lambda: published_ids(own.lake) == own.ids, "all rows", WITHIN_S)
     lake, spec = Lake.at(str(own.lake)), Project.load(own.project).source("web")[0]
-    entry = sum(source_ledger(lake, spec, TABLE).values(), LedgerEntry())
-    assert entry.balanced and entry.records_in == own.sent
+
+    def entry() -> LedgerEntry:
+        return sum(source_ledger(lake, spec, TABLE).values(), LedgerEntry())
+
+    wait_for(lambda: entry().balanced, "the ledger to follow", WITHIN_S)
+    assert entry().records_in == own.sent
     other = own.folder / "undisturbed"
     options = IngestOptions(source="web", input=(own.broker.uri(own.topic),), lake=str(other), until="now")
     ingest_topics(options, Project.load(own.project), lambda _: None)
