@@ -1,6 +1,6 @@
 """Stands between Airflow and headrace as an installed version: a good one, or one whose jobs run and do nothing.
 
-versions.py FOLDER PYTHON_OF_HEADRACE words … ; with a file ``bad`` in FOLDER, Python workers of jobs that are submitted never begin.
+versions.py FOLDER PYTHON_OF_HEADRACE words … ; with a file ``bad`` in FOLDER, Python workers of its jobs never begin.
 """
 
 import os
