@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import threading
@@ -170,7 +169,7 @@ def streams(folder: Path) -> Iterator[Streams]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(airflow.ENVIRONMENT, str(airflow_python().parent.parent))
         version = f"{sys.executable} {SCRIPTS / 'versions.py'}"
-        patch.setenv("HEADRACE_CODE", os.pathsep.join([str(ROOT)]))
+        patch.setenv("HEADRACE_CODE", str(ROOT))
         patch.setenv("HEADRACE_COMMAND", f"{version} {folder} {sys.executable}")
         patch.setenv("HEADRACE_PREVIOUS", f"{version} {folder / 'previous'} {sys.executable}")
         stack = Stack(Layout.default().with_home(folder / "stack"), Settings(ports=free_ports(), slots=3, taskmanager_memory="3g"))

@@ -142,6 +142,5 @@ def test_an_upgrade_that_went_wrong_goes_back_and_loses_nothing(stream: Stream) 
     assert f"--from-savepoint {ended['from_savepoint']}" in (previous / "said").read_text()
     assert "RUNNING" in over and len(stream.jobs) == 1
     stream.wait_for_rows()
-    entry = stream.ledger()
-    assert entry.balanced and entry.records_in == stream.sent
-    assert entry == LedgerEntry(records_in=stream.sent, out=stream.sent)
+    wait_for(lambda: stream.ledger().balanced, "the ledger to follow")
+    assert stream.ledger() == LedgerEntry(records_in=stream.sent, out=stream.sent)

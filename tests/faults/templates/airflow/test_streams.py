@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -86,8 +85,12 @@ def test_an_upgrade_that_stands_still_goes_back_and_loses_nothing(own: Streams) 
     own.send(4)
     wait_for(lambda: published_ids(own.lake) == own.ids, "all rows", WITHIN_S)
     lake, spec = Lake.at(str(own.lake)), Project.load(own.project).source("web")[0]
-    entry = sum(source_ledger(lake, spec, TABLE).values(), LedgerEntry())
-    assert entry.balanced and entry.records_in == own.sent
+
+    def entry() -> LedgerEntry:
+        return sum(source_ledger(lake, spec, TABLE).values(), LedgerEntry())
+
+    wait_for(lambda: entry().balanced, "the ledger to follow", WITHIN_S)
+    assert entry().records_in == own.sent
     other = own.folder / "undisturbed"
     options = IngestOptions(source="web", input=(own.broker.uri(own.topic),), lake=str(other), until="now")
     ingest_topics(options, Project.load(own.project), lambda _: None)
@@ -180,8 +183,8 @@ def test_a_sensor_that_ends_ends_the_job_that_it_waits_for(own: Streams, how: st
         wait_until(own.state(dag_id, run), {"deferred"}, WITHIN_S)
         own.stack.kill("airflow-triggerer")  # what a triggerer that goes away drops is no user's wish
         own.stack.start("airflow-triggerer")
+        wait_for(lambda: own.said(dag_id, run).count(") starting") == 2, "the trigger to run again", WITHIN_S)
         assert own.jobs == {job}
-        wait_for(lambda: "start" in json.dumps(own.api.get("/monitor/health")) and own.jobs == {job}, "the triggerer")
         own.api.set_state(dag_id, run, "task", "failed")
     own.wait_for_jobs(0)
     assert own.api.wait_run(dag_id, run, WITHIN_S) == "failed"
