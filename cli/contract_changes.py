@@ -17,7 +17,7 @@ from contracts.errors import ConfigurationError
 from contracts.evolution.datasets import contract_changes
 from contracts.evolution.history import GitHistory
 from contracts.evolution.impact import Surroundings, contract_files, contracts_called, yaml_files
-from contracts.evolution.registered import RegisteredAvro, judge_registered
+from contracts.evolution.registered import judge_registered
 from contracts.evolution.reports import Checked, changelog, document, github_report, text_report
 from contracts.evolution.specs import destination_changes, source_changes
 from contracts.evolution.verdicts import judge
@@ -150,19 +150,14 @@ def _against_git(project: Project, files: Sequence[tuple[Path, Contract]], ref: 
 def _against_registry(registry: Registry, files: Sequence[tuple[Path, Contract]]) -> list[Checked]:
     """Subjects as ``contract register`` names them."""
     from contracts.registry.client import RegistryClient  # noqa: PLC0415 - brings an HTTP client
+    from contracts.registry.subjects import avro_versions  # noqa: PLC0415 - as above
 
     client = RegistryClient(registry, patience_s=_PATIENCE_S)
     found = []
     try:
         for path, contract in files:
-            versions = client.versions(subject_of(contract))
-            avro = [v for v in versions if v.schema.type == "AVRO" and not v.schema.references]
-            notes = [
-                f"version {v.number} of subject {subject_of(contract)} is not compared: {_why_not(v.schema)}"
-                for v in versions
-                if v not in avro
-            ]
-            earlier = [RegisteredAvro(f"registry version {version.number}", version.schema.schema) for version in avro]
+            earlier, others = avro_versions(client, subject_of(contract))
+            notes = [f"version {v.number} of subject {subject_of(contract)} is not compared: {_why_not(v.schema)}" for v in others]
             verdict = judge_registered(contract, earlier) if earlier else None
             found.append(Checked(path=path, name=path.stem, verdict=verdict, is_new=verdict is None, notes=notes))
     finally:

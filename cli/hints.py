@@ -16,6 +16,7 @@ _VERBS: dict[str, tuple[str, ...]] = {
     "contract": ("check", "compare", "diff", "docs", "export", "lint", "migrate", "register", "test"),
     "deadletter": ("close", "export", "list", "reopen", "reprocess", "show", "stats", "ticket"),
     "deliver": (),
+    "drift": (),
     "ingest": (),
     "job": ("cancel", "list", "status", "stop", "supervise"),
     "lake": ("check", "clean", "compact", "downgrade", "expire", "files", "rebuild-catalog", "repair", "upgrade", "why"),

@@ -29,6 +29,7 @@ _VERBS = {
     "contract": "Contracts and source specs: lint, test, compare, export, register.",
     "deadletter": "Rejected records: list, explain, count, read again, export, close.",
     "deliver": "Rows to a destination: in order, within its limits, each accounted for.",
+    "drift": "What is deployed against what the repository says: DAGs, jobs, topics, tables, registry, templates.",
     "ingest": "Land files, check every record, fold the good ones into tables.",
     "job": "Streaming jobs on Flink: list, look, stop, cancel, supervise.",
     "lake": "Files and tables of a lake: list, check, repair, compact, expire, clean, upgrade; what became of an event.",

@@ -144,14 +144,15 @@ def diff(name: str, page: Path | None, samples: int, reveal: bool, lake: str | N
 
 @replay.command("promote")
 @click.argument("name")
+@click.option("--allow-held", is_flag=True, help="What the gate holds is reported, but is no failure.")
 @lake_option
 @project_option
 @json_option
 @plain_errors
-def promote_(name: str, lake: str | None, project: Path | None, as_json: bool) -> None:
+def promote_(name: str, allow_held: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
     """Publish a finished replay in one commit; what live jobs published since is kept."""
     opened, loaded = open_lake(lake, project)
-    _end(promote(name, loaded, opened), "promoted", as_json)
+    _end(promote(name, loaded, opened), "promoted", as_json, allow_held=allow_held)
 
 
 @replay.command("rollback")
@@ -266,14 +267,15 @@ def _show_run(report: ReplayReport) -> None:
         advise(f"branch {report.branch} is ready; headrace replay diff {report.name} shows what would change")
 
 
-def _end(done: Promotion, word: str, as_json: bool) -> None:
+def _end(done: Promotion, word: str, as_json: bool, *, allow_held: bool = False) -> None:
     _show_promotion(done, word, as_json)
     if done.held:
         advise(
             f"the gate of {done.dataset} holds {done.held} of its partitions, which readers see as they were: "
             f"headrace quality status {done.dataset}"
         )
-        raise SystemExit(1)
+        if not allow_held:
+            raise SystemExit(1)
 
 
 def _show_promotion(done: Promotion, word: str, as_json: bool) -> None:

@@ -27,7 +27,7 @@ from cli.status_deliveries import advice_on, show_delivery, show_delivery_runs
 from lake.runs.manifest import RunSummary, read_run, recent_runs
 from operations.deliveries import DeliveryState, deliveries
 from operations.quality.gates import GateNote, gate_notes
-from operations.streams import SUBMITTED, StreamState, as_submitted, stream_state, streaming
+from operations.streams import SUBMITTED, StreamState, as_submitted, stream_state, streaming, submitted_last
 from pipelines.deliver.options import PIPELINE
 
 _LOG_COLUMNS = ("log", "landed to", "frontier", *LEDGER_COLUMNS, "pending", "lost")
@@ -56,7 +56,7 @@ def status(limit: int, check: bool, lake: str | None, project: Path | None, as_j
     latest = list(recent_runs(opened, limit))
     found = {state.run_id: state for state in deliveries(opened, loaded, latest)}
     named = {run.run_id for run in latest}
-    older = (read_run(opened, run_id) for run_id in sorted(found.keys() - named, reverse=True))
+    older = (read_run(opened, run_id) for run_id in sorted((found.keys() | submitted_last(opened)) - named, reverse=True))
     runs = [as_submitted(opened, run) for run in (*latest, *filter(None, older))]
     streams = {run.run_id: stream_state(opened, loaded, run) for run in streaming(opened, loaded, runs)}
     notes = list(gate_notes(opened)) if opened.exists() else []

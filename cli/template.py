@@ -15,23 +15,11 @@ import click
 from cli.console import fail, json_option, plain_errors, print_json, project_option, stderr, stdout, table
 from contracts.errors import ConfigurationError
 from templates.build.catalog import TEMPLATES, Template, template_named
-from templates.build.flex import (
-    ROOT,
-    Target,
-    as_text,
-    build_command,
-    check_spec,
-    container_spec_of,
-    deploy_script,
-    flex_parameters,
-    metadata_of,
-    run_script,
-)
-from templates.build.kubernetes import manifest, submission, with_image
+from templates.build.files import dataflow_files, kubernetes_files
+from templates.build.flex import ROOT, Target, build_command, check_spec, container_spec_of, flex_parameters, metadata_of
 from templates.build.parameters import SEPARATOR, check_parameters, parameters_of
 
 _ENGINES = ("docker", "podman", "buildah")
-_MANIFESTS = ("cluster.yaml", "network-policy.yaml", "project.yaml", "secrets.yaml", "storage.yaml")
 _parameter_options = (
     click.option("-p", "--parameter", "pairs", metavar="NAME=VALUE", multiple=True, help="A parameter; several times if you like."),
     click.option(
@@ -107,17 +95,11 @@ def build(
     if kind == "kubernetes":
         if bucket:
             raise ConfigurationError("--bucket: with --for dataflow only")
-        files = {f"submit-{wanted.name}.yaml": submission(wanted, given, image)}
-        files |= {each: with_image(manifest(each), image) for each in _MANIFESTS}
+        files = kubernetes_files(wanted, image, given)
     else:
         if given:
             raise ConfigurationError("-p, --parameters-file: a Flex Template takes its parameters when it is launched (run.sh)")
-        files = {
-            "image-spec.json": as_text(container_spec_of(wanted, image)),
-            "metadata.json": as_text(metadata_of(wanted)),
-            "deploy.sh": deploy_script(wanted, target),
-            "run.sh": run_script(wanted, target),
-        }
+        files = dataflow_files(wanted, target)
     folder = out / wanted.name
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in files.items():

@@ -29,8 +29,14 @@ class AirflowApi:
         """The document at a path below ``/api/v2``."""
         return self._http.get(f"/api/v2{path}", params=query).raise_for_status().json()
 
-    def send(self, method: str, path: str, document: Any) -> Any:
+    def send(self, method: str, path: str, document: Any, before_again: Callable[[], None] = lambda: None) -> Any:
         """Send a document; the answer's. On SQLite Airflow answers 503 where another of its processes writes: sent again.
+
+        Args:
+            method: of the request.
+            path: below ``/api/v2``.
+            document: sent as JSON.
+            before_again: what is done before it is sent again.
 
         Raises:
             ComponentDownError: it was refused; with Airflow's words.
@@ -40,6 +46,7 @@ class AirflowApi:
             if time.monotonic() > until:
                 break
             time.sleep(_POLL_S)
+            before_again()
         if answer.is_error:
             raise ComponentDownError(f"Airflow refused {method} {path}: {answer.status_code} {answer.text[:500]}")
         return answer.json() if answer.content else None
@@ -66,10 +73,25 @@ class AirflowApi:
         return str(made["dag_run_id"])
 
     def backfill(self, dag_id: str, first: str, last: str, **more: Any) -> int:
-        """As ``airflow backfill create``: the intervals that begin between the two, both included."""
+        """As ``airflow backfill create``: the intervals that begin between the two, both included.
+
+        A backfill that Airflow begins and cannot write to its end stays open without runs, and refuses all later ones of its DAG
+        (apache/airflow#68705): it is cancelled.
+        """
+        before = self.open_backfills(dag_id)
         given = {"max_active_runs": 1, "reprocess_behavior": "none", "run_backwards": False, "dag_run_conf": {}, **more}
-        made = self.send("POST", "/backfills", {"dag_id": dag_id, "from_date": first, "to_date": last, **given})
-        return int(made["id"])
+
+        def cancel_what_was_begun() -> None:
+            for begun in self.open_backfills(dag_id) - before:
+                self.send("PUT", f"/backfills/{begun}/cancel", None)
+
+        document = {"dag_id": dag_id, "from_date": first, "to_date": last, **given}
+        return int(self.send("POST", "/backfills", document, cancel_what_was_begun)["id"])
+
+    def open_backfills(self, dag_id: str) -> set[int]:
+        """Those that are not complete; Airflow takes one of a DAG at a time."""
+        found = self.get("/backfills", dag_id=dag_id, limit=_PAGE)["backfills"]
+        return {each["id"] for each in found if each["completed_at"] is None}
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         """Its runs, the oldest first."""

@@ -81,9 +81,10 @@ def folded_tables(lake: Lake) -> list[str]:
 
 
 def all_tables(lake: Lake) -> list[str]:
-    """Every table, by name."""
+    """Every table, by name; none of a lake whose first run has just begun."""
     catalog = lake.catalog()
-    return sorted(".".join(name) for namespace in NAMESPACES for name in catalog.list_tables(namespace))
+    there = [namespace for namespace in NAMESPACES if catalog.namespace_exists(namespace)]
+    return sorted(".".join(name) for namespace in there for name in catalog.list_tables(namespace))
 
 
 def key_of(table: str) -> str:

@@ -14,7 +14,7 @@ from lake.ledger.logs import LogState, log_states, newest_window_time
 from lake.location import Lake
 from lake.raw.segments import logs_of
 from lake.runs.manifest import RunSummary
-from lake.runs.submission import read_submission
+from lake.runs.submission import read_submission, submissions
 from lake.tables.audit import audited
 from lake.tables.iceberg import settled_age_s
 from pipelines.deliver.options import PIPELINE
@@ -47,6 +47,16 @@ def as_submitted(lake: Lake, run: RunSummary) -> RunSummary:
     if submission is None:
         return run
     return replace(run, state=submission.ended.how if submission.ended else SUBMITTED)
+
+
+def submitted_last(lake: Lake) -> set[str]:
+    """Of each source the run without an end that was submitted to a cluster last: it goes on while others begin and end."""
+    found: dict[str, str] = {}
+    with contextlib.suppress(ConfigurationError):  # a damaged record, which the verbs of jobs tell
+        for run in submissions(lake):
+            if run.ended is None or run.ended.how != "finished":
+                found.setdefault(run.source, run.run_id)
+    return set(found.values())
 
 
 def streaming(lake: Lake, project: Project, runs: Sequence[RunSummary]) -> list[RunSummary]:

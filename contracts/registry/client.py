@@ -119,9 +119,9 @@ class RegistryClient:
 
     # --- what a person wants to know
 
-    def subjects(self) -> list[str]:
-        """The names of all subjects."""
-        return sorted(map(str, self._asked("GET", "/subjects").document or ()))
+    def subjects(self, *, deleted: bool = False) -> list[str]:
+        """The names of all subjects. deleted: also of those that were deleted and that the registry still remembers."""
+        return sorted(map(str, self._asked("GET", "/subjects?deleted=true" if deleted else "/subjects").document or ()))
 
     def versions(self, subject: str) -> list[Version]:
         """The versions of a subject, the oldest first; none of one that is not there, or was deleted."""

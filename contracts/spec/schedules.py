@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
+from itertools import pairwise
 
 CRON_OF = {"hour": "0 * * * *", "day": "0 0 * * *"}
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
+_ANY_DAY, _CYCLE_DAYS = date(2023, 1, 1), 3_660  # with a gap between two 29th of February as long as it gets in a century
 _ITEM = re.compile(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,2}))?")
 
 
@@ -26,6 +28,38 @@ def cron_problem(text: str) -> str | None:
             if not found or not all(low <= number <= high for number in numbers) or numbers != sorted(numbers) or found[3] == "0":
                 return f"{text!r}: {item!r} is no {name} from {low} to {high}"
     return None
+
+
+def longest_gap_s(text: str) -> int:
+    """The longest time between two moments of a cron expression, seconds; without changes of clocks."""
+    minutes, hours, days, months, weekdays = (
+        _numbers(part, low, high) for part, (_, low, high) in zip(CRON_OF.get(text, text).split(), _FIELDS, strict=True)
+    )
+    any_day, any_weekday = (part.startswith("*") for part in CRON_OF.get(text, text).split()[2::2])
+    of_day = [60 * hour + minute for hour in sorted(hours) for minute in sorted(minutes)]
+    gaps = [later - earlier for earlier, later in pairwise(of_day)]
+    last: int | None = None
+    for number in range(_CYCLE_DAYS):
+        day = _ANY_DAY + timedelta(days=number)
+        on_day, on_weekday = day.day in days, day.isoweekday() % 7 in {weekday % 7 for weekday in weekdays}
+        chosen = on_day or on_weekday if not (any_day or any_weekday) else on_day and on_weekday  # as cron has it
+        if day.month in months and chosen:
+            if last is not None:
+                gaps.append(1_440 * number + of_day[0] - last)
+            last = 1_440 * number + of_day[-1]
+    return 60 * max(gaps, default=1_440 * _CYCLE_DAYS)
+
+
+def _numbers(part: str, low: int, high: int) -> set[int]:
+    """What one field of a cron expression names."""
+    found: set[int] = set()
+    for item in part.split(","):
+        match = _ITEM.fullmatch(item)
+        assert match is not None
+        first = low if match[1] is None else int(match[1])
+        last = int(match[2]) if match[2] else high if match[1] is None or match[3] else first
+        found.update(range(first, last + 1, int(match[3] or 1)))
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +100,15 @@ class DestinationSchedule:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamSchedule:
-    """A job that never ends: deployed, upgraded and looked after. input: ``kafka://HOST:PORT/TOPIC``. workers: slots."""
+    """A job that never ends: deployed, upgraded and looked after.
+
+    input: ``kafka://HOST:PORT/TOPIC``. workers: slots. previous: command of headrace of the version before, or ``$NAME``.
+    """
 
     input: str
     workers: int = 1
     moves_within_s: int = 600
+    previous: str = ""
     options: tuple[str, ...] = ()
 
 
@@ -107,7 +145,7 @@ class Schedules:
     """All of it. name: of the project, in the names of DAGs. start: the first day. timezone: of cron and of folders' names.
 
     owner: of what has no contract of its own. runbooks: address below which runbooks lie. reports: folder for pages; reports_url:
-    its address.
+    its address. checks, drift: cron, None for never.
     """
 
     name: str
@@ -122,4 +160,5 @@ class Schedules:
     destinations: Mapping[str, DestinationSchedule] = field(default_factory=dict)
     upkeep: UpkeepSchedule | None = None
     checks: str | None = None
+    drift: str | None = None
     backfill: BackfillSchedule | None = None

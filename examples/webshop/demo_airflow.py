@@ -1,4 +1,4 @@
-"""``make demo-airflow``: hours of the webshop in a real Airflow: ingests, a poisoned hour, its repair, delivery, reconciliation.
+"""``make demo-airflow``: hours of the webshop in a real Airflow: ingests, an hour that the gate holds, its repair, delivery.
 
 A project of its own is made below ``.cache``; everything in it is what a user would write. Prints what happened; opens nothing.
 """
@@ -9,10 +9,12 @@ import argparse
 import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +24,7 @@ import yaml
 import zstandard
 
 from cli.console import stdout, table
+from contracts.spec.project import BUILT_IN_DATASETS
 from devstack import airflow
 from devstack.airflow_api import AirflowApi, wait_until
 from devstack.cdp.component import WRITE_KEY
@@ -30,8 +33,9 @@ from devstack.stack import Stack
 from examples.webshop.generate import main as generate
 
 HERE = Path(__file__).parent
-HOURS = 3
+FIRST_HOUR, HOURS = 17, 3  # when the shop is busy
 POISONED = 1  # of them
+_RULE = {"metric": "nullValues", "unit": "percent", "mustBeLessOrEqualTo": 20, "severity": "quarantine"}
 _SCHEDULES = """\
   start: {start}
   sources:
@@ -40,6 +44,7 @@ _SCHEDULES = """\
     cdp: {{lookback: 2d, retries: 1}}
   backfill: {{size: 1K, windows: 1}}
 """
+CONTRACT = "customer_event.v1.yaml"
 _WITHIN_S = 600.0
 
 
@@ -66,24 +71,43 @@ def main() -> int:
 
 
 def make_project(folder: Path, day: str, records: int) -> Path:
-    """A project with three hours of a day in its drop folder, of which one is poisoned."""
+    """A project with three hours of a day in its drop folder, of which one is poisoned, and a gate."""
     for each in ("sources", "destinations"):
         shutil.copytree(HERE / each, folder / each)
-    (folder / "headrace.yaml").write_text("lake: lake\nschedules:\n  name: webshop\n" + _SCHEDULES.format(start=day), "utf-8")
+    (folder / "datasets").mkdir()
+    (folder / "datasets" / CONTRACT).write_text(gated_contract(), "utf-8")
+    settings = "lake: lake\ndatasets: [datasets]\nschedules:\n  name: webshop\n" + _SCHEDULES.format(start=day)
+    (folder / "headrace.yaml").write_text(settings, "utf-8")
     sample = folder / "sample"
     generate(["--output", str(sample), "--records", str(records), "--start", day, "--days", "1"])
-    lines = list(_lines(sample / "web"))
-    for number in range(HOURS):
-        part = lines[number::HOURS]
-        place = folder / "drop" / "web" / day / f"{number:02}" / "events.jsonl"
+    by_hour: dict[int, list[str]] = defaultdict(list)
+    for line in _lines(sample / "web"):
+        by_hour[_hour(line)].append(line)
+    for number, hour in enumerate(range(FIRST_HOUR, FIRST_HOUR + HOURS)):
+        place = folder / "drop" / "web" / day / f"{hour:02}" / "events.jsonl"
         place.parent.mkdir(parents=True)
-        place.write_text("\n".join(poisoned(line) if number == POISONED else line for line in part) + "\n", "utf-8")
+        lines = [poisoned(line) if number == POISONED else line for line in by_hour[hour]]
+        place.write_text("\n".join(lines) + "\n", "utf-8")
     return folder
 
 
+def gated_contract() -> str:
+    """The shipped contract with a rule that gives its dataset a gate: an hour in which too few events tell their page is held."""
+    document = yaml.safe_load((BUILT_IN_DATASETS / CONTRACT).read_text("utf-8"))
+    (column,) = (one for one in document["schema"][0]["properties"] if one["name"] == "page_url")
+    column["quality"] = [_RULE]
+    return yaml.safe_dump(document, sort_keys=False)
+
+
 def poisoned(line: str) -> str:
-    """An event as a new version of the shop's script sends it: its type stands elsewhere, where nobody looks."""
-    return line.replace('"type":', '"eventType":', 1)
+    """An event as a new version of the shop's script sends it: the page's address stands elsewhere, where nobody looks."""
+    return line.replace('"url":', '"href":', 1)
+
+
+def _hour(line: str) -> int:
+    """When an event was received; 0 of one that does not say."""
+    found = re.search(r'"receivedAt": ?"[0-9-]{10}T([0-9]{2})', line)
+    return int(found[1]) if found else 0
 
 
 def _lines(folder: Path) -> Iterator[str]:
@@ -108,21 +132,23 @@ def day_of_the_webshop(api: AirflowApi, stack: Stack, project: Path, day: str) -
         api.unpause(name)
 
     stdout.print(f"\n1. three hours of {day}: airflow backfill create --dag-id webshop.ingest.web", style="bold")
-    hours = [f"{day}T{number:02}:00:00Z" for number in range(HOURS)]
+    hours = [f"{day}T{FIRST_HOUR + number:02}:00:00Z" for number in range(HOURS)]
     api.backfill("webshop.ingest.web", hours[0], hours[-1])
     ingests = ended(api, "webshop.ingest.web", "backfill", HOURS)
     show(api, "webshop.ingest.web", ingests)
     expect([run["state"] for run in ingests], ["success", "failed", "success"])
+    stdout.print("   the hour between is landed and held by the gate: readers see nothing of it, and the others are published")
+    headrace("quality", "status", "customer_event", "--project", str(project))
 
     stdout.print(
-        "\n2. the source learns where the type stands, and the day is rebuilt: webshop.backfill.customer_event", style="bold"
+        "\n2. the source learns where the address stands, and the day is rebuilt: webshop.backfill.customer_event", style="bold"
     )
     mend(project)
     build(project, stack)
     api.backfill("webshop.backfill.customer_event", f"{day}T00:00:00Z", f"{day}T00:00:00Z")
     (question,) = wait_until_some(api.waiting)
     stdout.print(f"   asked: {question['subject']}: {question['body']}")
-    api.answer(question, "Approve", reason="the type of events stood elsewhere")
+    api.answer(question, "Approve", reason="the address of pages stood elsewhere")
     rebuilt = ended(api, "webshop.backfill.customer_event", "backfill", 1)
     show(api, "webshop.backfill.customer_event", rebuilt)
     expect([run["state"] for run in rebuilt], ["success"])
@@ -148,10 +174,10 @@ def build(project: Path, stack: Stack) -> None:
 
 
 def mend(project: Path) -> None:
-    """Read the type of an event from either place."""
+    """Read the address of a page from either place."""
     path = project / "sources" / "web.yaml"
     document = yaml.safe_load(path.read_text("utf-8"))
-    document["columns"]["event_type"] = ["type", "eventType"]
+    document["columns"]["page_url"] = ["context.page.url", "context.page.href"]
     path.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
 
 

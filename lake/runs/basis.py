@@ -29,12 +29,14 @@ class RunBasis:
     """What a run works by.
 
     contracts: dataset to the state that the lake keeps (``_contracts``). sources, destinations: name to state (``_specs``).
-    options: those that were given, or have a default. since: when the run began to work by it.
+    topics: of a run over Kafka, by name ``{topic_id, partitions}``, as they were when it began. options: those that were given, or
+    have a default. since: when the run began to work by it.
     """
 
     contracts: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     destinations: Mapping[str, str] = field(default_factory=dict)
+    topics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     headrace: str = VERSION
     libraries: Mapping[str, str] = field(default_factory=library_versions)

@@ -65,7 +65,7 @@ METRICS_PROPERTIES = {
 }
 FORMAT = 2  # of a lake's tables: 1 had no horizon
 _log = logging.getLogger(__name__)
-GRID_PROPERTY, _SHARDS_PROPERTY = "headrace.layout.grid-s", "headrace.layout.num-shards"
+GRID_PROPERTY, SHARDS_PROPERTY = "headrace.layout.grid-s", "headrace.layout.num-shards"
 VACATED_PROPERTY = "headrace.vacated"
 ROWS_PROPERTY, HASH_PROPERTY, RUN_PROPERTY = "headrace.rows", "headrace.content-hash", "headrace.run-id"  # of a snapshot
 HORIZON_PROPERTY, DERIVED_PROPERTY = "headrace.layout.horizon-s", "headrace.layout.derived-ids"
@@ -134,7 +134,7 @@ class Layout:
         """As table properties."""
         # A commit on a stale view must come back to us: rows it replaces may have changed (publish.py).
         retries = {"commit.retry.num-retries": "0"}
-        cut = {GRID_PROPERTY: self.grid_text, _SHARDS_PROPERTY: str(self.num_shards)}
+        cut = {GRID_PROPERTY: self.grid_text, SHARDS_PROPERTY: str(self.num_shards)}
         return retries | cut | self.horizon_properties()
 
     @property
@@ -161,7 +161,7 @@ def layout_of(table: Table) -> Layout:
 
 def num_shards(table: Table) -> int:
     """How many shards a table that is folded into is cut into."""
-    return int(table.properties[_SHARDS_PROPERTY])
+    return int(table.properties[SHARDS_PROPERTY])
 
 
 @dataclass(frozen=True, order=True)
@@ -256,11 +256,11 @@ def _check_types(name: str, table: Table, schema: pa.Schema) -> None:
     """A column keeps its type: rows that are published already cannot be read as another."""
     have = table.schema().as_arrow()
     changed = [
-        f"{field.name} is {_plain_type(have.field(field.name).type)}, the contract says {_plain_type(field.type)}"
+        f"{field.name} is {plain_type(have.field(field.name).type)}, the contract says {plain_type(field.type)}"
         for field in schema
         if field.name in have.names
         and not pa.types.is_nested(field.type)
-        and _plain_type(have.field(field.name).type) != _plain_type(field.type)
+        and plain_type(have.field(field.name).type) != plain_type(field.type)
     ]
     if changed:
         raise ConfigurationError(
@@ -268,7 +268,8 @@ def _check_types(name: str, table: Table, schema: pa.Schema) -> None:
         )
 
 
-def _plain_type(arrow_type: pa.DataType) -> str:
+def plain_type(arrow_type: pa.DataType) -> str:
+    """A type in words, however wide its offsets are."""
     return str(arrow_type).removeprefix("large_")
 
 

@@ -49,6 +49,7 @@ class IngestOptions(CheckpointOptions, TopicOptions):
     allow_damaged: bool = option(
         "Damaged or unreadable input is reported, but does not fail the run.", flag, default=False, group="Files"
     )
+    allow_held: bool = option("What the gate holds is reported, but does not fail the run.", flag, default=False)
     slice_bytes: int | None = option(
         "Direct runner: decompressed input that one graph run takes; bounds memory.",
         size, metavar="SIZE", default=None, shown_default="512M × workers", group="Files",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from contracts.codes import Code
@@ -64,7 +65,9 @@ class IngestReport:
                 f"{self.chained:,} rows were dropped that are further from the first of their id than the deduplication horizon: "
                 "it is used again and again, each time within the horizon of the last. Is it unique? headrace lake why EVENT_ID"
             )
-        return found + (self.gate.warnings if self.gate else [])
+        if self.gate:  # with --allow-held its reasons are none against the run
+            found += [*(reason for reason in self.gate.reasons if reason not in self.reasons), *self.gate.warnings]
+        return found
 
     @property
     def exit_code(self) -> int:
@@ -73,15 +76,17 @@ class IngestReport:
 
 
 @contextmanager
-def begun(graph: IngestGraph, options: IngestOptions, clock: RunClock) -> Iterator[None]:
-    """Make lake and tables, and note that the run began, and how it ended where it comes to no manifest.
+def begun(
+    graph: IngestGraph, options: IngestOptions, clock: RunClock, topics: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> Iterator[None]:
+    """Make lake and tables, and note that the run began, and how it ended where it comes to no manifest. topics: see RunBasis.
 
     Raises:
         LayoutMismatchError: a table has another layout.
     """
     LogContext.here(graph.run_id, graph.spec.name).apply()
     graph.prepare()
-    basis = basis_of(graph.lake, graph.contract, [graph.spec], options)
+    basis = replace(basis_of(graph.lake, graph.contract, [graph.spec], options), topics=dict(topics))
     with started(graph.lake, graph.run_id, clock.started, graph.spec.name, basis=basis):
         yield
 
@@ -108,7 +113,8 @@ def finish(
     gate: GateReport | None = None,
 ) -> IngestReport:
     """Judge a bounded run by its ledger, and write its manifest."""
-    found = [*_ledger_reasons(entry, options), *reasons, *(gate.reasons if gate else ())]
+    held = gate.reasons if gate and not options.allow_held else ()
+    found = [*_ledger_reasons(entry, options), *reasons, *held]
     if not found and not options.allow_damaged and (count := entry.codes.get(Code.DAMAGED_INPUT)):
         found.append(f"{count} records are damaged: headrace deadletter list --code damaged_input tells where")
     source, contract = graph.spec.name, graph.contract

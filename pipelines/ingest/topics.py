@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from contracts.errors import ConfigurationError, RegistryDownError
 from contracts.registry.client import RegistryClient
@@ -92,7 +93,7 @@ def ingest_topics(options: IngestOptions, project: Project, report: Report) -> I
     clock = RunClock()
     immediate = _immediate(options, cluster, connection, contract.dataset, topics)
     graph = _graph(options, project, lake, spec, contract, resumed_run_id() or new_run_id(spec.name, clock), immediate)
-    with begun(graph, options, clock):
+    with begun(graph, options, clock, _noted(cluster, topics, immediate)):
         partitions = plan_partitions(options, cluster, topics, lambda log: frontier(lake, spec, log))
         salts = salts_of(job, max(p.partition for p in partitions) + 1)
         kafka = kafka_source(
@@ -168,6 +169,12 @@ def _immediate(
         raise ConfigurationError(f"--immediate: {name} is what is read; rows would go round in a circle")
     cluster.ensure_topic(name, max(there.number for there in topics.values()))
     return RowsTopic(connection, name)
+
+
+def _noted(cluster: KafkaCluster, topics: Mapping[str, Partitions], immediate: RowsTopic | None) -> dict[str, dict[str, Any]]:
+    """The topics that are read and written, as a run notes them: what changes later can be told."""
+    written = cluster.describe([immediate.topic]) if immediate else {}
+    return {name: {"topic_id": t.topic_id, "partitions": t.number} for name, t in sorted({**written, **topics}.items())}
 
 
 def _account(

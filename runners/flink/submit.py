@@ -6,6 +6,7 @@ What each option is for was measured; docs/guides/flink-on-machines.md has the t
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from runners.job_server import FlinkWithOwnServer
 from runners.loopback import keep_grpc_on_loopback
 from runners.temporary import temporary_files_removed
 
+_log = logging.getLogger(__name__)
 _START_S = 180.0
 _POLL_S = 0.5
 
@@ -74,6 +76,7 @@ def submit(build: Build, job: FlinkJob, name: str, extra: Sequence[str] = ()) ->
             f"Flink {job.rest}: {free} free slots, the job takes {job.parallelism}; give fewer --workers, or stop a job "
             "(headrace job list)"
         )
+    _log.info("submitting %s to Flink %s", name, job.rest)  # before it: who ends this process knows by it what to cancel
     quiet_beam()
     keep_grpc_on_loopback()
     runner = FlinkWithOwnServer()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -66,6 +67,11 @@ def project_folder(default: str) -> str:
     return os.environ.get(PROJECT) or default
 
 
+def there(folder: str | None) -> str | None:
+    """The folder, if there is one of that name; else headrace, which is given it too, says that there is no project."""
+    return folder if folder is not None and Path(folder).is_dir() else None
+
+
 def headrace() -> list[str]:
     """The command: ``HEADRACE_COMMAND``, else ``headrace`` on PATH."""
     return shlex.split(os.environ.get(COMMAND, "")) or ["headrace"]
@@ -83,15 +89,31 @@ def arguments(command: Sequence[str], options: Mapping[str, str], inputs: Sequen
 
 
 class Call:
-    """A call that runs. ``end`` may come from a signal handler."""
+    """A call that runs. ``end`` may come from a signal handler.
 
-    def __init__(self, given: Sequence[str], tell: Callable[[str], None], *, cwd: str | None = None) -> None:
-        self._tell = tell
+    Args:
+        given: arguments of ``headrace``. tell: gets each line that it says.
+        cwd: where it runs.
+        command: ``headrace`` of another version.
+        undo: arguments of ``headrace`` that end what a run has begun elsewhere, given its id. Where this call is ended, or its
+            parent is killed, they are given too, by the leash.
+    """
+
+    def __init__(
+        self,
+        given: Sequence[str],
+        tell: Callable[[str], None],
+        *,
+        cwd: str | None = None,
+        command: Sequence[str] | None = None,
+        undo: Callable[[str], Sequence[str]] | None = None,
+    ) -> None:
+        self._tell, self._undo = tell, undo
         self.run_id: str | None = None  # as soon as a log line tells it
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by wait
         self._process = subprocess.Popen(
-            [sys.executable, "-I", str(_LEASH), str(GRACE_S), *headrace(), *_LOGS, *given],
-            stdin=subprocess.PIPE, stdout=self._output, stderr=subprocess.PIPE, start_new_session=True, cwd=cwd,
+            [sys.executable, "-I", str(_LEASH), str(GRACE_S), *(command or headrace()), *_LOGS, *given],
+            stdin=subprocess.PIPE, stdout=self._output, stderr=subprocess.PIPE, start_new_session=True, cwd=there(cwd),
             env=environment(),
         )  # fmt: skip
 
@@ -105,7 +127,8 @@ class Call:
             said = [*said[1 - _DETAIL_LINES :], text]
         code = self._process.wait()
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         with self._output as output:
             output.seek(0)
             return Outcome(code, _document(output.read()), said, self.run_id)
@@ -115,9 +138,19 @@ class Call:
         told = _document(line.encode()) if line.startswith("{") else None
         if not isinstance(told, dict) or "message" not in told:
             return line
-        self.run_id = self.run_id or told.get("run_id")
+        if self.run_id is None and told.get("run_id"):
+            self.run_id = str(told["run_id"])
+            self._note_undo(self.run_id)
         where = f"{told['stage']}: " if told.get("stage") else ""
         return f"{told.get('level', 'INFO')} {where}{told['message']}"
+
+    def _note_undo(self, run_id: str) -> None:
+        if self._undo is None:
+            return
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has just ended
+            self._process.stdin.write(json.dumps([*headrace(), *_LOGS, *self._undo(run_id)]).encode() + b"\n")
+            self._process.stdin.flush()
 
     def end(self) -> None:
         """End it and all that it started; returns when nothing is left."""
@@ -126,7 +159,8 @@ class Call:
             try:
                 self._process.wait(GRACE_S * 2)
             except subprocess.TimeoutExpired:
-                self._process.kill()
+                if self._undo is None:  # else it still ends what was begun elsewhere
+                    self._process.kill()
 
 
 def _document(text: bytes) -> Any:
@@ -136,6 +170,8 @@ def _document(text: bytes) -> Any:
         return None
 
 
-def run(given: Sequence[str], tell: Callable[[str], None], *, cwd: str | None = None) -> Outcome:
+def run(
+    given: Sequence[str], tell: Callable[[str], None], *, cwd: str | None = None, command: Sequence[str] | None = None
+) -> Outcome:
     """Call and wait."""
-    return Call(given, tell, cwd=cwd).wait()
+    return Call(given, tell, cwd=cwd, command=command).wait()

@@ -11,18 +11,21 @@ from zoneinfo import ZoneInfo
 
 from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, Param
 
-from templates.airflow.jobs import CancelOperator, DeployOperator, FrontierSensor, StopOperator
+from templates.airflow.description import STATE, state_of
+from templates.airflow.gates import GateOperator
+from templates.airflow.jobs import DeployOperator, StopOperator, TakeBackOperator
 from templates.airflow.operators import BrokenOperator, HeadraceOperator, PublishOperator, RangeOperator
+from templates.airflow.sensors import FrontierSensor
 from templates.airflow.timetables import BackfillTimetable
 from templates.airflow.waiting import ApproveOperator, PartitionsOperator, PlanOperator
 
 Document = Mapping[str, Any]
-_WITH_PROJECT = {"partitions", "plan", "headrace", "deploy", "stop", "moves", "cancel"}
+_WITH_PROJECT = {"partitions", "plan", "headrace", "gate", "deploy", "stop", "moves", "take_back"}
 _WITH_LINKS = _WITH_PROJECT - {"partitions", "moves"}
 _KINDS: dict[str, Callable[..., BaseOperator]] = {
     "approve": ApproveOperator,
-    "cancel": CancelOperator,
     "deploy": DeployOperator,
+    "gate": GateOperator,
     "headrace": HeadraceOperator,
     "moves": FrontierSensor,
     "partitions": PartitionsOperator,
@@ -30,6 +33,7 @@ _KINDS: dict[str, Callable[..., BaseOperator]] = {
     "publish": PublishOperator,
     "range": RangeOperator,
     "stop": StopOperator,
+    "take_back": TakeBackOperator,
 }
 
 
@@ -125,8 +129,9 @@ def _task(task: Document, made: Mapping[str, Any], place: Place, runbook: str) -
     if kind in _WITH_PROJECT:
         given["project"] = place.folder
     if kind in _WITH_LINKS:
-        given |= {"reports": place.reports, "reports_url": place.reports_url, "runbook": runbook}
-    given |= {"task_id": task["task_id"], "outlets": [Asset(uri) for uri in task.get("outlets", ())]}
+        given |= {"reports": place.reports, "reports_url": place.reports_url, "runbook": task.get("runbook") or runbook}
+    given |= {"task_id": task["task_id"]}
+    given |= {way: [Asset(uri) for uri in task.get(way, ())] for way in ("inlets", "outlets")}
     if rule := task.get("trigger_rule"):
         given["trigger_rule"] = rule
     operator = _KINDS[kind]
@@ -154,7 +159,8 @@ def _start(document: Document) -> datetime:
 
 def _about(document: Document) -> str:
     lines = [document["about"], "", f"Owner: {document['owner']}" + (f", {document['contact']}" if document["contact"] else "")]
-    return "\n".join([*lines, *([f"Runbook: [{document['kind']}]({document['runbook']})"] if document["runbook"] else [])])
+    lines += [f"Runbook: [{document['kind']}]({document['runbook']})"] if document["runbook"] else []
+    return "\n".join([*lines, f"{STATE}{state_of(document)}"])
 
 
 def _owner_links(document: Document) -> dict[str, str]:

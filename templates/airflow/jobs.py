@@ -1,18 +1,17 @@
-"""Operators for streaming jobs on Flink: deploy, stop with a savepoint, watch the frontier."""
+"""Operators for streaming jobs on Flink: deploy, stop with a savepoint, take an upgrade back."""
 
 from __future__ import annotations
 
-import time
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
 
-from templates.airflow.command import project_folder
+from templates.airflow.command import Outcome, Verdict, project_folder, run
 from templates.airflow.operators import HeadraceOperator
-from templates.airflow.streams import frontiers, running_job
-from templates.airflow.triggers import FlinkJobTrigger, StreamTrigger
+from templates.airflow.streams import command_of, frontiers, idle_runs, last_run, running_job
 
 
 class _StreamOperator(HeadraceOperator):
@@ -32,14 +31,24 @@ class _StreamOperator(HeadraceOperator):
         return running_job(self._asked("job", "list"), self.source)
 
     def _frontiers(self) -> dict[str, int]:
-        return frontiers(self._asked("status"), self.source)
+        """None yet, where there is no lake.
+
+        Raises:
+            AirflowException: a component is down, so nobody knows.
+        """
+        folder = project_folder(self.project)
+        outcome = self.headrace(["status", "--project", folder, "--json"], folder)
+        if outcome.verdict is Verdict.AGAIN:
+            self.judge(outcome)
+        return frontiers(outcome.document, self.source) if outcome.code == 0 else {}
 
 
 class DeployOperator(_StreamOperator):
     """Starts a source's streaming job, unless it runs. Run again it finds the job that it started.
 
+    A run that failed, or that its cluster lost, is noted as over first, so that no supervisor starts it beside the new one.
+
     Args:
-        source: which.
         input: ``kafka://HOST:PORT/TOPIC``. workers: slots. more: further options of ``headrace ingest``.
         savepoint_of: id of the task whose savepoint it starts from.
     """
@@ -58,10 +67,13 @@ class DeployOperator(_StreamOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """``{run_id, job_id, flink, frontiers, links}``: where the frontiers stood before it."""
-        before = self._frontiers_or_none()
-        if (job := self._job()) is not None:
+        before = self._frontiers()
+        jobs = self._asked("job", "list")
+        if (job := running_job(jobs, self.source)) is not None:
             self.log.info("run %s of %s works already as job %s", job["run_id"], self.source, job["job_id"])
             return {**job, "frontiers": before}
+        for run_id in idle_runs(jobs, self.source):
+            self._asked("job", "cancel", run_id, "--yes")
         stopped = context["task_instance"].xcom_pull(task_ids=self.savepoint_of) if self.savepoint_of else None
         savepoint = (stopped or {}).get("savepoint") or ""
         self.command = ["ingest", self.source, "--runner", "flink", "--workers", str(self.workers), *self.more]
@@ -73,107 +85,104 @@ class DeployOperator(_StreamOperator):
         self.judge(outcome)
         return {**found, "frontiers": before}
 
-    def _frontiers_or_none(self) -> dict[str, int]:
-        """None yet, where there is no lake."""
-        folder = project_folder(self.project)
-        outcome = self.headrace(["status", "--project", folder, "--json"], folder)
-        return frontiers(outcome.document, self.source) if outcome.code == 0 else {}
-
 
 class StopOperator(_StreamOperator):
-    """Stops a source's job with a savepoint."""
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """``{run_id, savepoint, frontiers}``.
-
-        Raises:
-            AirflowFailException: no job of the source runs.
-        """
-        job = self._job()
-        if job is None:
-            raise AirflowFailException(f"no job of {self.source} runs; the DAG that deploys it starts one")
-        before = self._frontiers()
-        ended = self._asked("job", "stop", job["run_id"])
-        return {"run_id": job["run_id"], "savepoint": ended.get("savepoint"), "frontiers": before}
-
-
-class CancelOperator(_StreamOperator):
-    """Cancels a source's job, where one runs: after an upgrade whose frontier stood still."""
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Raises AirflowFailException: always, so that the run is red; it says where to go on from."""
-        job = self._job()
-        if job is not None:
-            self._asked("job", "cancel", job["run_id"], "--yes")
-        stopped = context["task_instance"].xcom_pull(task_ids="stop") or {}
-        raise AirflowFailException(
-            f"{self.source}: the new job's frontier stood still and it is cancelled. Install the version before, and start it with "
-            f"--from-savepoint {stopped.get('savepoint')}"
-        )
-
-
-class FlinkJobSensor(BaseOperator):
-    """Waits in the triggerer until a job on Flink has finished. A user who kills or clears it meanwhile cancels the job.
+    """Stops a source's job with a savepoint. Run again it finds the savepoint of the job that it stopped.
 
     Args:
-        job: what ``headrace ingest --runner flink`` gave: ``{run_id, job_id, flink}``; a template, or the XCom of a task.
-        project: the project's folder.
+        previous: ``headrace`` of the version before, to which a failed upgrade goes back. One that does not work stops nothing.
     """
 
-    template_fields: Sequence[str] = ("job",)
-
-    def __init__(self, *, job: Any, project: str = ".", **kwargs: Any) -> None:
+    def __init__(self, *, previous: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.job, self.project = job, project
+        self.previous = previous
 
-    def execute(self, context: Context) -> None:
-        """Defers."""
-        cancel = ["job", "cancel", self.job["run_id"], "--yes"]
-        trigger = FlinkJobTrigger(self.job["flink"], self.job["job_id"], cancel, project_folder(self.project))
-        self.defer(trigger=trigger, method_name="execute_complete")
+    def execute(self, context: Context) -> dict[str, Any]:
+        """``{run_id, savepoint, start_again, frontiers}``.
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
-        """Raises AirflowFailException: the job ended otherwise, or its cluster has lost it."""
-        if event["state"] != "FINISHED":
-            raise AirflowFailException(
-                f"job {self.job['job_id']}: {event['state']}; headrace job status {self.job['run_id']} says why"
-            )
+        Raises:
+            AirflowFailException: no job of the source runs, and none was stopped; or there is no way back.
+        """
+        if self.previous:
+            self._check(self.previous)
+        before = self._frontiers()
+        job = self._job()
+        if job is None:
+            return {**self._stopped(), "frontiers": before}
+        ended = self._asked("job", "stop", job["run_id"] or job["job_id"])
+        return {
+            "run_id": job["run_id"],
+            "savepoint": ended["from_savepoint"],
+            "start_again": ended["start_again"],
+            "frontiers": before,
+        }
+
+    def _check(self, previous: str) -> None:
+        folder = project_folder(self.project)
+        outcome = run(["--version"], self.log.info, cwd=folder, command=_command(previous))
+        if outcome.code:
+            raise AirflowFailException(f"nothing was stopped: previous ({previous}) does not work: {outcome.why()}")
+
+    def _stopped(self) -> dict[str, Any]:
+        """Of the newest run, where that was stopped and a try before this one could not tell."""
+        run_id = last_run(self._asked("job", "list", "--all"), self.source)
+        document = self._asked("job", "status", run_id) if run_id else {}
+        ended = document.get("ended") or {}
+        if not ended.get("savepoint"):
+            raise AirflowFailException(f"no job of {self.source} runs; the DAG that deploys it starts one")
+        self.log.info("run %s was stopped already, at %s", run_id, ended["at"])
+        return {"run_id": run_id, "savepoint": ended["savepoint"], "start_again": document.get("start_again")}
 
 
-class FrontierSensor(BaseOperator):
-    """Waits in the triggerer until a source's frontier is further than another task found it. of: that task's id."""
+class TakeBackOperator(_StreamOperator):
+    """Takes an upgrade back: cancels the new job, and starts the version before from the savepoint, as it was started.
 
-    def __init__(self, *, source: str, of: str, within_s: int, project: str = ".", **kwargs: Any) -> None:
+    Run again it does the same again: what the first try started is cancelled, and rows that are read twice are folded.
+
+    Args:
+        previous: ``headrace`` of the version before; a path, or ``$NAME`` for what that variable says.
+        of: id of the task that stopped it.
+    """
+
+    def __init__(self, *, previous: str = "", of: str = "stop", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.source, self.of, self.within_s, self.project = source, of, within_s, project
+        self.previous, self.of = previous, of
 
-    def execute(self, context: Context) -> None:
-        """Defers."""
-        since = (context["task_instance"].xcom_pull(task_ids=self.of) or {}).get("frontiers") or {}
-        trigger = StreamTrigger(self.source, project_folder(self.project), time.time() + self.within_s, since=since)
-        self.defer(trigger=trigger, method_name="execute_complete")
+    def execute(self, context: Context) -> dict[str, Any]:
+        """``{run_id, job_id, flink, frontiers, links}`` of the version before.
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
-        """Raises AirflowFailException: it stood still."""
-        if not event["reached"]:
-            raise AirflowFailException(
-                f"{self.source}: the frontier did not move within {self.within_s} s; headrace job status says why"
-            )
+        Raises:
+            AirflowFailException: nothing was stopped, so nothing is taken back; or a person must start the version before.
+        """
+        stopped = context["task_instance"].xcom_pull(task_ids=self.of) or {}
+        job = self._job()
+        if not stopped.get("savepoint"):
+            left = "its job was left as it is" if job else "no job of it runs: the DAG that deploys it starts one"
+            raise AirflowFailException(f"{self.source} was not stopped with a savepoint, and {left}; the task {self.of} says why")
+        if job is not None:
+            self._asked("job", "cancel", job["run_id"] or job["job_id"], "--yes")
+        by_hand = f"with headrace of the version before: {stopped.get('start_again')}"
+        if not self.previous:
+            raise AirflowFailException(f"{self.source}: the new job stood still and is cancelled. No job runs. Start it {by_hand}")
+        before = self._frontiers()
+        outcome = self._start(str(stopped["start_again"]))
+        found = self._note(context, outcome, "")
+        if outcome.verdict is Verdict.FINAL:
+            raise AirflowFailException(f"{self.source}: no job runs. {self.previous}: {outcome.why()}. Start it {by_hand}")
+        self.judge(outcome)
+        return {**found, "frontiers": before}
+
+    def _start(self, start_again: str) -> Outcome:
+        """As the job was started that the upgrade stopped."""
+        words = shlex.split(start_again)
+        folder = words[1] if words[0] == "cd" else project_folder(self.project)
+        given = words[words.index("headrace") + 1 :]
+        beam = given.index("--") if "--" in given else len(given)
+        return self.headrace([*given[:beam], "--json", *given[beam:]], folder, _command(self.previous))
 
 
-class FreshnessSensor(BaseOperator):
-    """Waits in the triggerer until the newest row of a streamed source is no older than ``fresh_s``; fails after ``within_s``."""
-
-    def __init__(self, *, source: str, fresh_s: float, within_s: int, project: str = ".", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.source, self.fresh_s, self.within_s, self.project = source, fresh_s, within_s, project
-
-    def execute(self, context: Context) -> None:
-        """Defers."""
-        trigger = StreamTrigger(self.source, project_folder(self.project), time.time() + self.within_s, fresh_s=self.fresh_s)
-        self.defer(trigger=trigger, method_name="execute_complete")
-
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
-        """Raises AirflowFailException: it is late."""
-        if not event["reached"]:
-            raise AirflowFailException(f"{self.source}: no row younger than {self.fresh_s:.0f} s came within {self.within_s} s")
+def _command(previous: str) -> list[str]:
+    try:
+        return command_of(previous)
+    except ValueError as error:
+        raise AirflowFailException(str(error)) from None

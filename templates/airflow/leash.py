@@ -5,10 +5,16 @@
 The parent holds the other end of stdin. When that closes (the parent ended, or was killed), or on SIGTERM, the group gets SIGTERM,
 and SIGKILL after the grace. Ends with the command's exit code, 128 + N where signal N ended it. Standard library only: it is
 started by path, in a tenth of a second.
+
+A line on stdin, a command as a JSON array, says what else must end then: a job on a cluster. It is run once the group is gone,
+until it ends with 0, a few times at most; once where the command was killed, or could not tell what became of the job. Airflow
+gives a task five seconds from SIGTERM to SIGKILL, too few for that; nobody gives them to this process.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import select
 import signal
@@ -18,6 +24,8 @@ import time
 from types import FrameType
 
 _LOOK_S = 0.2
+_LEFT_BEHIND = (3, 4)  # a component is down, a fault of ours: the next try begins a job of its own
+_TRIES, _PAUSE_S, _TRY_S = 5, 2.0, 120.0  # a cluster that was just given a job may not know it yet
 
 
 def main(arguments: list[str]) -> int:
@@ -35,21 +43,40 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         print(f"headrace: cannot start {command[0]!r}: {error.strerror}; set HEADRACE_COMMAND to where it is", file=sys.stderr)
         return 2
-    while process.poll() is None:
-        if asked or _parent_is_gone():
+    said, ended = b"", False
+    while process.poll() is None and not ended:
+        heard = _heard()
+        said += heard or b""
+        if asked or heard == b"":
             _end(process, grace_s)
-            break
+            ended = True
     code = process.wait()
     until = time.monotonic() + grace_s
     while _kill(process.pid, signal.SIGKILL) and time.monotonic() < until:  # what it left behind
         time.sleep(_LOOK_S / 10)
+    if ended or code < 0 or code in _LEFT_BEHIND:
+        _run(said, _TRIES if ended else 1)
     return code if code >= 0 else 128 - code
 
 
-def _parent_is_gone() -> bool:
-    """Whether the other end of stdin is closed; waits for a moment."""
+def _heard() -> bytes | None:
+    """What the parent said; empty where it is gone, None where it said nothing for a moment."""
     ready, _, _ = select.select([0], [], [], _LOOK_S)
-    return bool(ready) and os.read(0, 1) == b""
+    return os.read(0, 65_536) if ready else None
+
+
+def _run(said: bytes, tries: int) -> None:
+    """Run the last command that was said, whole, until it succeeds."""
+    *lines, _unfinished = said.split(b"\n")
+    if not lines:
+        return
+    command = json.loads(lines[-1])
+    for number in range(tries):
+        time.sleep(_PAUSE_S if number else 0)
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            quiet = subprocess.DEVNULL  # who would read it may be gone
+            if subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, timeout=_TRY_S, check=False).returncode == 0:
+                return
 
 
 def _end(process: subprocess.Popen[bytes], grace_s: float) -> None:

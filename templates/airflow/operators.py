@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +14,6 @@ from templates.airflow.command import Call, Outcome, Verdict, arguments, project
 from templates.airflow.links import LINKS, flink_page
 from templates.airflow.summary import merged, summary
 
-_CANCEL_TRIES, _CANCEL_PAUSE_S = 3, 2.0
 PAGE = "@page"  # an option's value: a page of the task's own
 
 
@@ -83,10 +81,11 @@ class HeadraceOperator(BaseOperator):
         """Of the call."""
         return arguments(self.command, self.options, self.inputs, folder)
 
-    def headrace(self, given: list[str], folder: str) -> Outcome:
-        """Call and wait; ``on_kill`` ends it."""
+    def headrace(self, given: list[str], folder: str, command: Sequence[str] | None = None) -> Outcome:
+        """Call and wait; ``on_kill`` ends it. command: headrace of another version."""
         self.log.info("headrace %s", " ".join(given))
-        self._call = Call(given, self.log.info, cwd=folder)
+        undo = self._cancel if runner(given) == "flink" else None
+        self._call = Call(given, self.log.info, cwd=folder, command=command, undo=undo)
         return self._call.wait()
 
     def judge(self, outcome: Outcome) -> None:
@@ -104,26 +103,14 @@ class HeadraceOperator(BaseOperator):
             raise AirflowException(outcome.why())
 
     def on_kill(self) -> None:
-        """End the process group, and the bounded job that it waits for on a cluster."""
+        """End the process group, and the job on a cluster that it waits for; its leash does both, also where this is cut short."""
         self._killed = True
-        if self._call is None:
-            return
-        self._call.end()
-        if self._call.run_id and self._on_flink():
-            self._cancel_job(self._call.run_id)
+        if self._call is not None:
+            self._call.end()
 
-    def _cancel_job(self, run_id: str) -> None:
-        """Its job has the run's name. A cluster that was just given it may not know it yet."""
-        folder = project_folder(self.project)
-        for _ in range(_CANCEL_TRIES):
-            ended = Call(["job", "cancel", run_id, "--yes", "--project", folder, "--json"], self.log.info, cwd=folder).wait()
-            if ended.verdict is Verdict.RIGHT:
-                return
-            time.sleep(_CANCEL_PAUSE_S)
-
-    def _on_flink(self) -> bool:
-        words = [*self.command, *(text for pair in self.options.items() for text in pair)]
-        return "--runner=flink" in words or ("--runner" in words[:-1] and words[words.index("--runner") + 1] == "flink")
+    def _cancel(self, run_id: str) -> list[str]:
+        """Its job has the run's name."""
+        return ["job", "cancel", run_id, "--yes", "--project", project_folder(self.project), "--json"]
 
     def _with_page(self, context: Context, folder: str) -> tuple[dict[str, str], str]:
         """The options with the place of the page filled in, and the page."""
@@ -151,12 +138,33 @@ class HeadraceOperator(BaseOperator):
         return found
 
 
+def runner(given: Sequence[str]) -> str:
+    """The value of ``--runner``; empty where there is none."""
+    words = [part for word in given for part in word.split("=", 1)]
+    return words[words.index("--runner") + 1] if "--runner" in words[:-1] else ""
+
+
 def interval(context: Context) -> dict[str, str]:
     """The range that a run is about: as given by hand, else its data interval; nothing where it has neither."""
     params = context.get("params") or {}
     start = params.get("start") or context.get("data_interval_start")
     end = params.get("end") or context.get("data_interval_end")
     return {"start": moment(start), "end": moment(end)} if start and end else {}
+
+
+def some_interval(context: Context) -> dict[str, str]:
+    """As ``interval``, and not empty.
+
+    Raises:
+        AirflowFailException: it holds no time. Airflow makes such a one for a run by hand where clocks change
+            (apache/airflow#70089); nothing found in it would pass as nothing to do.
+    """
+    span = interval(context)
+    if span and span["start"] >= span["end"]:
+        raise AirflowFailException(
+            f"the interval from {span['start']} to {span['end']} holds no time; choose another logical date, or a later end"
+        )
+    return span
 
 
 def moment(value: Any) -> str:
@@ -192,6 +200,9 @@ class RangeOperator(BaseOperator):
     """Which range of time a run is about: as given by hand, else that of the events that started it, else its data interval.
 
     lookback_s: begin so long before the end, if that is earlier. behind_s: all of it so much earlier.
+
+    With ``inlets``, events of these assets that came after those that started the run count too: those that come while a run is
+    awaited or goes on start no run of their own in Airflow (apache/airflow#56050), and would wait for the next change.
     """
 
     def __init__(self, *, lookback_s: int = 0, behind_s: int = 0, **kwargs: Any) -> None:
@@ -203,16 +214,24 @@ class RangeOperator(BaseOperator):
         """Raises AirflowFailException: there is no range; run it by hand with start and end."""
         params = context.get("params") or {}
         if params.get("start") and params.get("end"):
-            return interval(context)
+            return some_interval(context)
         events = [event for events in (context.get("triggering_asset_events") or {}).values() for event in events]
+        events += self._later(context, events)
         spans = [span for event in events if (span := dict(event.extra or {})).get("start") and span.get("end")]
-        spans = spans or [span for span in (interval(context),) if span]
+        spans = spans or [span for span in (some_interval(context),) if span]
         if not spans:
             raise AirflowFailException("no interval and no event with one: run it by hand, with start and end")
         start, end = min(_at(span["start"]) for span in spans), max(_at(span["end"]) for span in spans)
         behind = timedelta(seconds=self.behind_s)
         start = min(start, end - timedelta(seconds=self.lookback_s)) if self.lookback_s else start
         return {"start": moment(start - behind), "end": moment(end - behind)}
+
+    def _later(self, context: Context, events: list[Any]) -> list[Any]:
+        """Events of the inlets since the first of these; none for a run that no event has started."""
+        if not events:
+            return []
+        since = min(event.timestamp for event in events).isoformat()
+        return [event for asset in self.inlets for event in context["inlet_events"][asset].after(since)]
 
 
 def _at(text: str) -> datetime:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 _KEPT = (
     "run_id", "name", "state", "dataset", "branch", "job_id", "flink", "savepoint", "finished_at", "equal", "totals",
     "added", "removed", "changed", "rows", "content_hash",
 )  # fmt: skip
-_COUNTS = ("records_in", "out", "duplicate", "late", "filtered", "dead_letter", "pending", "lost")
+_COUNTS = ("records_in", "out", "duplicate", "late", "filtered", "held", "dead_letter", "pending", "lost")
 
 
 def summary(document: Any) -> dict[str, Any]:
@@ -47,3 +48,26 @@ def merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "ledger": {source: {key: counts[key] for key in _COUNTS} for source, counts in ledger.items()},
         "tables": tables,
     }
+
+
+def held_by(gates: Any, run_ids: Sequence[str], span: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Of what ``headrace quality status --json`` says is held: what concerns a run.
+
+    Args:
+        gates: the document.
+        run_ids: what one of these was the first to hold.
+        span: ``start`` and ``end`` in ISO 8601: what is held of this range, whoever held it first; empty for none.
+    """
+    start, end = (_at(span[name]) if name in span else None for name in ("start", "end"))
+    return [
+        {"from": hold["from"], "to": hold["to"], "rules": list(hold["rules"]), "severity": hold["severity"]}
+        for gate in gates or ()
+        for hold in gate["held"]
+        if hold["run_id"] in run_ids
+        or hold["severity"] == "stop"  # it keeps back all that comes after it
+        or (start and end and _at(hold["from"]) < end and _at(hold["to"]) > start)
+    ]
+
+
+def _at(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -12,11 +12,13 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from templates.airflow.command import environment, headrace
+from templates.airflow.command import Verdict, environment, headrace, there, verdict
 from templates.airflow.partitions import landed
-from templates.airflow.streams import ENDED, fresh, moved
+from templates.airflow.streams import ENDED, fresh, moved, standing
 
 _REQUEST_TIMEOUT_S = 10.0
+_LOOKS_UNTIL_LOST = 2  # a cluster that has just come up may not list yet what it recovers
+_LONGEST_CALL_S, _SHORTEST_CALL_S = 300.0, 60.0
 _MODULE = "templates.airflow.triggers"
 
 
@@ -48,28 +50,44 @@ class LandedTrigger(BaseTrigger):
 
 
 class FlinkJobTrigger(BaseTrigger):
-    """Fires when a job has ended: ``{state}``. A user who kills or clears the task while it waits cancels the job.
+    """Fires when a job has ended, or at the deadline (seconds since 1970) with ``LATE``: ``{state}``.
 
-    A cluster that does not answer is asked again: it may be starting. One that does not know the job has lost it: ``LOST``.
+    A user who kills or clears the task while it waits cancels the job. A cluster that does not answer is asked again: it may be
+    starting. One that does not know the job, look after look, has lost it: ``LOST``.
     """
 
-    def __init__(self, flink: str, job_id: str, cancel: Sequence[str], project: str, every_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        flink: str,
+        job_id: str,
+        cancel: Sequence[str],
+        project: str,
+        every_s: float = 10.0,
+        deadline: float | None = None,
+    ) -> None:
         super().__init__()
         self.flink, self.job_id, self.cancel, self.project, self.every_s = flink, job_id, list(cancel), project, every_s
+        self.deadline = deadline
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Airflow's hook."""
         given = {"flink": self.flink, "job_id": self.job_id, "cancel": self.cancel, "project": self.project}
-        return f"{_MODULE}.FlinkJobTrigger", {**given, "every_s": self.every_s}
+        return f"{_MODULE}.FlinkJobTrigger", {**given, "every_s": self.every_s, "deadline": self.deadline}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event."""
+        lost = 0
         while True:
             state = await asyncio.to_thread(self._state)
-            if state in ENDED:
+            lost = lost + 1 if state == "LOST" else 0
+            if lost >= _LOOKS_UNTIL_LOST or (state in ENDED and not lost):
                 yield TriggerEvent({"state": state})
                 return
-            await asyncio.sleep(self.every_s)
+            left_s = self.every_s if self.deadline is None else self.deadline - _now()
+            if left_s <= 0:
+                yield TriggerEvent({"state": "LATE"})
+                return
+            await asyncio.sleep(min(self.every_s, left_s))
 
     async def on_kill(self) -> None:
         """A user ended the task: end the job too."""
@@ -87,7 +105,7 @@ class FlinkJobTrigger(BaseTrigger):
 
 
 class StreamTrigger(BaseTrigger):
-    """Fires when a stream is as wanted, or at the deadline: ``{reached, state}``.
+    """Fires when a stream is as wanted, at the deadline, or where no further look can help: ``{reached, late, why}``.
 
     since: frontiers by log; it waits until one is further. fresh_s: it waits until the newest row is no older.
     """
@@ -113,32 +131,47 @@ class StreamTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event."""
         while True:
-            runs = await call(["status", "--project", self.project, "--json"], self.project)
-            reached = (
-                moved(runs, self.source, self.since) if self.since is not None else fresh(runs, self.source, self.fresh_s or 0)
-            )
+            left_s = max(self.deadline - _now(), 0)
+            reached, final, why = await self._look(min(max(left_s, _SHORTEST_CALL_S), _LONGEST_CALL_S))
             left_s = self.deadline - _now()
-            if reached or left_s <= 0:
-                yield TriggerEvent({"reached": reached})
+            if reached or final or left_s <= 0:
+                yield TriggerEvent({"reached": reached, "late": not (reached or final), "why": why})
                 return
             await asyncio.sleep(min(self.every_s, left_s))
 
+    async def _look(self, within_s: float) -> tuple[bool, bool, str]:
+        """Whether it is as wanted; whether that will not change; how it stands."""
+        code, runs, said = await call(["status", "--project", self.project, "--json"], self.project, within_s)
+        if code != 0:
+            return False, verdict(code) is Verdict.FINAL, f"headrace status: exit code {code}: {said}"
+        young = self.since is None and fresh(runs, self.source, self.fresh_s or 0)
+        reached = young or (self.since is not None and moved(runs, self.source, self.since))
+        return reached, False, "" if reached else standing(runs, self.source)
 
-async def call(arguments: Sequence[str], folder: str) -> Any:
-    """The JSON that a call of ``headrace`` prints; None where it prints none. The loop goes on meanwhile."""
+
+async def call(arguments: Sequence[str], folder: str, within_s: float = _LONGEST_CALL_S) -> tuple[int, Any, str]:
+    """Exit code, document and last words of a call of ``headrace``. The loop goes on meanwhile.
+
+    A call that takes longer is killed, and counts as one that found a component down.
+    """
     process = await asyncio.create_subprocess_exec(
         *headrace(), *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL, cwd=folder, env=environment(),
+        stderr=asyncio.subprocess.PIPE, cwd=there(folder), env=environment(),
     )  # fmt: skip
     try:
-        text, _ = await process.communicate()
+        text, said = await asyncio.wait_for(process.communicate(), within_s)
+    except TimeoutError:
+        process.kill()
+        return 3, None, f"no answer within {within_s:.0f} s"
     except asyncio.CancelledError:
         process.kill()
         raise
+    words = said.decode("utf-8", "replace").strip().splitlines()
     try:
-        return json.loads(text)
+        document = json.loads(text)
     except ValueError:
-        return None
+        document = None
+    return process.returncode or 0, document, words[-1] if words else ""
 
 
 def _now() -> float:

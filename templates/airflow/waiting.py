@@ -13,14 +13,17 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, Context, Param
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 
 from templates.airflow.command import project_folder
-from templates.airflow.operators import HeadraceOperator, interval
+from templates.airflow.operators import HeadraceOperator, some_interval
 from templates.airflow.partitions import absolute, landed, names, packed
 from templates.airflow.triggers import LandedTrigger
 
 APPROVE, REJECT = "Approve", "Reject"
 _SHOWN = 10
+_ABOUT = " It takes about "  # what follows is an estimate, which may be another one each time
 
 
 class PartitionsOperator(BaseOperator):
@@ -67,7 +70,7 @@ class PartitionsOperator(BaseOperator):
         return self._inputs(self._folders(context), event["missing"], project_folder(self.project))
 
     def _folders(self, context: Context) -> list[str]:
-        span = interval(context)
+        span = some_interval(context)
         assert self.partition_s is not None
         if not span:
             raise AirflowFailException("no interval: run it by its schedule, or by hand with a logical date")
@@ -116,7 +119,7 @@ class PlanOperator(HeadraceOperator):
         if (opens := opening(self.hours, self.timezone, datetime.now(UTC))) is not None:
             self.log.info("a rebuild may begin within %s %s; waiting until %s", self.hours, self.timezone, opens.isoformat())
             self.defer(trigger=DateTimeTrigger(moment=opens), method_name="execute")
-        span = interval(context)
+        span = some_interval(context)
         if not span:
             raise AirflowFailException("no interval: give start and end, or use airflow backfill create")
         name = replay_name(self.dataset, span["start"], context["task_instance"].run_id)
@@ -159,8 +162,8 @@ class ApproveOperator(HITLOperator):
         super().__init__(
             subject=f"Replay {{{{ {plan}['name'] }}}}",
             body=f"{{{{ {plan}['start'] }}}} to {{{{ {plan}['end'] }}}}: {{{{ {plan}['records'] }}}} records, "
-            f"{{{{ {plan}['bytes'] }}}} bytes, {{{{ {plan}['windows'] }}}} windows, about "
-            f"{{{{ {plan}['estimated_seconds'] }}}} s. Asked because it {{{{ {plan}['needs'] | join('; ') }}}}.",
+            f"{{{{ {plan}['bytes'] }}}} bytes, {{{{ {plan}['windows'] }}}} windows. "
+            f"Asked because it {{{{ {plan}['needs'] | join('; ') }}}}.{_ABOUT}{{{{ {plan}['estimated_seconds'] }}}} s.",
             options=[APPROVE, REJECT],
             defaults=[REJECT],
             params={"reason": Param("backfill", type="string", minLength=1, description="Why; it is recorded with the replay.")},
@@ -171,11 +174,28 @@ class ApproveOperator(HITLOperator):
         self.of = of
 
     def execute(self, context: Context) -> Any:
-        """Nothing to approve: go on."""
+        """Nothing to approve: go on.
+
+        Raises:
+            AirflowFailException: people would see the question of an earlier plan, with other figures.
+        """
         plan = context["task_instance"].xcom_pull(task_ids=self.of)
         if not plan["needs"]:
             return {"approved_by": "", "reason": ""}
+        if self._shown(context).partition(_ABOUT)[0] != str(self.body).partition(_ABOUT)[0]:
+            raise AirflowFailException(
+                "the plan has changed since this run asked before, and Airflow still shows the old question; the new one is: "
+                f"{self.body} Delete this run and ask for the backfill again, or trigger the DAG with start and end"
+            )
         return super().execute(context)
+
+    def _shown(self, context: Context) -> str:
+        """The question as Airflow shows it: that of the first time, where a run was cleared (apache/airflow#73235)."""
+        asked = CreateHITLDetailPayload(
+            ti_id=context["task_instance"].id, options=self.options, subject=self.subject, body=self.body,
+            defaults=self.defaults, multiple=self.multiple, params=self.serialized_params, assigned_users=[],
+        )  # fmt: skip
+        return str(getattr(task_runner.SUPERVISOR_COMMS.send(asked), "body", None) or "")
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, str]:
         """Who approved it, and why.
@@ -184,10 +204,11 @@ class ApproveOperator(HITLOperator):
             AirflowSkipException: refused, or not answered in time.
         """
         answer = super().execute_complete(context, event)
-        if APPROVE not in answer["chosen_options"]:
-            raise AirflowSkipException("refused; nothing was changed")
         user = answer.get("responded_by_user") or {}
         name = user.get("name") or user.get("id") if isinstance(user, dict) else getattr(user, "name", user)
+        if APPROVE not in answer["chosen_options"]:
+            how = "nobody answered in time" if event.get("timedout") else f"{name or 'somebody'} refused"
+            raise AirflowSkipException(f"{how}; nothing was changed")
         return {"approved_by": str(name or "somebody"), "reason": str((answer["params_input"] or {}).get("reason") or "backfill")}
 
 

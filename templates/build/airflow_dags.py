@@ -16,15 +16,19 @@ Document = dict[str, Any]
 RETRY_DELAY_S, MAX_RETRY_DELAY_S = 60, 1_800
 UPKEEP_TIMEOUT_S = 14_400
 CHECK_TIMEOUT_S = 600
+TAKE_BACK_RETRIES = 4  # while it waits no job runs
 LONGEST_RUN_S = 7 * 86_400  # of a run that waits for nobody
 RUNBOOKS = {  # pages of docs/runbooks, by kind of DAG
     "ingest": "ingest",
     "deliver": "deliver",
     "reconcile": "deliver",
     "upkeep": "ledger",
-    "checks": "deliver",
+    "checks": "index",
+    "drift": "drift",
     "backfill": "backfill",
     "rollback": "rollback",
+    "deploy": "frontier",
+    "upgrade": "upgrade",
 }
 _START, _END = ("{{ ti.xcom_pull(task_ids='range')['" + word + "'] }}" for word in ("start", "end"))
 _NAME = "{{ ti.xcom_pull(task_ids='plan')['name'] }}"
@@ -60,6 +64,8 @@ class Scheduled:
             yield f"{name}.upkeep", self._upkeep
         if plan.checks:
             yield f"{name}.checks", self._checks
+        if plan.drift:
+            yield f"{name}.drift", self._drift
         if plan.backfill:
             for dataset in self._datasets():
                 yield f"{name}.backfill.{dataset}", lambda one=dataset: self._backfill(one, plan.backfill)  # type: ignore[misc]
@@ -92,10 +98,11 @@ class Scheduled:
         tasks = [
             _task("partitions", "partitions", **where),
             _task(
-                "ingest", "headrace", ["partitions"], command=["ingest", source, *when.options], options=until,
+                "ingest", "headrace", ["partitions"], command=["ingest", source, *when.options, *_held(contract)], options=until,
                 inputs_of="partitions", parallel=1 if topic else when.parallel,
             ),
             _task("publish", "publish", ["ingest"], of="ingest", outlets=[self._asset("validated", _dataset(contract))]),
+            *self._gate(contract, "ingest"),
         ]  # fmt: skip
         return {
             **self._shared("ingest", *_owner(contract, self.schedules), source, _dataset(contract)),
@@ -112,7 +119,7 @@ class Scheduled:
     def _deliver(self, name: str, to: DestinationSchedule) -> Document:
         _, contract = self.project.destination(name)
         tasks = [
-            _task("range", "range", lookback_s=to.lookback_s),
+            {**_task("range", "range", lookback_s=to.lookback_s), "inlets": [self._asset("validated", _dataset(contract))]},
             _task(
                 "deliver", "headrace", ["range"], command=["deliver", name], options={"--start": _START, "--end": _END},
                 outlets=[self._asset("delivered", name)],
@@ -177,6 +184,16 @@ class Scheduled:
             "tasks": [_task("status", "headrace", command=["status", "--check"])],
         }
 
+    def _drift(self) -> Document:
+        assert self.schedules.drift is not None
+        return {
+            **self._shared("drift", self.schedules.owner, ""),
+            "about": "Red while what is deployed differs from the repository. It changes nothing.",
+            "schedule": self._cron(self.schedules.drift),
+            "defaults": _defaults(2, CHECK_TIMEOUT_S),
+            "tasks": [_task("drift", "headrace", command=["drift"])],
+        }
+
     def _backfill(self, dataset: str, plan: BackfillSchedule) -> Document:
         contract = self.project.contract(*name_and_major(dataset))
         replay = ["replay", "run", _NAME, "--dataset", dataset]
@@ -192,9 +209,10 @@ class Scheduled:
             _task("run", "headrace", ["approve"], command=replay, options={**span, "--max-rate": plan.rate or "", **approval}),
             _task("diff", "headrace", ["run"], command=["replay", "diff", _NAME], options=self._page("--page")),
             _task(
-                "promote", "headrace", ["diff"], command=["replay", "promote", _NAME],
+                "promote", "headrace", ["diff"], command=["replay", "promote", _NAME, *_held(contract)],
                 outlets=[self._asset("validated", dataset)],
             ),
+            *self._gate(contract, "promote", range_of="plan"),
         ]  # fmt: skip
         return {
             **self._shared("backfill", *_owner(contract, self.schedules), dataset),
@@ -230,7 +248,7 @@ class Scheduled:
             "about": f"Starts the streaming job of `{source}` on Flink, unless it runs, and waits until its frontier moves.",
             "files": self._files(source, self.project.sources),
             "schedule": None,
-            "defaults": _defaults(2, CHECK_TIMEOUT_S * 3),
+            "defaults": _defaults(2, CHECK_TIMEOUT_S * 3 + stream.moves_within_s),
             "tasks": [
                 _task("deploy", "deploy", source=source, **_stream(stream)),
                 _task("moves", "moves", ["deploy"], source=source, of="deploy", within_s=stream.moves_within_s),
@@ -239,33 +257,44 @@ class Scheduled:
 
     def _upgrade(self, source: str, stream: StreamSchedule) -> Document:
         _, contract = self.project.source(source)
-        back = _task("roll_back", "cancel", ["moves"], source=source)
+        within_s = stream.moves_within_s
+        follows = (
+            "the new job is cancelled and the version before (`previous`) is started from the savepoint, with its own options; the "
+            "run stays red."
+            if stream.previous
+            else "the new job is cancelled, and the task says how to start the version before by hand; `previous` would do it."
+        )
+        tasks = [
+            _task("stop", "stop", source=source, previous=stream.previous),
+            _task("start", "deploy", ["stop"], source=source, **_stream(stream), savepoint_of="stop"),
+            _task("moves", "moves", ["start"], source=source, of="start", within_s=within_s),
+            {
+                **_task("take_back", "take_back", ["moves"], source=source, previous=stream.previous, retries=TAKE_BACK_RETRIES),
+                "trigger_rule": "one_failed",
+            },
+        ]
+        if stream.previous:
+            told = "the upgrade failed and was taken back: the version before works, and goes on from the savepoint"
+            tasks.append(_task("took_back", "moves", ["take_back"], source=source, of="take_back", within_s=within_s, then=told))
         return {
             **self._shared("upgrade", *_owner(contract, self.schedules), source, _dataset(contract)),
             "about": f"Stops the job of `{source}` with a savepoint, starts it from there with the code that is installed, and "
-            "watches its frontier. Where that stands still, the new job is cancelled; then start the version before from the "
-            "savepoint that the task `stop` names.",
+            f"watches its frontier. Where that stands still, or the start fails, {follows}",
             "files": self._files(source, self.project.sources),
             "schedule": None,
-            "defaults": _defaults(0, CHECK_TIMEOUT_S * 6),
-            "tasks": [
-                _task("stop", "stop", source=source),
-                _task("start", "deploy", ["stop"], source=source, **_stream(stream), savepoint_of="stop"),
-                _task("moves", "moves", ["start"], source=source, of="start", within_s=stream.moves_within_s),
-                {**back, "trigger_rule": "one_failed"},
-            ],
+            "defaults": _defaults(0, CHECK_TIMEOUT_S * 6 + within_s),
+            "tasks": tasks,
         }
 
     # --- what they share
 
     def _shared(self, kind: str, owner: str, contact: str, *tags: str) -> Document:
         """Conventions: one run at a time, nothing overtakes, everything has an owner, a runbook and an end."""
-        base = self.schedules.runbooks.rstrip("/")
         return {
             "kind": kind,
             "owner": owner,
             "contact": contact,
-            "runbook": f"{base}/{RUNBOOKS[kind]}.html" if base and kind in RUNBOOKS else "",
+            "runbook": self._runbook(RUNBOOKS.get(kind, "")),
             "tags": sorted({"headrace", self.schedules.name, kind, *tags}),
             "files": [],
             "schedule": None,
@@ -277,6 +306,17 @@ class Scheduled:
             "defaults": _defaults(0, CHECK_TIMEOUT_S),
             "params": {},
         }
+
+    def _gate(self, contract: Contract, of: str, **given: str) -> list[Document]:
+        """A task that is red where the gate of a dataset holds what another has brought; none where it has no gate."""
+        if not contract.gated:
+            return []
+        task = _task("gate", "gate", [of], dataset=_dataset(contract), of=of, **given)
+        return [{**task, "runbook": self._runbook("gate")}]
+
+    def _runbook(self, page: str) -> str:
+        base = self.schedules.runbooks.rstrip("/")
+        return f"{base}/{page}.html" if base and page else ""
 
     def _asset(self, kind: str, name: str) -> str:
         return f"headrace://{self.schedules.name}/{kind}/{name}"
@@ -308,6 +348,11 @@ _RANGE_PARAMS: Document = {
 def _task(task_id: str, kind: str, after: Sequence[str] = (), *, outlets: Sequence[str] = (), **given: Any) -> Document:
     task = {"task_id": task_id, "kind": kind, "after": list(after), "with": given}
     return {**task, "outlets": list(outlets)} if outlets else task
+
+
+def _held(contract: Contract) -> tuple[str, ...]:
+    """What the gate holds is told by a task of its own: the rest is published, and what follows runs on it."""
+    return ("--allow-held",) if contract.gated else ()
 
 
 def _chain(steps: Mapping[str, list[str]]) -> list[Document]:

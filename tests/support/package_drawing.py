@@ -13,6 +13,7 @@ from pathlib import Path
 import grimp
 
 ROOT = Path(__file__).parents[2]
+_WIDTH = 132 - 18  # of a page, but for the names of packages
 _DRAWN = ("contracts", "lake", "quality", "transforms", "runners", "pipelines", "operations")
 
 
@@ -59,9 +60,19 @@ def _levels(names: Iterable[str], imports: Mapping[str, set[str]]) -> list[list[
 
 
 def _drawn(package: str, levels: list[list[str]]) -> list[str]:
-    rows = ["   ".join(name.removeprefix(f"{package}.") for name in level) for level in levels]
+    rows = [row for level in levels for row in _folded([name.removeprefix(f"{package}.") for name in level])]
     head = f"{package}/" if package else "imports go down"
     return [f"{head:16}  {rows[0]}", *(f"{'':16}  {row}" for row in rows[1:])]
+
+
+def _folded(names: list[str]) -> list[str]:
+    """One level; what does not fit on its line stands below, a little to the right."""
+    rows = [""]
+    for name in names:
+        if len(rows[-1]) + 3 + len(name) > _WIDTH:
+            rows.append("  ")
+        rows[-1] += ("   " if rows[-1].strip() else "") + name
+    return rows
 
 
 if __name__ == "__main__":

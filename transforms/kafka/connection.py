@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType  # type: ignore[attr-defined]
 
 from contracts.errors import ComponentDownError, ConfigurationError, TopicMissingError
 from transforms.kafka.diagnosis import nobody_at, unreachable, wrong_settings
@@ -212,6 +212,23 @@ class KafkaCluster:
         if missing := [key for key, offset in found.items() if offset < 0]:  # no record at or after that time
             found |= self.offsets(missing, "latest")
         return found
+
+    def settings_of(self, names: list[str]) -> dict[str, dict[str, str]]:
+        """The settings of topics as they hold, wherever they are set: of the topic, the broker, or the default.
+
+        Raises:
+            ComponentDownError: no answer before the deadline, or the user may not ask.
+        """
+        if not names:
+            return {}
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        answers = self._retried(
+            lambda: _answered(self._admin.describe_configs(resources, request_timeout=_CALL_S), must_succeed=True)
+        )
+        return {
+            resource.name: {entry.name: str(entry.value) for entry in future.result().values()}
+            for resource, future in answers.items()
+        }
 
     def ensure_topic(self, name: str, partitions: int) -> None:
         """Make a topic where there is none, with the cluster's own replication.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -48,9 +48,12 @@ def _size(value: Any) -> str:
 
 def _zone(value: Any) -> str:
     try:
-        ZoneInfo(str(value))
+        zone = ZoneInfo(str(value))
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise wrong(f"{value!r} is no time zone such as UTC or Europe/Berlin") from None
+    winter, summer = (datetime(2026, month, 1, tzinfo=zone).utcoffset() or timedelta() for month in (1, 7))
+    if (summer - winter) % timedelta(hours=1):  # Airflow's timetable by the hour stops there: it "did not advance"
+        raise wrong(f"{value!r}: its clocks change by a part of an hour, and hours of a schedule would be lost; choose UTC")
     return str(value)
 
 
@@ -149,12 +152,22 @@ class StreamScheduleFile(FileModel):
     movesWithin: Duration = Field(
         default="10m", description="How long after a start its frontier may stand still, before an upgrade is taken back."
     )
+    previous: str = Field(
+        default="",
+        description="Command of `headrace` of the version before, as tasks find it, or `$NAME` of a variable that says it. "
+        "An upgrade that fails goes back to it.",
+        examples=["/opt/headrace-previous/bin/headrace"],
+    )
     options: _Options = Field(default=[], description="Further options of `headrace ingest`.")
 
     def compiled(self) -> StreamSchedule:
         """What the rest of the code reads."""
         return StreamSchedule(
-            input=self.input, workers=self.workers, moves_within_s=_seconds(self.movesWithin), options=tuple(self.options)
+            input=self.input,
+            workers=self.workers,
+            moves_within_s=_seconds(self.movesWithin),
+            previous=self.previous,
+            options=tuple(self.options),
         )
 
 
@@ -252,6 +265,9 @@ class SchedulesFile(FileModel):
         default=None, description="When tables are merged, forgotten and swept; never without."
     )
     checks: Cron | None = Field(default=None, description=f"When `headrace status --check` looks for what is late: {_CRON}.")
+    drift: Cron | None = Field(
+        default=None, description=f"When `headrace drift` compares what is deployed with the repository: {_CRON}."
+    )
     backfill: BackfillScheduleFile | None = Field(
         default=None, description="How history is rebuilt; a DAG per dataset, for `airflow backfill create`."
     )
@@ -271,5 +287,6 @@ class SchedulesFile(FileModel):
             destinations={name: one.compiled() for name, one in self.destinations.items()},
             upkeep=self.upkeep.compiled() if self.upkeep else None,
             checks=self.checks,
+            drift=self.drift,
             backfill=self.backfill.compiled() if self.backfill else None,
         )

@@ -106,9 +106,7 @@ def test_a_contestant_that_fails_is_told_with_its_last_words(tmp_path: Path) -> 
 
 
 def test_the_last_line_of_what_a_failed_run_said_names_the_error(tmp_path: Path) -> None:
-    java = (
-        "java.lang.RuntimeException\nCaused by: java.lang.OutOfMemoryError: Java heap space\n\t... 20 more"
-    )
+    java = "java.lang.RuntimeException\nCaused by: java.lang.OutOfMemoryError: Java heap space\n\t... 20 more"
     script = f"import sys; print({java!r}); sys.exit(1)"
     with pytest.raises(RunFailedError) as raised:
         run_measured(["-c", script], [0], tmp_path / "log")

@@ -19,7 +19,9 @@ import pytest
 from click.testing import CliRunner
 
 from cli.job import job
+from cli.status import status
 from lake.location import Lake
+from lake.runs.manifest import write_started
 from lake.runs.submission import Attempt, read_submission, record_ending, record_submission
 from tests.support.flink_stub import A, B, C, StubCluster, StubJob, checkpoint, serving
 from tests.support.processes import ROOT
@@ -100,6 +102,14 @@ def test_a_run_that_its_cluster_forgot_is_listed_as_lost_until_it_is_ended(scene
     record_ending(scene.lake, RUN, "cancelled")
     assert scene.run("list") == f"no jobs run on {scene.cluster.address}\n"
     assert [line["state"] for line in scene.document("list", "--all")] == ["CANCELLED"]
+
+
+def test_a_job_whose_submission_was_not_noted_is_its_runs_by_its_name(scene: Scene) -> None:
+    """headrace was killed between the two; who looks whether the source has a job must find it."""
+    write_started(scene.lake, RUN, datetime.now(UTC), "web")
+    scene.cluster.jobs += [StubJob(A, RUN), StubJob(B, OTHER), StubJob(C, "../" + RUN)]
+    found = {line["job_id"]: (line["source"], line["run_id"]) for line in scene.document("list")}
+    assert found == {A: ("web", RUN), B: (None, None), C: (None, None)}
 
 
 def test_a_failed_run_is_listed_unless_it_runs_again(scene: Scene) -> None:
@@ -328,3 +338,20 @@ def test_supervise_runs_the_recorded_command_and_gives_up_with_3(scene: Scene) -
 def test_every_verb_has_help_with_an_example(verb: str, scene: Scene) -> None:
     out = scene.run(verb, "--help")
     assert f"headrace job {verb}" in out.split("Example", 1)[1]
+
+
+# --- headrace status
+
+
+def test_a_stream_is_shown_however_many_runs_came_after_it(scene: Scene) -> None:
+    """Who waits for its frontier asks for the usual number of runs; a bounded run on the cluster is no stream."""
+    write_started(scene.lake, RUN, datetime.now(UTC), "web")
+    scene.submitted(RUN, A)
+    later = [f"20261124T0425{n:02}483350Z-web-00000{n}" for n in range(3)]
+    for run_id in later:
+        write_started(scene.lake, run_id, datetime.now(UTC), "web")
+    scene.submitted(later[0], B)
+    record_ending(scene.lake, later[0], "finished")
+    done = CliRunner().invoke(status, ["--limit", "1", "--json"])
+    assert done.exit_code == 0, done.output
+    assert [run["run_id"] for run in json.loads(done.stdout)] == [later[2], RUN], done.output

@@ -10,6 +10,7 @@ _STREAM = "Kafka and Flink: tests/stack and tests/faults start both and run inge
 _CLUSTER = "a cluster of the reader's own"
 _CLOUD = "a registry and a cloud of the reader's own"
 _RUNBOOK = "a failure: tests/graph/docs/test_runbooks.py makes it, and gives the commands of the page"
+_STREAM_RUNBOOK = "a failure of a stream: tests/stack/docs/test_runbooks_of_streams.py makes it, and gives the commands of the page"
 
 NOT_RUN: dict[tuple[str, str], str] = {
     ("README.md", "make demo "): f"{_MAKE}; tests/graph/docs runs examples.webshop.demo, which make demo runs",
@@ -47,8 +48,12 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("docs/runbooks/catalog.md", "*"): _RUNBOOK,
     ("docs/runbooks/deliver.md", "*"): _RUNBOOK,
     ("docs/runbooks/disk-full.md", "*"): _RUNBOOK,
+    ("docs/runbooks/drift.md", "*"): _RUNBOOK,
+    ("docs/runbooks/frontier.md", "*"): _STREAM_RUNBOOK,
+    ("docs/runbooks/gate.md", "*"): _RUNBOOK,
     ("docs/runbooks/ingest.md", "*"): _RUNBOOK,
     ("docs/runbooks/ledger.md", "*"): _RUNBOOK,
     ("docs/runbooks/replay.md", "*"): _RUNBOOK,
     ("docs/runbooks/rollback.md", "*"): _RUNBOOK,
+    ("docs/runbooks/upgrade.md", "*"): _STREAM_RUNBOOK,
 }

@@ -13,10 +13,12 @@ import pytest
 
 from tests.graph.docs.not_run import NOT_RUN
 from tests.support.cdp import CdpEndpoint
-from tests.support.pages import DOCS, blocks_of, run
+from tests.support.gated import GatedShop, held_hours, public_ids
+from tests.support.pages import DOCS, ROOT, blocks_of, run
 from tests.support.shop import WEBSHOP, Shop, event
 
 RUNBOOKS = DOCS / "runbooks"
+OF_STREAMS = ROOT / "tests" / "stack" / "docs" / "test_runbooks_of_streams.py"
 HEADINGS = ("**Symptom.**", "**Impact.**", "**First look.**", "**Decision.**", "**Commands.**", "**It is over**")
 LINES = [event(n, 8 + n % 4) for n in range(120)]
 MOVED = [event(n, 8 + n % 4).replace('"type":', '"eventType":') for n in range(120, 240)]
@@ -33,6 +35,11 @@ def shop(tmp_path: Path) -> Shop:
 @pytest.fixture
 def give(shop: Shop, environment: dict[str, str]) -> Give:
     """Gives the commands of a page in the shop's folder; what each block printed."""
+    return giving(shop, environment)
+
+
+def giving(shop: Shop, environment: dict[str, str]) -> Give:
+    """As ``give``, for a shop of the test's own."""
 
     def commands(page: str, **more: str) -> list[str]:
         blocks = [block.text for block in blocks_of(RUNBOOKS / f"{page}.md") if block.is_shell]
@@ -54,7 +61,7 @@ def test_a_runbook_has_all_parts_and_a_test_gives_its_commands(page: str) -> Non
     places = [text.index(heading) for heading in HEADINGS]
     assert places == sorted(places)
     assert f"({page}.md)" in (RUNBOOKS / "index.md").read_text("utf-8")
-    assert f'give("{page}"' in Path(__file__).read_text("utf-8")
+    assert any(f'give("{page}"' in file.read_text("utf-8") for file in (Path(__file__), OF_STREAMS))
     assert (f"docs/runbooks/{page}.md", "*") in NOT_RUN
 
 
@@ -139,6 +146,36 @@ def test_what_waited_for_an_endpoint_is_delivered_once_it_is_back(shop: Shop, gi
     assert "missing" in over
 
 
+def test_what_is_deployed_otherwise_is_told_and_mended(shop: Shop, give: Give) -> None:
+    with (shop.folder / "headrace.yaml").open("a") as file:
+        file.write("schedules: {name: shop, start: 2026-11-01, sources: {web: {input: drop}}, drift: day}\n")
+    assert shop.headrace("airflow", "build").exit_code == 0
+    text = (shop.folder / "headrace.yaml").read_text()
+    (shop.folder / "headrace.yaml").write_text(text.replace("drift: day", "drift: hour"))
+    looked, _, over = give("drift")
+    assert "DAG shop.drift" in looked and "ended with 1" in looked and "headrace airflow build" in looked
+    assert "no difference" in over
+
+
+@pytest.mark.parametrize("severity", ["stop", pytest.param("quarantine", marks=pytest.mark.long)])
+def test_what_a_gate_holds_is_published_once_somebody_accepts_it(
+    severity: str, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    rule = {"metric": "nullValues", "mustBe": 0, "severity": severity}
+    shop = GatedShop(tmp_path / "shop", {"page_url": [rule]})
+    page = {"context": {"page": {"url": "https://shop.example/"}}}
+    lines = [event(n, 8 + n % 3, **({} if n % 3 == 1 else page)) for n in range(30)]
+    assert shop.take("hours.jsonl", lines).exit_code == 1
+    seen = {"quarantine": [8, 10], "stop": [8]}[severity]
+    assert public_ids(shop.lake()) == sorted(f"m-{n}" for n in range(30) if 8 + n % 3 in seen)
+    assert held_hours(shop.lake()) == [9]
+    give = giving(shop, environment)
+    looked, _, _ = give("gate")
+    assert "page_url" in looked or "nullValues" in looked
+    assert public_ids(shop.lake()) == sorted(f"m-{n}" for n in range(30))
+    assert not held_hours(shop.lake())
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 2 MB; skips where it cannot be made."""
@@ -167,9 +204,6 @@ def test_a_run_on_a_full_disk_goes_on_when_there_is_room(small_disk: Path, envir
     filler.unlink()
     assert shop.state() == before
 
-    def give(page: str) -> list[str]:
-        blocks = [block.text for block in blocks_of(RUNBOOKS / f"{page}.md") if block.is_shell]
-        return [run(block, shop.folder, environment) for block in blocks]
-
+    give = giving(shop, environment)
     give("disk-full")
     assert shop.state()[0] == before[0] + 400

@@ -18,6 +18,7 @@ from airflow.sdk import Asset
 from airflow.sdk.exceptions import TaskDeferred
 
 from templates.airflow import command
+from templates.airflow.gates import GateOperator
 from templates.airflow.operators import HeadraceOperator, RangeOperator
 from templates.airflow.triggers import FlinkJobTrigger, LandedTrigger
 from templates.airflow.waiting import PartitionsOperator, PlanOperator
@@ -34,6 +35,9 @@ class Instance(SimpleNamespace):
 
     def xcom_push(self, key, value):
         self.pushed[key] = value
+
+    def xcom_pull(self, task_ids):
+        return {"ingest": [{"run_id": "run-1"}, {"run_id": "run-2"}]}.get(task_ids)
 
 
 def context(**more):
@@ -115,6 +119,16 @@ def partitions(**given):
     return run(PartitionsOperator(task_id="p", **{**usual, **given}))
 
 
+def gate(of="ingest"):
+    return run(GateOperator(task_id="gate", dataset="x", of=of, project=str(HOME)))
+
+
+def empty(operator):
+    """How it ends in an interval without time."""
+    at = datetime(2026, 3, 29, 1, tzinfo=UTC)
+    return run(operator, context(data_interval_start=at, data_interval_end=at))
+
+
 def ranged(given, **more):
     return run(RangeOperator(task_id="range", **more), {**context(), **given})
 
@@ -164,10 +178,26 @@ def landing():
     return [asyncio.run(wait("appears", 30)), asyncio.run(wait("never", 0.3))]
 
 
+def event(extra):
+    return SimpleNamespace(extra=extra, timestamp=datetime(2026, 11, 1, tzinfo=UTC))
+
+
+class Later(list):
+    """Events of an inlet, of which those after a moment are asked for."""
+
+    def after(self, moment):
+        return [each for each in self if each.timestamp >= datetime.fromisoformat(moment)]
+
+
 events = {
-    "a": [SimpleNamespace(extra={"start": "2026-11-01T03:00:00Z", "end": "2026-11-01T04:00:00Z"})],
-    "b": [SimpleNamespace(extra=None), SimpleNamespace(extra={"start": "2026-10-01T00:00:00Z", "end": "2026-10-02T00:00:00Z"})],
+    "a": [event({"start": "2026-11-01T03:00:00Z", "end": "2026-11-01T04:00:00Z"})],
+    "b": [event(None), event({"start": "2026-10-01T00:00:00Z", "end": "2026-10-02T00:00:00Z"})],
 }
+asset = Asset("headrace://p/validated/x")
+late = event({"start": "2026-11-01T04:00:00Z", "end": "2026-11-01T07:00:00Z"})
+old = SimpleNamespace(
+    extra={"start": "2026-09-01T00:00:00Z", "end": "2026-12-01T07:00:00Z"}, timestamp=datetime(2026, 10, 1, tzinfo=UTC)
+)
 none = {"data_interval_start": None, "data_interval_end": None}
 (HOME / "drop" / "00").mkdir(parents=True)
 told = {
@@ -195,14 +225,23 @@ told = {
         "topic": partitions(input="kafka://h:1/t", partition_s=None),
         "nothing": partitions(input="other/%H", missing="skip"),
     },
+    "gate": {"own": gate(), "of_others": gate("nothing")},
     "range": {
         "events": ranged({"triggering_asset_events": events, **none}),
         "lookback": ranged({"triggering_asset_events": {"a": events["a"]}, **none}, lookback_s=86_400),
+        "later": ranged(
+            {"triggering_asset_events": {"a": events["a"]}, "inlet_events": {asset: Later([old, late])}, **none}, inlets=[asset]
+        ),
         "interval": ranged({}, behind_s=86_400),
         "by_hand": ranged({"params": {"start": "2026-01-01T00:00:00+01:00", "end": "2026-01-02T00:00:00Z"}}),
         "no_zone": ranged({"params": {"start": "2026-01-01T00:00:00", "end": "2026-01-02T00:00:00Z"}}),
         "none": ranged(none),
     },
+}
+told["empty"] = {
+    "partitions": empty(PartitionsOperator(task_id="p", input="drop/%H", timezone="UTC", partition_s=3600, missing="skip")),
+    "plan": empty(PlanOperator(task_id="plan", dataset="x", size_bytes=1, windows=1, project=str(HOME))),
+    "range": empty(RangeOperator(task_id="range")),
 }
 later = [(datetime.now(UTC) + timedelta(hours=hours)).strftime("%H:%M") for hours in (2, 3)]
 shut = PlanOperator(task_id="plan", dataset="x", size_bytes=1, windows=1, hours="-".join(later), project=str(HOME))

@@ -23,6 +23,7 @@ from lake.location import Lake
 from lake.tables.publish import table_totals
 from templates.build.airflow import build
 from tests.support.airflow import SCRIPTS, airflow_python
+from tests.support.airflow_intervals import answer
 from tests.support.runs import ingest
 from tests.support.shop import TABLE, WEBSHOP, event
 from tests.support.stack import free_ports
@@ -212,17 +213,15 @@ def test_a_backfill_is_published_where_somebody_approves_and_changes_nothing_whe
     refused = own.api.backfill("shop.backfill.customer_event", f"{DAY}T00:00:00Z", f"{DAY}T00:00:00Z")
     wait_until(lambda: len(own.api.waiting()), {1}, WITHIN_S)
     (question,) = own.api.waiting()
-    own.api.answer(question, "Reject", reason="not now")
     run = question["task_instance"]["dag_run_id"]
-    assert own.api.wait_run("shop.backfill.customer_event", run, WITHIN_S) == "success"
+    assert answer(own.api, "shop.backfill.customer_event", run, "Reject", "not now") == "success"
     assert own.api.states("shop.backfill.customer_event", run)["promote"] == "skipped"
     wait_until(lambda: own.api.get(f"/backfills/{refused}")["completed_at"] is None, {False}, WITHIN_S)
     own.api.backfill("shop.backfill.customer_event", f"{DAY}T00:00:00Z", f"{DAY}T00:00:00Z", reprocess_behavior="completed")
     wait_until(lambda: len(own.api.waiting()), {1}, WITHIN_S)
     (question,) = own.api.waiting()
-    own.api.answer(question, "Approve", reason="once more")
     run = question["task_instance"]["dag_run_id"]
-    assert own.api.wait_run("shop.backfill.customer_event", run, WITHIN_S) == "success"
+    assert answer(own.api, "shop.backfill.customer_event", run, "Approve", "once more") == "success"
     assert own.api.states("shop.backfill.customer_event", run)["promote"] == "success"
     assert totals(own.project / "lake") == before
 

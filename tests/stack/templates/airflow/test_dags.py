@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
+from templates.airflow.description import STATE, state_of
 from templates.build.airflow_dags import RUNBOOKS
 from tests.support.airflow import ROOT, Json, in_airflow
 
@@ -31,6 +32,7 @@ schedules:
     cdp: {reconcile: day}
   upkeep: {}
   checks: "*/15 * * * *"
+  drift: day
   backfill: {hours: "20:00-06:00"}
 """
 DOCS = ROOT / "docs"
@@ -75,7 +77,7 @@ def test_every_kind_of_dag_is_made(bags: Json) -> None:
     assert bag["errors"] == {}
     assert set(bag["dags"]) == {
         "shop.ingest.web", "shop.ingest.orders", "shop.ingest.crm", "shop.deploy.mobile", "shop.upgrade.mobile", "shop.deliver.cdp",
-        "shop.reconcile.cdp", "shop.upkeep", "shop.checks", "shop.backfill.customer_event", "shop.backfill.order",
+        "shop.reconcile.cdp", "shop.upkeep", "shop.checks", "shop.drift", "shop.backfill.customer_event", "shop.backfill.order",
         "shop.backfill.contact", "shop.rollback.customer_event", "shop.rollback.order", "shop.rollback.contact",
     }  # fmt: skip
     assert not any("broken" in dag["tags"] for dag in bag["dags"].values())
@@ -86,13 +88,20 @@ def test_all_dags_keep_the_conventions(bags: Json) -> None:
         assert name.startswith("shop.") and {"headrace", "shop", name.split(".")[1]} <= set(dag["tags"]), name
         assert dag["max_active_runs"] == 1 and dag["dagrun_timeout_s"] > 0, name
         assert dag["catchup"] is name.startswith("shop.ingest."), name
-        page = RUNBOOKS.get(name.split(".")[1])  # streaming jobs have none yet
-        assert page is None or f"https://example.com/runbooks/{page}.html" in dag["doc_md"], name
-        assert page is None or (DOCS / "runbooks" / f"{page}.md").is_file(), name
+        page = RUNBOOKS[name.split(".")[1]]
+        assert f"https://example.com/runbooks/{page}.html" in dag["doc_md"], name
+        assert (DOCS / "runbooks" / f"{page}.md").is_file(), name
         assert "Owner: " in dag["doc_md"], name
         for task in dag["tasks"].values():
             assert task["owner"] != "airflow" and task["backoff"] and task["delay_s"] == 60, (name, task)
             assert task["timeout_s"] or task["class"] == "ApproveOperator", (name, task)
+
+
+def test_a_dag_says_of_which_description_it_was_made(bags: Json, folders: dict[str, str]) -> None:
+    described = json.loads((Path(folders["right"]) / "dags.json").read_text())["dags"]
+    states = {dag["dag_id"]: f"{STATE}{state_of(dag)}" for dag in described}
+    assert {name: dag["doc_md"].splitlines()[-1] for name, dag in bags["right"]["dags"].items()} == states
+    assert len(set(states.values())) == len(states)
 
 
 def test_owners_come_from_contracts(bags: Json) -> None:

@@ -1,5 +1,6 @@
 """Operators in Airflow's own environment: exit codes, ends, ranges. What they call is a script that ends as it is told."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,13 @@ from tests.support.airflow import SCRIPTS, Json, in_airflow
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     home = tmp_path_factory.mktemp("airflow")
     fake = f"{sys.executable} {SCRIPTS / 'fake_headrace.py'}"
-    yield in_airflow("operators", home, str(home), HEADRACE_COMMAND=fake, CANCELLED=str(home / "cancelled"))
+    held = [
+        {"from": f"2026-11-01T{hour:02}:00:00Z", "to": f"2026-11-01T{hour + 1:02}:00:00Z", "rules": ["r"], "severity": "quarantine",
+         "run_id": run_id}
+        for hour, run_id in ((1, "run-0"), (5, "run-2"), (6, "run-7"))
+    ]  # fmt: skip
+    gates = json.dumps([{"dataset": "x", "held": held}])
+    yield in_airflow("operators", home, str(home), HEADRACE_COMMAND=fake, CANCELLED=str(home / "cancelled"), HELD=gates)
 
 
 def test_success_gives_a_small_summary_to_others(told: Json) -> None:
@@ -48,6 +55,15 @@ def test_an_event_of_an_asset_tells_run_interval_and_ledger(told: Json) -> None:
 def test_options_without_a_value_are_left_out(told: Json) -> None:
     words = told["argv"]["returned"]["name"]
     assert words.startswith("argv --given 1 --input a --input b --project ") and words.endswith(" --json")
+
+
+def test_a_gate_is_red_for_what_its_run_brought_and_for_its_own_range(told: Json) -> None:
+    done = told["gate"]["own"]
+    assert done["raised"] == "AirflowFailException"
+    assert [hold["from"][11:13] for hold in done["pushed"]["headrace"]["held"]] == ["01", "05"]
+    assert "headrace quality status x" in done["words"] and "2026-11-01T05:00:00Z to 2026-11-01T06:00:00Z: r" in done["words"]
+    others = told["gate"]["of_others"]
+    assert [hold["from"][11:13] for hold in others["pushed"]["headrace"]["held"]] == ["01"]
 
 
 def test_a_page_lies_below_reports_and_is_linked(told: Json) -> None:
@@ -87,11 +103,22 @@ def test_a_delivery_covers_all_that_started_it(told: Json) -> None:
     assert told["range"]["lookback"]["returned"] == {"start": "2026-10-31T04:00:00Z", "end": "2026-11-01T04:00:00Z"}
 
 
+def test_a_delivery_covers_changes_that_came_while_it_was_awaited(told: Json) -> None:
+    """They start no run of their own, where one run at a time is allowed."""
+    assert told["range"]["later"]["returned"] == {"start": "2026-11-01T03:00:00Z", "end": "2026-11-01T07:00:00Z"}
+
+
 def test_a_range_by_hand_wins_and_needs_a_zone(told: Json) -> None:
     assert told["range"]["by_hand"]["returned"] == {"start": "2025-12-31T23:00:00Z", "end": "2026-01-02T00:00:00Z"}
     assert "with its zone" in told["range"]["no_zone"]["words"]
     assert told["range"]["interval"]["returned"] == {"start": "2026-10-31T00:00:00Z", "end": "2026-10-31T02:00:00Z"}
     assert told["range"]["none"]["raised"] == "AirflowFailException"
+
+
+@pytest.mark.parametrize("task", ["partitions", "plan", "range"])
+def test_an_interval_without_time_is_no_success(told: Json, task: str) -> None:
+    """As Airflow makes one for a run by hand on the day of a change of clocks."""
+    assert told["empty"][task]["raised"] == "AirflowFailException" and "holds no time" in told["empty"][task]["words"]
 
 
 def test_a_rebuild_waits_for_its_hours(told: Json) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
-from contracts.spec.schedules import cron_problem
+from contracts.spec.schedules import cron_problem, longest_gap_s
 
 
 def _project(tmp_path: Path, text: str) -> Project:
@@ -84,3 +84,35 @@ def test_what_does_not_fit_is_said_with_its_place(tmp_path: Path, text: str, tol
         _project(tmp_path, text)
     assert told in str(error.value)
     assert "headrace.yaml:" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("cron", "gap_s"),
+    [
+        ("hour", 3_600),
+        ("day", 86_400),
+        ("*/15 * * * *", 900),
+        ("0,10 * * * *", 3_000),
+        ("0 6-18/4 * * *", 12 * 3_600),
+        ("30 4 * * 1-5", 3 * 86_400),
+        ("0 0 * * 0", 7 * 86_400),
+        ("0 0 * * 7", 7 * 86_400),
+        ("0 0 1 * *", 31 * 86_400),
+        ("0 0 1 * 1", 7 * 86_400),  # either: a Monday or the first
+        ("0 0 29 2 *", 1_461 * 86_400),
+        ("5/20 * * * *", 1_200),
+    ],
+)
+def test_the_longest_time_between_two_runs(cron: str, gap_s: int) -> None:
+    assert longest_gap_s(cron) == gap_s
+
+
+def test_a_zone_whose_clocks_change_by_half_an_hour_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="part of an hour"):
+        _project(tmp_path, "  timezone: Australia/Lord_Howe\n").schedules  # noqa: B018 - it is read here at the latest
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "Africa/Cairo", "America/St_Johns", "Asia/Kathmandu", "America/Santiago"])
+def test_a_zone_of_half_hours_whose_clocks_change_by_hours_is_taken(tmp_path: Path, zone: str) -> None:
+    schedules = _project(tmp_path, f"  timezone: {zone}\n").schedules
+    assert schedules is not None and schedules.timezone == zone

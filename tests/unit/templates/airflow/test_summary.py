@@ -1,7 +1,7 @@
 """What is kept of headrace's JSON, and how streams are read."""
 
 from templates.airflow.streams import fresh, frontiers, moved, running_job
-from templates.airflow.summary import merged, summary
+from templates.airflow.summary import held_by, merged, summary
 
 MANIFEST = {
     "run_id": "r1",
@@ -62,3 +62,17 @@ def test_a_job_that_has_ended_or_is_lost_does_not_run() -> None:
     job = running_job(jobs, "web")
     assert job is not None and job["run_id"] == "RESTARTING"
     assert running_job(jobs[:-1], "web") is None and running_job(None, "web") is None
+
+
+def _hold(hour: int, run_id: str, severity: str = "quarantine") -> dict[str, object]:
+    start, end = (f"2026-11-01T{at:02}:00:00Z" for at in (hour, hour + 1))
+    return {"from": start, "to": end, "rules": ["null_share"], "severity": severity, "run_id": run_id, "samples": ["secret"]}
+
+
+def test_what_is_held_concerns_a_run_by_who_brought_it_by_its_range_and_by_a_stop() -> None:
+    gates = [{"dataset": "x", "held": [_hold(1, "old"), _hold(2, "own"), _hold(3, "old"), _hold(4, "old", "stop")]}]
+    assert [hold["from"][11:13] for hold in held_by(gates, ["own"], {})] == ["02", "04"]
+    span = {"start": "2026-11-01T03:30:00+00:00", "end": "2026-11-01T04:00:00Z"}
+    assert [hold["from"][11:13] for hold in held_by(gates, [], span)] == ["03", "04"]
+    assert held_by(None, ["own"], span) == [] and held_by([{"dataset": "x", "held": []}], ["own"], span) == []
+    assert "secret" not in str(held_by(gates, ["own"], {}))

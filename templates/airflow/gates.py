@@ -1,0 +1,62 @@
+"""What gates hold, as a task of its own: red where what this run brought is held, whatever else was published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowFailException
+
+from templates.airflow.command import project_folder
+from templates.airflow.operators import HeadraceOperator, interval
+from templates.airflow.summary import held_by
+
+_MOST_NAMED = 5
+
+
+class GateOperator(HeadraceOperator):
+    """Asks what the gate of a dataset holds after a task of the same run.
+
+    The task before has published what passed and ended well; so downstream runs on that. This one fails, without retries, where a
+    partition of the run's range is held, or one that a command of this run was the first to hold, or where a rule of severity stop
+    keeps back what comes after it. XCom holds the first of these partitions.
+
+    Args:
+        dataset: whose gate.
+        of: id of the task whose commands wrote.
+        range_of: id of the task that tells the range of the run; the data interval's where it is empty.
+        others: as of HeadraceOperator.
+    """
+
+    def __init__(self, *, dataset: str, of: str, range_of: str = "", **kwargs: Any) -> None:
+        super().__init__(command=["quality", "status", dataset], **kwargs)
+        self.dataset = dataset
+        self.of = of
+        self.range_of = range_of
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Raises AirflowFailException: something is held."""
+        ti = context["task_instance"]
+        pulled = ti.xcom_pull(task_ids=self.of)
+        parts = [pulled] if isinstance(pulled, Mapping) else list(pulled or ())
+        span = (ti.xcom_pull(task_ids=self.range_of) if self.range_of else None) or interval(context)
+        folder = project_folder(self.project)
+        outcome = self.headrace(self.arguments(folder), folder)
+        found = self._note(context, outcome, "")
+        self.judge(outcome)
+        run_ids = [part["run_id"] for part in parts if part and part.get("run_id")]
+        held = held_by(outcome.document, run_ids, span)
+        found["held"] = held[:_MOST_NAMED]
+        ti.xcom_push(key="headrace", value=found)
+        if held:
+            raise AirflowFailException(self._told(held))
+        return found
+
+    def _told(self, held: Sequence[Mapping[str, Any]]) -> str:
+        named = "; ".join(f"{one['from']} to {one['to']}: {', '.join(one['rules'])}" for one in held[:_MOST_NAMED])
+        more = f"; and {len(held) - _MOST_NAMED} more" if len(held) > _MOST_NAMED else ""
+        return (
+            f"the gate of {self.dataset} holds {len(held)} partition{'s' if len(held) > 1 else ''} ({named}{more}). Readers have "
+            f"their last good state, and the rest is published. Look: headrace quality status {self.dataset}"
+        )

@@ -1,0 +1,175 @@
+"""Three days by the hour in any order, a tenth of the tasks killed, a scheduler too; kills in every step; rivals.
+
+Long: each task is a process of Airflow and one of headrace.
+"""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from devstack.airflow_api import wait_until
+from tests.support.airflow_intervals import (
+    BACKFILL,
+    INGEST,
+    SCHEDULES,
+    Killer,
+    all_succeeded,
+    answer,
+    assert_events_once,
+    over,
+    own_dags,
+    run_hours,
+)  # fmt: skip
+from tests.support.postgres import missing
+from tests.support.real_airflow import DAY, WITHIN_S, RealAirflow, real_airflow
+
+pytestmark = pytest.mark.long
+DAYS = ("2026-11-02", "2026-11-03", "2026-11-04")
+HOURS = range(24)
+KILLED = 0.1
+WHOLE_S = 5_400.0
+STEPS = ("plan", "run", "diff", "promote")
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealAirflow]:
+    if lacking := missing():
+        pytest.skip(f"no {lacking}: install PostgreSQL")
+    with real_airflow(tmp_path_factory.mktemp("whole"), database=True, schedules=SCHEDULES, own=own_dags) as made:
+        yield made
+
+
+def test_three_days_in_any_order_with_kills_of_tasks_and_of_a_scheduler_equal_one_run(own: RealAirflow) -> None:
+    chance = random.Random(11)
+    hours = [(day, hour) for day in DAYS for hour in HOURS]
+    chance.shuffle(hours)
+    for day, hour in hours:
+        own.land(hour, day=day)
+    tasks = [(f"{day}T{hour:02}", task) for day, hour in hours for task in ("partitions", "ingest", "publish")]
+    planned = {key: chance.choice(_ways(key[1])) for key in chance.sample(tasks, round(len(tasks) * KILLED))}
+    runs = run_hours(own, hours)
+    killer = Killer(own, INGEST, planned)
+    killer.until(lambda: over(own, INGEST, runs[: len(runs) // 2]), WHOLE_S)
+    own.kill_second()
+    killer.until(lambda: over(own, INGEST, runs), WHOLE_S)
+    all_succeeded(own, INGEST, runs)
+    assert len(killer.made) > len(planned) / 2  # some tasks are over before anybody looks
+    assert own.state_of_tables() == own.undisturbed("three-days")
+    assert_events_once(own, set(runs))
+    own.start_second()
+
+
+def _ways(task: str) -> tuple[str, ...]:
+    return ("task", "worker", "headrace") if task == "ingest" else ("task", "worker")
+
+
+def replay(own: RealAirflow, first: int, end: int, of: str = "") -> str:
+    """A replay of hours of the first day, asked for by hand."""
+    at = [f"{DAY}T{hour:02}:00:00Z" for hour in (first, end)]
+    given = {"logical_date": None, "dag_run_id": f"replay-{first}-{end}{of}", "conf": {"start": at[0], "end": at[1]}}
+    own.api.send("POST", f"/dags/{BACKFILL}/dagRuns", given)
+    return str(given["dag_run_id"])
+
+
+def approve_all(own: RealAirflow) -> None:
+    for question in own.api.waiting():
+        own.api.answer(question, "Approve", reason="tests")
+
+
+def promoted(own: RealAirflow) -> int:
+    return sum(each["state"] == "promoted" for each in own.replays())
+
+
+@pytest.mark.parametrize("of", ["task", "headrace", "worker", "scheduler"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_backfill_whose_step_is_killed_ends_as_one_that_is_not(own: RealAirflow, step: str, of: str) -> None:
+    before, known, events = own.state_of_tables(), promoted(own), len(own.api.events())
+    run = replay(own, 0, 2, f"-{step}-{of}")
+    killer = Killer(own, BACKFILL, {(run, step): of})
+
+    def is_over() -> bool:
+        approve_all(own)
+        return over(own, BACKFILL, [run])
+
+    killer.until(is_over)
+    assert killer.made, "it was over before anybody looked"
+    all_succeeded(own, BACKFILL, [run])
+    assert own.state_of_tables() == before
+    assert promoted(own) == known + 1
+    assert len(own.api.events()) == events + 1
+
+
+def test_a_question_outlives_scheduler_and_triggerer(own: RealAirflow) -> None:
+    run = replay(own, 2, 4)
+    wait_until(lambda: len(own.api.waiting()), {1}, WITHIN_S)
+    for name in ("airflow-scheduler", "airflow-triggerer"):
+        own.stack.kill(name)
+        own.stack.start(name)
+    assert answer(own.api, BACKFILL, run, "Approve", "tests") == "success"
+
+
+def test_a_backfill_beside_an_ingest_of_the_same_hours_loses_neither(own: RealAirflow) -> None:
+    """The ingest reads a file that comes late while the hours are rebuilt."""
+    run = replay(own, 4, 6, "-beside")
+    wait_until(lambda: len(own.api.waiting()), {1}, WITHIN_S)
+    own.land(5, "late")
+    (ingest,) = run_hours(own, [(DAY, 5)], "-again")
+    assert answer(own.api, BACKFILL, run, "Approve", "tests") == "success"
+    assert own.api.wait_run(INGEST, ingest, WITHIN_S) == "success"
+    assert own.state_of_tables() == own.undisturbed("beside")
+
+
+def test_two_backfills_of_overlapping_hours_go_one_after_the_other(own: RealAirflow) -> None:
+    before, known = own.state_of_tables(), promoted(own)
+    runs = [replay(own, 0, 3), replay(own, 2, 5)]
+
+    def are_over() -> bool:
+        approve_all(own)
+        return over(own, BACKFILL, runs)
+
+    wait_until(are_over, {True}, WITHIN_S)
+    all_succeeded(own, BACKFILL, runs)
+    assert own.state_of_tables() == before
+    assert promoted(own) == known + 2
+
+
+def test_a_clear_of_half_a_run_changes_nothing(own: RealAirflow) -> None:
+    before = own.state_of_tables()
+    run = own.api.runs(INGEST)[0]["dag_run_id"]
+    own.api.clear(INGEST, run, "ingest")
+    assert own.api.wait_run(INGEST, run, WITHIN_S) == "success"
+    assert own.state_of_tables() == before
+
+
+def test_400_days_are_a_few_tasks_by_the_hour_and_one_question_for_a_replay(own: RealAirflow) -> None:
+    before = own.state_of_tables()
+    span = {"data_interval_start": "2025-10-01T00:00:00Z", "data_interval_end": "2026-11-05T00:00:00Z"}
+    given = {"logical_date": "2025-10-01T00:00:00Z", "dag_run_id": "400-days", "conf": {}, **span}
+    own.api.send("POST", f"/dags/{INGEST}/dagRuns", given)
+    assert own.api.wait_run(INGEST, "400-days", WITHIN_S) == "success"
+    calls = own.calls_of("ingest", "web")
+    assert max(line.split().count("--input") for line in calls) <= 38  # 9,600 hours in 256 tasks
+    run = own.api.trigger(BACKFILL, start="2025-10-01T00:00:00Z", end="2026-11-05T00:00:00Z")
+    wait_until(lambda: len(own.api.waiting()), {1}, WITHIN_S)
+    assert answer(own.api, BACKFILL, run, "Reject", "too much") == "success"
+    assert own.state_of_tables() == before
+
+
+def test_a_source_that_is_deleted_and_a_project_that_does_not_load_are_red_until_they_are_back(own: RealAirflow) -> None:
+    before: Any = own.state_of_tables()
+    source, project = own.project / "sources" / "web.yaml", own.project / "headrace.yaml"
+    text = project.read_text()
+    project.write_text("lake: [")
+    (run,) = run_hours(own, [(DAY, 0)], "-no-project")
+    assert own.api.wait_run(INGEST, run, WITHIN_S) == "failed"
+    assert own.api.states(INGEST, run)["publish"] == "upstream_failed"
+    project.write_text(text)
+    away = source.rename(own.folder / "web.yaml")
+    wait_until(lambda: "broken" in own.tags(INGEST), {True}, WITHIN_S)
+    away.rename(source)
+    wait_until(lambda: "broken" in own.tags(INGEST), {False}, WITHIN_S)
+    (run,) = run_hours(own, [(DAY, 0)], "-back")
+    assert own.api.wait_run(INGEST, run, WITHIN_S) == "success"
+    assert own.state_of_tables() == before

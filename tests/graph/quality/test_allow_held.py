@@ -1,0 +1,52 @@
+"""What the gate holds is told and is no failure, where somebody else looks after it; and the DAGs have that somebody."""
+
+from pathlib import Path
+
+import yaml
+
+from contracts.spec.project import Project
+from templates.build.airflow_dags import Scheduled
+from tests.support.gated import GatedShop, held_hours
+from tests.support.shop import event
+
+GOOD = {"context": {"page": {"url": "https://shop"}}}
+
+
+def test_held_partitions_are_a_warning_where_they_are_allowed(tmp_path: Path) -> None:
+    shop = GatedShop(tmp_path / "shop")
+    lines = [event(1, 8, **GOOD), event(2, 9)]
+    refused = shop.take("a", lines)
+    assert refused.exit_code == 1 and "the gate holds 1 partition" in refused.reasons[0]
+    other = GatedShop(tmp_path / "other")
+    allowed = other.take("a", lines, allow_held=True)
+    assert (allowed.exit_code, allowed.reasons) == (0, [])
+    assert any("the gate holds 1 partition" in told for told in allowed.warnings)
+    assert held_hours(other.lake()) == [9]
+    assert allowed.manifest["gates"]["customer_event"]["held"] != []
+
+
+def test_dags_of_a_gated_dataset_have_a_task_for_it_and_those_of_others_have_none(tmp_path: Path) -> None:
+    shop = GatedShop(tmp_path / "shop")
+    file = shop.folder / "headrace.yaml"
+    settings = yaml.safe_load(file.read_text())
+    source = shop.project.source_names[0]
+    settings["schedules"] = {
+        "name": "s", "start": "2026-11-01", "sources": {source: {"input": "drop/%Y-%m-%d/%H"}}, "backfill": {"windows": 1},
+        "runbooks": "https://runbooks",
+    }  # fmt: skip
+    file.write_text(yaml.safe_dump(settings))
+
+    def tasks(dag: str) -> dict[str, dict[str, object]]:
+        project = Project.load(shop.folder)
+        assert project.schedules
+        (found,) = (one for one in Scheduled(project, project.schedules).dags() if one["dag_id"] == dag)
+        return {task["task_id"]: task for task in found["tasks"]}
+
+    ingest, backfill = tasks(f"s.ingest.{source}"), tasks("s.backfill.customer_event")
+    assert "--allow-held" in ingest["ingest"]["with"]["command"] and "--allow-held" in backfill["promote"]["with"]["command"]  # type: ignore[index]
+    assert ingest["gate"]["after"] == ["ingest"] == ingest["publish"]["after"]  # neither keeps the other from its work
+    assert ingest["gate"]["runbook"] == "https://runbooks/gate.html"
+    assert backfill["gate"]["after"] == ["promote"]
+    shop.write_rules({})
+    for found in (tasks(f"s.ingest.{source}"), tasks("s.backfill.customer_event")):
+        assert "gate" not in found and "--allow-held" not in str(found)

@@ -1,0 +1,69 @@
+"""Runs operators of streaming jobs against a headrace that answers as it is told, and tells how each ended and what it asked."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+from templates.airflow.jobs import DeployOperator, StopOperator, TakeBackOperator
+
+HOME = Path(sys.argv[1])
+ASKED, ANSWERS = Path(os.environ["ASKED"]), Path(os.environ["ANSWERS"])
+PREVIOUS = os.environ["HEADRACE_COMMAND"].rpartition(" ")[0] + " before"
+START = "cd / && headrace ingest web --input=kafka://h:1/t --runner=flink --from-savepoint file:/s/1 -- --x=1"
+STOPPED = {"run_id": "r1", "savepoint": "file:/s/1", "start_again": START, "frontiers": {}}
+
+
+def job(run_id="r2", state="RUNNING"):
+    return {"source": "web", "run_id": run_id, "job_id": "j", "state": state}
+
+
+def given(operator, xcom=None, **answers):
+    """How it ended, and what it asked."""
+    answers = {key.replace("_", " "): value for key, value in answers.items()}
+    ANSWERS.write_text(json.dumps({"status": [0, []], "job list": [0, []], **answers}))
+    ASKED.write_text("")
+    ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", xcom_push=lambda **_: None, xcom_pull=lambda task_ids: xcom)
+    try:
+        returned, raised, words = type(operator).execute.__wrapped__(operator, {"task_instance": ti}), "", ""
+    except Exception as error:
+        returned, raised, words = None, type(error).__name__, str(error)
+    return {"returned": returned, "raised": raised, "words": words, "asked": ASKED.read_text().splitlines()}
+
+
+def deploy(**more):
+    return DeployOperator(task_id="t", source="web", input="kafka://h:1/t", workers=1, project=str(HOME), **more)
+
+
+def stop(previous=""):
+    return StopOperator(task_id="t", source="web", project=str(HOME), previous=previous)
+
+
+def back(previous=""):
+    return TakeBackOperator(task_id="t", source="web", project=str(HOME), previous=previous)
+
+
+ended = {"ended": {"how": "stopped", "savepoint": "file:/s/1", "at": "2026-11-27"}, "start_again": START}
+print(
+    json.dumps(
+        {
+            "deploy_new": given(deploy(), ingest=[0, {"run_id": "r2"}]),
+            "deploy_again": given(deploy(), job_list=[0, [job()]]),
+            "deploy_lost": given(deploy(), job_list=[0, [job("r1", "LOST")]]),
+            "deploy_blind": given(deploy(), status=[3, None]),
+            "deploy_savepoint": given(deploy(savepoint_of="stop"), STOPPED),
+            "stop": given(stop(), job_list=[0, [job("r1")]], job_stop=[0, {"from_savepoint": "file:/s/1", "start_again": START}]),
+            "stop_failed": given(stop(), job_list=[0, [job("r1")]], job_stop=[3, None]),
+            "stop_again": given(stop(), **{"job list --all": [0, [job("r1", "FINISHED")]], "job status": [0, ended]}),
+            "stop_nothing": given(stop()),
+            "stop_no_way_back": given(stop("/no/such/headrace"), job_list=[0, [job("r1")]]),
+            "back": given(back(PREVIOUS), STOPPED, job_list=[0, [job()]], ingest=[0, {"run_id": "r3"}]),
+            "back_final": given(back(PREVIOUS), STOPPED, ingest=[2, None]),
+            "back_down": given(back(PREVIOUS), STOPPED, ingest=[3, None]),
+            "back_by_hand": given(back(), STOPPED, job_list=[0, [job()]]),
+            "back_unstopped": given(back(PREVIOUS), None, job_list=[0, [job("r1")]]),
+            "back_unset": given(back("$NOT_SET_ANYWHERE"), STOPPED),
+        }
+    )
+)

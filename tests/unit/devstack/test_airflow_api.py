@@ -1,0 +1,75 @@
+"""The client of Airflow where Airflow does not do as it was asked."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from contracts.errors import ComponentDownError
+from devstack import airflow_api
+from devstack.airflow_api import AirflowApi
+
+
+class LockedAirflow(BaseHTTPRequestHandler):
+    """Its database is locked the first time: the backfill is begun, has no runs, and stays (apache/airflow#66726, #68705)."""
+
+    backfills: dict[int, bool]  # whether it is open
+    locked: int
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/auth"):
+            return self.say(200, {"access_token": "t"})
+        found = [{"id": number, "completed_at": None if is_open else "now"} for number, is_open in self.backfills.items()]
+        return self.say(200, {"backfills": found})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if any(self.backfills.values()):
+            return self.say(409, {"detail": "There is already a running backfill"})
+        self.backfills[len(self.backfills)] = True
+        if type(self).locked:
+            type(self).locked -= 1
+            return self.say(503, {"detail": "database is locked"})
+        return self.say(200, {"id": max(self.backfills)})
+
+    def do_PUT(self) -> None:
+        self.backfills[int(self.path.split("/")[-2])] = False
+        self.say(200, {})
+
+    def say(self, status: int, document: Any) -> None:
+        text = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[AirflowApi]:
+    monkeypatch.setattr(airflow_api, "_POLL_S", 0.01)
+    LockedAirflow.backfills, LockedAirflow.locked = {}, 2
+    server = ThreadingHTTPServer(("127.0.0.1", 0), LockedAirflow)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield AirflowApi(f"http://localhost:{server.server_port}")
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_backfill_that_could_not_be_written_does_not_refuse_the_next(api: AirflowApi) -> None:
+    number = api.backfill("d", "2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z")
+    assert api.open_backfills("d") == {number} == {2}
+
+
+def test_a_backfill_of_somebody_else_is_left_alone(api: AirflowApi) -> None:
+    LockedAirflow.backfills[0] = True
+    with pytest.raises(ComponentDownError, match="409"):
+        api.backfill("d", "2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z")
+    assert api.open_backfills("d") == {0}
