@@ -67,16 +67,25 @@ class DeployOperator(_StreamOperator):
         self.input, self.workers, self.more, self.savepoint_of = input, workers, list(more), savepoint_of
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """``{run_id, job_id, flink, frontiers, links}``: where the frontiers stood before it."""
+        """``{run_id, job_id, flink, frontiers, links}``: where the frontiers stood before it.
+
+        Raises:
+            AirflowFailException: in an upgrade, another job of the source works: it is not the new version from the savepoint.
+        """
         before = self._frontiers()
         jobs = self._asked("job", "list")
+        stopped = context["task_instance"].xcom_pull(task_ids=self.savepoint_of) if self.savepoint_of else None
+        savepoint = (stopped or {}).get("savepoint") or ""
         if (job := running_job(jobs, self.source)) is not None:
+            if savepoint and (began := self._began(job["run_id"])) != savepoint:
+                raise AirflowFailException(
+                    f"run {job['run_id']} of {self.source} works, which this upgrade did not start: it began at {began}, not at "
+                    f"{savepoint}. Somebody started it meanwhile; end it, or let it be the job"
+                )
             self.log.info("run %s of %s works already as job %s", job["run_id"], self.source, job["job_id"])
             return {**job, "frontiers": before}
         for run_id in idle_runs(jobs, self.source):
             self._asked("job", "cancel", run_id, "--yes")
-        stopped = context["task_instance"].xcom_pull(task_ids=self.savepoint_of) if self.savepoint_of else None
-        savepoint = (stopped or {}).get("savepoint") or ""
         self.command = ["ingest", self.source, "--runner", "flink", "--workers", str(self.workers), *self.more]
         self.options = {"--from-savepoint": savepoint} if savepoint else {}
         self.inputs = [self.input]
@@ -85,6 +94,12 @@ class DeployOperator(_StreamOperator):
         found = self._note(context, outcome, "")
         self.judge(outcome)
         return {**found, "frontiers": before}
+
+    def _began(self, run_id: str) -> str | None:
+        """The savepoint from which a run was started first; None for none."""
+        submissions = self._asked("job", "status", run_id).get("submissions") or [{}]
+        found: str | None = submissions[0].get("from_savepoint")
+        return found
 
 
 class StopOperator(_StreamOperator):
