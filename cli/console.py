@@ -175,6 +175,7 @@ def balance(entry: LedgerEntry) -> str:
     verdict = "ledger adds up" if entry.balanced else f"{entry.pending:,} records have no outcome"
     if entry.lost:
         verdict = f"{entry.lost:,} accepted records are lost"
+    verdict += f", the gate holds {entry.held:,}" if entry.held else ""
     return f"{verdict}, {entry.corrected:,} times corrected" if entry.corrected else verdict
 
 

@@ -174,7 +174,7 @@ def repair_faults(lake: Lake, source: str) -> Iterator[tuple[str, bool]]:
             continue
         except ConfigurationError:
             numbers = []
-        if not numbers or min(numbers) < first or max(numbers) > last:
+        if set(numbers) != set(range(first, last + 1)):
             yield name, False
 
 
@@ -277,5 +277,7 @@ def _decoded(name: str, content: bytes) -> list[Repair]:
 
 
 def _repair(document: Mapping[str, Any]) -> Repair:
+    if not isinstance(document["number"], int):
+        raise TypeError
     known = {name: document.get(name) for name in _FIELDS} | {"above": document.get("above") or 0}  # none of versions before
     return Repair(**known, runs={raw_file: tuple(runs) for raw_file, runs in document["runs"].items()})

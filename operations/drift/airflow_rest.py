@@ -76,19 +76,27 @@ class AirflowRest:
         self._http.headers["Authorization"] = f"Bearer {self._token()}"
         dags = [_dag(entry) for entry in self._all("/dags", "dags", tags=tag, exclude_stale="false", order_by="dag_id")]
         dags = [self._detailed(dag) if dag.dag_id in detailed and not dag.is_stale else dag for dag in dags]
-        pools = {
-            str(pool["name"]): AirflowPool(int(pool["slots"]), bool(pool.get("include_deferred")))
-            for pool in self._all("/pools", "pools", order_by="id")
-        }
-        errors = [(str(e["filename"]), _last_line(e.get("stack_trace"))) for e in self._all("/importErrors", "import_errors")]
+        try:
+            pools = {
+                str(pool["name"]): AirflowPool(int(pool["slots"]), bool(pool.get("include_deferred")))
+                for pool in self._all("/pools", "pools", order_by="id")
+            }
+            errors = [(str(e["filename"]), _last_line(e.get("stack_trace"))) for e in self._all("/importErrors", "import_errors")]
+        except (KeyError, TypeError, ValueError):
+            raise self._odd() from None
         return AirflowState(where=self.where, dags=dags, pools=pools, import_errors=errors)
 
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
 
+    def _odd(self) -> ComponentDownError:
+        return ComponentDownError(f"Airflow at {self.where}: answers, but not as Airflow 3 does; is the address right?")
+
     def _detailed(self, dag: AirflowDag) -> AirflowDag:
         document = self._asked("GET", f"/api/v2/dags/{quote(dag.dag_id, safe='')}/details")
+        if not isinstance(document, dict):
+            raise self._odd()
         lines = str(document.get("doc_md") or "").splitlines()
         state = next((line.removeprefix(self._mark).strip() for line in lines if line.startswith(self._mark)), "")
         return AirflowDag(**{**vars(dag), "state": state})
@@ -100,7 +108,7 @@ class AirflowRest:
             page = self._asked("GET", f"/api/v2{path}", {**query, "limit": str(_PAGE), "offset": str(len(seen))})
             entries = page.get(key) if isinstance(page, dict) else None
             if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-                raise ComponentDownError(f"Airflow at {self.where}: answers, but not as Airflow 3 does; is the address right?")
+                raise self._odd()
             fresh = [entry for entry in entries if json.dumps(entry, sort_keys=True) not in seen]
             seen |= {json.dumps(entry, sort_keys=True) for entry in fresh}
             yield from fresh
@@ -116,7 +124,7 @@ class AirflowRest:
         given = {"username": user, "password": password} if user else None
         answer = self._asked("POST" if given else "GET", "/auth/token", body=given)
         if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
-            raise ComponentDownError(f"Airflow at {self.where}: answers, but not as Airflow 3 does; is the address right?")
+            raise self._odd()
         return str(answer["access_token"])
 
     def _asked(self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None) -> Any:
@@ -138,9 +146,7 @@ class AirflowRest:
         try:
             return json.loads(received)
         except ValueError:
-            raise ComponentDownError(
-                f"Airflow at {self.where}: answers, but not as Airflow 3 does; is the address right?"
-            ) from None
+            raise self._odd() from None
 
 
 def _dag(entry: Mapping[str, Any]) -> AirflowDag:
@@ -156,4 +162,4 @@ def _dag(entry: Mapping[str, Any]) -> AirflowDag:
 def _last_line(trace: Any) -> str:
     """What is wrong; the lines before say where."""
     lines = [line.strip() for line in str(trace or "").splitlines() if line.strip()]
-    return lines[-1] if lines else "it does not say why"
+    return without_secrets(lines[-1]) if lines else "it does not say why"

@@ -50,7 +50,7 @@ def compare_topics(where: str, wanted: Sequence[WantedTopic], deployed: Mapping[
             make = (
                 f"kafka-topics.sh --bootstrap-server {where} --create --topic {topic.name} --partitions {topic.partitions or 'N'}"
             )
-            yield _difference(where, topic, "not there", topic.role, f"kafka-topics.sh --bootstrap-server {where} {make}")
+            yield _difference(where, topic, "not there", topic.role, make)
             continue
         if topic.topic_id is not None and have.topic_id != topic.topic_id:
             told, should = f"made again ({have.topic_id})", f"{topic.role}: {topic.topic_id} when its job started"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 COMMAND, PROJECT = "HEADRACE_COMMAND", "HEADRACE_AIRFLOW_PROJECT"
+WRONG_USE = 2  # an exit code of headrace
 GRACE_S = 20.0  # between SIGTERM and SIGKILL
 _LEASH = Path(__file__).with_name("leash.py")
 _DETAIL_LINES = 20

@@ -20,7 +20,7 @@ class GateOperator(HeadraceOperator):
 
     The task before has published what passed and ended well; so downstream runs on that. This one fails, without retries, where a
     partition of the run's range is held, or one that a command of this run was the first to hold, or where a rule of severity stop
-    keeps back what comes after it. XCom holds the first of these partitions.
+    holds something before the end of the range, and keeps back what comes after it. XCom holds the first of these partitions.
 
     Args:
         dataset: whose gate.
@@ -45,6 +45,8 @@ class GateOperator(HeadraceOperator):
         outcome = self.headrace(self.arguments(folder), folder)
         found = self._note(context, outcome, "")
         self.judge(outcome)
+        if not isinstance(outcome.document, list):
+            raise AirflowFailException("headrace quality status printed no JSON list, so nothing is known of the gate")
         run_ids = [part["run_id"] for part in parts if part and part.get("run_id")]
         held = held_by(outcome.document, run_ids, span)
         found["held"] = held[:_MOST_NAMED]

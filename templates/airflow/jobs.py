@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
 
-from templates.airflow.command import Outcome, Verdict, project_folder, run
+from templates.airflow.command import WRONG_USE, Verdict, project_folder, run
 from templates.airflow.operators import HeadraceOperator
 from templates.airflow.streams import command_of, frontiers, idle_runs, last_run, running_job
 
@@ -34,13 +34,14 @@ class _StreamOperator(HeadraceOperator):
         """None yet, where there is no lake.
 
         Raises:
-            AirflowException: a component is down, so nobody knows.
+            AirflowException: nobody knows: to take that for none would take any frontier for one that moved.
         """
         folder = project_folder(self.project)
         outcome = self.headrace(["status", "--project", folder, "--json"], folder)
-        if outcome.verdict is Verdict.AGAIN:
-            self.judge(outcome)
-        return frontiers(outcome.document, self.source) if outcome.code == 0 else {}
+        if outcome.code == WRONG_USE:  # there is no lake
+            return {}
+        self.judge(outcome)
+        return frontiers(outcome.document, self.source)
 
 
 class DeployOperator(_StreamOperator):
@@ -66,16 +67,25 @@ class DeployOperator(_StreamOperator):
         self.input, self.workers, self.more, self.savepoint_of = input, workers, list(more), savepoint_of
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """``{run_id, job_id, flink, frontiers, links}``: where the frontiers stood before it."""
+        """``{run_id, job_id, flink, frontiers, links}``: where the frontiers stood before it.
+
+        Raises:
+            AirflowFailException: in an upgrade, another job of the source works: it is not the new version from the savepoint.
+        """
         before = self._frontiers()
         jobs = self._asked("job", "list")
+        stopped = context["task_instance"].xcom_pull(task_ids=self.savepoint_of) if self.savepoint_of else None
+        savepoint = (stopped or {}).get("savepoint") or ""
         if (job := running_job(jobs, self.source)) is not None:
+            if savepoint and (began := self._began(job["run_id"])) != savepoint:
+                raise AirflowFailException(
+                    f"run {job['run_id']} of {self.source} works, which this upgrade did not start: it began at {began}, not at "
+                    f"{savepoint}. Somebody started it meanwhile; end it, or let it be the job"
+                )
             self.log.info("run %s of %s works already as job %s", job["run_id"], self.source, job["job_id"])
             return {**job, "frontiers": before}
         for run_id in idle_runs(jobs, self.source):
             self._asked("job", "cancel", run_id, "--yes")
-        stopped = context["task_instance"].xcom_pull(task_ids=self.savepoint_of) if self.savepoint_of else None
-        savepoint = (stopped or {}).get("savepoint") or ""
         self.command = ["ingest", self.source, "--runner", "flink", "--workers", str(self.workers), *self.more]
         self.options = {"--from-savepoint": savepoint} if savepoint else {}
         self.inputs = [self.input]
@@ -84,6 +94,12 @@ class DeployOperator(_StreamOperator):
         found = self._note(context, outcome, "")
         self.judge(outcome)
         return {**found, "frontiers": before}
+
+    def _began(self, run_id: str) -> str | None:
+        """The savepoint from which a run was started first; None for none."""
+        submissions = self._asked("job", "status", run_id).get("submissions") or [{}]
+        found: str | None = submissions[0].get("from_savepoint")
+        return found
 
 
 class StopOperator(_StreamOperator):
@@ -159,26 +175,39 @@ class TakeBackOperator(_StreamOperator):
         if not stopped.get("savepoint"):
             left = "its job was left as it is" if job else "no job of it runs: the DAG that deploys it starts one"
             raise AirflowFailException(f"{self.source} was not stopped with a savepoint, and {left}; the task {self.of} says why")
+        by_hand = f"with headrace of the version before: {stopped.get('start_again')}"
+        command, folder, given = self._before(stopped.get("start_again"), stopped["savepoint"])
         if job is not None:
             self._asked("job", "cancel", job["run_id"] or job["job_id"], "--yes")
-        by_hand = f"with headrace of the version before: {stopped.get('start_again')}"
-        if not self.previous:
+        if not command:
             raise AirflowFailException(f"{self.source}: the new job stood still and is cancelled. No job runs. Start it {by_hand}")
         before = self._frontiers()
-        outcome = self._start(str(stopped["start_again"]))
+        outcome = self.headrace(given, folder, command)
         found = self._note(context, outcome, "")
         if outcome.verdict is Verdict.FINAL:
             raise AirflowFailException(f"{self.source}: no job runs. {self.previous}: {outcome.why()}. Start it {by_hand}")
         self.judge(outcome)
         return {**found, "frontiers": before}
 
-    def _start(self, start_again: str) -> Outcome:
-        """As the job was started that the upgrade stopped."""
-        words = shlex.split(start_again)
-        folder = words[1] if words[0] == "cd" else project_folder(self.project)
-        given = words[words.index("headrace") + 1 :]
+    def _before(self, start_again: Any, savepoint: str) -> tuple[list[str], str, list[str]]:
+        """The command of the version before, empty without; the folder and the words by which the stopped job was started.
+
+        Raises:
+            AirflowFailException: these cannot be told. Nothing was cancelled: a job that stands still is better than none.
+        """
+        if not self.previous:
+            return [], "", []
+        words = shlex.split(str(start_again or ""))
+        folder = words[1] if words[:1] == ["cd"] and len(words) > 1 else project_folder(self.project)
+        words = words[words.index("&&") + 1 :] if "&&" in words else words
+        if words[:1] != ["headrace"]:
+            raise AirflowFailException(
+                f"{self.source}: how its job was started is not known ({start_again}), so the new one was left. Cancel it, "
+                f"and start the version before by hand from {savepoint}"
+            )
+        given = words[1:]
         beam = given.index("--") if "--" in given else len(given)
-        return self.headrace([*given[:beam], "--json", *given[beam:]], folder, _command(self.previous))
+        return _command(self.previous), folder, [*given[:beam], "--json", *given[beam:]]
 
 
 def _command(previous: str) -> list[str]:

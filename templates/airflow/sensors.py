@@ -9,11 +9,9 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from templates.airflow.command import Verdict, project_folder, run
+from templates.airflow.command import WRONG_USE, Verdict, project_folder, run
 from templates.airflow.streams import frontiers
 from templates.airflow.triggers import FlinkJobTrigger, StreamTrigger
-
-_WRONG_USE = 2
 
 
 class FlinkJobSensor(BaseOperator):
@@ -80,7 +78,7 @@ class _StreamSensor(BaseOperator):
         """
         folder = project_folder(self.project)
         known = run(["contract", "lint", self.source, "--project", folder], self.log.info, cwd=folder)
-        if known.code == _WRONG_USE:
+        if known.code == WRONG_USE:
             raise AirflowFailException(known.why())
         trigger = StreamTrigger(self.source, folder, time.time() + self.within_s, **wanted)
         self.defer(trigger=trigger, method_name="execute_complete")
@@ -104,12 +102,19 @@ class FrontierSensor(_StreamSensor):
         self.of, self.then = of, then
 
     def execute(self, context: Context) -> None:
-        """Defers."""
+        """Defers.
+
+        Raises:
+            AirflowException: nobody knows how it stands now, so nobody could tell whether it moves.
+        """
         found = (context["task_instance"].xcom_pull(task_ids=self.of) or {}) if self.of else {}
         since = found.get("frontiers")
         if since is None:
             folder = project_folder(self.project)
-            since = frontiers(run(["status", "--project", folder, "--json"], self.log.info, cwd=folder).document, self.source)
+            stands = run(["status", "--project", folder, "--json"], self.log.info, cwd=folder)
+            if stands.code not in (0, WRONG_USE):  # wrong use: there is no lake yet, or no project, which is looked at next
+                raise (AirflowException if stands.verdict is Verdict.AGAIN else AirflowFailException)(stands.why())
+            since = frontiers(stands.document, self.source)
         self._wait(since=since)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> None:

@@ -64,7 +64,7 @@ def held_by(gates: Any, run_ids: Sequence[str], span: Mapping[str, str]) -> list
         for gate in gates or ()
         for hold in gate["held"]
         if hold["run_id"] in run_ids
-        or hold["severity"] == "stop"  # it keeps back all that comes after it
+        or (hold["severity"] == "stop" and (end is None or _at(hold["from"]) < end))  # it keeps back what comes after it
         or (start and end and _at(hold["from"]) < end and _at(hold["to"]) > start)
     ]
 

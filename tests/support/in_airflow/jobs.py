@@ -52,6 +52,18 @@ print(
             "deploy_again": given(deploy(), job_list=[0, [job()]]),
             "deploy_lost": given(deploy(), job_list=[0, [job("r1", "LOST")]]),
             "deploy_blind": given(deploy(), status=[3, None]),
+            "deploy_others": given(
+                deploy(savepoint_of="stop"),
+                STOPPED,
+                job_list=[0, [job("r9")]],
+                **{"job status": [0, {"submissions": [{"from_savepoint": None}]}]},
+            ),
+            "deploy_own": given(
+                deploy(savepoint_of="stop"),
+                STOPPED,
+                job_list=[0, [job()]],
+                **{"job status": [0, {"submissions": [{"from_savepoint": "file:/s/1"}]}]},
+            ),
             "deploy_savepoint": given(deploy(savepoint_of="stop"), STOPPED),
             "stop": given(stop(), job_list=[0, [job("r1")]], job_stop=[0, {"from_savepoint": "file:/s/1", "start_again": START}]),
             "stop_failed": given(stop(), job_list=[0, [job("r1")]], job_stop=[3, None]),

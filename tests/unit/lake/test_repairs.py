@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
@@ -84,3 +85,15 @@ def test_documents_that_are_gone_or_damaged_are_told(lake: Lake) -> None:
     assert faults == {"00000002-00000002.json": True, "00000003-00000003.json": False}
     with pytest.raises(ConfigurationError, match=r"00000003-00000003.json: is damaged"):
         read_repairs(lake, "web")
+
+
+def test_a_merged_document_that_lacks_one_of_its_numbers_is_told(lake: Lake) -> None:
+    for n in range(3):
+        keep_repairs(lake, "web", ONE, {"file": np.array([n])}, by="ada")
+    folder = Path(lake.root.removeprefix("file://")) / "repairs" / "source=web"
+    parts = [json.loads((folder / f"0000000{n}-0000000{n}.json").read_bytes())["repairs"][0] for n in (1, 3)]
+    merged = folder / "00000001-00000003.json"
+    merged.write_text(json.dumps({"repairs": parts}))
+    assert [name.rpartition("/")[2] for name, _ in repair_faults(lake, "web")] == [merged.name]
+    merged.write_text(json.dumps({"repairs": [{**parts[0], "number": "1"}]}))
+    assert [name.rpartition("/")[2] for name, _ in repair_faults(lake, "web")] == [merged.name]

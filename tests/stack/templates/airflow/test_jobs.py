@@ -36,6 +36,12 @@ def test_where_the_frontier_cannot_be_told_nothing_begins(told: Json) -> None:
     assert told["deploy_blind"]["raised"] == "AirflowException" and not asked(told, "deploy_blind", "ingest")
 
 
+def test_an_upgrade_takes_no_job_for_its_own_that_it_did_not_start(told: Json) -> None:
+    assert told["deploy_others"]["raised"] == "AirflowFailException" and "r9" in told["deploy_others"]["words"]
+    assert not any(asked.startswith("ingest") for asked in told["deploy_others"]["asked"])
+    assert told["deploy_own"]["raised"] == "" and told["deploy_own"]["returned"]["run_id"]
+
+
 def test_an_upgrade_starts_from_the_savepoint_of_its_stop(told: Json) -> None:
     assert told["stop"]["returned"]["savepoint"] == "file:/s/1"
     assert "--from-savepoint file:/s/1" in asked(told, "deploy_savepoint", "ingest")[0]

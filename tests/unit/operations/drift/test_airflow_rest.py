@@ -117,3 +117,25 @@ def test_an_address_that_is_none_is_told_without_its_password(address: str) -> N
     with pytest.raises(ConfigurationError) as error:
         AirflowRest(address, "State: ", environ={})
     assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize("error", [{"stack_trace": "ValueError: no"}, {"filename": "a.py", "stack_trace": None}])
+def test_an_import_error_without_its_file_is_no_answer_of_airflow(error: dict[str, Any]) -> None:
+    if "filename" in error:
+        assert state(Airflow([], errors=[error])).import_errors == [("a.py", "it does not say why")]
+        return
+    with pytest.raises(ComponentDownError, match="not as Airflow 3 does"):
+        state(Airflow([], errors=[error]))
+
+
+def test_a_password_in_an_import_error_is_not_told() -> None:
+    error = {"filename": "a.py", "stack_trace": "ValueError: bad URL postgres://ada:hunter2@db/x"}
+    assert "hunter2" not in str(state(Airflow([], errors=[error])).import_errors)
+
+
+def test_details_of_another_shape_are_no_answer_of_airflow() -> None:
+    def odd(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=[1]) if request.url.path.endswith("/details") else Airflow([dag("shop.a")])(request)
+
+    with pytest.raises(ComponentDownError, match="not as Airflow 3 does"):
+        state(odd, {}, "shop.a")

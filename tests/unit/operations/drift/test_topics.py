@@ -66,6 +66,7 @@ def test_commands_say_how_many_partitions_and_for_how_long() -> None:
         return found.remedy
 
     assert remedy(wanted()).endswith("--create --topic web --partitions 4")
+    assert remedy(wanted()).count("kafka-topics.sh") == 1
     assert remedy(wanted(partitions=None)).endswith("--partitions N")
     assert told(wanted(), DeployedTopic(topic_id="id-1", partitions=4, retention_s=0)) == [
         ("kept for 0s", "input of web: needed for 1h")

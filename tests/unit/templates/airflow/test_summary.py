@@ -73,6 +73,8 @@ def test_what_is_held_concerns_a_run_by_who_brought_it_by_its_range_and_by_a_sto
     gates = [{"dataset": "x", "held": [_hold(1, "old"), _hold(2, "own"), _hold(3, "old"), _hold(4, "old", "stop")]}]
     assert [hold["from"][11:13] for hold in held_by(gates, ["own"], {})] == ["02", "04"]
     span = {"start": "2026-11-01T03:30:00+00:00", "end": "2026-11-01T04:00:00Z"}
-    assert [hold["from"][11:13] for hold in held_by(gates, [], span)] == ["03", "04"]
+    assert [hold["from"][11:13] for hold in held_by(gates, [], span)] == ["03"]
+    later = {"start": "2026-11-01T05:00:00Z", "end": "2026-11-01T06:00:00Z"}
+    assert [hold["from"][11:13] for hold in held_by(gates, [], later)] == ["04"]  # a stop keeps back what comes after it
     assert held_by(None, ["own"], span) == [] and held_by([{"dataset": "x", "held": []}], ["own"], span) == []
     assert "secret" not in str(held_by(gates, ["own"], {}))
