@@ -29,8 +29,8 @@ class Budget:
 BUDGETS = {
     "unit": Budget(5, of_cpu=True),
     "graph": Budget(18, of_cpu=True),
-    "stack": Budget(60, of_cpu=False),  # of three processes at once, as the next
-    "faults": Budget(70, of_cpu=False),
+    "stack": Budget(70, of_cpu=False),  # of three processes at once, as the next; waits for a turn count too
+    "faults": Budget(85, of_cpu=False),
 }
 UNIT_CPU_S = 1.0
 _SLOWEST = 10

@@ -120,6 +120,7 @@ def test_a_frontier_that_stands_still_moves_again(stream: Stream) -> None:
     stream.wait_for_rows()
 
 
+@pytest.mark.long
 def test_an_upgrade_that_went_wrong_goes_back_and_loses_nothing(stream: Stream) -> None:
     if not stream.jobs:
         stream.start()

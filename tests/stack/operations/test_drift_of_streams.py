@@ -65,6 +65,9 @@ class Stream:
         (self.shop.folder / "headrace.yaml").write_text(yaml.safe_dump(document))
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module")
 def stream(stack: Stack, job_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stream]:
     shop = Shop(tmp_path_factory.mktemp("drift") / "shop", spec={**WEB, "source": SOURCE})

@@ -39,7 +39,7 @@ def all_jobs(stack: Stack) -> set[str]:
     return {job["jid"] for job in flink(stack, "/jobs/overview")["jobs"]}
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600, func_only=True)  # without the wait for its turn
 def test_a_window_that_is_larger_than_the_heap_is_folded_in_parts(exclusive_stack: Stack, tmp_path: Path) -> None:
     """270 MB in one key, 200 MB once it is compressed, read as fast as it goes, with a heap of 680 MB.
 

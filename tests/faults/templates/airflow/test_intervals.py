@@ -22,6 +22,8 @@ from tests.support.airflow_intervals import (
 from tests.support.postgres import missing
 from tests.support.real_airflow import DAY, WITHIN_S, RealAirflow, real_airflow
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealAirflow]:
