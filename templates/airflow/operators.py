@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from templates.airflow.command import Call, Outcome, Verdict, arguments, project_folder
 from templates.airflow.links import LINKS, flink_page
-from templates.airflow.summary import merged, summary
+from templates.airflow.summary import at, merged, summary
 
 PAGE = "@page"  # an option's value: a page of the task's own
 
@@ -221,7 +221,7 @@ class RangeOperator(BaseOperator):
         spans = spans or [span for span in (some_interval(context),) if span]
         if not spans:
             raise AirflowFailException("no interval and no event with one: run it by hand, with start and end")
-        start, end = min(_at(span["start"]) for span in spans), max(_at(span["end"]) for span in spans)
+        start, end = min(at(span["start"]) for span in spans), max(at(span["end"]) for span in spans)
         behind = timedelta(seconds=self.behind_s)
         start = min(start, end - timedelta(seconds=self.lookback_s)) if self.lookback_s else start
         return {"start": moment(start - behind), "end": moment(end - behind)}
@@ -232,10 +232,6 @@ class RangeOperator(BaseOperator):
             return []
         since = min(event.timestamp for event in events).isoformat()
         return [event for asset in self.inlets for event in context["inlet_events"][asset].after(since)]
-
-
-def _at(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def _plain(text: str) -> str:

@@ -58,16 +58,17 @@ def held_by(gates: Any, run_ids: Sequence[str], span: Mapping[str, str]) -> list
         run_ids: what one of these was the first to hold.
         span: ``start`` and ``end`` in ISO 8601: what is held of this range, whoever held it first; empty for none.
     """
-    start, end = (_at(span[name]) if name in span else None for name in ("start", "end"))
+    start, end = (at(span[name]) if name in span else None for name in ("start", "end"))
     return [
         {"from": hold["from"], "to": hold["to"], "rules": list(hold["rules"]), "severity": hold["severity"]}
         for gate in gates or ()
         for hold in gate["held"]
         if hold["run_id"] in run_ids
-        or (hold["severity"] == "stop" and (end is None or _at(hold["from"]) < end))  # it keeps back what comes after it
-        or (start and end and _at(hold["from"]) < end and _at(hold["to"]) > start)
+        or (hold["severity"] == "stop" and (end is None or at(hold["from"]) < end))  # it keeps back what comes after it
+        or (start and end and at(hold["from"]) < end and at(hold["to"]) > start)
     ]
 
 
-def _at(text: str) -> datetime:
+def at(text: str) -> datetime:
+    """A time as headrace writes it."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -119,8 +119,8 @@ def partitions(**given):
     return run(PartitionsOperator(task_id="p", **{**usual, **given}))
 
 
-def gate(of="ingest"):
-    return run(GateOperator(task_id="gate", dataset="x", of=of, project=str(HOME)))
+def gate(of="ingest", dataset="x"):
+    return run(GateOperator(task_id="gate", dataset=dataset, of=of, project=str(HOME)))
 
 
 def empty(operator):
@@ -225,7 +225,7 @@ told = {
         "topic": partitions(input="kafka://h:1/t", partition_s=None),
         "nothing": partitions(input="other/%H", missing="skip"),
     },
-    "gate": {"own": gate(), "of_others": gate("nothing")},
+    "gate": {"own": gate(), "of_others": gate("nothing"), "mute": gate(dataset="mute")},
     "range": {
         "events": ranged({"triggering_asset_events": events, **none}),
         "lookback": ranged({"triggering_asset_events": {"a": events["a"]}, **none}, lookback_s=86_400),

@@ -62,6 +62,7 @@ def test_a_gate_is_red_for_what_its_run_brought_and_for_its_own_range(told: Json
     assert done["raised"] == "AirflowFailException"
     assert [hold["from"][11:13] for hold in done["pushed"]["headrace"]["held"]] == ["01", "05"]
     assert "headrace quality status x" in done["words"] and "2026-11-01T05:00:00Z to 2026-11-01T06:00:00Z: r" in done["words"]
+    assert told["gate"]["mute"]["raised"] == "AirflowFailException" and "nothing is known" in told["gate"]["mute"]["words"]
     others = told["gate"]["of_others"]
     assert [hold["from"][11:13] for hold in others["pushed"]["headrace"]["held"]] == ["01"]
 
