@@ -11,7 +11,7 @@ from typing import Any
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from contracts.text import json_text
-from templates.build.airflow_dags import Scheduled
+from templates.build.dags.project import project_dags
 
 FORMAT = 1  # as templates/airflow/loader.py reads it
 DESCRIPTION, LOADER, POOLS = "dags.json", "headrace_dags.py", "pools.json"
@@ -62,7 +62,7 @@ def build(project: Project, folder: Path) -> Built:
         "project": os.path.relpath(project.root, folder.absolute()),
         "reports": schedules.reports,
         "reports_url": schedules.reports_url,
-        "dags": list(Scheduled(project, schedules).dags()),
+        "dags": list(project_dags(project, schedules)),
     }
     backfills = f"{schedules.name}.backfill"
     pools = {backfills: {"slots": 1, "description": "Rebuilds of this project, one at a time", "include_deferred": False}}

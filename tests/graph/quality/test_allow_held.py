@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 from contracts.spec.project import Project
-from templates.build.airflow_dags import Scheduled
+from templates.build.dags.project import project_dags
 from tests.support.gated import GatedShop, held_hours
 from tests.support.shop import event
 
@@ -39,7 +39,7 @@ def test_dags_of_a_gated_dataset_have_a_task_for_it_and_those_of_others_have_non
     def tasks(dag: str) -> dict[str, dict[str, object]]:
         project = Project.load(shop.folder)
         assert project.schedules
-        (found,) = (one for one in Scheduled(project, project.schedules).dags() if one["dag_id"] == dag)
+        (found,) = (one for one in project_dags(project, project.schedules) if one["dag_id"] == dag)
         return {task["task_id"]: task for task in found["tasks"]}
 
     ingest, backfill = tasks(f"s.ingest.{source}"), tasks("s.backfill.customer_event")

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from cli.main import main
 from templates.airflow.description import STATE, state_of
-from templates.build.airflow_dags import RUNBOOKS
+from templates.build.dags.conventions import RUNBOOKS
 from tests.support.airflow import ROOT, Json, in_airflow
 
 SCHEDULES = """
