@@ -26,7 +26,7 @@ demo-stream: install     ## local Kafka and Flink, live events, a job that never
 demo-airflow: install $(AIRFLOW_STAMP) ## hours of the webshop in a real Airflow: ingests, a poisoned hour, its repair with approval, delivery
 	@$(BIN)/python -m examples.webshop.demo_airflow
 
-test: dev $(AIRFLOW_STAMP) ## lint and all tests but the long ones, in two lanes; everything that CI needs
+test: dev $(AIRFLOW_STAMP) ## lint and all tests but the long ones, in three lanes; everything that CI needs
 	@$(BIN)/python -m tests.support.doctor --check
 	$(BIN)/python -m tests.support.lanes
 

@@ -1,9 +1,10 @@
-"""``make test``: two lanes at once, one that computes and one that waits, and one result.
+"""``make test``: three lanes at once, two that compute and one that waits, and one result.
 
     python -m tests.support.lanes
 
-What computes (lint, unit, graph) keeps one core busy; what waits (stack, faults) has components of its own to wait for. Their
-outputs come one after the other when both are over; meanwhile there is a line every minute. The last line counts all tests.
+What computes keeps one core busy each; what waits (stack, faults) has components of its own to wait for. Linux shares the cores out
+by session, so that what computes is over while the others wait. Their outputs come one after the other when all are over; meanwhile
+there is a line every minute. The last line counts all tests.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ ROOT = Path(__file__).parents[2]
 LOGS = ROOT / ".cache" / "tests"
 _PYTEST = (sys.executable, "-m", "pytest", "--budgets")
 LANES = {
-    "computes": (("make", "lint"), (*_PYTEST, "tests/unit", "tests/graph")),
+    "unit": (("make", "lint"), (*_PYTEST, "tests/unit")),
+    "graph": ((*_PYTEST, "tests/graph"),),
     # A file is the work of one process: what it sets up for all of its tests is set up once.
     "waits": ((*_PYTEST, "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "tests/faults", "tests/stack"),),
 }
@@ -85,7 +87,7 @@ def counts(lines: list[str]) -> Counter[str]:
 
 
 def run() -> int:
-    """Both lanes to their end; the exit code."""
+    """All lanes to their end; the exit code."""
     LOGS.mkdir(parents=True, exist_ok=True)
     lanes = [Lane(name, list(commands), []) for name, commands in LANES.items()]
     for lane in lanes:

@@ -1,7 +1,8 @@
 """Tiers of tests: a folder each, with what a test of it may do and how long all of them together may take.
 
 The plugin adds up what each tier took, names its slowest tests and the unit tests that compute for too long, and lets no unit
-test start a process. With ``--budgets``, as ``make test`` runs it, a tier over its budget fails the run.
+test start a process. With ``--budgets``, as ``make test`` runs it, a tier over its budget fails the run, and every test's time
+is in ``.cache/tests/TIER.tsv``: seconds, CPU seconds, test.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ BUDGETS = {
     "faults": Budget(85, of_cpu=False),
 }
 UNIT_CPU_S = 1.0
+TIMES = Path(__file__).parents[2] / ".cache" / "tests"
 _SLOWEST = 10
 
 
@@ -74,6 +76,13 @@ class Tally:
             if minutes > budget.minutes:
                 said.append(f"tests/{name} is over its budget: {minutes:.1f} min of {budget.minutes} (tests/support/tiers.py)")
         return said
+
+    def write(self, folder: Path) -> None:
+        """A file for each tier, of all of its tests."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, tests in self.by_tier().items():
+            lines = (f"{self.took_s[test]:.1f}\t{self.cpu_s[test]:.1f}\t{test}\n" for test in tests)
+            (folder / f"{name}.tsv").write_text("".join(lines))
 
     def lines(self) -> Iterator[str]:
         """Time by tier, slowest tests, unit tests over their limit."""
@@ -134,6 +143,7 @@ class TierPlugin:
             terminalreporter.section("tiers")
             for line in [*self._tally.lines(), *self._tally.over_budget()]:
                 terminalreporter.line(line)
+            self._tally.write(TIMES)
 
 
 def _cpu_s() -> float:

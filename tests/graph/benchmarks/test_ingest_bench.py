@@ -28,6 +28,7 @@ from tests.support.tiers import sized
 RESULT = Result(rows=2, content_hash="aa", ids="bb", dead_letters=(("malformed", 1),), letter_positions="cc", positions="dd")
 
 
+@pytest.mark.long
 def test_all_contestants_put_out_the_same_and_only_then_figures_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

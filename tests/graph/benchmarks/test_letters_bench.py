@@ -12,6 +12,7 @@ from tests.support.tiers import sized
 LIMIT_S = 2.0
 
 
+@pytest.mark.long
 @pytest.mark.load
 def test_commands_answer_over_many_letters(tmp_path: Path) -> None:
     count = sized(20_000, 1_000_000)

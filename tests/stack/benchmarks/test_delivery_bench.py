@@ -23,6 +23,7 @@ SAMPLE = Sample(Path("project"), Path("events.jsonl"), ["a1", "b1", "a2"], ["a",
 ARRIVED = [("b1", "b"), ("a1", "a"), ("a2", "a")]
 
 
+@pytest.mark.long
 def test_everybody_delivers_every_event_once_to_both_endpoints_and_only_then_figures_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
