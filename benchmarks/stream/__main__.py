@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     told = "messages a second that are tried, in rising order, until one is not held (default: a ladder per job)"
     parser.add_argument("--rates", type=_rates, metavar="N,…", help=told)
     parser.add_argument("--refine", type=int, default=1, metavar="N", help="tries between the last two (default: %(default)s)")
-    parser.add_argument("--probe", type=_seconds, default=90.0, metavar="SECONDS", help="length of a try (default: %(default)s)")
+    parser.add_argument("--probe", type=_seconds, default=150.0, metavar="SECONDS", help="length of a try (default: %(default)s)")
     told = "length of the runs that give figures (default: %(default)s)"
     parser.add_argument("--hold", type=_seconds, default=300.0, metavar="SECONDS", help=told)
     told = "rate of the run for the latency of the immediate branch, 0 for none (default: %(default)s)"

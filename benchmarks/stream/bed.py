@@ -66,13 +66,19 @@ class DiffersError(RunFailedError):
 
 @contextmanager
 def private_stack(home: Path, say: Say, *, slots: int = SLOTS, taskmanagers: int = 1, flink: bool = True) -> Iterator[Stack]:
-    """Kafka, and Flink if wanted, with ports and folders of their own; downloads are shared. Nothing of it is left afterwards."""
+    """Kafka, and Flink if wanted, with ports and folders of their own; downloads are shared.
+
+    Nothing of it is left afterwards, however the process was told to end: SIGTERM counts as Ctrl-C meanwhile.
+    """
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
     settings = Settings(ports=free_ports(taskmanagers), slots=slots, taskmanager_memory="3g", taskmanagers=taskmanagers)
     stack = Stack(Layout.default().with_home(home), settings, say)
     try:
         stack.up(("kafka", "flink", "job-server") if flink else ("kafka",))
         yield stack
     finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
         stack.down(purge_data=True)
 
 
