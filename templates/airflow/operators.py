@@ -85,8 +85,11 @@ class HeadraceOperator(BaseOperator):
         """Call and wait; ``on_kill`` ends it. command: headrace of another version."""
         self.log.info("headrace %s", " ".join(given))
         undo = self._cancel if runner(given) == "flink" else None
-        self._call = Call(given, self.log.info, cwd=folder, command=command, undo=undo)
+        self._call = Call(given, self.log.info, cwd=folder, command=command, undo=undo, begun=self.begun)
         return self._call.wait()
+
+    def begun(self, run_id: str) -> None:
+        """A call has told the id of its run; it goes on."""
 
     def judge(self, outcome: Outcome) -> None:
         """Raise what makes Airflow do the right thing.
