@@ -217,12 +217,12 @@ class TakeBackOperator(_StreamOperator):
         )
 
     def _check_newest(self, known: set[str | None], savepoint: str) -> None:
-        """Raises AirflowFailException: a run came since that did not begin at the savepoint, so that what it holds is of the past."""
+        """Raises AirflowFailException: a run came since that did not begin at the savepoint: what that holds is of the past."""
         newest = last_run(self._asked("job", "list", "--all"), self.source)
         if newest and newest not in known and (began := self._began(newest)) != savepoint:
             raise AirflowFailException(
-                f"{self.source}: since {savepoint} was made, run {newest} went on from {began or 'its topic'}. Nothing was cancelled, "
-                "and nothing started; the DAG that deploys it starts a job"
+                f"{self.source}: since {savepoint} was made, run {newest} went on from {began or 'its topic'}. Nothing was "
+                "cancelled, and nothing started; the DAG that deploys it starts a job"
             )
 
     def _before(self, start_again: Any, savepoint: str) -> tuple[list[str], str, list[str]]:

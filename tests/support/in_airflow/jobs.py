@@ -20,7 +20,7 @@ def job(run_id="r2", state="RUNNING"):
 
 
 def given(operator, xcom=None, start=None, begun=None, **answers):
-    """How it ended, what it asked, and what it pushed. start: what XCom holds of the task of this name; begun: its key of that name."""
+    """How it ended, what it asked and pushed. start: what XCom holds of the task of this name; begun: its key of that name."""
     answers = {key.replace("_", " "): value for key, value in answers.items()}
     ANSWERS.write_text(json.dumps({"status": [0, []], "job list": [0, []], **answers}))
     ASKED.write_text("")
@@ -29,7 +29,9 @@ def given(operator, xcom=None, start=None, begun=None, **answers):
     def pull(task_ids, key="return_value"):
         return known.get((task_ids, key), xcom)
 
-    ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", xcom_push=lambda key, value: pushed.update({key: value}), xcom_pull=pull)
+    ti = SimpleNamespace(
+        dag_id="d", run_id="r", task_id="t", xcom_push=lambda key, value: pushed.update({key: value}), xcom_pull=pull
+    )
     try:
         returned, raised, words = type(operator).execute.__wrapped__(operator, {"task_instance": ti}), "", ""
     except Exception as error:
