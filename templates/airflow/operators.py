@@ -15,6 +15,7 @@ from templates.airflow.links import LINKS, flink_page
 from templates.airflow.summary import at, merged, summary, tables_in_words, unchanged
 
 PAGE = "@page"  # an option's value: a page of the task's own
+BEGAN = "began"  # of a task's XCom: when it began
 
 
 class HeadraceOperator(BaseOperator):
@@ -183,15 +184,18 @@ def moment(value: Any) -> str:
 
 
 class PublishOperator(BaseOperator):
-    """Says once that a dataset has changed, when all mapped tasks of a run are done. of: id of their task.
+    """Says once that a dataset has changed, when all mapped tasks of a run are done.
 
     Skipped where the tables are as the last event before the run told them: what follows would run in vain. That is asked of the
     events, and not of the tasks, since a try that was killed may have changed what the next one finds. Needs the assets as inlets.
+
+    Args:
+        of: id of the mapped task. since: id of the task before it, which says when the run began.
     """
 
-    def __init__(self, *, of: str, **kwargs: Any) -> None:
+    def __init__(self, *, of: str, since: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.of = of
+        self.of, self.since = of, since
 
     def execute(self, context: Context) -> dict[str, Any]:
         """One event per asset: the ledgers of all tasks added up, the tables as the last of them left them.
@@ -202,16 +206,16 @@ class PublishOperator(BaseOperator):
         pulled = context["task_instance"].xcom_pull(task_ids=self.of)
         parts = [pulled] if isinstance(pulled, dict) else list(pulled or ())
         found = {**interval(context), **merged([part for part in parts if part])}
-        if all(unchanged(found, self._told(context, asset)) for asset in self.outlets):
+        began = context["task_instance"].xcom_pull(task_ids=self.since, key=BEGAN)
+        if began and all(unchanged(found, self._told(context, asset, began)) for asset in self.outlets):
             raise AirflowSkipException(f"no event: the tables are as they were told last ({tables_in_words(found)})")
         for asset in self.outlets:
             context["outlet_events"][asset].extra = found
         return found
 
-    def _told(self, context: Context, asset: Any) -> Mapping[str, Any] | None:
+    def _told(self, context: Context, asset: Any, began: str) -> Mapping[str, Any] | None:
         """By the last event of an asset before this run began; None where there is none."""
-        before = context["dag_run"].start_date.isoformat()
-        events = list(context["inlet_events"][asset].before(before).ascending(False).limit(1))
+        events = list(context["inlet_events"][asset].before(began).ascending(False).limit(1))
         return dict(events[0].extra or {}) if events else None
 
 

@@ -17,7 +17,7 @@ from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 
 from templates.airflow.command import project_folder
-from templates.airflow.operators import HeadraceOperator, some_interval
+from templates.airflow.operators import BEGAN, HeadraceOperator, some_interval
 from templates.airflow.partitions import absolute, landed, names, packed
 from templates.airflow.summary import at
 from templates.airflow.triggers import LandedTrigger
@@ -55,7 +55,8 @@ class PartitionsOperator(BaseOperator):
         self.wait_s, self.marker, self.missing, self.project = wait_s, marker, missing, project
 
     def execute(self, context: Context) -> list[list[str]]:
-        """Inputs by task."""
+        """Inputs by task. XCom tells when it began, too."""
+        context["task_instance"].xcom_push(key=BEGAN, value=datetime.now(UTC).isoformat())
         if self.partition_s is None:
             return [[self.input]]
         folders, folder = self._folders(context), project_folder(self.project)

@@ -32,7 +32,7 @@ def ingest(common: Conventions, source: str, when: SourceSchedule) -> Document:
             inputs_of="partitions", parallel=1 if topic else when.parallel,
         ),
         {
-            **task("publish", "publish", ["ingest"], of="ingest", outlets=[validated]),
+            **task("publish", "publish", ["ingest"], of="ingest", since="partitions", outlets=[validated]),
             "inlets": [validated], "trigger_rule": "all_done_min_one_success",
         },
         {**task("watcher", "watcher", ["ingest"], why=_WATCHED), "trigger_rule": "one_failed"},

@@ -40,6 +40,8 @@ class Instance(SimpleNamespace):
         self.pushed[key] = value
 
     def xcom_pull(self, task_ids, key="return_value"):
+        if key == "began":
+            return "2026-11-01T00:00:00+00:00"
         return {"ingest": [{"run_id": "run-1", "tables": TABLES}, {"run_id": "run-2"}]}.get(task_ids)
 
 
@@ -50,7 +52,6 @@ def context(**more):
     given = {
         "task_instance": Instance(),
         "params": {},
-        "dag_run": SimpleNamespace(start_date=at),
         "data_interval_start": at,
         "data_interval_end": at.replace(hour=2),
     }
@@ -216,7 +217,7 @@ def published(*told):
         )
         for number, content in enumerate(told)
     ]
-    operator = PublishOperator(task_id="publish", of="ingest", inlets=[asset], outlets=[asset])
+    operator = PublishOperator(task_id="publish", of="ingest", since="partitions", inlets=[asset], outlets=[asset])
     return run(operator, context(inlet_events={asset: Later(events)}))
 
 
