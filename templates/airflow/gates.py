@@ -13,6 +13,7 @@ from templates.airflow.operators import HeadraceOperator, interval
 from templates.airflow.summary import held_by
 
 _MOST_NAMED = 5
+_WROTE = (0, 1)  # exit codes: what is good is published
 
 
 class GateOperator(HeadraceOperator):
@@ -50,7 +51,7 @@ class GateOperator(HeadraceOperator):
         folder = project_folder(self.project)
         outcome = self.headrace(self.arguments(folder), folder)
         found = self._note(context, outcome, "")
-        if outcome.code == WRONG_USE and not any(part.get("tables") for part in parts if part):
+        if outcome.code == WRONG_USE and not any(part.get("exit_code") in _WROTE for part in parts if part):
             raise AirflowSkipException(f"nothing was written in this run, and {self.dataset} has no gate yet")
         self.judge(outcome)
         if not isinstance(outcome.document, list):

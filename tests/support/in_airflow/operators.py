@@ -42,7 +42,9 @@ class Instance(SimpleNamespace):
     def xcom_pull(self, task_ids, key="return_value"):
         if key == "began":
             return "2026-11-01T00:00:00+00:00"
-        return {"ingest": [{"run_id": "run-1", "tables": TABLES}, {"run_id": "run-2"}]}.get(task_ids)
+        return {"ingest": [{"run_id": "run-1", "exit_code": 0, "tables": TABLES}, {"run_id": "run-2", "exit_code": 1}]}.get(
+            task_ids
+        )
 
 
 def context(**more):
