@@ -1,4 +1,4 @@
-"""Stands for headrace: a file ``said`` in each folder, JSON, says how its ingest ends: exit code, content hash, what is held.
+"""Stands for headrace: a file ``said`` in each folder, JSON, says how each ingest ends: exit code, content hash, what is held.
 
 ingest SOURCE --input FOLDER; quality status: what the newest folder says. STATE: a file that keeps it.
 """
@@ -14,7 +14,10 @@ if words[0] == "quality":
         sys.exit(2)
     print(json.dumps([{"dataset": "x", "held": json.loads(state.read_text())["held"]}]))
     sys.exit(0)
-said = json.loads((Path(words[words.index("--input") + 1]) / "said").read_text())
+file = Path(words[words.index("--input") + 1]) / "said"
+said, *again = json.loads(file.read_text())
+if again:
+    file.write_text(json.dumps(again))
 table = {"table": "validated.x", "rows": 3, "content_hash": said["content"]}
 document = {"run_id": said["run_id"], "finished_at": said["run_id"], "datasets": {"x": table}, "ledger": {"web": {"out": 3}}}
 if said["code"] == 3:

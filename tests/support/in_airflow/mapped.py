@@ -1,5 +1,7 @@
 """Runs an ingest DAG of several folders, one day each, and tells states, events and how the run ended. mapped.py DAGS DAG_ID DAY …
 
+A day that comes again is cleared, and runs again.
+
 Airflow's own loop of ``airflow dags test`` decides what runs; the database is made before.
 """
 
@@ -30,4 +32,4 @@ def told(day):
     return {"run": str(run.state), "states": states, "events": events}
 
 
-print(json.dumps({day: told(day) for day in sys.argv[3:]}, default=str))
+print(json.dumps([told(day) for day in sys.argv[3:]], default=str))

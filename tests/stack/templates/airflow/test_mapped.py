@@ -28,6 +28,7 @@ DAYS = {  # by day, what its folders 00, 01 and 02 come to: exit code and conten
     "2026-11-05": [],
     "2026-11-06": [],
 }
+MENDED = "2026-11-02, again"
 
 
 @pytest.fixture(scope="module")
@@ -45,17 +46,18 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             place.mkdir(parents=True)
             held = [HOLD] if day == "2026-11-04" else []
             said = {"code": code, "content": content, "run_id": f"{day}T{hour:02}", "held": held}
-            (place / "said").write_text(json.dumps(said))
+            (place / "said").write_text(json.dumps([said, {**said, "code": 0, "content": "b4"}]))
     dags = folder / "dags"
     dags.mkdir()
     for name, text in build(Project.load(shop.folder), dags).files.items():
         (dags / name).write_text(text)
     fake = f"{sys.executable} {SCRIPTS / 'folders_headrace.py'}"
-    ends = [f"{day[:-2]}{int(day[-2:]) + 1:02}T00:00:00+00:00" for day in DAYS]  # a run by hand is of the interval before
+    days = [*DAYS, "2026-11-02"]
+    ends = [f"{day[:-2]}{int(day[-2:]) + 1:02}T00:00:00+00:00" for day in days]  # a run by hand is of the interval before
     found = in_airflow(
         "mapped", folder, str(dags), f"s.ingest.{source}", *ends, HEADRACE_COMMAND=fake, STATE=str(folder / "state")
     )  # fmt: skip
-    yield dict(zip(DAYS, found.values(), strict=True))
+    yield dict(zip([*DAYS, MENDED], found, strict=True))
 
 
 def _states(told: Json, day: str) -> dict[str, str]:
@@ -99,3 +101,11 @@ def test_where_nothing_landed_what_is_held_of_the_interval_is_red(told: Json) ->
 def test_where_nothing_landed_and_nothing_of_the_interval_is_held_the_run_is_green(told: Json) -> None:
     assert told["2026-11-06"]["run"] == "success"
     assert _states(told, "2026-11-06") == {"publish": "skipped", "watcher": "skipped", "gate": "success"}
+
+
+def test_a_run_that_is_cleared_once_its_folder_is_mended_tells_the_rest(told: Json) -> None:
+    """A task that was skipped, or had succeeded with what there was, runs again with it (astronomer/astronomer-cosmos#2698)."""
+    assert told[MENDED]["run"] == "success"
+    assert _states(told, MENDED) == {"publish": "success", "watcher": "skipped", "gate": "success"}
+    assert _hashes(told, MENDED) == ["a3", "b3", "b4"]
+    assert told[MENDED]["events"][-1]["run_ids"] == [f"2026-11-02T{hour:02}" for hour in range(3)]
