@@ -190,10 +190,11 @@ class PublishOperator(BaseOperator):
     events, and not of the tasks, since a try that was killed may have changed what the next one finds. Needs the assets as inlets.
 
     Args:
-        of: id of the mapped task. since: id of the task before it, which says when the run began.
+        of: id of the mapped task. since: id of the task before it, which says when the run began; without it each run tells, as
+            descriptions of earlier versions have it.
     """
 
-    def __init__(self, *, of: str, since: str, **kwargs: Any) -> None:
+    def __init__(self, *, of: str, since: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.of, self.since = of, since
 
@@ -206,7 +207,7 @@ class PublishOperator(BaseOperator):
         pulled = context["task_instance"].xcom_pull(task_ids=self.of)
         parts = [pulled] if isinstance(pulled, dict) else list(pulled or ())
         found = {**interval(context), **merged([part for part in parts if part])}
-        began = context["task_instance"].xcom_pull(task_ids=self.since, key=BEGAN)
+        began = context["task_instance"].xcom_pull(task_ids=self.since, key=BEGAN) if self.since else None
         if began and all(unchanged(found, self._told(context, asset, began)) for asset in self.outlets):
             raise AirflowSkipException(f"no event: the tables are as they were told last ({tables_in_words(found)})")
         for asset in self.outlets:

@@ -223,6 +223,11 @@ def published(*told):
     return run(operator, context(inlet_events={asset: Later(events)}))
 
 
+def published_as_before():
+    """How it ends where a description does not say which task tells when a run began."""
+    return run(PublishOperator(task_id="publish", of="ingest", outlets=[Asset("headrace://p/validated/x")]))
+
+
 events = {
     "a": [event({"start": "2026-11-01T03:00:00Z", "end": "2026-11-01T04:00:00Z"})],
     "b": [event(None), event({"start": "2026-10-01T00:00:00Z", "end": "2026-10-02T00:00:00Z"})],
@@ -266,7 +271,12 @@ told = {
         "none_yet": gate("nothing", "unknown"),
         "wrote": gate(dataset="unknown"),
     },
-    "publish": {"first": published(), "changed": published("bb", "aa"), "same": published("bb", "aa", "bb")},
+    "publish": {
+        "first": published(),
+        "changed": published("bb", "aa"),
+        "same": published("bb", "aa", "bb"),
+        "as_before": published_as_before(),
+    },
     "range": {
         "events": ranged({"triggering_asset_events": events, **none}),
         "lookback": ranged({"triggering_asset_events": {"a": events["a"]}, **none}, lookback_s=86_400),

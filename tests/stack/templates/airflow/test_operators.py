@@ -78,6 +78,7 @@ def test_an_event_comes_where_a_table_is_not_as_it_was_told_before_the_run(told:
     assert told["publish"]["changed"]["extra"][0]["tables"]["validated.x"]["content_hash"] == "aa"
     same = told["publish"]["same"]
     assert same["raised"] == "AirflowSkipException" and same["extra"] == [None] and "3 rows, aa" in same["words"]
+    assert told["publish"]["as_before"]["extra"][0]["run_ids"] == ["run-1", "run-2"]
 
 
 def test_a_page_lies_below_reports_and_is_linked(told: Json) -> None:
