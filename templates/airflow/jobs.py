@@ -183,7 +183,8 @@ class TakeBackOperator(_StreamOperator):
         """
         ti = context["task_instance"]
         stopped = ti.xcom_pull(task_ids=self.of) or {}
-        job = self._job()
+        jobs = self._asked("job", "list")
+        job = running_job(jobs, self.source)
         if not (savepoint := stopped.get("savepoint")):
             left = "its job was left as it is" if job else "no job of it runs: the DAG that deploys it starts one"
             raise AirflowFailException(f"{self.source} was not stopped with a savepoint, and {left}; the task {self.of} says why")
@@ -193,8 +194,9 @@ class TakeBackOperator(_StreamOperator):
         self._check_newest({stopped.get("run_id"), *started}, savepoint)
         by_hand = f"with headrace of the version before: {stopped.get('start_again')}"
         command, folder, given = self._before(stopped.get("start_again"), savepoint)
-        if job is not None:
-            self._asked("job", "cancel", job["run_id"], "--yes")
+        failed = [run_id for run_id in idle_runs(jobs, self.source) if run_id in started]  # a supervisor may start them again
+        for run_id in [*failed, *([job["run_id"]] if job else [])]:
+            self._asked("job", "cancel", run_id, "--yes")
         if not command:
             raise AirflowFailException(f"{self.source}: the new job stood still and is cancelled. No job runs. Start it {by_hand}")
         before = self._frontiers()

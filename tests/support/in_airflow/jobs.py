@@ -78,6 +78,13 @@ print(
             "back_by_hand": given(back(), STOPPED, {"run_id": "r2"}, job_list=[0, [job()]]),
             "back_unstopped": given(back(PREVIOUS), None, job_list=[0, [job("r1")]]),
             "back_killed_start": given(back(PREVIOUS), STOPPED, begun="r2", job_list=[0, [job()]], ingest=[0, {"run_id": "r3"}]),
+            "back_failed": given(
+                back(PREVIOUS),
+                STOPPED,
+                {"run_id": "r2"},
+                job_list=[0, [job("r2", "FAILED"), job("r8", "LOST")]],
+                **began("file:/s/1"),
+            ),
             "back_again": given(back(PREVIOUS), STOPPED, {"run_id": "r2"}, job_list=[0, [job("r3")]], **began("file:/s/1")),
             "back_others": given(back(PREVIOUS), STOPPED, {"run_id": "r2"}, job_list=[0, [job("r9")]], **began("file:/s/2")),
             "back_nameless": given(back(PREVIOUS), STOPPED, {"run_id": "r2"}, job_list=[0, [job(None)]]),

@@ -74,6 +74,12 @@ def test_only_the_job_that_the_upgrade_started_is_cancelled(told: Json) -> None:
         assert not asked(told, kind, "job cancel") and not asked(told, kind, "ingest"), kind
 
 
+def test_a_new_job_that_failed_is_noted_as_over_before_the_version_before_begins(told: Json) -> None:
+    """Else a supervisor starts it again beside that one. Runs of others are left."""
+    calls = [line.split(" ", 1)[1] for line in told["back_failed"]["asked"] if " ingest " in line or "cancel" in line]
+    assert len(calls) == 2 and calls[0].startswith("job cancel r2 --yes") and calls[1].startswith("ingest web")
+
+
 def test_a_version_before_that_works_already_is_found(told: Json) -> None:
     again = told["back_again"]
     assert again["raised"] == "" and again["returned"]["run_id"] == "r3" and again["returned"]["frontiers"] == {}
