@@ -154,7 +154,7 @@ def _of_templates(project: Project, given: Path | None) -> _Found:
     if given is None and not folder.is_dir():
         yield NotCompared(kind=Kind.TEMPLATES, where=str(folder), why="no template was built")
         return
-    yield from look_at_templates(folder)
+    yield from look_at_templates(folder, project)
 
 
 def _show(result: Drift, project: Project, form: str, *, as_json: bool, strict: bool) -> None:

@@ -10,6 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from contracts.errors import ConfigurationError
+from contracts.spec.project import Project
+from operations.drift.config_maps import compare_config_maps, project_files
 from operations.drift.differences import Difference, Kind, Looked, NotCompared
 from operations.drift.files import compare_files
 from templates.build.catalog import TEMPLATES, Template
@@ -22,8 +24,8 @@ _MADE_BY = "# Made by: "
 _BUCKET = re.compile(r"\bgs://[a-z0-9]\S*(?=/[a-z]+-[^/\s]+\.json)")
 
 
-def look_at_templates(folder: Path) -> Iterator[Difference | Looked | NotCompared]:
-    """Compare templates. folder: with a folder for each.
+def look_at_templates(folder: Path, project: Project) -> Iterator[Difference | Looked | NotCompared]:
+    """Compare templates. folder: with a folder for each. project: whose files ConfigMaps hold.
 
     Raises:
         ConfigurationError: there is no such folder, or no template in it.
@@ -36,7 +38,7 @@ def look_at_templates(folder: Path) -> Iterator[Difference | Looked | NotCompare
             yield from _dataflow(template, place)
         if (place / submit_name(template)).is_file():
             found = True
-            yield from _kubernetes(template, place)
+            yield from _kubernetes(template, place, project)
     if not found:
         raise ConfigurationError(f"{folder}: no template was built there; headrace template build NAME --out {folder} builds one")
 
@@ -56,7 +58,7 @@ def _dataflow(template: Template, place: Path) -> Iterator[Difference | Looked |
     yield from compare_files(str(place), there, wanted, remedy + f" --out {place.parent}")
 
 
-def _kubernetes(template: Template, place: Path) -> Iterator[Difference | Looked | NotCompared]:
+def _kubernetes(template: Template, place: Path, project: Project) -> Iterator[Difference | Looked | NotCompared]:
     if not FOLDER.is_dir():
         why = "manifests are part of a clone of the code, not of an installed package"
         yield NotCompared(kind=Kind.TEMPLATES, where=str(place), why=why)
@@ -73,6 +75,9 @@ def _kubernetes(template: Template, place: Path) -> Iterator[Difference | Looked
         return
     yield Looked(kind=Kind.TEMPLATES, where=str(place), things=len(wanted))
     yield from compare_files(str(place), there, wanted, f"{shlex.join(words)} --out {place.parent}")
+    files = project_files(project)
+    for each in sorted(wanted.keys() & there.keys()):
+        yield from compare_config_maps(place / each, there[each], wanted[each], files)
 
 
 def _made_by(text: str) -> list[str]:

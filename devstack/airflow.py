@@ -35,6 +35,10 @@ _COMMANDS = {
 _HEALTH = {"airflow-scheduler": "scheduler", "airflow-dag-processor": "dag_processor", "airflow-triggerer": "triggerer"}
 _PLUGIN = "from templates.airflow.plugin import HeadracePlugin  # noqa: F401\n"
 _PROBE_TIMEOUT_S = 5.0
+_DATABASE, _WAITING = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", ("connect_args", "connect_args_async")
+# After so many seconds a scheduler that is only slow takes its tasks for orphans, and may end by it: SQLite locks no rows, and of a
+# StaleDataError there Airflow 3.3 goes no way back (apache/airflow#63926 mended another place of it).
+_BELIEVED_GONE = "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD"
 
 
 def airflow(layout: Layout, settings: Settings) -> tuple[Component, ...]:
@@ -108,9 +112,12 @@ def variables(layout: Layout, port: int) -> dict[str, str]:
         ("api_auth", "jwt_secret_cmd"): f"cat {shlex.quote(str(_secret(layout)))}",
         ("dag_processor", "refresh_interval"): "5",
         ("scheduler", "enable_health_check"): "False",
+        ("scheduler", "scheduler_health_check_threshold"): os.environ.get(_BELIEVED_GONE, "120"),
         ("usage_data_collection", "enabled"): "False",
         ("workers", "execution_api_timeout"): "60",
     }
+    if _DATABASE not in os.environ:
+        given |= {("database", f"sql_alchemy_{name}"): f"devstack.airflow_sqlite.{name.upper()}" for name in _WAITING}
     return {
         "AIRFLOW_HOME": str(home(layout)),
         "SPT_NOENV": "1",  # titles of its processes leave their environment readable, by which the stack finds them

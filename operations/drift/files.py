@@ -15,7 +15,9 @@ _OF_THE_USER = {"Secret": ("data", "stringData"), "ConfigMap": ("data", "binaryD
 
 
 def compare_files(where: str, deployed: Mapping[str, str], wanted: Mapping[str, str], remedy: str) -> Iterator[Difference]:
-    """Files by what they say: order of keys, comments and white space are no difference. What a Secret holds is never looked at.
+    """Files by what they say: order of keys, comments and white space are no difference.
+
+    What a Secret holds is never looked at; what a ConfigMap holds, config_maps.py compares.
 
     Args:
         where: the folder.

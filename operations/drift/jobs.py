@@ -3,128 +3,17 @@
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from contracts.spec.schedules import StreamSchedule
-from lake.runs.basis import RunBasis
-from lake.runs.submission import Submission
 from operations.drift.differences import Difference, Kind, listed
+from operations.drift.runs import DELIVER, INGEST, OF_DELIVERY, ClusterJob, Declared, Recorded, Repository
 
-INGEST, DELIVER = "ingest", "deliver"
-_OF_DELIVERY = f"{DELIVER}-"  # in the names of its runs
 _LEAVING = frozenset({"CANCELLING", "FAILING"})  # a moment later they have ended; nothing is wrong with them now
 _RUN_ID = re.compile(r"\d{8}T\d{12}Z-(?P<source>.+)-[0-9a-f]{6}(?:-\d{6})?")
 # Of one command, not of what a job does; input and workers are compared by themselves.
 _OF_A_START = {"source", "input", "lake", "flink", "start", "until", "from_savepoint", "runner", "workers", "beam_options"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Declared:
-    """A stream of the schedules. options: as a submission notes them. file: which says so."""
-
-    source: str
-    stream: StreamSchedule
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recorded:
-    """A run that the lake knows. basis: by what it works; None where an earlier version noted none.
-
-    changes: what the repository has otherwise than that, a sentence each: of its contract and its source.
-    """
-
-    submission: Submission
-    basis: RunBasis | None = None
-    changes: Sequence[str] = ()
-
-    @property
-    def source(self) -> str:
-        """Whose it is: a source's name; of a delivery ``deliver-`` and its destination."""
-        return self.submission.source
-
-    @property
-    def verb(self) -> str:
-        """The command that submitted it."""
-        return next(iter(self.submission.argv), "")
-
-    @property
-    def is_ingest(self) -> bool:
-        """Whether it is of a source."""
-        return self.verb == INGEST
-
-    @property
-    def is_bounded(self) -> bool:
-        """Whether it ends by itself: with an end, over files or a table, or as a replay."""
-        return (
-            self.verb not in (INGEST, DELIVER)
-            or "--until" in self._given
-            or (self.verb == DELIVER and "--input" not in self._given)
-        )
-
-    @property
-    def _given(self) -> set[str]:
-        return {part.partition("=")[0] for part in self.submission.argv}
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether it is meant to run until somebody stops it, and nobody has."""
-        return self.submission.ended is None and not self.is_bounded
-
-    @property
-    def input(self) -> str:
-        """What it reads; empty where that is not known."""
-        given = self.basis.options.get("input") if self.basis else None
-        return str(given[0]) if isinstance(given, list | tuple) and given else given if isinstance(given, str) else ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClusterJob:
-    """A job of a cluster. slots: that it takes; 0 of one that has ended."""
-
-    job_id: str
-    name: str
-    state: str
-    where: str
-    slots: int = 0
-    ended: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Repository:
-    """What the repository says of jobs.
-
-    A name of what runs is a source's, or ``deliver-`` and a destination's. name: of the schedules, for the names of DAGs; empty
-    without schedules. version: of Headrace that is installed. sources, destinations: that it has. silent: clusters that do not
-    answer: of their runs nothing is said.
-    """
-
-    version: str
-    name: str = ""
-    file: str = ""
-    declared: Mapping[str, Declared] = field(default_factory=dict)
-    sources: Collection[str] = ()
-    destinations: Collection[str] = ()
-    silent: Collection[str] = ()
-
-    def has(self, name: str) -> bool:
-        """Whether what runs under a name is in the repository."""
-        return name in self.sources or (name.startswith(_OF_DELIVERY) and name.removeprefix(_OF_DELIVERY) in self.destinations)
-
-    def start(self, source: str) -> str:
-        """How its job is started."""
-        if self.name and source in self.declared:
-            return f"airflow dags trigger {self.name}.deploy.{source}"
-        return f"headrace ingest {shlex.quote(source)} --runner flink --input …"
-
-    def upgrade(self, run: Recorded) -> str:
-        """How its job is made anew by what the repository says."""
-        if self.name and run.is_ingest and run.source in self.declared:
-            return f"airflow dags trigger {self.name}.upgrade.{run.source}"
-        return f"headrace job stop {run.submission.run_id}, and then the command that it prints"
 
 
 @dataclass(frozen=True)
@@ -232,7 +121,7 @@ def _otherwise(repository: Repository, source: str, one: _Alive) -> Iterator[Dif
         return
     run_id = run.submission.run_id
     if run.verb in (INGEST, DELIVER) and not repository.has(source):
-        gone = f"no source {source}" if run.is_ingest else f"no destination {source.removeprefix(_OF_DELIVERY)}"
+        gone = f"no source {source}" if run.is_ingest else f"no destination {source.removeprefix(OF_DELIVERY)}"
         yield _difference(repository, what, job.where, f"run {run_id}", gone, f"headrace job stop {run_id}")
         return
     if repository.declared and run.is_ingest and run.goes_on and declared is None:

@@ -18,7 +18,8 @@ from lake.runs.basis import RunBasis
 from lake.runs.manifest import read_run
 from lake.runs.submission import submissions
 from operations.drift.differences import Difference, Kind, Looked, NotCompared
-from operations.drift.jobs import ClusterJob, Declared, Recorded, Repository, compare_jobs
+from operations.drift.jobs import compare_jobs
+from operations.drift.runs import ClusterJob, Declared, Recorded, Repository
 from runners.flink.rest import FlinkRest
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from lake.location import Lake
 from lake.raw.log_ids import LogId
 from lake.raw.segments import landed_up_to
 from operations.drift.differences import Difference, Kind, Looked, NotCompared
-from operations.drift.jobs import Recorded
+from operations.drift.runs import Recorded
 from operations.drift.topics import DeployedTopic, WantedTopic, compare_topics
 from transforms.kafka.connection import KafkaAddress, KafkaCluster, KafkaConnection, is_kafka
 
@@ -142,17 +143,37 @@ def _at(connection: KafkaConnection, wanted: Sequence[WantedTopic]) -> Iterator[
     earliest: dict[str, dict[int, int]] = defaultdict(dict)
     for (name, number), offset in cluster.offsets(sorted(landed), "earliest").items():
         earliest[name][number] = offset
+    cut: dict[str, dict[int, list[int]]] = defaultdict(dict)
+    for topic in wanted:
+        if topic.need_s is not None and topic.name in there and _retention_bytes(settings.get(topic.name, {})) is not None:
+            cut[topic.name][topic.need_s] = _cut(cluster, topic.name, there[topic.name].number, topic.need_s)
     deployed = {
         name: DeployedTopic(
             topic_id=partitions.topic_id,
             partitions=partitions.number,
             retention_s=_retention_s(settings.get(name, {})),
+            retention_bytes=_retention_bytes(settings.get(name, {})),
             earliest=earliest[name],
+            cut=cut[name],
         )
         for name, partitions in there.items()
     }
     yield Looked(kind=Kind.TOPICS, where=connection.bootstrap, things=len(names))
     yield from compare_topics(connection.bootstrap, wanted, deployed)
+
+
+def _cut(cluster: KafkaCluster, name: str, partitions: int, need_s: int) -> list[int]:
+    """Partitions that have lost messages, and whose oldest is younger."""
+    every = [(name, number) for number in range(partitions)]
+    earliest, latest = cluster.offsets(every, "earliest"), cluster.offsets(every, "latest")
+    young = cluster.offsets(every, int((time.time() - need_s) * 1e3))
+    return [number for name, number in every if 0 < earliest[name, number] == young[name, number] < latest[name, number]]
+
+
+def _retention_bytes(settings: Mapping[str, str]) -> int | None:
+    """None for any size, and where only compaction removes messages."""
+    size = int(settings.get("retention.bytes", "-1"))
+    return None if size < 0 or "delete" not in settings.get("cleanup.policy", "delete") else size
 
 
 def _retention_s(settings: Mapping[str, str]) -> float | None:

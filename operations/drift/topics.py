@@ -30,12 +30,18 @@ class WantedTopic:
 
 @dataclass(frozen=True, kw_only=True)
 class DeployedTopic:
-    """A topic as a cluster has it. retention_s: None for ever, or of one that is only compacted. earliest: by partition."""
+    """A topic as a cluster has it.
+
+    retention_s: None for ever, or of one that is only compacted. retention_bytes: of a partition; None for any. earliest: by
+    partition. cut: by a time in seconds, the partitions that keep nothing so old, and kept more once.
+    """
 
     topic_id: str
     partitions: int
     retention_s: float | None = None
+    retention_bytes: int | None = None
     earliest: Mapping[int, int] | None = None
+    cut: Mapping[int, Sequence[int]] | None = None
 
 
 def compare_topics(where: str, wanted: Sequence[WantedTopic], deployed: Mapping[str, DeployedTopic]) -> Iterator[Difference]:
@@ -65,7 +71,21 @@ def compare_topics(where: str, wanted: Sequence[WantedTopic], deployed: Mapping[
             )
             should = f"{topic.role}: needed for {_span(topic.need_s)}"
             yield _difference(where, topic, f"kept for {_span(have.retention_s)}", should, alter)
+        yield from _cut(where, topic, have)
         yield from _lost(where, topic, have)
+
+
+def _cut(where: str, topic: WantedTopic, have: DeployedTopic) -> Iterator[Difference]:
+    """By its size a topic may lose what its time would keep. How fast it fills is seen in what it keeps."""
+    partitions = (have.cut or {}).get(topic.need_s or 0, ())
+    if topic.need_s is None or have.retention_bytes is None or not partitions:
+        return
+    alter = (
+        f"kafka-configs.sh --bootstrap-server {where} --alter --entity-type topics --entity-name {topic.name} "
+        f"--add-config retention.bytes={4 * have.retention_bytes}, of each partition; -1 bounds it by time alone"
+    )
+    told = f"{have.retention_bytes:,} bytes a partition (retention.bytes): {listed(f'[{p}]' for p in partitions)} keep less"
+    yield _difference(where, topic, told, f"{topic.role}: needed for {_span(topic.need_s)}", alter)
 
 
 def _lost(where: str, topic: WantedTopic, have: DeployedTopic) -> Iterator[Difference]:

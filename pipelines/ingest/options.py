@@ -117,6 +117,8 @@ class IngestOptions(CheckpointOptions, TopicOptions):
         yield from (f"{name}: for files only" for name in self.given("Files"))
         if isinstance(self.start, int) and self.start > datetime.now(UTC).timestamp() * 1000:
             yield "--start: lies in the future"
+        if self.until is None and self.allow_held:
+            yield "--allow-held: for a run that ends; a stream goes on beside what its gate holds. Leave it out, or give --until"
         if self.until is None and self.window and self.window > DAY_S:
             yield "--window: at most 1d for a stream, which holds rows until their window ends; longer is for files and --until"
         if self.runner == "direct" and self.workers and self.workers > 1:

@@ -98,6 +98,7 @@ class Call:
         command: ``headrace`` of another version.
         undo: arguments of ``headrace`` that end what a run has begun elsewhere, given its id. Where this call is ended, or its
             parent is killed, they are given too, by the leash.
+        begun: gets the id of its run, once a line tells it.
     """
 
     def __init__(
@@ -108,8 +109,9 @@ class Call:
         cwd: str | None = None,
         command: Sequence[str] | None = None,
         undo: Callable[[str], Sequence[str]] | None = None,
+        begun: Callable[[str], None] | None = None,
     ) -> None:
-        self._tell, self._undo = tell, undo
+        self._tell, self._undo, self._begun = tell, undo, begun
         self.run_id: str | None = None  # as soon as a log line tells it
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by wait
         self._process = subprocess.Popen(
@@ -142,6 +144,8 @@ class Call:
         if self.run_id is None and told.get("run_id"):
             self.run_id = str(told["run_id"])
             self._note_undo(self.run_id)
+            if self._begun is not None:
+                self._begun(self.run_id)
         where = f"{told['stage']}: " if told.get("stage") else ""
         return f"{told.get('level', 'INFO')} {where}{told['message']}"
 

@@ -34,6 +34,7 @@ _KINDS: dict[str, Callable[..., BaseOperator]] = {
     "range": RangeOperator,
     "stop": StopOperator,
     "take_back": TakeBackOperator,
+    "watcher": BrokenOperator,
 }
 
 

@@ -6,21 +6,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from templates.airflow.command import project_folder
+from templates.airflow.command import WRONG_USE, project_folder
 from templates.airflow.operators import HeadraceOperator, interval
 from templates.airflow.summary import held_by
 
 _MOST_NAMED = 5
+_WROTE = (0, 1)  # exit codes: what is good is published
 
 
 class GateOperator(HeadraceOperator):
     """Asks what the gate of a dataset holds after a task of the same run.
 
-    The task before has published what passed and ended well; so downstream runs on that. This one fails, without retries, where a
-    partition of the run's range is held, or one that a command of this run was the first to hold, or where a rule of severity stop
-    holds something before the end of the range, and keeps back what comes after it. XCom holds the first of these partitions.
+    The task before has published what passed; so downstream runs on that. This one fails, without retries, where a partition of
+    the run's range is held, or one that a command of this run was the first to hold, or where a rule of severity stop holds
+    something before the end of the range, and keeps back what comes after it. It asks also where the task before failed, or had
+    nothing to do: what is held of the range is held all the same. XCom holds the first of these partitions.
 
     Args:
         dataset: whose gate.
@@ -36,14 +38,21 @@ class GateOperator(HeadraceOperator):
         self.range_of = range_of
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Raises AirflowFailException: something is held."""
+        """Ask.
+
+        Raises:
+            AirflowFailException: something is held, or nobody knows.
+            AirflowSkipException: no command of the run wrote anything, and none has before: there is no gate yet.
+        """
         ti = context["task_instance"]
-        pulled = ti.xcom_pull(task_ids=self.of)
+        pulled = ti.xcom_pull(task_ids=self.of, key="headrace")  # of calls that failed, too
         parts = [pulled] if isinstance(pulled, Mapping) else list(pulled or ())
         span = (ti.xcom_pull(task_ids=self.range_of) if self.range_of else None) or interval(context)
         folder = project_folder(self.project)
         outcome = self.headrace(self.arguments(folder), folder)
         found = self._note(context, outcome, "")
+        if outcome.code == WRONG_USE and not any(part.get("exit_code") in _WROTE for part in parts if part):
+            raise AirflowSkipException(f"nothing was written in this run, and {self.dataset} has no gate yet")
         self.judge(outcome)
         if not isinstance(outcome.document, list):
             raise AirflowFailException("headrace quality status printed no JSON list, so nothing is known of the gate")

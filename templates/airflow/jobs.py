@@ -13,6 +13,8 @@ from templates.airflow.command import WRONG_USE, Verdict, project_folder, run
 from templates.airflow.operators import HeadraceOperator
 from templates.airflow.streams import command_of, frontiers, idle_runs, last_run, running_job
 
+BEGUN = "begun"  # of a task's XCom: the run whose job it starts
+
 
 class _StreamOperator(HeadraceOperator):
     """Looks at a source's job with ``headrace job list`` and ``status``."""
@@ -43,6 +45,12 @@ class _StreamOperator(HeadraceOperator):
         self.judge(outcome)
         return frontiers(outcome.document, self.source)
 
+    def _began(self, run_id: str) -> str | None:
+        """The savepoint from which a run was started first; None for none."""
+        submissions = self._asked("job", "status", run_id).get("submissions") or [{}]
+        found: str | None = submissions[0].get("from_savepoint")
+        return found
+
 
 class DeployOperator(_StreamOperator):
     """Starts a source's streaming job, unless it runs. Run again it finds the job that it started.
@@ -65,6 +73,7 @@ class DeployOperator(_StreamOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.input, self.workers, self.more, self.savepoint_of = input, workers, list(more), savepoint_of
+        self._ti: Any = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """``{run_id, job_id, flink, frontiers, links}``: where the frontiers stood before it.
@@ -72,9 +81,10 @@ class DeployOperator(_StreamOperator):
         Raises:
             AirflowFailException: in an upgrade, another job of the source works: it is not the new version from the savepoint.
         """
+        self._ti = context["task_instance"]
         before = self._frontiers()
         jobs = self._asked("job", "list")
-        stopped = context["task_instance"].xcom_pull(task_ids=self.savepoint_of) if self.savepoint_of else None
+        stopped = self._ti.xcom_pull(task_ids=self.savepoint_of) if self.savepoint_of else None
         savepoint = (stopped or {}).get("savepoint") or ""
         if (job := running_job(jobs, self.source)) is not None:
             if savepoint and (began := self._began(job["run_id"])) != savepoint:
@@ -95,11 +105,10 @@ class DeployOperator(_StreamOperator):
         self.judge(outcome)
         return {**found, "frontiers": before}
 
-    def _began(self, run_id: str) -> str | None:
-        """The savepoint from which a run was started first; None for none."""
-        submissions = self._asked("job", "status", run_id).get("submissions") or [{}]
-        found: str | None = submissions[0].get("from_savepoint")
-        return found
+    def begun(self, run_id: str) -> None:
+        """Say which run it is before its job is there: a task that is killed then has started it all the same."""
+        assert self._ti is not None
+        self._ti.xcom_push(key=BEGUN, value=run_id)
 
 
 class StopOperator(_StreamOperator):
@@ -153,32 +162,41 @@ class StopOperator(_StreamOperator):
 class TakeBackOperator(_StreamOperator):
     """Takes an upgrade back: cancels the new job, and starts the version before from the savepoint, as it was started.
 
-    Run again it does the same again: what the first try started is cancelled, and rows that are read twice are folded.
+    It cancels no job but the one that the upgrade's start has started. Run again, also much later, it finds the job that goes on
+    from the savepoint; where others have started one since, it leaves everything as it is.
 
     Args:
         previous: ``headrace`` of the version before; a path, or ``$NAME`` for what that variable says.
-        of: id of the task that stopped it.
+        of: id of the task that stopped it. start: id of the task that started the new job.
     """
 
-    def __init__(self, *, previous: str = "", of: str = "stop", **kwargs: Any) -> None:
+    def __init__(self, *, previous: str = "", of: str = "stop", start: str = "start", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.previous, self.of = previous, of
+        self.previous, self.of, self.start = previous, of, start
 
     def execute(self, context: Context) -> dict[str, Any]:
         """``{run_id, job_id, flink, frontiers, links}`` of the version before.
 
         Raises:
-            AirflowFailException: nothing was stopped, so nothing is taken back; or a person must start the version before.
+            AirflowFailException: nothing was stopped, so nothing is taken back; others have started a job since; or a person must
+                start the version before.
         """
-        stopped = context["task_instance"].xcom_pull(task_ids=self.of) or {}
-        job = self._job()
-        if not stopped.get("savepoint"):
+        ti = context["task_instance"]
+        stopped = ti.xcom_pull(task_ids=self.of) or {}
+        jobs = self._asked("job", "list")
+        job = running_job(jobs, self.source)
+        if not (savepoint := stopped.get("savepoint")):
             left = "its job was left as it is" if job else "no job of it runs: the DAG that deploys it starts one"
             raise AirflowFailException(f"{self.source} was not stopped with a savepoint, and {left}; the task {self.of} says why")
+        started = {(ti.xcom_pull(task_ids=self.start) or {}).get("run_id"), ti.xcom_pull(task_ids=self.start, key=BEGUN)} - {None}
+        if job is not None and job.get("run_id") not in started:
+            return self._left(job, savepoint)
+        self._check_newest({stopped.get("run_id"), *started}, savepoint)
         by_hand = f"with headrace of the version before: {stopped.get('start_again')}"
-        command, folder, given = self._before(stopped.get("start_again"), stopped["savepoint"])
-        if job is not None:
-            self._asked("job", "cancel", job["run_id"] or job["job_id"], "--yes")
+        command, folder, given = self._before(stopped.get("start_again"), savepoint)
+        failed = [run_id for run_id in idle_runs(jobs, self.source) if run_id in started]  # a supervisor may start them again
+        for run_id in [*failed, *([job["run_id"]] if job else [])]:
+            self._asked("job", "cancel", run_id, "--yes")
         if not command:
             raise AirflowFailException(f"{self.source}: the new job stood still and is cancelled. No job runs. Start it {by_hand}")
         before = self._frontiers()
@@ -188,6 +206,26 @@ class TakeBackOperator(_StreamOperator):
             raise AirflowFailException(f"{self.source}: no job runs. {self.previous}: {outcome.why()}. Start it {by_hand}")
         self.judge(outcome)
         return {**found, "frontiers": before}
+
+    def _left(self, job: dict[str, Any], savepoint: str) -> dict[str, Any]:
+        """A job that works and is not the new one: of the version before, where it goes on from the savepoint."""
+        began = self._began(job["run_id"]) if job.get("run_id") else None
+        if began == savepoint and self.previous:
+            self.log.info("run %s works from the savepoint already, as job %s: nothing was cancelled", job["run_id"], job["job_id"])
+            return {**job, "frontiers": self._frontiers()}
+        raise AirflowFailException(
+            f"{self.source}: {job.get('run_id') or job['job_id']} works, which this upgrade did not start: it began at {began}. It "
+            f"was left as it is, and nothing was started from {savepoint}"
+        )
+
+    def _check_newest(self, known: set[str | None], savepoint: str) -> None:
+        """Raises AirflowFailException: a run came since that did not begin at the savepoint: what that holds is of the past."""
+        newest = last_run(self._asked("job", "list", "--all"), self.source)
+        if newest and newest not in known and (began := self._began(newest)) != savepoint:
+            raise AirflowFailException(
+                f"{self.source}: since {savepoint} was made, run {newest} went on from {began or 'its topic'}. Nothing was "
+                "cancelled, and nothing started; the DAG that deploys it starts a job"
+            )
 
     def _before(self, start_again: Any, savepoint: str) -> tuple[list[str], str, list[str]]:
         """The command of the version before, empty without; the folder and the words by which the stopped job was started.

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from templates.airflow.command import Call, Outcome, Verdict, arguments, project_folder
 from templates.airflow.links import LINKS, flink_page
-from templates.airflow.summary import at, merged, summary
+from templates.airflow.summary import at, merged, summary, tables_in_words, unchanged
 
 PAGE = "@page"  # an option's value: a page of the task's own
+BEGAN = "began"  # of a task's XCom: when it began
 
 
 class HeadraceOperator(BaseOperator):
@@ -85,8 +86,11 @@ class HeadraceOperator(BaseOperator):
         """Call and wait; ``on_kill`` ends it. command: headrace of another version."""
         self.log.info("headrace %s", " ".join(given))
         undo = self._cancel if runner(given) == "flink" else None
-        self._call = Call(given, self.log.info, cwd=folder, command=command, undo=undo)
+        self._call = Call(given, self.log.info, cwd=folder, command=command, undo=undo, begun=self.begun)
         return self._call.wait()
+
+    def begun(self, run_id: str) -> None:
+        """A call has told the id of its run; it goes on."""
 
     def judge(self, outcome: Outcome) -> None:
         """Raise what makes Airflow do the right thing.
@@ -173,27 +177,47 @@ def moment(value: Any) -> str:
     Raises:
         AirflowFailException: it has no zone.
     """
-    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).replace("Z", "+00:00"))
-    if at.tzinfo is None:
+    read = value if isinstance(value, datetime) else at(str(value))
+    if read.tzinfo is None:
         raise AirflowFailException(f"{value}: give the time with its zone, such as 2026-11-01T00:00:00Z")
-    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return read.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 class PublishOperator(BaseOperator):
-    """Says once that a dataset has changed, when all mapped tasks of a run have succeeded. of: id of their task."""
+    """Says once that a dataset has changed, when all mapped tasks of a run are done.
 
-    def __init__(self, *, of: str, **kwargs: Any) -> None:
+    Skipped where the tables are as the last event before the run told them: what follows would run in vain. That is asked of the
+    events, and not of the tasks, since a try that was killed may have changed what the next one finds. Needs the assets as inlets.
+
+    Args:
+        of: id of the mapped task. since: id of the task before it, which says when the run began; without it each run tells, as
+            descriptions of earlier versions have it.
+    """
+
+    def __init__(self, *, of: str, since: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.of = of
+        self.of, self.since = of, since
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """One event per asset: the ledgers of all tasks added up, the tables as the last of them left them."""
+        """One event per asset: the ledgers of all tasks added up, the tables as the last of them left them.
+
+        Raises:
+            AirflowSkipException: nothing has changed.
+        """
         pulled = context["task_instance"].xcom_pull(task_ids=self.of)
         parts = [pulled] if isinstance(pulled, dict) else list(pulled or ())
         found = {**interval(context), **merged([part for part in parts if part])}
+        began = context["task_instance"].xcom_pull(task_ids=self.since, key=BEGAN) if self.since else None
+        if began and all(unchanged(found, self._told(context, asset, began)) for asset in self.outlets):
+            raise AirflowSkipException(f"no event: the tables are as they were told last ({tables_in_words(found)})")
         for asset in self.outlets:
             context["outlet_events"][asset].extra = found
         return found
+
+    def _told(self, context: Context, asset: Any, began: str) -> Mapping[str, Any] | None:
+        """By the last event of an asset before this run began; None where there is none."""
+        events = list(context["inlet_events"][asset].before(began).ascending(False).limit(1))
+        return dict(events[0].extra or {}) if events else None
 
 
 class RangeOperator(BaseOperator):
@@ -240,7 +264,7 @@ def _plain(text: str) -> str:
 
 
 class BrokenOperator(BaseOperator):
-    """Stands for the tasks of a DAG that cannot be made, and says why."""
+    """Fails and says why: in place of the tasks of a DAG that cannot be made, and for a task of which others need not be."""
 
     ui_color = "#f5c6c6"
 

@@ -50,6 +50,30 @@ def merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def unchanged(found: Mapping[str, Any], told: Mapping[str, Any] | None) -> bool:
+    """Whether tables are as an event has told them. told: what that held; None where there was none.
+
+    Not where one of the two does not say how they are. Tables without rows of which nobody was told are none that changed.
+    """
+    tables = (found.get("tables") or {}).values()
+    if told is None:
+        return bool(tables) and all(table.get("rows") == 0 for table in tables)
+    now, then = _content(found), _content(told)
+    return bool(now) and None not in now and now == then
+
+
+def _content(found: Mapping[str, Any]) -> set[Any]:
+    """Hashes of the tables; a promotion tells that of its one table by itself."""
+    tables = found.get("tables") or {"": found}
+    return {table.get("content_hash") for table in tables.values()}
+
+
+def tables_in_words(found: Mapping[str, Any]) -> str:
+    """Tables with rows and content hash."""
+    tables = (found.get("tables") or {}).items()
+    return "; ".join(f"{name}: {table.get('rows')} rows, {table.get('content_hash')}" for name, table in tables)
+
+
 def held_by(gates: Any, run_ids: Sequence[str], span: Mapping[str, str]) -> list[dict[str, Any]]:
     """Of what ``headrace quality status --json`` says is held: what concerns a run.
 

@@ -17,8 +17,9 @@ from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 
 from templates.airflow.command import project_folder
-from templates.airflow.operators import HeadraceOperator, some_interval
+from templates.airflow.operators import BEGAN, HeadraceOperator, some_interval
 from templates.airflow.partitions import absolute, landed, names, packed
+from templates.airflow.summary import at
 from templates.airflow.triggers import LandedTrigger
 
 APPROVE, REJECT = "Approve", "Reject"
@@ -54,7 +55,8 @@ class PartitionsOperator(BaseOperator):
         self.wait_s, self.marker, self.missing, self.project = wait_s, marker, missing, project
 
     def execute(self, context: Context) -> list[list[str]]:
-        """Inputs by task."""
+        """Inputs by task. XCom tells when it began, too."""
+        context["task_instance"].xcom_push(key=BEGAN, value=datetime.now(UTC).isoformat())
         if self.partition_s is None:
             return [[self.input]]
         folders, folder = self._folders(context), project_folder(self.project)
@@ -74,7 +76,7 @@ class PartitionsOperator(BaseOperator):
         assert self.partition_s is not None
         if not span:
             raise AirflowFailException("no interval: run it by its schedule, or by hand with a logical date")
-        start, end = (datetime.fromisoformat(span[word].replace("Z", "+00:00")) for word in ("start", "end"))
+        start, end = (at(span[word]) for word in ("start", "end"))
         return names(self.input, start, end, self.partition_s, self.timezone)
 
     def _inputs(self, folders: list[str], absent: list[str], folder: str) -> list[list[str]]:
@@ -224,8 +226,8 @@ def opening(hours: str, timezone: str, now: datetime) -> datetime | None:
         return None
     local = now.astimezone(ZoneInfo(timezone))
     first, last = (datetime.strptime(text, "%H:%M").time() for text in hours.split("-"))  # noqa: DTZ007 - a time of day
-    at = local.time().replace(tzinfo=None)
-    within = first <= at < last if first < last else at >= first or at < last
+    clock = local.time().replace(tzinfo=None)
+    within = first <= clock < last if first < last else clock >= first or clock < last
     if within:
         return None
     opens = local.replace(hour=first.hour, minute=first.minute, second=0, microsecond=0)

@@ -178,25 +178,31 @@ def own_task(*command: str) -> dict[str, Any]:
 
 
 @contextmanager
+def airflow_stack(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    """A stack of its own whose Airflow is that of the tests; nothing of it runs before ``up``, and nothing is left."""
+    patch.setenv(airflow.ENVIRONMENT, str(airflow_python().parent.parent))
+    stack = Stack(Layout.default().with_home(folder / "stack"), Settings(ports=free_ports()))
+    try:
+        yield stack
+    finally:
+        stack.down()
+
+
+@contextmanager
 def real_airflow(folder: Path, *, database: bool, schedules: str, own: OwnDags) -> Iterator[RealAirflow]:
     """One that runs, and of which nothing is left. database: PostgreSQL and two schedulers; else SQLite and one."""
-    with pytest.MonkeyPatch.context() as patch, _database(database, folder, patch):
-        patch.setenv(airflow.ENVIRONMENT, str(airflow_python().parent.parent))
+    with pytest.MonkeyPatch.context() as patch, _database(database, folder, patch), airflow_stack(folder, patch) as stack:
         patch.setenv("HEADRACE_COMMAND", f"{sys.executable} {SCRIPTS / 'dispatch.py'} {sys.executable}")
         patch.setenv("HEADRACE_TEST_CALLS", str(folder / "calls"))
         for name, value in _SOON.items():
             patch.setenv(f"AIRFLOW__{name.upper()}", value)
-        stack = Stack(Layout.default().with_home(folder / "stack"), Settings(ports=free_ports()))
         made = RealAirflow(stack, folder)
         names = made.lay_out(schedules, own)
-        try:
-            stack.up(("airflow",), deadline_s=airflow.DEADLINE_S)
-            if database:
-                made.start_second()
-            made.ready({*names, "shop.ingest.web"})
-            yield made
-        finally:
-            stack.down()
+        stack.up(("airflow",), deadline_s=airflow.DEADLINE_S)
+        if database:
+            made.start_second()
+        made.ready({*names, "shop.ingest.web"})
+        yield made
 
 
 @contextmanager

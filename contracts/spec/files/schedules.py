@@ -26,6 +26,8 @@ _SIZE = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
 _PARTITION_S = {"hour": HOUR_S, "day": DAY_S}
 _KAFKA = "kafka://"
+_DIRECTIVE = re.compile(r"%[-_0^#]?([A-Za-z%])")  # of strftime
+_OF_HOURS, _OF_DAYS = frozenset("HIklsTRrXc"), frozenset("djeDFxuwaAyYmbBhgGUVWC")
 
 
 def _cron(value: Any) -> str:
@@ -90,6 +92,12 @@ _Options = Annotated[list[str], Worded("expected a list of options, such as [--a
 _CRON = "`hour`, `day`, or a cron expression of five fields"
 
 
+def _named_by(name: str) -> Literal["hour", "day"] | None:
+    """The shortest time that a name tells; months and years as days. None: it tells none."""
+    told = set() if name.startswith(_KAFKA) else set(_DIRECTIVE.findall(name))
+    return "hour" if told & _OF_HOURS else "day" if told & _OF_DAYS else None
+
+
 class SourceScheduleFile(FileModel):
     """When a source is ingested."""
 
@@ -99,8 +107,10 @@ class SourceScheduleFile(FileModel):
         "`kafka://HOST:PORT/TOPIC`, read until the interval's end.",
     )
     every: Cron = Field(default=CRON_OF["hour"], description=f"Interval of a run: {_CRON}.", json_schema_extra={"shown": "`hour`"})
-    partition: Annotated[Literal["hour", "day"], Worded("expected hour or day")] = Field(
-        default="hour", description="What one folder holds; each is a task of its own."
+    partition: Annotated[Literal["hour", "day"] | None, Worded("expected hour or day")] = Field(
+        default=None,
+        description="What one folder holds; each is a task of its own.",
+        json_schema_extra={"shown": "`day` where its name has a day and no hour, else `hour`"},
     )
     wait: Duration | None = Field(
         default=None, description="How long to wait for a folder that is not there yet. Folders of this machine only."
@@ -125,12 +135,21 @@ class SourceScheduleFile(FileModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _named_by_its_partition(self) -> SourceScheduleFile:
+        named = _named_by(self.input)
+        if self.partition == "day" and named == "hour":
+            raise wrong(f"partition: day, but {self.input} names hours; leave partition out, or %H")
+        if self.partition == "hour" and named == "day":
+            raise wrong(f"partition: hour, but {self.input} names days; leave partition out, or name the hour with %H")
+        return self
+
     def compiled(self) -> SourceSchedule:
         """What the rest of the code reads."""
         return SourceSchedule(
             input=self.input,
             every=self.every,
-            partition_s=_PARTITION_S[self.partition],
+            partition_s=_PARTITION_S[self.partition or _named_by(self.input) or "hour"],
             wait_s=_seconds(self.wait) if self.wait else 0,
             marker=self.marker,
             missing=self.missing,

@@ -52,7 +52,10 @@ class Conventions:
         }
 
     def gate(self, contract: Contract, of: str, **given: str) -> list[Document]:
-        """A task that is red where the gate of a dataset holds what another has brought; none where it has no gate."""
+        """A task that is red where the gate of a dataset holds something of the run's range; none where it has no gate.
+
+        It asks whatever became of the task before: also where nothing landed, a partition that is held is held.
+        """
         if not contract.gated:
             return []
         described = task("gate", "gate", [of], dataset=dataset_of(contract), of=of, **given)

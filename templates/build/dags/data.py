@@ -8,6 +8,8 @@ from templates.build.dags.parts import RANGE_PARAMS, Document, dataset_of, defau
 
 _START, _END = ("{{ ti.xcom_pull(task_ids='range')['" + word + "'] }}" for word in ("start", "end"))
 
+_WATCHED = "a task ingest failed, and its log says why; publish has told what the others brought. Clear it with what follows it"
+
 
 def ingest(common: Conventions, source: str, when: SourceSchedule) -> Document:
     """Folders or a topic into a dataset. Raises ConfigurationError: the source cannot be read; so do the others."""
@@ -21,6 +23,7 @@ def ingest(common: Conventions, source: str, when: SourceSchedule) -> Document:
         "marker": when.marker,
         "missing": when.missing,
     }
+    validated = common.asset("validated", dataset_of(contract))
     until = {"--until": "{{ data_interval_end.in_timezone('UTC').strftime('%Y-%m-%dT%H:%M:%SZ') }}"} if topic else {}
     tasks = [
         task("partitions", "partitions", **where),
@@ -28,8 +31,12 @@ def ingest(common: Conventions, source: str, when: SourceSchedule) -> Document:
             "ingest", "headrace", ["partitions"], command=["ingest", source, *when.options, *held(contract)], options=until,
             inputs_of="partitions", parallel=1 if topic else when.parallel,
         ),
-        task("publish", "publish", ["ingest"], of="ingest", outlets=[common.asset("validated", dataset_of(contract))]),
-        *common.gate(contract, "ingest"),
+        {
+            **task("publish", "publish", ["ingest"], of="ingest", since="partitions", outlets=[validated]),
+            "inlets": [validated], "trigger_rule": "all_done_min_one_success",
+        },
+        {**task("watcher", "watcher", ["ingest"], why=_WATCHED), "trigger_rule": "one_failed"},
+        *({**gate, "trigger_rule": "all_done"} for gate in common.gate(contract, "ingest")),
     ]  # fmt: skip
     return {
         **common.shared("ingest", *common.owner(contract), source, dataset_of(contract)),

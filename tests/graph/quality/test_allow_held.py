@@ -45,6 +45,9 @@ def test_dags_of_a_gated_dataset_have_a_task_for_it_and_those_of_others_have_non
     ingest, backfill = tasks(f"s.ingest.{source}"), tasks("s.backfill.customer_event")
     assert "--allow-held" in ingest["ingest"]["with"]["command"] and "--allow-held" in backfill["promote"]["with"]["command"]  # type: ignore[index]
     assert ingest["gate"]["after"] == ["ingest"] == ingest["publish"]["after"]  # neither keeps the other from its work
+    rules = {name: task["trigger_rule"] for name, task in ingest.items() if "trigger_rule" in task}
+    assert rules == {"publish": "all_done_min_one_success", "watcher": "one_failed", "gate": "all_done"}
+    assert "trigger_rule" not in backfill["gate"]  # nothing was promoted, so nothing is asked
     assert ingest["gate"]["runbook"] == "https://runbooks/gate.html"
     assert backfill["gate"]["after"] == ["promote"]
     shop.write_rules({})

@@ -16,6 +16,10 @@ CRONS = {
     "hour": ("0 * * * *", 3_600, "%Y-%m-%d/%H"),
     "day": ("0 0 * * *", 86_400, "%Y-%m-%d"),
     "days of hours": ("0 0 * * *", 3_600, "%Y-%m-%d/%H"),
+    "day at three": ("0 3 * * *", 86_400, "%Y-%m-%d"),
+    "day on weekdays": ("30 4 * * 1-5", 86_400, "%Y-%m-%d"),
+    "hours at seven and nine": ("0 7,9 * * *", 3_600, "%Y-%m-%d/%H"),
+    "hours within working time": ("*/27 8-11,14-18 * * 1-5", 3_600, "%Y-%m-%d/%H"),
 }
 MOST = 1_000
 

@@ -19,17 +19,29 @@ def job(run_id="r2", state="RUNNING"):
     return {"source": "web", "run_id": run_id, "job_id": "j", "state": state}
 
 
-def given(operator, xcom=None, **answers):
-    """How it ended, and what it asked."""
+def given(operator, xcom=None, start=None, begun=None, **answers):
+    """How it ended, what it asked and pushed. start: what XCom holds of the task of this name; begun: its key of that name."""
     answers = {key.replace("_", " "): value for key, value in answers.items()}
     ANSWERS.write_text(json.dumps({"status": [0, []], "job list": [0, []], **answers}))
     ASKED.write_text("")
-    ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", xcom_push=lambda **_: None, xcom_pull=lambda task_ids: xcom)
+    pushed, known = {}, {("start", "return_value"): start, ("start", "begun"): begun}
+
+    def pull(task_ids, key="return_value"):
+        return known.get((task_ids, key), xcom)
+
+    ti = SimpleNamespace(
+        dag_id="d", run_id="r", task_id="t", xcom_push=lambda key, value: pushed.update({key: value}), xcom_pull=pull
+    )
     try:
         returned, raised, words = type(operator).execute.__wrapped__(operator, {"task_instance": ti}), "", ""
     except Exception as error:
         returned, raised, words = None, type(error).__name__, str(error)
-    return {"returned": returned, "raised": raised, "words": words, "asked": ASKED.read_text().splitlines()}
+    return {"returned": returned, "raised": raised, "words": words, "asked": ASKED.read_text().splitlines(), "pushed": pushed}
+
+
+def began(at):
+    """Answers about a run that began at a savepoint."""
+    return {"job status": [0, {"submissions": [{"from_savepoint": at}]}]}
 
 
 def deploy(**more):
@@ -52,29 +64,38 @@ print(
             "deploy_again": given(deploy(), job_list=[0, [job()]]),
             "deploy_lost": given(deploy(), job_list=[0, [job("r1", "LOST")]]),
             "deploy_blind": given(deploy(), status=[3, None]),
-            "deploy_others": given(
-                deploy(savepoint_of="stop"),
-                STOPPED,
-                job_list=[0, [job("r9")]],
-                **{"job status": [0, {"submissions": [{"from_savepoint": None}]}]},
-            ),
-            "deploy_own": given(
-                deploy(savepoint_of="stop"),
-                STOPPED,
-                job_list=[0, [job()]],
-                **{"job status": [0, {"submissions": [{"from_savepoint": "file:/s/1"}]}]},
-            ),
+            "deploy_others": given(deploy(savepoint_of="stop"), STOPPED, job_list=[0, [job("r9")]], **began(None)),
+            "deploy_own": given(deploy(savepoint_of="stop"), STOPPED, job_list=[0, [job()]], **began("file:/s/1")),
             "deploy_savepoint": given(deploy(savepoint_of="stop"), STOPPED),
             "stop": given(stop(), job_list=[0, [job("r1")]], job_stop=[0, {"from_savepoint": "file:/s/1", "start_again": START}]),
             "stop_failed": given(stop(), job_list=[0, [job("r1")]], job_stop=[3, None]),
             "stop_again": given(stop(), **{"job list --all": [0, [job("r1", "FINISHED")]], "job status": [0, ended]}),
             "stop_nothing": given(stop()),
             "stop_no_way_back": given(stop("/no/such/headrace"), job_list=[0, [job("r1")]]),
-            "back": given(back(PREVIOUS), STOPPED, job_list=[0, [job()]], ingest=[0, {"run_id": "r3"}]),
+            "back": given(back(PREVIOUS), STOPPED, {"run_id": "r2"}, job_list=[0, [job()]], ingest=[0, {"run_id": "r3"}]),
             "back_final": given(back(PREVIOUS), STOPPED, ingest=[2, None]),
             "back_down": given(back(PREVIOUS), STOPPED, ingest=[3, None]),
-            "back_by_hand": given(back(), STOPPED, job_list=[0, [job()]]),
+            "back_by_hand": given(back(), STOPPED, {"run_id": "r2"}, job_list=[0, [job()]]),
             "back_unstopped": given(back(PREVIOUS), None, job_list=[0, [job("r1")]]),
+            "back_killed_start": given(back(PREVIOUS), STOPPED, begun="r2", job_list=[0, [job()]], ingest=[0, {"run_id": "r3"}]),
+            "back_failed": given(
+                back(PREVIOUS),
+                STOPPED,
+                {"run_id": "r2"},
+                job_list=[0, [job("r2", "FAILED"), job("r8", "LOST")]],
+                **began("file:/s/1"),
+            ),
+            "back_again": given(back(PREVIOUS), STOPPED, {"run_id": "r2"}, job_list=[0, [job("r3")]], **began("file:/s/1")),
+            "back_others": given(back(PREVIOUS), STOPPED, {"run_id": "r2"}, job_list=[0, [job("r9")]], **began("file:/s/2")),
+            "back_nameless": given(back(PREVIOUS), STOPPED, {"run_id": "r2"}, job_list=[0, [job(None)]]),
+            "back_by_hand_again": given(back(), STOPPED, {"run_id": "r2"}, job_list=[0, [job("r3")]], **began("file:/s/1")),
+            "back_late": given(
+                back(PREVIOUS),
+                STOPPED,
+                {"run_id": "r2"},
+                **{"job list --all": [0, [job(name, "CANCELED") for name in ("r1", "r2", "r9")]]},
+                **began("file:/s/2"),
+            ),
             "back_unset": given(back("$NOT_SET_ANYWHERE"), STOPPED),
         }
     )

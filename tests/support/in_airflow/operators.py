@@ -19,12 +19,15 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from templates.airflow import command
 from templates.airflow.gates import GateOperator
-from templates.airflow.operators import HeadraceOperator, RangeOperator
+from templates.airflow.operators import HeadraceOperator, PublishOperator, RangeOperator
 from templates.airflow.triggers import FlinkJobTrigger, LandedTrigger
 from templates.airflow.waiting import PartitionsOperator, PlanOperator
 
 HOME = Path(sys.argv[1])
 command.GRACE_S = 2.0
+
+
+TABLES = {"validated.x": {"rows": 3, "content_hash": "aa"}}
 
 
 class Instance(SimpleNamespace):
@@ -36,15 +39,24 @@ class Instance(SimpleNamespace):
     def xcom_push(self, key, value):
         self.pushed[key] = value
 
-    def xcom_pull(self, task_ids):
-        return {"ingest": [{"run_id": "run-1"}, {"run_id": "run-2"}]}.get(task_ids)
+    def xcom_pull(self, task_ids, key="return_value"):
+        if key == "began":
+            return "2026-11-01T00:00:00+00:00"
+        return {"ingest": [{"run_id": "run-1", "exit_code": 0, "tables": TABLES}, {"run_id": "run-2", "exit_code": 1}]}.get(
+            task_ids
+        )
 
 
 def context(**more):
     assets = {}
     at = datetime(2026, 11, 1, tzinfo=UTC)
     events = SimpleNamespace(extra=None)
-    given = {"task_instance": Instance(), "params": {}, "data_interval_start": at, "data_interval_end": at.replace(hour=2)}
+    given = {
+        "task_instance": Instance(),
+        "params": {},
+        "data_interval_start": at,
+        "data_interval_end": at.replace(hour=2),
+    }
     return {**given, "outlet_events": {Asset("headrace://p/validated/x"): events}, "assets": assets, **more}
 
 
@@ -186,7 +198,34 @@ class Later(list):
     """Events of an inlet, of which those after a moment are asked for."""
 
     def after(self, moment):
-        return [each for each in self if each.timestamp >= datetime.fromisoformat(moment)]
+        return Later(each for each in self if each.timestamp >= datetime.fromisoformat(moment))
+
+    def before(self, moment):
+        return Later(each for each in self if each.timestamp < datetime.fromisoformat(moment))
+
+    def ascending(self, way):
+        return Later(sorted(self, key=lambda each: each.timestamp, reverse=not way))
+
+    def limit(self, most):
+        return Later(self[:most])
+
+
+def published(*told):
+    """How publish ends after events that told content hashes, an hour after the other, the last one while the run goes on."""
+    first = datetime(2026, 11, 1, 1, tzinfo=UTC) - timedelta(hours=len(told))
+    events = [
+        SimpleNamespace(
+            extra={"tables": {"validated.x": {"rows": 3, "content_hash": content}}}, timestamp=first + timedelta(hours=number)
+        )
+        for number, content in enumerate(told)
+    ]
+    operator = PublishOperator(task_id="publish", of="ingest", since="partitions", inlets=[asset], outlets=[asset])
+    return run(operator, context(inlet_events={asset: Later(events)}))
+
+
+def published_as_before():
+    """How it ends where a description does not say which task tells when a run began."""
+    return run(PublishOperator(task_id="publish", of="ingest", outlets=[Asset("headrace://p/validated/x")]))
 
 
 events = {
@@ -225,7 +264,19 @@ told = {
         "topic": partitions(input="kafka://h:1/t", partition_s=None),
         "nothing": partitions(input="other/%H", missing="skip"),
     },
-    "gate": {"own": gate(), "of_others": gate("nothing"), "mute": gate(dataset="mute")},
+    "gate": {
+        "own": gate(),
+        "of_others": gate("nothing"),
+        "mute": gate(dataset="mute"),
+        "none_yet": gate("nothing", "unknown"),
+        "wrote": gate(dataset="unknown"),
+    },
+    "publish": {
+        "first": published(),
+        "changed": published("bb", "aa"),
+        "same": published("bb", "aa", "bb"),
+        "as_before": published_as_before(),
+    },
     "range": {
         "events": ranged({"triggering_asset_events": events, **none}),
         "lookback": ranged({"triggering_asset_events": {"a": events["a"]}, **none}, lookback_s=86_400),

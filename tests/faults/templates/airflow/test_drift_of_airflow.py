@@ -17,12 +17,10 @@ from click.testing import CliRunner
 from cli.main import main
 from devstack import airflow
 from devstack.airflow_api import AirflowApi, wait_until
-from devstack.layout import Layout, Settings
 from devstack.stack import Stack
 from templates.build.airflow import POOLS
-from tests.support.airflow import airflow_python
+from tests.support.real_airflow import airflow_stack
 from tests.support.shop import WEBSHOP
-from tests.support.stack import free_ports
 
 pytestmark = pytest.mark.long
 WITHIN_S = 300.0
@@ -73,21 +71,16 @@ class Deployed:
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     folder = tmp_path_factory.mktemp("airflow")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(airflow.ENVIRONMENT, str(airflow_python().parent.parent))
-        stack = Stack(Layout.default().with_home(folder / "stack"), Settings(ports=free_ports()))
+    with pytest.MonkeyPatch.context() as patch, airflow_stack(folder, patch) as stack:
         project = folder / "shop"
         shutil.copytree(WEBSHOP / "sources", project / "sources")
         made = Deployed(stack, project)
         made.write(SCHEDULES)
         made.deploy()
-        try:
-            stack.up(("airflow",), deadline_s=airflow.DEADLINE_S)
-            made.api = AirflowApi(stack.airflow_address)
-            wait_until(lambda: set(DAGS) <= made.api.dag_ids(), {True}, WITHIN_S)
-            yield made
-        finally:
-            stack.down()
+        stack.up(("airflow",), deadline_s=airflow.DEADLINE_S)
+        made.api = AirflowApi(stack.airflow_address)
+        wait_until(lambda: set(DAGS) <= made.api.dag_ids(), {True}, WITHIN_S)
+        yield made
 
 
 def _pools(deployed: Deployed) -> dict[str, Any]:

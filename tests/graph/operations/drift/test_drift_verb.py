@@ -275,6 +275,21 @@ def test_templates_of_an_earlier_version(shop: Shop, templates: Path) -> None:
     assert "--bucket gs://acme/t" in remedies["file deploy.sh"]
 
 
+def test_a_config_map_holds_what_the_project_has(shop: Shop, templates: Path) -> None:
+    _, document = drift(shop, "--only", "templates")
+    assert [one["where"] for one in document["not_compared"]] == [str(templates / "ingest" / "project.yaml")]
+    manifest = templates / "ingest" / "project.yaml"
+    (config,) = yaml.safe_load_all(manifest.read_text())
+    source = (shop.folder / "sources" / "web.yaml").read_text()
+    config["data"] = {"headrace.yaml": "lake: /data/lake\n", "web.yaml": source}
+    manifest.write_text(yaml.safe_dump(config))
+    assert told(shop, "--only", "templates") == []
+    config["data"]["web.yaml"] = yaml.safe_dump({**yaml.safe_load(source), "missing_event_id": "other"})
+    manifest.write_text(yaml.safe_dump(config))
+    ((what, deployed, _),) = told(shop, "--only", "templates")
+    assert (what, deployed) == ("web.yaml of ConfigMap headrace-project", "missing_event_id: other")
+
+
 @pytest.mark.parametrize(
     ("file", "text"),
     [("image-spec.json", "{"), ("image-spec.json", '{"image": "headrace:latest"}'), ("submit-ingest.yaml", "a: 1")],

@@ -112,6 +112,7 @@ def test_values_that_cannot_be_read_are_told_all_at_once(tmp_path: Path) -> None
         ("kafka:/t", (), "expected kafka://HOST:PORT/TOPIC"),
         ("kafka://user:hunter2@localhost:1/t", (), "--client-config"),
         (NOWHERE, ("--topic-pattern", "t.*"), "--topic-pattern"),
+        (NOWHERE, ("--allow-held",), "--allow-held: for a run that ends"),
         (NOWHERE, ("--input", "kafka://localhost:1/u"), "one kafka:// address"),
         (NOWHERE, ("--start", "2999-01-01T00:00:00Z"), "lies in the future"),
         (NOWHERE, ("--client-config", "/nowhere/at/all"), "/nowhere/at/all: No such file"),

@@ -49,6 +49,29 @@ def test_every_hour_is_in_one_interval_and_every_folder_is_read(told: Json, chan
     assert {folder for folder, number in read.items() if number > 1} == (twice if kind == "hour" else set())
 
 
+@pytest.mark.parametrize("kind", ["day at three", "day on weekdays"])
+@pytest.mark.parametrize("change", CHANGES, ids=" ".join)
+def test_by_a_schedule_that_is_not_at_midnight_each_day_is_read_once_when_it_is_over(told: Json, change: Any, kind: str) -> None:
+    zone, first, _ = change
+    runs = told[f"{zone} {first} {kind} CronDataIntervalTimetable"]
+    read = [folder for run in runs for folder in run[2]]
+    days = [(datetime.fromisoformat(read[0]) + timedelta(days=number)).strftime("%Y-%m-%d") for number in range(len(read))]
+    assert read == days and len(runs) > 1  # over a weekend, too
+    for _, end, folders in runs:
+        assert all(folder < datetime.fromisoformat(end).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d") for folder in folders)
+
+
+@pytest.mark.parametrize("kind", ["hours at seven and nine", "hours within working time"])
+@pytest.mark.parametrize("change", CHANGES, ids=" ".join)
+def test_by_a_schedule_with_gaps_every_hour_is_read(told: Json, change: Any, kind: str) -> None:
+    """Where clocks change, runs come at other times than one thinks (apache/airflow#7999); none leaves an hour out (#38774)."""
+    zone, first, _ = change
+    runs = told[f"{zone} {first} {kind} CronDataIntervalTimetable"]
+    start, end = datetime.fromisoformat(runs[0][0]), datetime.fromisoformat(runs[-1][1]) - timedelta(hours=1)
+    wanted = {moment.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d/%H") for moment in _half_hours(start, end)}
+    assert wanted <= {folder for run in runs for folder in run[2]}
+
+
 def _half_hours(begins: datetime, ends: datetime) -> Iterator[datetime]:
     at = begins.astimezone(UTC)
     while at < ends:

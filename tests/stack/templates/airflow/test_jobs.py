@@ -65,6 +65,27 @@ def test_the_version_before_starts_as_it_was_started(told: Json) -> None:
     assert calls[-1] == "before ingest web --input=kafka://h:1/t --runner=flink --from-savepoint file:/s/1 --json -- --x=1"
 
 
+def test_only_the_job_that_the_upgrade_started_is_cancelled(told: Json) -> None:
+    """Also where its start was killed before it could end; a task that is cleared later finds other jobs."""
+    assert told["deploy_new"]["pushed"]["begun"] == "r2"
+    assert asked(told, "back_killed_start", "job cancel r2 --yes") and asked(told, "back_killed_start", "ingest")
+    for kind, who in {"back_others": "r9", "back_nameless": "j", "back_by_hand_again": "r3", "back_late": "r9"}.items():
+        assert told[kind]["raised"] == "AirflowFailException" and f"{who} w" in told[kind]["words"], (kind, told[kind]["words"])
+        assert not asked(told, kind, "job cancel") and not asked(told, kind, "ingest"), kind
+
+
+def test_a_new_job_that_failed_is_noted_as_over_before_the_version_before_begins(told: Json) -> None:
+    """Else a supervisor starts it again beside that one. Runs of others are left."""
+    calls = [line.split(" ", 1)[1] for line in told["back_failed"]["asked"] if " ingest " in line or "cancel" in line]
+    assert len(calls) == 2 and calls[0].startswith("job cancel r2 --yes") and calls[1].startswith("ingest web")
+
+
+def test_a_version_before_that_works_already_is_found(told: Json) -> None:
+    again = told["back_again"]
+    assert again["raised"] == "" and again["returned"]["run_id"] == "r3" and again["returned"]["frontiers"] == {}
+    assert not asked(told, "back_again", "job cancel") and not asked(told, "back_again", "ingest")
+
+
 def test_a_start_that_cannot_succeed_says_that_no_job_runs_and_another_is_tried_again(told: Json) -> None:
     assert told["back_final"]["raised"] == "AirflowFailException" and "no job runs" in told["back_final"]["words"]
     assert told["back_down"]["raised"] == "AirflowException"

@@ -67,6 +67,20 @@ def test_a_gate_is_red_for_what_its_run_brought_and_for_its_own_range(told: Json
     assert [hold["from"][11:13] for hold in others["pushed"]["headrace"]["held"]] == ["01"]
 
 
+def test_where_nothing_was_written_and_no_gate_is_there_yet_nothing_is_asked_for(told: Json) -> None:
+    assert told["gate"]["none_yet"]["raised"] == "AirflowSkipException"
+    assert told["gate"]["wrote"]["raised"] == "AirflowFailException" and "has no gate" in told["gate"]["wrote"]["words"]
+
+
+def test_an_event_comes_where_a_table_is_not_as_it_was_told_before_the_run(told: Json) -> None:
+    """Not as it was told since: another run may have told what this one has changed."""
+    assert told["publish"]["first"]["raised"] == "" and told["publish"]["changed"]["raised"] == ""
+    assert told["publish"]["changed"]["extra"][0]["tables"]["validated.x"]["content_hash"] == "aa"
+    same = told["publish"]["same"]
+    assert same["raised"] == "AirflowSkipException" and same["extra"] == [None] and "3 rows, aa" in same["words"]
+    assert told["publish"]["as_before"]["extra"][0]["run_ids"] == ["run-1", "run-2"]
+
+
 def test_a_page_lies_below_reports_and_is_linked(told: Json) -> None:
     done = told["page"]["returned"]
     assert "/pages/d/r_1/t.html" in done["name"]

@@ -42,7 +42,7 @@ def test_words_become_what_a_scheduler_reads(tmp_path: Path) -> None:
     project = _project(
         tmp_path,
         "  timezone: Europe/Berlin\n"
-        "  sources:\n    web: {input: drop/%H, wait: 30m, partition: day}\n"
+        "  sources:\n    web: {input: drop/%d, wait: 30m, partition: day}\n"
         "  backfill: {size: 2G, ceiling: 1T, hours: '20:00-06:00'}\n"
         "  upkeep: {}\n",
     )
@@ -65,6 +65,16 @@ def test_a_project_without_a_name_gets_one_that_airflow_takes(tmp_path: Path, fo
 
 
 @pytest.mark.parametrize(
+    ("name", "partition_s"),
+    [("drop/%Y-%m-%d/%H", 3_600), ("drop/%Y%m%d", 86_400), ("drop/%Y/%-d", 86_400), ("drop/%d/%-I%p", 3_600), ("drop/%%H", 3_600),
+     ("drop/crm", 3_600), ("drop/%Y-%m", 86_400), ("kafka://h:1/t", 3_600)],
+)  # fmt: skip
+def test_a_folder_holds_what_its_name_tells(tmp_path: Path, name: str, partition_s: int) -> None:
+    schedules = _project(tmp_path, f"  sources:\n    web: {{input: '{name}'}}\n").schedules
+    assert schedules is not None and schedules.sources["web"].partition_s == partition_s
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("  sources:\n    web: {input: x, every: often}\n", "schedules.sources.web.every: 'often' is neither hour"),
@@ -72,6 +82,8 @@ def test_a_project_without_a_name_gets_one_that_airflow_takes(tmp_path: Path, fo
         ("  sources:\n    web: {input: 'gs://b/x', wait: 30m}\n", "only for folders of this machine"),
         ("  sources:\n    web: {input: 'kafka://h:1/t', marker: _OK}\n", "wait and marker are of folders"),
         ("  sources:\n    web: {}\n", "input: missing"),
+        ("  sources:\n    web: {input: drop/%d/%H, partition: day}\n", "drop/%d/%H names hours"),
+        ("  sources:\n    web: {input: drop/%F, partition: hour}\n", "drop/%F names days"),
         ("  streams:\n    web: {input: drop}\n", "'drop' is no kafka://HOST:PORT/TOPIC"),
         ("  timezone: Mars/Olympus\n", "'Mars/Olympus' is no time zone"),
         ("  backfill: {size: lots}\n", "'lots' is no size"),

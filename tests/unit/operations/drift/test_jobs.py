@@ -11,7 +11,8 @@ from contracts.spec.schedules import StreamSchedule
 from lake.runs.basis import RunBasis
 from lake.runs.submission import Attempt, Ending, Submission
 from operations.drift.differences import Difference
-from operations.drift.jobs import ClusterJob, Declared, Recorded, Repository, compare_jobs
+from operations.drift.jobs import compare_jobs
+from operations.drift.runs import ClusterJob, Declared, Recorded, Repository
 
 AT = datetime(2026, 11, 2, tzinfo=UTC)
 INPUT = "kafka://b:9092,a:9092/web"

@@ -56,6 +56,15 @@ def test_offsets_that_are_gone_before_they_were_read() -> None:
     assert told(wanted(landed={0: 7, 1: 9}), have) == [("offsets are gone: [1] 9 to 10", "input of web: they were not read yet")]
 
 
+def test_a_size_that_keeps_less_than_the_interval_that_is_read() -> None:
+    """By its time the topic would keep enough."""
+    have = DeployedTopic(topic_id="id-1", partitions=4, retention_s=86_400, retention_bytes=1_000, cut={3_600: [1, 3], 60: []})
+    (found,) = compare_topics("kafka:9092", [wanted()], {"web": have})
+    assert found.deployed == "1,000 bytes a partition (retention.bytes): [1]; [3] keep less"
+    assert found.repository == "input of web: needed for 1h" and "retention.bytes=4000" in found.remedy
+    assert told(wanted(need_s=60), have) == [] == told(wanted(need_s=None), have)
+
+
 def test_of_a_job_that_does_not_run_only_that_its_topic_is_there() -> None:
     assert told(wanted(partitions=None, topic_id=None, need_s=None)) == []
 

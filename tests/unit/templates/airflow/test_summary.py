@@ -1,7 +1,7 @@
 """What is kept of headrace's JSON, and how streams are read."""
 
 from templates.airflow.streams import fresh, frontiers, moved, running_job
-from templates.airflow.summary import held_by, merged, summary
+from templates.airflow.summary import held_by, merged, summary, unchanged
 
 MANIFEST = {
     "run_id": "r1",
@@ -33,6 +33,21 @@ def test_runs_of_one_interval_add_up_and_the_last_one_tells_the_hash() -> None:
     assert both["ledger"]["web"]["records_in"] == 20
     assert both["tables"]["validated.customer_event"]["content_hash"] == "bb"
     assert both["run_ids"] == ["r2", "r1"]
+
+
+def _tables(content: str | None, rows: int = 8) -> dict[str, object]:
+    return {"tables": {"validated.x": {"rows": rows, "content_hash": content}}}
+
+
+def test_a_table_is_unchanged_where_the_last_event_told_the_same_content() -> None:
+    assert unchanged(_tables("aa"), _tables("aa")) and not unchanged(_tables("ab"), _tables("aa"))
+    assert unchanged(_tables("aa"), {"dataset": "x", "content_hash": "aa"})  # a promotion told it
+    assert not unchanged(_tables("aa"), {"start": "2026-11-01T00:00:00Z"})  # it did not say
+    assert not unchanged({}, _tables("aa")) and not unchanged({}, {}) and not unchanged(_tables(None), _tables(None))
+
+
+def test_a_table_that_nobody_was_told_of_is_new_unless_it_is_empty() -> None:
+    assert not unchanged(_tables("aa"), None) and unchanged(_tables("00", rows=0), None) and not unchanged({}, None)
 
 
 RUNS = [
