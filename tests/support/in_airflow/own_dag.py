@@ -34,7 +34,8 @@ def started_by_events(**given):
     (asset,) = session.scalars(select(AssetModel).where(AssetModel.scheduled_dags.any(dag_id=dag_id)))
     first = datetime.now(UTC) - timedelta(hours=1)
     events = [
-        AssetEvent(asset_id=asset.id, extra=extra, timestamp=first + timedelta(minutes=number)) for number, extra in enumerate(extras)
+        AssetEvent(asset_id=asset.id, extra=extra, timestamp=first + timedelta(minutes=number))
+        for number, extra in enumerate(extras)
     ]
     session.add_all(events)
     run.consumed_asset_events.append(events[0])
