@@ -52,9 +52,10 @@ def build(project: Project, folder: Path) -> Built:
         ConfigurationError: the project has no schedules or no lake, or a source has a schedule and a stream.
     """
     schedules = project.schedules
-    if schedules is None or project.file is None:
-        where = project.file or "headrace.yaml"
-        raise ConfigurationError(f"{where}: no schedules; docs/guides/airflow.md says what they are")
+    if project.file is None:
+        raise ConfigurationError("no headrace.yaml here or in a folder above; --project DIR names the folder of one with schedules")
+    if schedules is None:
+        raise ConfigurationError(f"{project.file}: no schedules; docs/guides/airflow.md says what they are")
     if project.lake is None:
         raise ConfigurationError(f"{project.file}: no lake; tasks call headrace without --lake: name it, such as lake: lake")
     if both := sorted(schedules.sources.keys() & schedules.streams.keys()):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
@@ -18,6 +19,12 @@ def test_dags_that_would_find_no_lake_are_not_built(tmp_path: Path) -> None:
     done = _airflow(tmp_path, "build")
     assert done.exit_code == 2 and "no lake" in done.output and "lake: lake" in done.output
     assert not (tmp_path / "airflow").exists()
+
+
+def test_where_no_project_is_found_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["airflow", "validate"])
+    assert done.exit_code == 2 and "no headrace.yaml" in done.output and "--project DIR" in done.output
 
 
 def test_a_dag_that_cannot_be_made_is_shown_with_why(tmp_path: Path) -> None:
