@@ -50,17 +50,6 @@ def merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def told(extras: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Of events of a dataset, the oldest first: ids of the runs, each once, and the content hash that the last of them told."""
-    runs: list[str] = []
-    content_hash = None
-    for extra in extras:
-        runs += [*extra.get("run_ids", ()), *([extra["run_id"]] if extra.get("run_id") else [])]
-        tables = list((extra.get("tables") or {}).values()) or [extra]  # a promotion tells that of its one table by itself
-        content_hash = tables[-1].get("content_hash") or content_hash
-    return {"run_ids": list(dict.fromkeys(runs)), "content_hash": content_hash}
-
-
 def held_by(gates: Any, run_ids: Sequence[str], span: Mapping[str, str]) -> list[dict[str, Any]]:
     """Of what ``headrace quality status --json`` says is held: what concerns a run.
 
@@ -78,6 +67,17 @@ def held_by(gates: Any, run_ids: Sequence[str], span: Mapping[str, str]) -> list
         or (hold["severity"] == "stop" and (end is None or at(hold["from"]) < end))  # it keeps back what comes after it
         or (start and end and at(hold["from"]) < end and at(hold["to"]) > start)
     ]
+
+
+def told(extras: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of events of a dataset, the oldest first: ids of the runs, each once, and the content hash that the last of them told."""
+    runs: list[str] = []
+    content_hash = None
+    for extra in extras:
+        runs += [*extra.get("run_ids", ()), *([extra["run_id"]] if extra.get("run_id") else [])]
+        tables = list((extra.get("tables") or {}).values()) or [extra]  # a promotion tells that of its one table by itself
+        content_hash = tables[-1].get("content_hash") or content_hash
+    return {"run_ids": list(dict.fromkeys(runs)), "content_hash": content_hash}
 
 
 def at(text: str) -> datetime:
