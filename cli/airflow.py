@@ -105,7 +105,7 @@ def show(dag: str | None, project: Path | None, as_json: bool) -> None:
         if as_json:
             print_json(dags)
             return
-        rows = [(each["dag_id"], _when(each), each["owner"], each.get("error") or _steps(each)) for each in dags]
+        rows = [(each["dag_id"], _when(each), each["owner"], _steps(each)) for each in dags]
         stdout.print(table(("DAG", "runs", "owner", "tasks"), rows))
         advise("headrace airflow show DAG: its tasks")
         return
@@ -115,7 +115,10 @@ def show(dag: str | None, project: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(known[dag])
         return
-    stdout.print(known[dag].get("error") or known[dag]["about"])
+    if "error" in known[dag]:
+        stdout.print(known[dag]["error"])
+        return
+    stdout.print(known[dag]["about"])
     steps = [(task["task_id"], ", ".join(task["after"]), _what(task)) for task in known[dag].get("tasks", ())]
     stdout.print(table(("task", "after", "does"), steps))
 
@@ -132,6 +135,8 @@ def _names(built: Built) -> list[str]:
 
 def _when(dag: dict[str, Any]) -> str:
     schedule = dag["schedule"]
+    if "error" in dag:
+        return "cannot be made"
     if schedule is None:
         return "by hand"
     if "assets" in schedule:
@@ -142,6 +147,8 @@ def _when(dag: dict[str, Any]) -> str:
 
 
 def _steps(dag: dict[str, Any]) -> str:
+    if "error" in dag:
+        return " ".join(dag["error"].split())
     return " → ".join(task["task_id"] for task in dag["tasks"])
 
 

@@ -26,7 +26,7 @@ import zstandard
 from cli.console import stdout, table
 from contracts.spec.project import BUILT_IN_DATASETS
 from devstack import airflow
-from devstack.airflow_api import AirflowApi, wait_until
+from devstack.airflow_api import ENDED, AirflowApi, wait_until
 from devstack.cdp.component import WRITE_KEY
 from devstack.layout import Layout, Settings
 from devstack.stack import Stack
@@ -44,6 +44,7 @@ _SCHEDULES = """\
     cdp: {{lookback: 2d, retries: 1}}
   backfill: {{size: 1K, windows: 1}}
 """
+FOLLOWING = ("webshop.deliver.cdp", "webshop.page_views")  # on each change of the dataset
 CONTRACT = "customer_event.v1.yaml"
 _WITHIN_S = 600.0
 
@@ -58,7 +59,7 @@ def main() -> int:
     shutil.rmtree(options.folder, ignore_errors=True)
     day = datetime.now(UTC).date() - timedelta(days=1)
     project = make_project(options.folder.absolute() / "webshop", day.isoformat(), options.records)
-    os.environ["CDP_WRITE_KEY"] = WRITE_KEY
+    os.environ |= {"CDP_WRITE_KEY": WRITE_KEY, "WEBSHOP_PYTHON": sys.executable}
     stack = Stack(Layout.default(), Settings(ports=Settings().ports.changed(os.environ, {})))
     os.environ["CDP_URL"] = stack.cdp_endpoint
     headrace("stack", "up", "--only", "airflow,cdp")
@@ -72,7 +73,7 @@ def main() -> int:
 
 def make_project(folder: Path, day: str, records: int) -> Path:
     """A project with three hours of a day in its drop folder, of which one is poisoned, and a gate."""
-    for each in ("sources", "destinations"):
+    for each in ("sources", "destinations", "dags"):
         shutil.copytree(HERE / each, folder / each)
     (folder / "datasets").mkdir()
     (folder / "datasets" / CONTRACT).write_text(gated_contract(), "utf-8")
@@ -124,7 +125,10 @@ def _lines(folder: Path) -> Iterator[str]:
 def day_of_the_webshop(api: AirflowApi, stack: Stack, project: Path, day: str) -> None:
     """The story."""
     build(project, stack)
-    names = {"webshop.ingest.web", "webshop.deliver.cdp", "webshop.backfill.customer_event"}
+    own = airflow.dags_folder(stack.layout) / "own.py"
+    own.unlink(missing_ok=True)
+    own.symlink_to(project / "dags" / "page_views.py")
+    names = {"webshop.ingest.web", "webshop.backfill.customer_event", *FOLLOWING}
     stdout.print("waiting until Airflow has read the DAGs …")
     wait_until(lambda: names <= api.dag_ids(), {True}, _WITHIN_S)
     api.make_pools(json.loads((airflow.dags_folder(stack.layout) / "webshop" / "pools.json").read_text("utf-8")))
@@ -148,14 +152,17 @@ def day_of_the_webshop(api: AirflowApi, stack: Stack, project: Path, day: str) -
     api.backfill("webshop.backfill.customer_event", f"{day}T00:00:00Z", f"{day}T00:00:00Z")
     (question,) = wait_until_some(api.waiting)
     stdout.print(f"   asked: {question['subject']}: {question['body']}")
+    for name in FOLLOWING:  # a change that comes while they run is theirs, and starts no run of its own
+        ended(api, name, "asset_triggered", 1)
     api.answer(question, "Approve", reason="the address of pages stood elsewhere")
     rebuilt = ended(api, "webshop.backfill.customer_event", "backfill", 1)
     show(api, "webshop.backfill.customer_event", rebuilt)
     expect([run["state"] for run in rebuilt], ["success"])
 
-    stdout.print("\n3. what changed was delivered, by events of the dataset", style="bold")
-    deliveries = ended(api, "webshop.deliver.cdp", "asset_triggered", 2)
-    show(api, "webshop.deliver.cdp", deliveries)
+    stdout.print("\n3. what changed was delivered and counted, by events of the dataset", style="bold")
+    wait_until(lambda: followed(api), {True}, _WITHIN_S)
+    for name in FOLLOWING:
+        show(api, name, ended(api, name, "asset_triggered", 2))
     for event in api.events():
         found = event["extra"]
         stdout.print(f"   {event['uri']}: {found.get('start')} to {found.get('end')} by {event['source_task_id']}")
@@ -163,9 +170,12 @@ def day_of_the_webshop(api: AirflowApi, stack: Stack, project: Path, day: str) -
     stdout.print("\n4. and is reconciled", style="bold")
     end = datetime.fromisoformat(day) + timedelta(days=1)
     span = ("--start", f"{day}T00:00:00Z", "--end", f"{end.date().isoformat()}T00:00:00Z")
-    headrace("reconcile", "cdp", *span, "--project", str(project))
-    headrace("replay", "list", "--project", str(project))
-    headrace("lake", "files", "--verify", "--project", str(project))
+    headrace("reconcile", "cdp", *span, "--project", str(project), code=0)
+    headrace("replay", "list", "--project", str(project), code=0)
+    headrace("lake", "files", "--verify", "--project", str(project), code=0)
+
+    stdout.print("\n5. a DAG of one's own, dags/page_views.py of the project, has counted it", style="bold")
+    stdout.print((project / "summaries" / "page_views" / f"{day}.json").read_text("utf-8"), soft_wrap=True)
 
 
 def build(project: Path, stack: Stack) -> None:
@@ -186,10 +196,17 @@ def ended(api: AirflowApi, dag_id: str, kind: str, number: int) -> list[dict[str
 
     def over() -> bool:
         runs = [run for run in api.runs(dag_id) if run["run_type"] == kind]
-        return len(runs) >= number and all(run["state"] in ("success", "failed") for run in runs)
+        return len(runs) >= number and all(run["state"] in ENDED for run in runs)
 
     wait_until(over, {True}, _WITHIN_S)
     return [run for run in api.runs(dag_id) if run["run_type"] == kind]
+
+
+def followed(api: AirflowApi) -> bool:
+    """Whether the runs that the last change of the dataset has started have ended."""
+    changed = [event["timestamp"] for event in api.events() if "/validated/" in event["uri"]][-1]
+    last = [api.runs(name)[-1] for name in FOLLOWING]
+    return all(run["run_after"] >= changed and run["state"] in ENDED for run in last)
 
 
 def wait_until_some(asked: Any) -> list[Any]:
@@ -214,10 +231,12 @@ def expect(found: list[str], wanted: list[str]) -> None:
         raise SystemExit(f"the runs ended {', '.join(found)}, expected {', '.join(wanted)}; look at the tasks' logs in Airflow")
 
 
-def headrace(*arguments: str) -> None:
-    """A command as a user gives it, printed."""
+def headrace(*arguments: str, code: int | None = None) -> None:
+    """A command as a user gives it, printed. code: with which it has to end, if that matters."""
     stdout.print(f"$ headrace {' '.join(arguments)}", style="dim")
-    subprocess.run([sys.executable, "-m", "cli.main", *arguments], check=False)
+    found = subprocess.run([sys.executable, "-m", "cli.main", *arguments], check=False).returncode
+    if code is not None and found != code:
+        raise SystemExit(f"headrace {arguments[0]} ended with exit code {found}, expected {code}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, Param
+from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, Label, Param
 
 from templates.airflow.description import STATE, state_of
 from templates.airflow.gates import GateOperator
@@ -120,7 +120,10 @@ def _made(document: Document, place: Place) -> DAG:
             made[task["task_id"]] = _task(task, made, place, runbook)
         for task in document["tasks"]:
             for before in task["after"]:
-                made[before] >> made[task["task_id"]]
+                if task.get("trigger_rule") == "one_failed":
+                    made[before] >> Label("where one failed") >> made[task["task_id"]]
+                else:
+                    made[before] >> made[task["task_id"]]
     return dag
 
 
@@ -159,9 +162,9 @@ def _start(document: Document) -> datetime:
 
 
 def _about(document: Document) -> str:
-    lines = [document["about"], "", f"Owner: {document['owner']}" + (f", {document['contact']}" if document["contact"] else "")]
-    lines += [f"Runbook: [{document['kind']}]({document['runbook']})"] if document["runbook"] else []
-    return "\n".join([*lines, f"{STATE}{state_of(document)}"])
+    parts = [document["about"], f"Owner: {document['owner']}" + (f", {document['contact']}" if document["contact"] else "")]
+    parts += [f"Runbook: [{document['kind']}]({document['runbook']})"] if document["runbook"] else []
+    return "\n\n".join([*parts, f"{STATE}{state_of(document)}"])
 
 
 def _owner_links(document: Document) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from templates.airflow.command import Call, Outcome, Verdict, arguments, project_folder
 from templates.airflow.links import LINKS, flink_page
-from templates.airflow.summary import at, merged, summary, tables_in_words, unchanged
+from templates.airflow.summary import at, merged, summary, tables_in_words, told, unchanged
 
 PAGE = "@page"  # an option's value: a page of the task's own
 BEGAN = "began"  # of a task's XCom: when it began
@@ -60,6 +61,9 @@ class HeadraceOperator(BaseOperator):
         self.runbook = runbook
         self._call: Call | None = None
         self._killed = False
+        if type(self) is HeadraceOperator:  # what the graph says below the task's name
+            words = takewhile(lambda word: not word.startswith("-") and "{" not in word, self.command)
+            self.custom_operator_name = " ".join(("headrace", *words))
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run it; returns what XCom holds."""
@@ -227,6 +231,8 @@ class RangeOperator(BaseOperator):
 
     With ``inlets``, events of these assets that came after those that started the run count too: those that come while a run is
     awaited or goes on start no run of their own in Airflow (apache/airflow#56050), and would wait for the next change.
+
+    XCom holds ``start`` and ``end``; of the events ``run_ids``, and ``content_hash`` as the last of them told it, else None.
     """
 
     def __init__(self, *, lookback_s: int = 0, behind_s: int = 0, **kwargs: Any) -> None:
@@ -234,11 +240,11 @@ class RangeOperator(BaseOperator):
         self.lookback_s = lookback_s
         self.behind_s = behind_s
 
-    def execute(self, context: Context) -> dict[str, str]:
+    def execute(self, context: Context) -> dict[str, Any]:
         """Raises AirflowFailException: there is no range; run it by hand with start and end."""
         params = context.get("params") or {}
         if params.get("start") and params.get("end"):
-            return some_interval(context)
+            return {**some_interval(context), **told(())}
         events = [event for events in (context.get("triggering_asset_events") or {}).values() for event in events]
         events += self._later(context, events)
         spans = [span for event in events if (span := dict(event.extra or {})).get("start") and span.get("end")]
@@ -248,7 +254,8 @@ class RangeOperator(BaseOperator):
         start, end = min(at(span["start"]) for span in spans), max(at(span["end"]) for span in spans)
         behind = timedelta(seconds=self.behind_s)
         start = min(start, end - timedelta(seconds=self.lookback_s)) if self.lookback_s else start
-        return {"start": moment(start - behind), "end": moment(end - behind)}
+        extras = [dict(event.extra or {}) for event in sorted(events, key=lambda event: event.timestamp)]
+        return {"start": moment(start - behind), "end": moment(end - behind), **told(extras)}
 
     def _later(self, context: Context, events: list[Any]) -> list[Any]:
         """Events of the inlets since the first of these; none for a run that no event has started."""

@@ -93,6 +93,17 @@ def held_by(gates: Any, run_ids: Sequence[str], span: Mapping[str, str]) -> list
     ]
 
 
+def told(extras: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of events of a dataset, the oldest first: ids of the runs, each once, and the content hash that the last of them told."""
+    runs: list[str] = []
+    content_hash = None
+    for extra in extras:
+        runs += [*extra.get("run_ids", ()), *([extra["run_id"]] if extra.get("run_id") else [])]
+        tables = list((extra.get("tables") or {}).values()) or [extra]  # a promotion tells that of its one table by itself
+        content_hash = tables[-1].get("content_hash") or content_hash
+    return {"run_ids": list(dict.fromkeys(runs)), "content_hash": content_hash}
+
+
 def at(text: str) -> datetime:
     """A time as headrace writes it."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -49,12 +49,15 @@ def build(project: Project, folder: Path) -> Built:
         folder: where the files will lie; the description names the project relative to it.
 
     Raises:
-        ConfigurationError: the project has no schedules, or they name a source or destination twice.
+        ConfigurationError: the project has no schedules or no lake, or a source has a schedule and a stream.
     """
     schedules = project.schedules
-    if schedules is None or project.file is None:
-        where = project.file or "headrace.yaml"
-        raise ConfigurationError(f"{where}: no schedules; docs/guides/airflow.md says what they are")
+    if project.file is None:
+        raise ConfigurationError("no headrace.yaml here or in a folder above; --project DIR names the folder of one with schedules")
+    if schedules is None:
+        raise ConfigurationError(f"{project.file}: no schedules; docs/guides/airflow.md says what they are")
+    if project.lake is None:
+        raise ConfigurationError(f"{project.file}: no lake; tasks call headrace without --lake: name it, such as lake: lake")
     if both := sorted(schedules.sources.keys() & schedules.streams.keys()):
         raise ConfigurationError(f"{project.file}: schedules: {', '.join(both)}: under sources and under streams; choose one")
     document = {

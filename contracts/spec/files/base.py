@@ -179,6 +179,8 @@ class Read:
 
 def read_path(text: Any) -> PayloadPath:
     """A path in a payload."""
+    if isinstance(text, bool):
+        raise wrong("expected a path such as context.page.url; YAML reads yes, no, on and off as true and false: put it in quotes")
     try:
         return PayloadPath.parse(text)
     except (ValueError, AttributeError, TypeError) as error:

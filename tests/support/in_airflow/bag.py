@@ -17,6 +17,7 @@ def told(dag):
     tasks = {
         task.task_id: {
             "class": task.task_type,
+            "shown": task.operator_name,
             "mapped": task.is_mapped,
             "after": sorted(task.upstream_task_ids),
             "owner": task.owner,
@@ -38,6 +39,7 @@ def told(dag):
         "periodic": again.timetable.periodic,
         "starts_by_itself": unasked is not None and again.timetable.can_be_scheduled,
         "owner_links": dag.owner_links,
+        "labels": {f"{one} {other}": edge.get("label") for one, others in dag.edge_info.items() for other, edge in others.items()},
         "tasks": tasks,
     }
 

@@ -91,7 +91,7 @@ def test_all_dags_keep_the_conventions(bags: Json) -> None:
         page = RUNBOOKS[name.split(".")[1]]
         assert f"https://example.com/runbooks/{page}.html" in dag["doc_md"], name
         assert (DOCS / "runbooks" / f"{page}.md").is_file(), name
-        assert "Owner: " in dag["doc_md"], name
+        assert "\n\nOwner: " in dag["doc_md"] and "\n\nRunbook: " in dag["doc_md"], name  # else one line in Airflow's page
         for task in dag["tasks"].values():
             assert task["owner"] != "airflow" and task["backoff"] and task["delay_s"] == 60, (name, task)
             assert task["timeout_s"] or task["class"] == "ApproveOperator", (name, task)
@@ -102,6 +102,14 @@ def test_a_dag_says_of_which_description_it_was_made(bags: Json, folders: dict[s
     states = {dag["dag_id"]: f"{STATE}{state_of(dag)}" for dag in described}
     assert {name: dag["doc_md"].splitlines()[-1] for name, dag in bags["right"]["dags"].items()} == states
     assert len(set(states.values())) == len(states)
+
+
+def test_a_graph_says_what_its_tasks_run_and_what_is_for_failures(bags: Json) -> None:
+    dags = bags["right"]["dags"]
+    shown = {name: task["shown"] for name, task in dags["shop.backfill.order"]["tasks"].items()}
+    assert (shown["run"], shown["diff"], shown["plan"]) == ("headrace replay run", "headrace replay diff", "PlanOperator")
+    assert dags["shop.upkeep"]["tasks"]["compact"]["shown"] == "headrace lake compact"
+    assert dags["shop.upgrade.mobile"]["labels"] == {"moves take_back": "where one failed"}
 
 
 def test_owners_come_from_contracts(bags: Json) -> None:

@@ -80,6 +80,7 @@ PROBLEMS: list[tuple[dict[str, Any], str]] = [
     ({"columns": ["id"]}, "columns: expected a mapping of contract columns to payload paths"),
     ({"columns": {"id": "a..b"}}, "columns.id: 'a..b' is not a path such as context.page.url"),
     ({"columns": {"id": 5}}, "columns.id: expected a path such as context.page.url"),
+    ({"columns": {"id": yaml.safe_load("no")}}, "columns.id: expected a path such as context.page.url; YAML reads yes, no,"),
     ({"records": ".batch"}, "records: '.batch' is not a path"),
     ({"schema_version": {"path": "v"}}, "schema_version: expected {path: …, accepted: [1, 2], default: 1}"),
     ({"schema_version": {"path": "", "accepted": [1]}}, "schema_version.path: '' is not a path"),

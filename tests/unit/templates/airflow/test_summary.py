@@ -1,7 +1,7 @@
 """What is kept of headrace's JSON, and how streams are read."""
 
 from templates.airflow.streams import fresh, frontiers, moved, running_job
-from templates.airflow.summary import held_by, merged, summary, unchanged
+from templates.airflow.summary import held_by, merged, summary, told, unchanged
 
 MANIFEST = {
     "run_id": "r1",
@@ -93,3 +93,11 @@ def test_what_is_held_concerns_a_run_by_who_brought_it_by_its_range_and_by_a_sto
     assert [hold["from"][11:13] for hold in held_by(gates, [], later)] == ["04"]  # a stop keeps back what comes after it
     assert held_by(None, ["own"], span) == [] and held_by([{"dataset": "x", "held": []}], ["own"], span) == []
     assert "secret" not in str(held_by(gates, ["own"], {}))
+
+
+def test_events_tell_their_runs_once_and_the_last_content_hash() -> None:
+    ingests = [{"run_ids": ["r1", "r2"], "tables": {"validated.x": {"content_hash": "a"}}}, {"run_ids": ["r2"], "tables": {}}]
+    assert told(ingests) == {"run_ids": ["r1", "r2"], "content_hash": "a"}
+    promoted = {"name": "bf-x", "content_hash": "b"}
+    assert told([*ingests, promoted, {}]) == {"run_ids": ["r1", "r2"], "content_hash": "b"}
+    assert told(()) == {"run_ids": [], "content_hash": None}
