@@ -14,22 +14,25 @@ import base64
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from contracts.codes import Code
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from lake.acts import checked, note_act
 from lake.location import Lake
-from lake.raw.records import read_record
+from lake.raw.records import read_records
 from lake.storage import is_object
 from lake.tables.iceberg import committed
 from lake.tables.letter_history import HISTORY, Act, ensure_history
@@ -42,6 +45,8 @@ _READ = (*VISIBLE, "_raw_file", "_position", "raw")
 _COLUMNS = tuple(dict.fromkeys((*_READ, *LINE_COLUMNS)))
 _CUT = (Code.TOO_LARGE, Code.DAMAGED_INPUT)  # of which the beginning is kept
 _LINES = ("jsonl",)
+_PLACE = ("source", "_raw_file", "_position")
+_END: tuple[float, bytes] = (float("inf"), b"")
 
 
 class Form(StrEnum):
@@ -129,20 +134,32 @@ def _tell(lake: Lake, told: list[pa.Table]) -> None:
 
 
 def _with_bytes(lake: Lake, project: Project, batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    """Letters with their bytes; first those that keep them. Of the others each raw file is read once for all of a batch."""
+    lacking = pc.is_null(batch.column("raw"))
+    yield from (letter for letter in _letters(batch) if letter["raw"] is not None)
+    others = batch.select(_READ).filter(lacking).sort_by([(name, "ascending") for name in _PLACE])
+    places = list(zip(*(others.column(name).to_pylist() for name in ("source", "_raw_file")), strict=True))
+    for (source, raw_file), group in groupby(range(len(places)), places.__getitem__):
+        first, *more = group
+        own = others.slice(first, 1 + len(more))
+        records = _records(lake, project, source, raw_file, own.column("_position").to_pylist())
+        at, raw = next(records, _END)
+        for letter, position in zip(_letters(own), own.column("_position").to_pylist(), strict=True):
+            while at < position:
+                at, raw = next(records, _END)
+            yield {**letter, "raw": raw if at == position else None}
+
+
+def _letters(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    names = [name for name in _READ if name not in ("_raw_file", "_position")]
     for part in range(0, len(batch), 1_024):  # bytes of a whole batch may be a gigabyte of Python's
-        for letter in batch.slice(part, 1_024).select(_READ).to_pylist():
-            raw_file, position = letter.pop("_raw_file"), letter.pop("_position")
-            if letter["raw"] is None:
-                letter["raw"] = _read(lake, project, letter["source"], raw_file, position)
-            yield letter
+        yield from batch.slice(part, 1_024).select(names).to_pylist()
 
 
-def _read(lake: Lake, project: Project, source: str, raw_file: str, position: int) -> bytes | None:
-    """The bytes of a record in raw; None where it, or the spec that reads it, is gone."""
-    try:
-        return read_record(lake, project.source(source)[0], raw_file, position)
-    except ConfigurationError:
-        return None
+def _records(lake: Lake, project: Project, source: str, raw_file: str, positions: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """Records in raw; none where they, or the spec that reads them, are gone."""
+    with suppress(ConfigurationError):
+        yield from read_records(lake, project.source(source)[0], raw_file, positions)
 
 
 class _Files:

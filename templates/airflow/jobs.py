@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from templates.airflow.command import WRONG_USE, Verdict, project_folder, run
 from templates.airflow.operators import HeadraceOperator
-from templates.airflow.streams import command_of, frontiers, idle_runs, last_run, running_job
+from templates.airflow.streams import command_of, ending_job, frontiers, idle_runs, last_run, listed, running_job
 
 
 class _StreamOperator(HeadraceOperator):
@@ -27,8 +27,12 @@ class _StreamOperator(HeadraceOperator):
         self.judge(outcome)
         return outcome.document
 
+    def _jobs(self, *more: str) -> list[Any]:
+        """Raises AirflowException: nobody knows: to take that for none would start a job beside another."""
+        return _list(self._asked("job", "list", *more), "job list")
+
     def _job(self) -> dict[str, Any] | None:
-        return running_job(self._asked("job", "list"), self.source)
+        return running_job(self._jobs(), self.source)
 
     def _frontiers(self) -> dict[str, int]:
         """None yet, where there is no lake.
@@ -41,7 +45,7 @@ class _StreamOperator(HeadraceOperator):
         if outcome.code == WRONG_USE:  # there is no lake
             return {}
         self.judge(outcome)
-        return frontiers(outcome.document, self.source)
+        return frontiers(_list(outcome.document, "status"), self.source)
 
 
 class DeployOperator(_StreamOperator):
@@ -71,9 +75,12 @@ class DeployOperator(_StreamOperator):
 
         Raises:
             AirflowFailException: in an upgrade, another job of the source works: it is not the new version from the savepoint.
+            AirflowException: a job of the source is on its way to an end; the next try finds that it has ended.
         """
         before = self._frontiers()
-        jobs = self._asked("job", "list")
+        jobs = self._jobs()
+        if (job := ending_job(jobs, self.source)) is not None:
+            raise AirflowException(f"job {job['job_id']} of {self.source} is {job['state']}: nothing is started beside it")
         stopped = context["task_instance"].xcom_pull(task_ids=self.savepoint_of) if self.savepoint_of else None
         savepoint = (stopped or {}).get("savepoint") or ""
         if (job := running_job(jobs, self.source)) is not None:
@@ -141,7 +148,7 @@ class StopOperator(_StreamOperator):
 
     def _stopped(self) -> dict[str, Any]:
         """Of the newest run, where that was stopped and a try before this one could not tell."""
-        run_id = last_run(self._asked("job", "list", "--all"), self.source)
+        run_id = last_run(self._jobs("--all"), self.source)
         document = self._asked("job", "status", run_id) if run_id else {}
         ended = document.get("ended") or {}
         if not ended.get("savepoint"):
@@ -208,6 +215,13 @@ class TakeBackOperator(_StreamOperator):
         given = words[1:]
         beam = given.index("--") if "--" in given else len(given)
         return _command(self.previous), folder, [*given[:beam], "--json", *given[beam:]]
+
+
+def _list(document: Any, command: str) -> list[Any]:
+    try:
+        return listed(document, command)
+    except ValueError as error:
+        raise AirflowException(str(error)) from None
 
 
 def _command(previous: str) -> list[str]:

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from contracts.spec.files.base import FileModel, Read, Worded, problems_of, read_day, wrong
@@ -19,16 +19,30 @@ from contracts.spec.quality import DeclaredDays, QualityCalendar, QualityRule, Q
 from contracts.spec.quality_checks import rule_problems
 from contracts.spec.queries import undetermined
 from contracts.spec.yaml_files import Place
+from contracts.text import printable
 from contracts.units import DAY_S, HOUR_S
 
 ENGINE = "headrace"
 PLACEHOLDERS = ("table", "object", "column", "property", "from", "to")  # of a query
 
 
+_LONGEST_NAME = 200
+
+
+def _shown_name(given: str) -> str:
+    if printable(given) != given or not given.strip():
+        raise wrong(f"{printable(given)!r} cannot be shown in a line; a name has neither line ends nor other control characters")
+    if len(given) > _LONGEST_NAME:
+        raise wrong(f"a name of {len(given):,} characters; at most {_LONGEST_NAME}, since every report repeats it")
+    return given
+
+
 class _Item(FileModel):
     """What every item may have."""
 
-    name: str | None = Field(default=None, description="Unique in the contract; else made from the column and what is measured.")
+    name: Annotated[str, AfterValidator(_shown_name)] | None = Field(
+        default=None, description="Unique in the contract; else made from the column and what is measured."
+    )
     severity: SeverityName = Field(default="warn", description="What becomes of a partition that breaks it.")
     description: str = Field(default="", description="For people.")
     # Of ODCS, without effect here.

@@ -52,6 +52,10 @@ print(
             "deploy_again": given(deploy(), job_list=[0, [job()]]),
             "deploy_lost": given(deploy(), job_list=[0, [job("r1", "LOST")]]),
             "deploy_blind": given(deploy(), status=[3, None]),
+            "deploy_no_list": given(deploy(), job_list=[0, None]),
+            "deploy_no_status": given(deploy(), status=[0, None]),
+            "deploy_ending": given(deploy(), job_list=[0, [job("r1", "CANCELLING")]]),
+            "stop_no_list": given(stop(), job_list=[0, {"error": "unauthorized"}]),
             "deploy_others": given(
                 deploy(savepoint_of="stop"),
                 STOPPED,
