@@ -14,7 +14,7 @@ import base64
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -101,14 +101,18 @@ def export_letters(
     note_act(lake, "deadletter export", what | {"scratch": str(files.scratch)}, by=by, reason=reason)
     written = Exported(0, 0, {})
     told: list[pa.Table] = []
-    with files:
+
+    def noted() -> Iterator[pa.RecordBatch]:
         for batch in select(lake, selection, _COLUMNS):
-            for letter in _with_bytes(lake, project, batch):
-                _write(files, letter, form, written)
             told.append(lines_of(batch, Act.EXPORTED, by, reason))
             if sum(map(len, told)) >= BATCH_ROWS:
                 _tell(lake, told)
+            yield batch
         _tell(lake, told)
+
+    with files:
+        for letter in _with_bytes(lake, project, noted()):
+            _write(files, letter, form, written)
     return written
 
 
@@ -133,24 +137,37 @@ def _tell(lake: Lake, told: list[pa.Table]) -> None:
     committed(HISTORY, lambda: lake.catalog().load_table(HISTORY).append(lines))
 
 
-def _with_bytes(lake: Lake, project: Project, batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-    """Letters with their bytes; first those that keep them. Of the others each raw file is read once for all of a batch."""
-    lacking = pc.is_null(batch.column("raw"))
-    yield from (letter for letter in _letters(batch) if letter["raw"] is not None)
-    others = batch.select(_READ).filter(lacking).sort_by([(name, "ascending") for name in _PLACE])
-    places = list(zip(*(others.column(name).to_pylist() for name in ("source", "_raw_file")), strict=True))
+def _with_bytes(lake: Lake, project: Project, batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
+    """Letters with their bytes. Those that keep none come together, so that a raw file is read once for BATCH_ROWS of them."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        yield from (letter for letter in _letters(batch) if letter["raw"] is not None)
+        waiting.append(batch.select(_READ).filter(pc.is_null(batch.column("raw"))))
+        if sum(map(len, waiting)) >= BATCH_ROWS:
+            yield from _read_again(lake, project, waiting)
+            waiting = []
+    yield from _read_again(lake, project, waiting)
+
+
+def _read_again(lake: Lake, project: Project, batches: Sequence[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
+    """Letters with the bytes of their records in raw; None where these are gone."""
+    if not batches:
+        return
+    letters = pa.Table.from_batches(batches).sort_by([(name, "ascending") for name in _PLACE])
+    places = list(zip(*(letters.column(name).to_pylist() for name in ("source", "_raw_file")), strict=True))
     for (source, raw_file), group in groupby(range(len(places)), places.__getitem__):
         first, *more = group
-        own = others.slice(first, 1 + len(more))
-        records = _records(lake, project, source, raw_file, own.column("_position").to_pylist())
+        own = letters.slice(first, 1 + len(more))
+        positions = own.column("_position").to_pylist()
+        records = _records(lake, project, source, raw_file, positions)
         at, raw = next(records, _END)
-        for letter, position in zip(_letters(own), own.column("_position").to_pylist(), strict=True):
+        for letter, position in zip(_letters(own), positions, strict=True):
             while at < position:
                 at, raw = next(records, _END)
             yield {**letter, "raw": raw if at == position else None}
 
 
-def _letters(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+def _letters(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any]]:
     names = [name for name in _READ if name not in ("_raw_file", "_position")]
     for part in range(0, len(batch), 1_024):  # bytes of a whole batch may be a gigabyte of Python's
         yield from batch.slice(part, 1_024).select(names).to_pylist()
