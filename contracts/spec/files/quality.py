@@ -19,7 +19,6 @@ from contracts.spec.quality import DeclaredDays, QualityCalendar, QualityRule, Q
 from contracts.spec.quality_checks import rule_problems
 from contracts.spec.queries import undetermined
 from contracts.spec.yaml_files import Place
-from contracts.text import printable
 from contracts.units import DAY_S, HOUR_S
 
 ENGINE = "headrace"
@@ -30,8 +29,8 @@ _LONGEST_NAME = 200
 
 
 def _shown_name(given: str) -> str:
-    if printable(given) != given or not given.strip():
-        raise wrong(f"{printable(given)!r} cannot be shown in a line; a name has neither line ends nor other control characters")
+    if len(given.splitlines()) != 1 or not given.strip():
+        raise wrong(f"{given!r} cannot be shown in a line; a name is text without line ends")
     if len(given) > _LONGEST_NAME:
         raise wrong(f"a name of {len(given):,} characters; at most {_LONGEST_NAME}, since every report repeats it")
     return given

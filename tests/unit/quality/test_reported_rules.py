@@ -79,13 +79,13 @@ def test_a_sensitivity_without_end_is_refused() -> None:
     assert "inf is not a number above 0" in told
 
 
-@pytest.mark.parametrize("name", ["two\nlines", "\x1b[31mred", " ", "a\u202eb", "x" * 201])
+@pytest.mark.parametrize("name", ["two\nlines", "two\u2028lines", " ", "x" * 201])
 def test_a_name_that_no_line_can_show_is_refused(name: str) -> None:
     """dbt-labs/dbt-core#9752, databricks/dbt-databricks#1309: names of tests that the place of their results cannot have."""
     assert "quality[0].name:" in refused("email", name=name)
 
 
-@pytest.mark.parametrize("name", ["a/b", 'Expect "email" to be unique.', "${table}", "<b>x</b>", "ümlaut"])
+@pytest.mark.parametrize("name", ["a/b", 'Expect "email" to be unique.', "${table}", "<b>x</b>", "ümlaut", "\x1b[31mred"])
 def test_a_name_of_words_is_kept(name: str) -> None:
     """dbt-labs/dbt-core#9752: a name in words for people."""
     assert said({"metric": "rowCount", "mustBe": 1, "name": name}, [{}]).rule == name
