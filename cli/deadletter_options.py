@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from cli.console import plain_errors
 from contracts.codes import RULE_CODES, Code
 from contracts.units import SECOND_US
 from operations.deadletters.late import LATE, RULE
@@ -42,6 +43,7 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that choose letters; the command gets ``selection`` in their place, a ``LetterSelection``."""
 
     @functools.wraps(command)
+    @plain_errors
     def run(
         datasets: tuple[str, ...],
         codes: tuple[str, ...],

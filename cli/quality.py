@@ -88,7 +88,7 @@ def _contract(project: Project, dataset: str) -> Contract:
 def _show(results: QualityResults, *, everything: bool) -> None:
     of = f" of run {results.of_run}" if results.of_run else ""
     stdout.print(
-        f"{results.dataset} {results.contract_version}{of}: {results.partitions:,} partitions, "
+        f"{results.dataset} {results.contract_version}{of}: {results.partitions:,} partitions{_span(results)}, "
         f"{len({(e.engine, e.verdict.rule) for e in results.verdicts}):,} rules"
     )
     shown = [each for each in results.verdicts if everything or each.verdict.verdict not in (Verdict.OK, Verdict.SKIPPED)]
@@ -103,6 +103,15 @@ def _show(results: QualityResults, *, everything: bool) -> None:
     for document in results.documents:
         if document.endswith(".html"):
             stdout.print(f"Data Docs: {document}")
+
+
+def _span(results: QualityResults) -> str:
+    """When they were: a row of a clock that is wrong makes the last day another one than people think."""
+    judged = [each.verdict.partition for each in results.verdicts]
+    if not judged:
+        return ""
+    first, last = min(one.from_us for one in judged), max(one.to_us for one in judged)
+    return f" from {us_text(first, 'seconds')} to {us_text(last, 'seconds')}"
 
 
 def _cells(each: EngineVerdict) -> Sequence[Any]:

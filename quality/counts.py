@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.spec.model import pattern_of
-from contracts.spec.quality import QualityRule, RuleKind
+from contracts.spec.quality import QualityRule, RuleKind, as_written
 from lake.tables.iceberg import WITHDRAWN
 from quality.measure import Context, CountingMeasure, Measure, Samples, is_true, judged_share, listed
 from quality.verdicts import RuleVerdict
@@ -121,7 +121,8 @@ class DeadLetters(Measure):
 def _is_one_of(column: pa.Array, values: Sequence[object]) -> pa.BooleanArray:
     if pa.types.is_null(column.type) or not values:
         return pa.repeat(pa.scalar(False), len(column))
-    return pc.is_in(column, value_set=pa.array(values).cast(column.type))
+    given = [as_written(value) for value in values] if pa.types.is_decimal(column.type) else values
+    return pc.is_in(column, value_set=pa.array(given, column.type))
 
 
 def _matches(column: pa.Array, pattern: str) -> pa.BooleanArray:

@@ -129,9 +129,15 @@ def judged_share(measure: Measure, counted: int, rows: int, what: str, samples: 
     assert measure.rule.expected is not None
     if not rows and (percent or measure.rule.expected.holds(0)):
         return replace(measure.told(Verdict.SKIPPED, None, "There are no rows to judge."), rows=0)
-    share = f" of {rows:,}" + (f" ({100 * counted / rows:.3g} %)" if rows else "")
+    share = f" of {rows:,}" + (f" ({_percent(counted, rows)} %)" if rows else "")
     found = measure.compared(100 * counted / rows if percent else counted, f"{counted:,}{share} rows {what}")
     return replace(found, rows=rows, failing=bad, samples=samples.first() if found.verdict is Verdict.FAILED else ())
+
+
+def _percent(counted: int, rows: int) -> str:
+    """For people; 100 of all rows alone: what is judged by the last of them is told by as many digits."""
+    shown = (f"{100 * counted / rows:.{digits}g}" for digits in range(3, 17))
+    return next((text for text in shown if text != "100" or counted == rows), "100")
 
 
 class Samples:

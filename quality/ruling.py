@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ from contracts.spec.quality import QualityRule, Severity
 from contracts.units import SECOND_US, utc_text
 from lake.location import Lake
 from lake.tables.candidate import Candidate
-from lake.tables.holds import Hold, closed_to, holds_of, lateness_of
+from lake.tables.holds import Hold, Range, closed_to, holds_of, lateness_of
 from quality.acceptances import Acceptance
 from quality.gate_report import GateOptions
 from quality.history import State
@@ -79,7 +79,7 @@ def ruled(taken: Pass, candidate: Candidate) -> Ruling:
     is_stopped = False
     changed = candidate.changed()
     for number in [*changed, *_closed_since(taken, candidate, changed, ruling.times.closed_us)]:
-        hold = holds.get(candidate.span(number))
+        hold = holds.get(candidate.span(number)) or _held_otherwise(holds, candidate.span(number))
         is_whole = candidate.span(number)[1] <= ruling.times.whole_us
         if number not in changed:  # what main has already cannot be held
             _hold(taken, candidate, number, None, True)
@@ -96,6 +96,20 @@ def ruled(taken: Pass, candidate: Candidate) -> Ruling:
         if hold is not None:  # also of one that nobody has judged again: nobody let it go
             ruling.held[number] = hold
     return ruling
+
+
+def _held_otherwise(holds: Mapping[Range, Hold], span: Range) -> Hold | None:
+    """What holds a partition whose rows were held while partitions were cut in another way: all that held a part of it.
+
+    It is judged anew, since no content fits; what no rule judges any more stays held as it was.
+    """
+    met = [hold for hold in holds.values() if hold.from_us < span[1] and hold.to_us > span[0]]
+    if not met:
+        return None
+    rules = tuple(sorted({rule for hold in met for rule in hold.rules}))
+    severity = max((hold.severity for hold in met), key=lambda said: said == Severity.STOP)
+    first = min(met, key=lambda hold: hold.since)
+    return Hold(*span, "", rules, severity, "", first.run_id, first.since)
 
 
 def _times(taken: Pass, candidate: Candidate) -> Times:

@@ -75,6 +75,11 @@ class Sql(Measure):
             empty = self.told(Verdict.SKIPPED, None, "There are no rows, and of none the query gives no value.")
             return self.told(Verdict.FAILED, None, "The query gives no value (NULL).") if self.rows else empty
         assert self.rule.expected is not None
+        is_text = isinstance(observed, str)
+        if is_text != isinstance(self.rule.expected.values[0], str):  # also of mustNotBe: "0" is not kept by the number 0
+            gives, named = ("a text", "a number") if is_text else ("a number", "a text, in quotes")
+            told = f"The query gives {gives}, and {self.rule.expected.operator} names {named}: they do not compare."
+            return self.told(Verdict.ERROR, None, told)
         if isinstance(observed, str):  # it may be a value of a record: told only where the contract says it
             known = observed in self.rule.expected.values
             shown = observed if known else "another text"

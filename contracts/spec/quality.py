@@ -72,6 +72,11 @@ _WORDS = {
 }  # fmt: skip
 
 
+def as_written(value: Any) -> Any:
+    """A number as a file has it, as a decimal; what is no number stays."""
+    return Decimal(str(value)) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 @dataclass(frozen=True)
 class Expected:
     """What must hold of an observed value. Bounds of between are included, as ODCS says."""
@@ -83,6 +88,11 @@ class Expected:
         """Whether an observed value is as it must be. None and NaN never are."""
         if observed is None or (isinstance(observed, float) and math.isnan(observed)):
             return False
+        if isinstance(observed, Decimal):  # 0.1 of a file is the decimal 0.1, and the float next to it is another number
+            return Expected(self.operator, tuple(map(as_written, self.values)))._holds(observed)
+        return self._holds(observed)
+
+    def _holds(self, observed: Number | str | bool) -> bool:
         if isinstance(observed, str) != isinstance(self.values[0], str):  # another kind of value: only not what it must not be
             return self.operator in (Operator.NOT_BE, Operator.NOT_BETWEEN)
         if self.operator in _RELATIONS:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
+from decimal import Context, Decimal
 
 from contracts.spec.model import Column, ColumnType
 from contracts.spec.quality import QualityRule, RuleKind
@@ -42,9 +44,29 @@ def _misfits(rule: QualityRule, column: Column) -> Iterator[str]:
 
 
 def _of_other_type(rule: QualityRule, column: Column) -> object:
+    return next((value for value in rule.values if value is not None and not _is_value_of(value, column)), None)
+
+
+def _is_value_of(value: object, column: Column) -> bool:
+    """Whether a column can have a value just as it is written: what had to be rounded would be another one."""
     kinds = _VALUES.get(column.type, ())
-    others = [value for value in rule.values if value is not None]
-    return next((v for v in others if not isinstance(v, kinds) or (isinstance(v, bool) and bool not in kinds)), None)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        return False
+    if column.type is ColumnType.INTEGER and isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            return False
+        if column.type is ColumnType.NUMBER:
+            return abs(value) < 2**1023 and float(value) == value
+        if column.type is ColumnType.DECIMAL:
+            return _fits(Decimal(str(value)), column)
+    return True
+
+
+def _fits(value: Decimal, column: Column) -> bool:
+    scaled = value.scaleb(column.scale, Context(prec=400))
+    return scaled == scaled.to_integral_value() and abs(scaled) < 10**column.precision
 
 
 def _is_pattern(text: str) -> bool:

@@ -46,6 +46,10 @@ class Recipe:
     examples: tuple[RecipeExample, ...] = ()
     description: str = ""
 
+    def is_about(self, code: str) -> bool:
+        """Whether it may repair letters with this code."""
+        return not self.codes or code in self.codes
+
     @cached_property
     def digest(self) -> str:
         """What tells two recipes apart: what their steps do."""

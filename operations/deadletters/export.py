@@ -14,22 +14,25 @@ import base64
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from contracts.codes import Code
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
 from lake.acts import checked, note_act
 from lake.location import Lake
-from lake.raw.records import read_record
+from lake.raw.records import read_records
 from lake.storage import is_object
 from lake.tables.iceberg import committed
 from lake.tables.letter_history import HISTORY, Act, ensure_history
@@ -42,6 +45,8 @@ _READ = (*VISIBLE, "_raw_file", "_position", "raw")
 _COLUMNS = tuple(dict.fromkeys((*_READ, *LINE_COLUMNS)))
 _CUT = (Code.TOO_LARGE, Code.DAMAGED_INPUT)  # of which the beginning is kept
 _LINES = ("jsonl",)
+_PLACE = ("source", "_raw_file", "_position")
+_END: tuple[float, bytes] = (float("inf"), b"")
 
 
 class Form(StrEnum):
@@ -96,14 +101,18 @@ def export_letters(
     note_act(lake, "deadletter export", what | {"scratch": str(files.scratch)}, by=by, reason=reason)
     written = Exported(0, 0, {})
     told: list[pa.Table] = []
-    with files:
+
+    def noted() -> Iterator[pa.RecordBatch]:
         for batch in select(lake, selection, _COLUMNS):
-            for letter in _with_bytes(lake, project, batch):
-                _write(files, letter, form, written)
             told.append(lines_of(batch, Act.EXPORTED, by, reason))
             if sum(map(len, told)) >= BATCH_ROWS:
                 _tell(lake, told)
+            yield batch
         _tell(lake, told)
+
+    with files:
+        for letter in _with_bytes(lake, project, noted()):
+            _write(files, letter, form, written)
     return written
 
 
@@ -128,21 +137,46 @@ def _tell(lake: Lake, told: list[pa.Table]) -> None:
     committed(HISTORY, lambda: lake.catalog().load_table(HISTORY).append(lines))
 
 
-def _with_bytes(lake: Lake, project: Project, batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+def _with_bytes(lake: Lake, project: Project, batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
+    """Letters with their bytes. Those that keep none come together, so that a raw file is read once for BATCH_ROWS of them."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        yield from (letter for letter in _letters(batch) if letter["raw"] is not None)
+        waiting.append(batch.select(_READ).filter(pc.is_null(batch.column("raw"))))
+        if sum(map(len, waiting)) >= BATCH_ROWS:
+            yield from _read_again(lake, project, waiting)
+            waiting = []
+    yield from _read_again(lake, project, waiting)
+
+
+def _read_again(lake: Lake, project: Project, batches: Sequence[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
+    """Letters with the bytes of their records in raw; None where these are gone."""
+    if not batches:
+        return
+    letters = pa.Table.from_batches(batches).sort_by([(name, "ascending") for name in _PLACE])
+    places = list(zip(*(letters.column(name).to_pylist() for name in ("source", "_raw_file")), strict=True))
+    for (source, raw_file), group in groupby(range(len(places)), places.__getitem__):
+        first, *more = group
+        own = letters.slice(first, 1 + len(more))
+        positions = own.column("_position").to_pylist()
+        records = _records(lake, project, source, raw_file, positions)
+        at, raw = next(records, _END)
+        for letter, position in zip(_letters(own), positions, strict=True):
+            while at < position:
+                at, raw = next(records, _END)
+            yield {**letter, "raw": raw if at == position else None}
+
+
+def _letters(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any]]:
+    names = [name for name in _READ if name not in ("_raw_file", "_position")]
     for part in range(0, len(batch), 1_024):  # bytes of a whole batch may be a gigabyte of Python's
-        for letter in batch.slice(part, 1_024).select(_READ).to_pylist():
-            raw_file, position = letter.pop("_raw_file"), letter.pop("_position")
-            if letter["raw"] is None:
-                letter["raw"] = _read(lake, project, letter["source"], raw_file, position)
-            yield letter
+        yield from batch.slice(part, 1_024).select(names).to_pylist()
 
 
-def _read(lake: Lake, project: Project, source: str, raw_file: str, position: int) -> bytes | None:
-    """The bytes of a record in raw; None where it, or the spec that reads it, is gone."""
-    try:
-        return read_record(lake, project.source(source)[0], raw_file, position)
-    except ConfigurationError:
-        return None
+def _records(lake: Lake, project: Project, source: str, raw_file: str, positions: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """Records in raw; none where they, or the spec that reads them, are gone."""
+    with suppress(ConfigurationError):
+        yield from read_records(lake, project.source(source)[0], raw_file, positions)
 
 
 class _Files:

@@ -109,7 +109,7 @@ def _state(lake: Lake, dataset: str, name: str) -> GateState:
     for hold in holds_of(table).values():
         partition = Partition(dataset, *hold.span)
         found = judgements(lake, dataset=dataset, from_us=hold.from_us, to_us=hold.to_us)
-        told = [each for (_, rule), each in newest(found).items() if rule in hold.rules]
+        told = [each for (of, rule), each in newest(found).items() if of == partition and rule in hold.rules]
         said = next((one for one in accepted.get(partition, ()) if one.covers(hold.content, hold.rules)), None)
         shown = candidate.public_rows(hold.span)
         rows = int(hold.content.partition("-")[0])

@@ -132,11 +132,11 @@ class Judge:
 
     def _meant(self, block: RawBlock, decoded: DecodedRecords, conflicts: Ints) -> npt.NDArray[np.bool_]:
         """Which records the recipe may repair: rejected ones with one of its codes, and conflicts."""
-        codes = self.recipe.codes if self.recipe else ()
+        assert self.recipe is not None
         rejected = decoded.dead_letters
-        wanted = np.array([not codes or code in codes for code in rejected.column("code").to_pylist()], dtype=bool)
+        wanted = np.array([self.recipe.is_about(code) for code in rejected.column("code").to_pylist()], dtype=bool)
         chosen = rejected.column("_position").to_numpy()[wanted]
-        if not codes or Code.CONFLICTING_DUPLICATE in codes:
+        if self.recipe.is_about(Code.CONFLICTING_DUPLICATE):
             chosen = np.concatenate((chosen, conflicts))
         return np.isin(block.positions, chosen)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from contracts.codes import Code
 from contracts.spec.project import Project
 from lake.acts import note_act
 from lake.location import Lake
@@ -57,9 +58,8 @@ def reprocess(
     run_id = new_run_id("reprocess", clock)
     result = ReprocessReport(run_id, options.dry_run)
     selection = options.selection.in_states(OPEN_STATES, "reprocess")  # closed ones somebody has to open again
-    letters = chosen_letters(
-        lake, selection, late=options.late, conflicts=options.recipe is not None, max_attempts=options.max_attempts
-    )
+    conflicts = options.recipe is not None and options.recipe.is_about(Code.CONFLICTING_DUPLICATE)
+    letters = chosen_letters(lake, selection, late=options.late, conflicts=conflicts, max_attempts=options.max_attempts)
     result.aside.update(letters.aside)
     found = [source_run(options, project, lake, run_id, source, files, result) for source, files in letters.sources().items()]
     runs = [run for run in found if run and len(run)]

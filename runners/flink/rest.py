@@ -103,7 +103,7 @@ class FlinkRest(FlinkHttp):
 
     def jobs(self) -> list[Job]:
         """All jobs that the cluster remembers, the newest first."""
-        found = [_job(entry) for entry in self._get("/jobs/overview")["jobs"]]
+        found = [_job(entry) for entry in self._listed("/jobs/overview", "jobs")]
         return sorted(found, key=lambda job: job.started_at, reverse=True)
 
     def job(self, job_id: str) -> Job:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from templates.airflow.command import WRONG_USE, Verdict, project_folder, run
 from templates.airflow.operators import HeadraceOperator
-from templates.airflow.streams import command_of, frontiers, idle_runs, last_run, running_job
+from templates.airflow.streams import command_of, ending_job, frontiers, idle_runs, last_run, listed, running_job
 
 BEGUN = "begun"  # of a task's XCom: the run whose job it starts
 
@@ -29,8 +29,17 @@ class _StreamOperator(HeadraceOperator):
         self.judge(outcome)
         return outcome.document
 
+    def _jobs(self, *more: str) -> list[Any]:
+        """Raises AirflowException: nobody knows: to take that for none would start a job beside another."""
+        return _list(self._asked("job", "list", *more), "job list")
+
     def _job(self) -> dict[str, Any] | None:
-        return running_job(self._asked("job", "list"), self.source)
+        return running_job(self._jobs(), self.source)
+
+    def _beside_none(self, jobs: Sequence[Any]) -> None:
+        """Raises AirflowException: a job of the source is on its way to an end; the next try finds that it has ended."""
+        if (job := ending_job(jobs, self.source)) is not None:
+            raise AirflowException(f"job {job['job_id']} of {self.source} is {job['state']}: nothing is started beside it")
 
     def _frontiers(self) -> dict[str, int]:
         """None yet, where there is no lake.
@@ -43,7 +52,7 @@ class _StreamOperator(HeadraceOperator):
         if outcome.code == WRONG_USE:  # there is no lake
             return {}
         self.judge(outcome)
-        return frontiers(outcome.document, self.source)
+        return frontiers(_list(outcome.document, "status"), self.source)
 
     def _began(self, run_id: str) -> str | None:
         """The savepoint from which a run was started first; None for none."""
@@ -80,10 +89,12 @@ class DeployOperator(_StreamOperator):
 
         Raises:
             AirflowFailException: in an upgrade, another job of the source works: it is not the new version from the savepoint.
+            AirflowException: a job of the source is on its way to an end; the next try finds that it has ended.
         """
         self._ti = context["task_instance"]
         before = self._frontiers()
-        jobs = self._asked("job", "list")
+        jobs = self._jobs()
+        self._beside_none(jobs)
         stopped = self._ti.xcom_pull(task_ids=self.savepoint_of) if self.savepoint_of else None
         savepoint = (stopped or {}).get("savepoint") or ""
         if (job := running_job(jobs, self.source)) is not None:
@@ -150,7 +161,7 @@ class StopOperator(_StreamOperator):
 
     def _stopped(self) -> dict[str, Any]:
         """Of the newest run, where that was stopped and a try before this one could not tell."""
-        run_id = last_run(self._asked("job", "list", "--all"), self.source)
+        run_id = last_run(self._jobs("--all"), self.source)
         document = self._asked("job", "status", run_id) if run_id else {}
         ended = document.get("ended") or {}
         if not ended.get("savepoint"):
@@ -180,14 +191,16 @@ class TakeBackOperator(_StreamOperator):
         Raises:
             AirflowFailException: nothing was stopped, so nothing is taken back; others have started a job since; or a person must
                 start the version before.
+            AirflowException: a job of the source is on its way to an end; the next try finds that it has ended.
         """
         ti = context["task_instance"]
         stopped = ti.xcom_pull(task_ids=self.of) or {}
-        jobs = self._asked("job", "list")
+        jobs = self._jobs()
         job = running_job(jobs, self.source)
         if not (savepoint := stopped.get("savepoint")):
             left = "its job was left as it is" if job else "no job of it runs: the DAG that deploys it starts one"
             raise AirflowFailException(f"{self.source} was not stopped with a savepoint, and {left}; the task {self.of} says why")
+        self._beside_none(jobs)
         started = {(ti.xcom_pull(task_ids=self.start) or {}).get("run_id"), ti.xcom_pull(task_ids=self.start, key=BEGUN)} - {None}
         if job is not None and job.get("run_id") not in started:
             return self._left(job, savepoint)
@@ -220,7 +233,7 @@ class TakeBackOperator(_StreamOperator):
 
     def _check_newest(self, known: set[str | None], savepoint: str) -> None:
         """Raises AirflowFailException: a run came since that did not begin at the savepoint: what that holds is of the past."""
-        newest = last_run(self._asked("job", "list", "--all"), self.source)
+        newest = last_run(self._jobs("--all"), self.source)
         if newest and newest not in known and (began := self._began(newest)) != savepoint:
             raise AirflowFailException(
                 f"{self.source}: since {savepoint} was made, run {newest} went on from {began or 'its topic'}. Nothing was "
@@ -246,6 +259,13 @@ class TakeBackOperator(_StreamOperator):
         given = words[1:]
         beam = given.index("--") if "--" in given else len(given)
         return _command(self.previous), folder, [*given[:beam], "--json", *given[beam:]]
+
+
+def _list(document: Any, command: str) -> list[Any]:
+    try:
+        return listed(document, command)
+    except ValueError as error:
+        raise AirflowException(str(error)) from None
 
 
 def _command(previous: str) -> list[str]:

@@ -114,6 +114,8 @@ class FrontierSensor(_StreamSensor):
             stands = run(["status", "--project", folder, "--json"], self.log.info, cwd=folder)
             if stands.code not in (0, WRONG_USE):  # wrong use: there is no lake yet, or no project, which is looked at next
                 raise (AirflowException if stands.verdict is Verdict.AGAIN else AirflowFailException)(stands.why())
+            if stands.code == 0 and not isinstance(stands.document, list):
+                raise AirflowException("headrace status printed no JSON list, so nobody could tell whether the frontier moves")
             since = frontiers(stands.document, self.source)
         self._wait(since=since)
 

@@ -1,13 +1,65 @@
-"""What ``headrace status --json`` and ``headrace job list --json`` say of a stream. Knows no Airflow."""
+"""What ``headrace status --json``, ``headrace job list --json`` and Flink say of a stream. Knows no Airflow."""
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import shlex
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
 ENDED = frozenset({"FINISHED", "FAILED", "CANCELED", "LOST"})
+ENDING = frozenset({"CANCELLING", "FAILING"})
+_NOT_FOUND = 404
+_REQUEST_TIMEOUT_S = 10.0
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a cluster's address is never asked of a proxy
+
+
+def job_state(flink: str, job_id: str) -> str:
+    """The state of a job as its cluster tells it; see ``state_of``. ``UNKNOWN`` where nobody answers, or is cut off."""
+    base = flink if "://" in flink else f"http://{flink}"
+    try:
+        try:
+            with _OPENER.open(f"{base}/jobs/{job_id}", timeout=_REQUEST_TIMEOUT_S) as answer:
+                return state_of(answer.status, answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return state_of(error.code, error.read())
+    except (OSError, ValueError, http.client.HTTPException):
+        return "UNKNOWN"
+
+
+def state_of(code: int, text: bytes) -> str:
+    """The state of a job by an answer of Flink's REST interface about it.
+
+    Returns:
+        Flink's word; ``LOST`` where Flink says that it does not know the job; ``UNKNOWN`` where no Flink answers: a proxy has
+        answers of its own, and knows no job, whatever it says.
+    """
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        return "UNKNOWN"
+    if not isinstance(answer, dict):
+        return "UNKNOWN"
+    if code == _NOT_FOUND:
+        return "LOST" if isinstance(answer.get("errors"), list) else "UNKNOWN"
+    state = answer.get("state")
+    return state if isinstance(state, str) else "UNKNOWN"
+
+
+def listed(document: Any, command: str) -> list[Any]:
+    """What a command printed, which is a JSON list.
+
+    Raises:
+        ValueError: it is none, so nothing is known: to take that for an empty list would start a job beside another.
+    """
+    if not isinstance(document, list):
+        raise ValueError(f"headrace {command} printed no JSON list, so nothing is known of its jobs and streams")
+    return document
 
 
 def stream(runs: Any, source: str) -> Mapping[str, Any] | None:
@@ -47,8 +99,15 @@ def standing(runs: Any, source: str) -> str:
 
 
 def running_job(jobs: Any, source: str) -> dict[str, Any] | None:
-    """The job of a source that works, if there is one."""
-    return next((job for job in jobs or () if job.get("source") == source and job.get("state") not in ENDED), None)
+    """The job of a source that works, if there is one; else one that is on its way to an end."""
+    found = [job for job in jobs or () if job.get("source") == source and job.get("state") not in ENDED]
+    return min(found, key=lambda job: job.get("state") in ENDING, default=None)
+
+
+def ending_job(jobs: Any, source: str) -> dict[str, Any] | None:
+    """The job of a source that is on its way to an end, where none of it works."""
+    job = running_job(jobs, source)
+    return job if job is not None and job.get("state") in ENDING else None
 
 
 def idle_runs(jobs: Any, source: str) -> list[str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -14,9 +12,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from templates.airflow.command import Verdict, environment, headrace, there, verdict
 from templates.airflow.partitions import landed
-from templates.airflow.streams import ENDED, fresh, moved, standing
+from templates.airflow.streams import ENDED, fresh, job_state, moved, standing
 
-_REQUEST_TIMEOUT_S = 10.0
 _LOOKS_UNTIL_LOST = 2  # a cluster that has just come up may not list yet what it recovers
 _LONGEST_CALL_S, _SHORTEST_CALL_S = 300.0, 60.0
 _MODULE = "templates.airflow.triggers"
@@ -78,7 +75,7 @@ class FlinkJobTrigger(BaseTrigger):
         """One event."""
         lost = 0
         while True:
-            state = await asyncio.to_thread(self._state)
+            state = await asyncio.to_thread(job_state, self.flink, self.job_id)
             lost = lost + 1 if state == "LOST" else 0
             if lost >= _LOOKS_UNTIL_LOST or (state in ENDED and not lost):
                 yield TriggerEvent({"state": state})
@@ -92,16 +89,6 @@ class FlinkJobTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """A user ended the task: end the job too."""
         await call([*self.cancel, "--project", self.project, "--json"], self.project)
-
-    def _state(self) -> str:
-        base = self.flink if "://" in self.flink else f"http://{self.flink}"
-        try:
-            with urllib.request.urlopen(f"{base}/jobs/{self.job_id}", timeout=_REQUEST_TIMEOUT_S) as answer:
-                return str(json.load(answer).get("state"))
-        except urllib.error.HTTPError as error:
-            return "LOST" if error.code == 404 else "UNKNOWN"
-        except (OSError, ValueError):
-            return "UNKNOWN"
 
 
 class StreamTrigger(BaseTrigger):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -26,7 +27,7 @@ def _seconds(given: Any) -> int | float:
 
 
 def _positive(given: Any) -> float:
-    if not isinstance(given, int | float) or isinstance(given, bool) or not given > 0:
+    if not isinstance(given, int | float) or isinstance(given, bool) or not 0 < given < math.inf:
         raise wrong(f"{given!r} is not a number above 0")
     return float(given)
 
@@ -65,6 +66,10 @@ class Compared(FileModel):
         if len(given) != 1:
             more = f", not {' and '.join(given)}" if given else ""
             raise wrong(f"expected one of {_OPERATORS}{more}")
+        for operator, value in given.items():
+            for one in value if isinstance(value, list) else [value]:
+                if isinstance(one, float) and not math.isfinite(one):
+                    raise wrong(f"{operator}: {one} is no bound: nothing compares with it, or everything is on one side of it")
         for operator in (Operator.BETWEEN, Operator.NOT_BETWEEN):
             if operator in given and given[operator][0] > given[operator][1]:
                 raise wrong(f"{operator}: the smaller number stands first")

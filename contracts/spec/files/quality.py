@@ -8,7 +8,7 @@ from datetime import date
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from contracts.spec.files.base import FileModel, Read, Worded, problems_of, read_day, wrong
@@ -25,10 +25,23 @@ ENGINE = "headrace"
 PLACEHOLDERS = ("table", "object", "column", "property", "from", "to")  # of a query
 
 
+_LONGEST_NAME = 200
+
+
+def _shown_name(given: str) -> str:
+    if len(given.splitlines()) != 1 or not given.strip():
+        raise wrong(f"{given!r} cannot be shown in a line; a name is text without line ends")
+    if len(given) > _LONGEST_NAME:
+        raise wrong(f"a name of {len(given):,} characters; at most {_LONGEST_NAME}, since every report repeats it")
+    return given
+
+
 class _Item(FileModel):
     """What every item may have."""
 
-    name: str | None = Field(default=None, description="Unique in the contract; else made from the column and what is measured.")
+    name: Annotated[str, AfterValidator(_shown_name)] | None = Field(
+        default=None, description="Unique in the contract; else made from the column and what is measured."
+    )
     severity: SeverityName = Field(default="warn", description="What becomes of a partition that breaks it.")
     description: str = Field(default="", description="For people.")
     # Of ODCS, without effect here.

@@ -147,3 +147,10 @@ def test_sparklines(counts: tuple[int, ...], marks: str) -> None:
 def test_looking_at_letters_does_not_wait_for_beam() -> None:
     code = "import sys, cli.deadletter; sys.exit('apache_beam' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("verb", ["list", "stats", "ticket", "reprocess"])
+@pytest.mark.parametrize("filters", [("--id", "%"), ("--id", ""), ("--since", "5m", "--until", "10m")], ids=" ".join)
+def test_filters_that_can_select_nothing_are_wrong_use(shop: LetterShop, verb: str, filters: tuple[str, ...]) -> None:
+    done = headrace(shop, verb, *filters)
+    assert done.exit_code == 2 and "headrace: " in done.output

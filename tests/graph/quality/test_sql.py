@@ -44,7 +44,8 @@ def _ended() -> Iterator[None]:
 
 
 def asked(query: str, rows: list[dict[str, Any]] = ROWS, **more: Any) -> RuleVerdict:
-    contract = contract_with({"type": "sql", "query": query, **({"mustBe": 3} | more)})
+    item = {"type": "sql", "query": query, **({"mustBe": 3} | more)}
+    contract = contract_with({key: value for key, value in item.items() if value is not None})
     (verdict,) = judged(contract, rows_of(rows), queries=_QUERIES)
     return verdict
 
@@ -270,3 +271,24 @@ def test_an_error_of_storage_is_none_of_the_query_and_ends_the_process() -> None
         with pytest.raises(OSError, match="storage is down"):
             queries.answer("SELECT count(*) FROM t", table, broken)
         assert queries.answer("SELECT count(*) FROM t", table, lambda _: [pa.record_batch({"a": [1]})]) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "expected", "gives"),
+    [
+        ("SELECT count(*) FROM ${table} WHERE points = -1", {"mustNotBe": "0"}, "a number, and mustNotBe names a text, in quotes"),
+        ("SELECT count(*) FROM ${table}", {"mustBe": "3"}, "a number, and mustBe names a text, in quotes"),
+        ("SELECT min(email) FROM ${table}", {"mustNotBe": 0}, "a text, and mustNotBe names a number"),
+    ],
+)
+def test_a_bound_of_another_kind_is_an_error_and_never_kept(query: str, expected: dict[str, Any], gives: str) -> None:
+    """sodadata/docs#693: a threshold in quotes. The number 0 is not the text "0", and so it was what it must not be."""
+    found = asked(query, **({"mustBe": None} | expected))
+    assert (found.verdict, found.observed) == (Verdict.ERROR, None)
+    assert gives in found.detail
+
+
+@pytest.mark.parametrize("bound", [{"mustBe": 0.1}, {"mustBeLessOrEqualTo": 0.1}, {"mustBeGreaterOrEqualTo": 0.1}])
+def test_a_decimal_at_its_bound_keeps_the_rule(bound: dict[str, float]) -> None:
+    """sodadata/soda-core#1999: 0.1 of a query is a decimal, and 0.1 of a file a float."""
+    assert asked("SELECT 0.1::DECIMAL(12,2)", **({"mustBe": None} | bound)).verdict is Verdict.OK

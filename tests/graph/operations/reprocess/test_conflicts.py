@@ -58,6 +58,15 @@ def test_a_recipe_that_makes_no_other_row_of_it_withdraws_no_letter(recipe: dict
     assert not read_repairs(shop.lake(), "web").listed, "nothing was repaired"
 
 
+def test_a_recipe_for_other_codes_reads_no_conflict_and_uses_up_none_of_its_attempts(tmp_path: Path) -> None:
+    """googleapis/nodejs-pubsub#1908: attempts that were not about a message brought it to its last one."""
+    shop = _shop(tmp_path / "shop", ONE, OTHER)
+    before = open_letters(shop.lake())
+    report = _mend(shop, "other", codes=["not_in_enum"], steps=[{"remove": {"path": "type"}}])
+    assert (report.selected, report.exit_code, report.aside) == (0, 0, {"converge": 1})
+    assert open_letters(shop.lake()) == before
+
+
 @pytest.mark.parametrize("loses", [OTHER, event(1, 9, event="b", type="track")], ids=["in its cell", "within the horizon"])
 def test_another_row_that_loses_again_withdraws_no_letter_and_a_further_recipe_may_help(loses: str, tmp_path: Path) -> None:
     shop = _shop(tmp_path / "shop", ONE, loses)

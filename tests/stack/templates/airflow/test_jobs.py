@@ -36,6 +36,13 @@ def test_where_the_frontier_cannot_be_told_nothing_begins(told: Json) -> None:
     assert told["deploy_blind"]["raised"] == "AirflowException" and not asked(told, "deploy_blind", "ingest")
 
 
+@pytest.mark.parametrize("kind", ["deploy_no_list", "deploy_no_status", "deploy_ending", "stop_no_list", "back_ending"])
+def test_where_jobs_cannot_be_told_or_one_ends_nothing_begins(told: Json, kind: str) -> None:
+    """GoogleCloudPlatform/flink-on-k8s-operator#88 and #147: no answer, or a job that ends, taken for none, made two."""
+    assert told[kind]["raised"] == "AirflowException"
+    assert not [verb for verb in ("ingest", "job cancel", "job stop", "job status") if asked(told, kind, verb)]
+
+
 def test_an_upgrade_takes_no_job_for_its_own_that_it_did_not_start(told: Json) -> None:
     assert told["deploy_others"]["raised"] == "AirflowFailException" and "r9" in told["deploy_others"]["words"]
     assert not any(asked.startswith("ingest") for asked in told["deploy_others"]["asked"])

@@ -233,3 +233,26 @@ def test_a_checkpoints_folder_that_is_missing_or_remote_is_no_empty_folder(tmp_p
         newest_checkpoint(str(tmp_path / "none"), [A])
     with pytest.raises(ConfigurationError, match="only local folders"):
         newest_checkpoint("s3://bucket/checkpoints", [A])
+
+
+@pytest.mark.parametrize("body", [b"<html>default backend - 404</html>", b'{"message": "no Route matched"}'])
+def test_a_proxy_that_knows_no_path_does_not_say_that_a_job_is_unknown(cluster: StubCluster, body: bytes) -> None:
+    """GoogleCloudPlatform/flink-on-k8s-operator#252: the JobManager comes up again, and a proxy answers for it."""
+    cluster.broken, cluster.raw = 404, body
+    with pytest.raises(ComponentDownError, match="answers, but not as Flink's REST interface does"):
+        FlinkRest(cluster.address).job(A)
+
+
+@pytest.mark.parametrize("code", [408, 429])
+def test_a_proxy_that_says_later_is_a_cluster_that_does_not_answer_now(cluster: StubCluster, code: int) -> None:
+    cluster.broken, cluster.raw = code, b""
+    with pytest.raises(ComponentDownError, match=f"cannot answer now: HTTP {code}"):
+        FlinkRest(cluster.address).jobs()
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"null", b'{"error": "unauthorized"}', b'{"jobs": null}'])
+def test_json_of_another_program_is_told(cluster: StubCluster, body: bytes) -> None:
+    """apache/flink-kubernetes-operator#237 reads the overview by its shape; whatever else answers has another."""
+    cluster.raw = body
+    with pytest.raises(ComponentDownError, match="answers, but not as Flink's REST interface does"):
+        FlinkRest(cluster.address).jobs()
