@@ -23,7 +23,7 @@ from templates.build.airflow import build
 from tests.support.airflow import ROOT, SCRIPTS, airflow_python
 from tests.support.kafka import Broker, Record
 from tests.support.shop import WEBSHOP
-from tests.support.stack import cancel_jobs, free_ports, jobs, wait_for
+from tests.support.stack import cancel_all_jobs, free_ports, jobs, wait_for
 from tests.support.stream_population import track
 
 WITHIN_S = 900.0
@@ -160,7 +160,7 @@ class Streams:
 
     def end_jobs(self) -> None:
         """Cancel all."""
-        cancel_jobs(self.stack)
+        cancel_all_jobs(self.stack)
 
 
 @contextmanager

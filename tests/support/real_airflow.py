@@ -145,13 +145,20 @@ class RealAirflow:
 
     # --- processes
 
+    def kill(self, name: str) -> None:
+        """SIGKILL to a component of Airflow and all processes of its group, as the end of a container; start it again."""
+        pid = self.stack.pid(name)
+        assert pid, f"{name} does not run"
+        os.killpg(pid, signal.SIGKILL)
+        wait_until(lambda: self.stack.pid(name), {None}, 30)
+        self.stack.start(name)
+
     def end(self, task: Mapping[str, Any], of: str) -> bool:
         """SIGKILL to a task: its process (``task``), the one that watches it (``worker``), its headrace (``headrace``), or, while
         it runs, to the first ``scheduler``, which is started again.
         """
         if of == "scheduler":
-            self.stack.kill("airflow-scheduler")
-            self.stack.start("airflow-scheduler")
+            self.kill("airflow-scheduler")
             return True
         pid = task["pid"]
         if of == "headrace":

@@ -18,7 +18,7 @@ from tests.support.kafka import Broker, Record
 from tests.support.live_job import published_ids
 from tests.support.pages import DOCS, blocks_of, run
 from tests.support.shop import Shop
-from tests.support.stack import cancel_jobs, jobs, wait_for
+from tests.support.stack import cancel_jobs, jobs_of, wait_for
 from tests.support.stream_population import track
 
 RUNBOOKS = DOCS / "runbooks"
@@ -35,7 +35,6 @@ class Stream(Shop):
         super().__init__(folder, f"flink: {stack.flink_rest}")
         self.stack, self.topic, self.broker = stack, topic, Broker(stack.kafka_bootstrap)
         self.environment = {**environment, "HEADRACE_JOB_SERVER_JAR": str(stack.job_server_jar)}
-        self.before = set(jobs(stack))
         self.sent = 0
 
     def send(self) -> None:
@@ -61,8 +60,8 @@ class Stream(Shop):
 
     @property
     def jobs(self) -> set[str]:
-        """Those of this test that run."""
-        return set(jobs(self.stack)) - self.before
+        """Those of this project that run."""
+        return jobs_of(self.stack, self.lake())
 
     def wait_for_rows(self) -> None:
         """Wait until all that was sent is published."""
@@ -89,7 +88,7 @@ def stream(stack: Stack, environment: dict[str, str], tmp_path_factory: pytest.T
         try:
             yield made
         finally:
-            cancel_jobs(stack, *made.jobs or {"none"})
+            cancel_jobs(stack, *made.jobs)
 
 
 def test_a_frontier_that_stands_still_moves_again(stream: Stream) -> None:
