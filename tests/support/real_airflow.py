@@ -58,10 +58,12 @@ class RealAirflow:
         self.second: ProcessIdentity | None = None  # scheduler
         self.api: AirflowApi
 
-    def lay_out(self, schedules: str, own: OwnDags) -> set[str]:
+    def lay_out(self, schedules: str, own: OwnDags, files: Mapping[str, str]) -> set[str]:
         """Files of the project, its DAGs and ours; the names of ours."""
         shutil.copytree(WEBSHOP / "sources", self.project / "sources")
-        (self.project / "headrace.yaml").write_text(schedules)
+        for name, text in {"headrace.yaml": schedules, **files}.items():
+            (self.project / name).parent.mkdir(exist_ok=True)
+            (self.project / name).write_text(text)
         self.calls.touch()
         self.build()
         document = json.loads((self.dags / "shop" / "dags.json").read_text())
@@ -155,10 +157,10 @@ class RealAirflow:
 
     def end(self, task: Mapping[str, Any], of: str) -> bool:
         """SIGKILL to a task: its process (``task``), the one that watches it (``worker``), its headrace (``headrace``), or, while
-        it runs, to the first ``scheduler``, which is started again.
+        it runs, to the ``triggerer`` or the first ``scheduler``, which is started again.
         """
-        if of == "scheduler":
-            self.kill("airflow-scheduler")
+        if of in ("scheduler", "triggerer"):
+            self.kill(f"airflow-{of}")
             return True
         pid = task["pid"]
         if of == "headrace":
@@ -185,8 +187,19 @@ def own_task(*command: str) -> dict[str, Any]:
 
 
 @contextmanager
-def real_airflow(folder: Path, *, database: bool, schedules: str, own: OwnDags) -> Iterator[RealAirflow]:
-    """One that runs, and of which nothing is left. database: PostgreSQL and two schedulers; else SQLite and one."""
+def real_airflow(
+    folder: Path, *, database: bool, schedules: str, own: OwnDags, schedulers: int = 2, files: Mapping[str, str] | None = None
+) -> Iterator[RealAirflow]:
+    """One that runs, and of which nothing is left.
+
+    Args:
+        folder: of the project, and of what Airflow keeps.
+        database: PostgreSQL; else SQLite, and one scheduler.
+        schedules: the text of ``headrace.yaml``.
+        own: what DAGs it has beside those of the project.
+        schedulers: how many, on PostgreSQL.
+        files: further files of the project, by their place in it.
+    """
     with pytest.MonkeyPatch.context() as patch, _database(database, folder, patch):
         patch.setenv(airflow.ENVIRONMENT, str(airflow_python().parent.parent))
         patch.setenv("HEADRACE_COMMAND", f"{sys.executable} {SCRIPTS / 'dispatch.py'} {sys.executable}")
@@ -195,10 +208,10 @@ def real_airflow(folder: Path, *, database: bool, schedules: str, own: OwnDags) 
             patch.setenv(f"AIRFLOW__{name.upper()}", value)
         stack = Stack(Layout.default().with_home(folder / "stack"), Settings(ports=free_ports()))
         made = RealAirflow(stack, folder)
-        names = made.lay_out(schedules, own)
+        names = made.lay_out(schedules, own, files or {})
         try:
             stack.up(("airflow",), deadline_s=airflow.DEADLINE_S)
-            if database:
+            if database and schedulers > 1:
                 made.start_second()
             made.ready({*names, "shop.ingest.web"})
             yield made

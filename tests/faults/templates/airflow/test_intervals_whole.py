@@ -1,4 +1,4 @@
-"""Three days by the hour in any order, a tenth of the tasks killed, a scheduler too; kills in every step; rivals.
+"""Three days by the hour in any order, a tenth of the tasks killed, a scheduler too; rivals.
 
 Long: each task is a process of Airflow and one of headrace.
 """
@@ -18,9 +18,12 @@ from tests.support.airflow_intervals import (
     Killer,
     all_succeeded,
     answer,
+    approve_all,
     assert_events_once,
     over,
     own_dags,
+    promoted,
+    replay,
     run_hours,
 )  # fmt: skip
 from tests.support.postgres import missing
@@ -32,7 +35,6 @@ DAYS = ("2026-11-02", "2026-11-03", "2026-11-04")
 HOURS = range(sized(7, 24))
 KILLED = 0.1
 WHOLE_S = 5_400.0
-STEPS = ("plan", "run", "diff", "promote")
 
 
 @pytest.fixture(scope="module")
@@ -69,51 +71,6 @@ def test_three_days_in_any_order_with_kills_of_tasks_and_of_a_scheduler_equal_on
 
 def _ways(task: str) -> tuple[str, ...]:
     return ("task", "worker", "headrace") if task == "ingest" else ("task", "worker")
-
-
-def replay(own: RealAirflow, first: int, end: int, of: str = "") -> str:
-    """A replay of hours of the first day, asked for by hand."""
-    at = [f"{DAY}T{hour:02}:00:00Z" for hour in (first, end)]
-    given = {"logical_date": None, "dag_run_id": f"replay-{first}-{end}{of}", "conf": {"start": at[0], "end": at[1]}}
-    own.api.send("POST", f"/dags/{BACKFILL}/dagRuns", given)
-    return str(given["dag_run_id"])
-
-
-def approve_all(own: RealAirflow) -> None:
-    for question in own.api.waiting():
-        own.api.answer(question, "Approve", reason="tests")
-
-
-def promoted(own: RealAirflow) -> int:
-    return sum(each["state"] == "promoted" for each in own.replays())
-
-
-@pytest.mark.parametrize("of", ["task", "headrace", "worker", "scheduler"])
-@pytest.mark.parametrize("step", STEPS)
-def test_a_backfill_whose_step_is_killed_ends_as_one_that_is_not(own: RealAirflow, step: str, of: str) -> None:
-    before, known, events = own.state_of_tables(), promoted(own), len(own.api.events())
-    run = replay(own, 0, 2, f"-{step}-{of}")
-    killer = Killer(own, BACKFILL, {(run, step): of})
-
-    def is_over() -> bool:
-        approve_all(own)
-        return over(own, BACKFILL, [run])
-
-    killer.until(is_over)
-    assert killer.made, "it was over before anybody looked"
-    all_succeeded(own, BACKFILL, [run])
-    assert own.state_of_tables() == before
-    assert promoted(own) == known + 1
-    assert len(own.api.events()) == events + 1
-
-
-def test_a_question_outlives_scheduler_and_triggerer(own: RealAirflow) -> None:
-    run = replay(own, 2, 4)
-    wait_until(lambda: len(own.api.waiting()), {1}, WITHIN_S)
-    for name in ("airflow-scheduler", "airflow-triggerer"):
-        own.stack.kill(name)
-        own.stack.start(name)
-    assert answer(own.api, BACKFILL, run, "Approve", "tests") == "success"
 
 
 def test_a_backfill_beside_an_ingest_of_the_same_hours_loses_neither(own: RealAirflow) -> None:
