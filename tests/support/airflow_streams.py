@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -124,6 +126,15 @@ class Streams:
             "schedule": None, "start": "2026-11-01", "catchup": False, "max_active_runs": 1, "max_active_tasks": 4, "about": name,
             "dagrun_timeout_s": 3_600, "defaults": defaults, "params": {}, "tasks": [task],
         }  # fmt: skip
+
+    def ingest_to_now(self, lake: str) -> int:
+        """A bounded job into a lake of its own, to its end: the exit code."""
+        command = ["ingest", "web", "--runner", "flink", "--workers", "1", "--until", "now", "--lake", str(self.folder / lake)]
+        places = ["--input", self.broker.uri(self.topic), "--project", str(self.project)]
+        return subprocess.run(
+            [sys.executable, "-m", "cli.main", *command, *places], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL, check=False,
+        ).returncode  # fmt: skip
 
     def run(self, dag_id: str, **conf: Any) -> tuple[str, str, dict[str, str | None]]:
         """Trigger and wait: the run, its state, and those of its tasks."""
