@@ -39,12 +39,20 @@ from tests.support.stack import free_ports
 
 WITHIN_S = 420.0
 DAY = "2026-11-02"
-_SOON = {  # what waits for minutes where nobody watches
-    "scheduler__task_instance_heartbeat_timeout": "20",
-    "scheduler__task_instance_heartbeat_timeout_detection_interval": "5",
-    "scheduler__orphaned_tasks_check_interval": "10",
-    "scheduler__scheduler_health_check_threshold": "20",
-}
+DEAD_AFTER_S = 20  # without a sign of life; Airflow's own are minutes
+
+
+def _limits(dead_after_s: int) -> dict[str, str]:
+    """Settings by which Airflow takes a task, a scheduler or a triggerer for dead."""
+    return {
+        "scheduler__task_instance_heartbeat_timeout": f"{dead_after_s}",
+        "scheduler__task_instance_heartbeat_timeout_detection_interval": "5",
+        "scheduler__orphaned_tasks_check_interval": "10",
+        "scheduler__scheduler_health_check_threshold": f"{dead_after_s}",
+        "triggerer__triggerer_health_check_threshold": f"{dead_after_s}",
+    }
+
+
 OwnDags = Callable[[dict[str, Any]], Mapping[str, Mapping[str, Any]]]
 """Of the project's description: descriptions of DAGs of ours by name, as far as they differ from the usual."""
 
@@ -188,7 +196,14 @@ def own_task(*command: str) -> dict[str, Any]:
 
 @contextmanager
 def real_airflow(
-    folder: Path, *, database: bool, schedules: str, own: OwnDags, schedulers: int = 2, files: Mapping[str, str] | None = None
+    folder: Path,
+    *,
+    database: bool,
+    schedules: str,
+    own: OwnDags,
+    schedulers: int = 2,
+    files: Mapping[str, str] | None = None,
+    dead_after_s: int = DEAD_AFTER_S,
 ) -> Iterator[RealAirflow]:
     """One that runs, and of which nothing is left.
 
@@ -199,12 +214,14 @@ def real_airflow(
         own: what DAGs it has beside those of the project.
         schedulers: how many, on PostgreSQL.
         files: further files of the project, by their place in it.
+        dead_after_s: when it takes for dead what gives no sign of life. Under a load that starves it, what works is taken for dead:
+            then a task is tried again until its tries are used up.
     """
     with pytest.MonkeyPatch.context() as patch, _database(database, folder, patch):
         patch.setenv(airflow.ENVIRONMENT, str(airflow_python().parent.parent))
         patch.setenv("HEADRACE_COMMAND", f"{sys.executable} {SCRIPTS / 'dispatch.py'} {sys.executable}")
         patch.setenv("HEADRACE_TEST_CALLS", str(folder / "calls"))
-        for name, value in _SOON.items():
+        for name, value in _limits(dead_after_s).items():
             patch.setenv(f"AIRFLOW__{name.upper()}", value)
         stack = Stack(Layout.default().with_home(folder / "stack"), Settings(ports=free_ports()))
         made = RealAirflow(stack, folder)

@@ -32,16 +32,18 @@ from tests.support.tiers import sized
 
 pytestmark = pytest.mark.long
 DAYS = ("2026-11-02", "2026-11-03", "2026-11-04")
-HOURS = range(sized(7, 24))
+HOURS = range(sized(6, 24))
 KILLED = 0.1
 WHOLE_S = 5_400.0
+DEAD_AFTER_S = 60
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealAirflow]:
     if lacking := missing():
         pytest.skip(f"no {lacking}: install PostgreSQL")
-    with real_airflow(tmp_path_factory.mktemp("whole"), database=True, schedules=SCHEDULES, own=own_dags) as made:
+    folder = tmp_path_factory.mktemp("whole")
+    with real_airflow(folder, database=True, schedules=SCHEDULES, own=own_dags, dead_after_s=DEAD_AFTER_S) as made:
         yield made
 
 
