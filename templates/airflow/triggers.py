@@ -100,6 +100,7 @@ class FlinkJobTrigger(BaseTrigger):
         (apache/airflow#73454). The task waits on then, and the job is left alone.
         """
         if await self._task_waits():
+            self.log.info("its task waits on: another triggerer has the trigger; job %s is left alone", self.job_id)
             return
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", str(LEASH), UNDO, *headrace(), *self.cancel, "--project", self.project, "--json",

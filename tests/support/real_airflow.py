@@ -101,10 +101,7 @@ class RealAirflow:
 
     def start_second(self) -> None:
         """Another scheduler on the same database; the stack ends it with itself."""
-        layout = self.stack.layout
-        env = {**os.environ, **airflow.variables(layout, self.stack.settings.ports.airflow), MARK: str(layout.home)}
-        command = [str(airflow.binary()), "scheduler", "--skip-serve-logs"]
-        self.second = spawn(command, log=layout.logs / "airflow-scheduler-2.log", cwd=layout.home, env=env)
+        self.second = start_another(self.stack, "scheduler")
 
     def kill_second(self) -> None:
         """SIGKILL to it and its workers: a worker that is left keeps its connection to the database, and the locks of its rows."""
@@ -177,6 +174,14 @@ class RealAirflow:
         else:
             targets = [pid] if of == "task" else [_parent(pid)]
         return all([_kill(target) for target in targets]) if targets else False
+
+
+def start_another(stack: Stack, kind: str) -> ProcessIdentity:
+    """Another scheduler or triggerer of a stack's Airflow; the stack ends it with itself."""
+    layout = stack.layout
+    env = {**os.environ, **airflow.variables(layout, stack.settings.ports.airflow), MARK: str(layout.home)}
+    command = [str(airflow.binary()), kind, "--skip-serve-logs"]
+    return spawn(command, log=layout.logs / f"airflow-{kind}-2.log", cwd=layout.home, env=env)
 
 
 def _usual(name: str) -> dict[str, Any]:

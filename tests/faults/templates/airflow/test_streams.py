@@ -21,6 +21,7 @@ from pipelines.ingest.topics import ingest_topics
 from runners.flink.rest import FlinkRest
 from tests.support.airflow_streams import WITHIN_S, Streams, streams
 from tests.support.live_job import TABLE, published_ids
+from tests.support.real_airflow import start_another
 from tests.support.stack import wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3_600)]
@@ -171,6 +172,30 @@ def test_a_task_that_ends_ends_its_bounded_job(own: Streams, how: str) -> None:
     wait_for(lambda: own.jobs == before, "all to be as before", WITHIN_S)
     assert own.api.wait_run(dag_id, run, WITHIN_S) == "failed"
     assert own.jobs == before
+
+
+def test_a_job_goes_on_where_its_trigger_is_handed_to_another_triggerer(own: Streams) -> None:
+    """The first one is stopped until Airflow takes it for dead, and goes on then: it ends its triggers, as if a user had."""
+    (job,) = own.jobs
+    (submission,) = [run for run in submissions(Lake.at(str(own.lake))) if job in run.job_ids]
+    run = own.api.trigger("own.watch", run_id=submission.run_id, job_id=job, flink=own.stack.flink_rest)
+    wait_for(lambda: own.said("own.watch", run).count(") starting") == 1, "the trigger to run", WITHIN_S)
+    first = own.stack.pid("airflow-triggerer")
+    assert first
+    second = start_another(own.stack, "triggerer")
+    os.killpg(first, signal.SIGSTOP)
+    try:
+        wait_for(lambda: own.said("own.watch", run).count(") starting") == 2, "the trigger to run again", WITHIN_S)
+    finally:
+        os.killpg(first, signal.SIGCONT)
+    wait_for(lambda: "cancelled by user action" in own.said("own.watch", run), "the first to end its trigger", WITHIN_S)
+    wait_for(lambda: f"job {job} is left alone" in own.said("own.watch", run), "it to ask for the task", WITHIN_S)
+    assert own.jobs == {job} and own.state("own.watch", run)() == "deferred"
+    own.api.set_state("own.watch", run, "task", "failed")
+    own.wait_for_jobs(0)
+    os.killpg(second.pid, signal.SIGKILL)
+    with own.load():
+        assert own.run(DEPLOY)[1] == "success"
 
 
 @pytest.mark.parametrize("how", ["failed", "clear", "limit"])
