@@ -13,7 +13,6 @@ from typing import Any
 
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
 
 from templates.airflow.command import LEASH, Verdict, environment, headrace, there, verdict
 from templates.airflow.leash import UNDO
@@ -116,7 +115,7 @@ class FlinkJobTrigger(BaseTrigger):
             return False
         given = {"task_ids": [task.task_id], "run_ids": [task.run_id], "map_index": task.map_index}
         try:
-            states = await sync_to_async(RuntimeTaskInstance.get_task_states)(task.dag_id, **given)
+            states = await asyncio.to_thread(RuntimeTaskInstance.get_task_states, task.dag_id, **given)
         except Exception:  # a user who ended the task wants its job to end
             self.log.exception("the task's state could not be asked for")
             return False
