@@ -48,6 +48,8 @@ COMPONENTS = ("scheduler", "triggerer", "worker", "task")
 OUTSIDE = ("scheduler", "triggerer")  # what there is to kill while no worker has the task
 STEPS = {INGEST: {"partitions", "ingest", "publish", "gate"}, BACKFILL: {"plan", "run", "diff", "promote", "gate"}}
 RUNS = 5
+ENDS_S = 900.0
+DEAD_AFTER_S = 30
 REBUILT = (22, 23)
 _HOURS = count()
 
@@ -66,7 +68,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealAirflow]:
         pytest.skip(f"no {lacking}: install PostgreSQL")
     contract = {f"datasets/{CONTRACT.name}": gated_contract()}
     folder = tmp_path_factory.mktemp("kills")
-    with real_airflow(folder, database=True, schedulers=1, schedules=SCHEDULES, own=lambda _: {}, files=contract) as made:
+    alone = {"schedulers": 1, "dead_after_s": DEAD_AFTER_S}
+    with real_airflow(folder, database=True, schedules=SCHEDULES, own=lambda _: {}, files=contract, **alone) as made:
         for hour in REBUILT:
             made.land(hour)
         ingest(made.project / "lake", [made.project / "drop"], project=Project.load(made.project), max_rejected=1.0)
@@ -95,11 +98,11 @@ def test_an_ingest_that_is_killed_in_each_step_ends_as_one_that_is_not(own: Real
         def waits(run: str = run) -> bool:
             return own.api.states(INGEST, run).get("partitions") == "deferred"
 
-        killer.until(waits)
+        killer.until(waits, ENDS_S)
         if component in OUTSIDE:
             own.kill(f"airflow-{component}")
         own.land(hour)
-        killer.until(lambda run=run: over(own, INGEST, [run]))  # type: ignore[misc]
+        killer.until(lambda run=run: over(own, INGEST, [run]), ENDS_S)  # type: ignore[misc]
         left -= killed(killer)
     all_succeeded(own, INGEST, runs)
     found = own.state_of_tables()
@@ -117,7 +120,7 @@ def test_a_backfill_that_is_killed_in_each_step_ends_as_one_that_is_not(own: Rea
         run = replay(own, REBUILT[0], REBUILT[-1], f"-{component}-{len(runs)}")
         runs.append(run)
         killer = Killer(own, BACKFILL, {(run, step): component for step in left})
-        killer.until(lambda: bool(own.api.waiting()))
+        killer.until(lambda: bool(own.api.waiting()), ENDS_S)
         if component in OUTSIDE:
             own.kill(f"airflow-{component}")
 
@@ -125,7 +128,7 @@ def test_a_backfill_that_is_killed_in_each_step_ends_as_one_that_is_not(own: Rea
             approve_all(own)
             return over(own, BACKFILL, [run])
 
-        killer.until(is_over)
+        killer.until(is_over, ENDS_S)
         left -= killed(killer)
     all_succeeded(own, BACKFILL, runs)
     found = own.state_of_tables()
