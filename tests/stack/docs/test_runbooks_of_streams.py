@@ -66,7 +66,7 @@ class Stream(Shop):
     def wait_for_rows(self) -> None:
         """Wait until all that was sent is published."""
         wanted = {f"m-{n}" for n in range(self.sent)}
-        wait_for(lambda: published_ids(self.folder / "lake") == wanted, "all rows")
+        wait_for(lambda: published_ids(self.folder / "lake") == wanted, "all rows", WITHIN_S)
 
     def wait_for_checkpoint(self) -> None:
         """Wait until the job has completed one that holds what it read."""
@@ -78,7 +78,7 @@ class Stream(Shop):
             return found.completed if found else 0
 
         first = completed()
-        wait_for(lambda: completed() > first + 1, "a checkpoint")
+        wait_for(lambda: completed() > first + 1, "a checkpoint", WITHIN_S)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_a_frontier_that_stands_still_moves_again(stream: Stream) -> None:
         (log, *more) = stream.asked("status")[0]["stream"]["logs"]
         return all(each["landed_to"] > each["frontier"] for each in (log, *more))
 
-    wait_for(pending, "the frontier to stand still while records land")
+    wait_for(pending, "the frontier to stand still while records land", WITHIN_S)
     held.execute("rollback")
     held.close()
     stream.wait_for_rows()
@@ -142,5 +142,5 @@ def test_an_upgrade_that_went_wrong_goes_back_and_loses_nothing(stream: Stream) 
     assert f"--from-savepoint {ended['from_savepoint']}" in (previous / "said").read_text()
     assert "RUNNING" in over and len(stream.jobs) == 1
     stream.wait_for_rows()
-    wait_for(lambda: stream.ledger().balanced, "the ledger to follow")
+    wait_for(lambda: stream.ledger().balanced, "the ledger to follow", WITHIN_S)
     assert stream.ledger() == LedgerEntry(records_in=stream.sent, out=stream.sent)
