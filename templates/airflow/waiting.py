@@ -141,7 +141,7 @@ class PlanOperator(HeadraceOperator):
         outcome = self.headrace(["replay", "list", "--project", folder, "--json"], folder)
         self.judge(outcome)
         over = {each["name"] for each in outcome.document or () if each["state"] in _DONE_WITH}
-        return next(each for each in (name, *(f"{name}-{number}" for number in count(2))) if each not in over)
+        return next(each for number in count(1) if (each := name if number == 1 else f"{name}-{number}") not in over)
 
     def _verdict(self, plan: dict[str, Any]) -> dict[str, Any]:
         size, windows = int(plan["bytes"]), int(plan["windows"])
