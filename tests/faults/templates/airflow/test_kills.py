@@ -49,7 +49,7 @@ OUTSIDE = ("scheduler", "triggerer")  # what there is to kill while no worker ha
 STEPS = {INGEST: {"partitions", "ingest", "publish", "gate"}, BACKFILL: {"plan", "run", "diff", "promote", "gate"}}
 RUNS = 5
 ENDS_S = 900.0
-DEAD_AFTER_S = 30
+DEAD_AFTER_S = 60
 REBUILT = (22, 23)
 _HOURS = count()
 
