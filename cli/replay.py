@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,16 @@ from lake.location import Lake
 from lake.runs.replays import Replay, Step, add_event, replay_of, replays
 from operations.replay.difference import difference
 from operations.replay.page import write_page
-from operations.replay.promote import discard, promote, rollback
-from operations.replay.publication import Promotion
+from operations.replay.promote import discard, promote, recorded, rollback
+from operations.replay.publication import PROMOTE, ROLLBACK, Kind, Promotion
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.plan import ReplayPlan, make_plan
 from pipelines.replay.run import ReplayReport, resume_replay, run_replay
 from runners.option_fields import parse, parse_given
 
+_unless_done = click.option(
+    "--unless-done", is_flag=True, help="Where that is done already, tell it and succeed: for what may be killed and started again."
+)
 _EPILOG = """\b
 The usual way:
   headrace replay plan   mend-utm --dataset customer_event --start 2026-11-20T00:00:00Z --end 2026-11-21T00:00:00Z
@@ -145,26 +149,31 @@ def diff(name: str, page: Path | None, samples: int, reveal: bool, lake: str | N
 @replay.command("promote")
 @click.argument("name")
 @click.option("--allow-held", is_flag=True, help="What the gate holds is reported, but is no failure.")
+@_unless_done
 @lake_option
 @project_option
 @json_option
 @plain_errors
-def promote_(name: str, allow_held: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
+def promote_(name: str, allow_held: bool, unless_done: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
     """Publish a finished replay in one commit; what live jobs published since is kept."""
     opened, loaded = open_lake(lake, project)
-    _end(promote(name, loaded, opened), "promoted", as_json, allow_held=allow_held)
+    with_record = PROMOTE if unless_done else None
+    done = _done(lambda: promote(name, loaded, opened), name, opened, with_record)
+    _end(done, "promoted", as_json, allow_held=allow_held)
 
 
 @replay.command("rollback")
 @click.argument("name")
+@_unless_done
 @lake_option
 @project_option
 @json_option
 @plain_errors
-def rollback_(name: str, lake: str | None, project: Path | None, as_json: bool) -> None:
+def rollback_(name: str, unless_done: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
     """Take a promotion back; what live jobs published since is kept."""
     opened, loaded = open_lake(lake, project)
-    _end(rollback(name, loaded, opened), "rolled back", as_json)
+    with_record = ROLLBACK if unless_done else None
+    _end(_done(lambda: rollback(name, loaded, opened), name, opened, with_record), "rolled back", as_json)
 
 
 @replay.command("discard")
@@ -265,6 +274,18 @@ def _show_run(report: ReplayReport) -> None:
         advise(f"paused; headrace replay run {report.name} goes on")
     elif not report.reasons:
         advise(f"branch {report.branch} is ready; headrace replay diff {report.name} shows what would change")
+
+
+def _done(act: Callable[[], Promotion], name: str, lake: Lake, with_record: Kind | None) -> Promotion:
+    """What it came to; with_record: also where a process before this one did it, or a rival meanwhile."""
+    try:
+        return act()
+    except ConfigurationError:
+        done = recorded(name, lake, with_record) if with_record else None
+        if done is None:
+            raise
+        advise(f"replay {name}: that was done already")
+        return done
 
 
 def _end(done: Promotion, word: str, as_json: bool, *, allow_held: bool = False) -> None:

@@ -14,7 +14,7 @@ from contracts.errors import ComponentDownError
 ENDED = frozenset({"success", "failed"})
 _TIMEOUT_S = 60.0
 _POLL_S = 1.0
-_PAGE = 1_000
+_PAGE = 100  # as many entries as Airflow gives at once, whatever is asked for (api.maximum_page_limit)
 _BUSY, _BUSY_S = 503, 60.0
 
 
@@ -28,6 +28,15 @@ class AirflowApi:
     def get(self, path: str, **query: Any) -> Any:
         """The document at a path below ``/api/v2``."""
         return self._http.get(f"/api/v2{path}", params=query).raise_for_status().json()
+
+    def listed(self, path: str, name: str, **query: Any) -> list[dict[str, Any]]:
+        """All entries of a list, page by page. name: of the list in the document."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self.get(path, limit=_PAGE, offset=len(found), **query)[name]
+            found += page
+            if len(page) < _PAGE:
+                return found
 
     def send(self, method: str, path: str, document: Any, before_again: Callable[[], None] = lambda: None) -> Any:
         """Send a document; the answer's. On SQLite Airflow answers 503 where another of its processes writes: sent again.
@@ -53,7 +62,7 @@ class AirflowApi:
 
     def dag_ids(self) -> set[str]:
         """DAGs that it has read and that are there."""
-        return {dag["dag_id"] for dag in self.get("/dags", limit=_PAGE)["dags"]}
+        return {dag["dag_id"] for dag in self.listed("/dags", "dags")}
 
     def unpause(self, dag_id: str) -> None:
         """Let it run."""
@@ -61,7 +70,7 @@ class AirflowApi:
 
     def make_pools(self, pools: Mapping[str, Mapping[str, Any]]) -> None:
         """Those of ``pools.json`` that are not there."""
-        known = {pool["name"] for pool in self.get("/pools", limit=_PAGE)["pools"]}
+        known = {pool["name"] for pool in self.listed("/pools", "pools")}
         for name, pool in pools.items():
             if name not in known:
                 self.send("POST", "/pools", {"name": name, **pool})
@@ -90,19 +99,17 @@ class AirflowApi:
 
     def open_backfills(self, dag_id: str) -> set[int]:
         """Those that are not complete; Airflow takes one of a DAG at a time."""
-        found = self.get("/backfills", dag_id=dag_id, limit=_PAGE)["backfills"]
+        found = self.listed("/backfills", "backfills", dag_id=dag_id)
         return {each["id"] for each in found if each["completed_at"] is None}
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         """Its runs, the oldest first."""
-        found: list[dict[str, Any]] = self.get(f"/dags/{quote(dag_id)}/dagRuns", limit=_PAGE, order_by="id")["dag_runs"]
-        return found
+        return self.listed(f"/dags/{quote(dag_id)}/dagRuns", "dag_runs", order_by="id")
 
     def tasks(self, dag_id: str, run_id: str = "~") -> list[dict[str, Any]]:
         """Task instances of a run, or of all."""
         path = f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='~')}/taskInstances"
-        found: list[dict[str, Any]] = self.get(path, limit=_PAGE)["task_instances"]
-        return found
+        return self.listed(path, "task_instances", order_by="id")
 
     def states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
         """State by task; of a mapped one by ``task[index]``."""
@@ -126,7 +133,7 @@ class AirflowApi:
 
     def waiting(self) -> list[dict[str, Any]]:
         """Questions that no person has answered."""
-        found = self.get("/dags/~/dagRuns/~/hitlDetails", response_received=False, limit=_PAGE)["hitl_details"]
+        found = self.listed("/dags/~/dagRuns/~/hitlDetails", "hitl_details", response_received=False)
         return [one for one in found if one["task_instance"]["state"] == "awaiting_input"]
 
     def answer(self, question: Mapping[str, Any], chosen: str, **given: str) -> None:
@@ -137,8 +144,7 @@ class AirflowApi:
 
     def events(self) -> list[dict[str, Any]]:
         """Events of assets, the oldest first."""
-        found: list[dict[str, Any]] = self.get("/assets/events", limit=_PAGE, order_by="timestamp")["asset_events"]
-        return found
+        return self.listed("/assets/events", "asset_events", order_by="timestamp")
 
     def wait_run(self, dag_id: str, run_id: str, within_s: float) -> str:
         """The state in which a run ends."""

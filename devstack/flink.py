@@ -25,7 +25,7 @@ _JOBMANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntry
 _TASKMANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 _MEMORY_TOOL = "org.apache.flink.runtime.util.bash.BashJavaUtils"
 _MEMORY_TOOL_PREFIX = "BASH_JAVA_UTILS_EXEC_RESULT:"
-_MEMORY_TOOL_TIMEOUT_S = 60
+_MEMORY_TOOL_TIMEOUT_S = 180
 _REST_TIMEOUT_S = 2.0
 # What Flink's own config.yaml gives to every JVM since Java 17 closed its modules.
 _EXPORTS = (

@@ -13,7 +13,7 @@ from devstack.layout import Layout, Settings
 
 CLUSTER_ID = "headrace-local-stack00"  # any 22 characters of base64url; the same for ever, so that data and broker always fit
 _HEAP = ("-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20")
-_FORMAT_TIMEOUT_S = 60
+_FORMAT_TIMEOUT_S = 180
 _PROBE_TIMEOUT_S = 2.0
 # ApiVersions, version 0, correlation id 1, no client id: the request that every broker answers first of all.
 _API_VERSIONS = struct.pack(">hhih", 18, 0, 1, -1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.expressions import EqualTo
@@ -107,6 +107,20 @@ def rollback(name: str, project: Project, lake: Lake, reached: Reached = _nothin
     committed(LEDGER, lambda: lake.load(LEDGER).delete(EqualTo("epoch", publication.number)))
     reached("ledger")
     return _end(publication)
+
+
+def recorded(name: str, lake: Lake, kind: Kind) -> Promotion | None:
+    """What a promotion, or its way back, came to, where that is what happened to a replay last; None where it is not.
+
+    Raises:
+        ConfigurationError: there is no replay of this name.
+    """
+    replay = replay_of(lake, name)
+    if replay.step is not kind.ended:
+        return None
+    details = next(event.details for event in reversed(replay.events) if event.step is kind.ended)
+    known = {item.name for item in fields(Promotion)}
+    return Promotion(**{key: value for key, value in details.items() if key in known})
 
 
 def discard(name: str, lake: Lake) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 COMMAND, PROJECT = "HEADRACE_COMMAND", "HEADRACE_AIRFLOW_PROJECT"
 WRONG_USE = 2  # an exit code of headrace
 GRACE_S = 20.0  # between SIGTERM and SIGKILL
-_LEASH = Path(__file__).with_name("leash.py")
+LEASH = Path(__file__).with_name("leash.py")
 _DETAIL_LINES = 20
 _LOGS = ("--log-level", "info", "--log-format", "json")  # a line tells its run
 _AIRFLOWS_OWN = ("AIRFLOW__", "_AIRFLOW")
@@ -115,7 +115,7 @@ class Call:
         self.run_id: str | None = None  # as soon as a log line tells it
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by wait
         self._process = subprocess.Popen(
-            [sys.executable, "-I", str(_LEASH), str(GRACE_S), *(command or headrace()), *_LOGS, *given],
+            [sys.executable, "-I", str(LEASH), str(GRACE_S), *(command or headrace()), *_LOGS, *given],
             stdin=subprocess.PIPE, stdout=self._output, stderr=subprocess.PIPE, start_new_session=True, cwd=there(cwd),
             env=environment(),
         )  # fmt: skip

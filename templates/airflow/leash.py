@@ -1,6 +1,7 @@
 """Starts a command in a process group of its own and ends all of it when its parent is gone, however that went.
 
     python leash.py GRACE_S COMMAND [ARGUMENT …]
+    python leash.py --undo COMMAND [ARGUMENT …]
 
 The parent holds the other end of stdin. When that closes (the parent ended, or was killed), or on SIGTERM, the group gets SIGTERM,
 and SIGKILL after the grace. Ends with the command's exit code, 128 + N where signal N ended it. Standard library only: it is
@@ -8,7 +9,8 @@ started by path, in a tenth of a second.
 
 A line on stdin, a command as a JSON array, says what else must end then: a job on a cluster. It is run once the group is gone,
 until it ends with 0, a few times at most; once where the command was killed, or could not tell what became of the job. Airflow
-gives a task five seconds from SIGTERM to SIGKILL, too few for that; nobody gives them to this process.
+gives a task five seconds from SIGTERM to SIGKILL, too few for that; nobody gives them to this process. ``--undo`` runs such a
+command at once.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import sys
 import time
 from types import FrameType
 
+UNDO = "--undo"
 _LOOK_S = 0.2
 _LEFT_BEHIND = (3, 4)  # a component is down, a fault of ours: the next try begins a job of its own
 _TRIES, _PAUSE_S, _TRY_S = 5, 2.0, 120.0  # a cluster that was just given a job may not know it yet
@@ -30,6 +33,8 @@ _TRIES, _PAUSE_S, _TRY_S = 5, 2.0, 120.0  # a cluster that was just given a job 
 
 def main(arguments: list[str]) -> int:
     """Run the command to its end, or to that of the parent."""
+    if arguments[0] == UNDO:
+        return 0 if _undo(arguments[1:], _TRIES) else 1
     grace_s, command = float(arguments[0]), arguments[1:]
     asked: list[int] = []
 
@@ -68,15 +73,19 @@ def _heard() -> bytes | None:
 def _run(said: bytes, tries: int) -> None:
     """Run the last command that was said, whole, until it succeeds."""
     *lines, _unfinished = said.split(b"\n")
-    if not lines:
-        return
-    command = json.loads(lines[-1])
+    if lines:
+        _undo(json.loads(lines[-1]), tries)
+
+
+def _undo(command: list[str], tries: int) -> bool:
+    """Run a command until it succeeds; whether it did."""
     for number in range(tries):
         time.sleep(_PAUSE_S if number else 0)
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             quiet = subprocess.DEVNULL  # who would read it may be gone
             if subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, timeout=_TRY_S, check=False).returncode == 0:
-                return
+                return True
+    return False
 
 
 def _end(process: subprocess.Popen[bytes], grace_s: float) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from templates.airflow.command import Verdict, environment, headrace, there, verdict
+from templates.airflow.command import LEASH, Verdict, environment, headrace, there, verdict
+from templates.airflow.leash import UNDO
 from templates.airflow.partitions import landed
 from templates.airflow.streams import ENDED, fresh, job_state, moved, standing
 
@@ -87,8 +90,33 @@ class FlinkJobTrigger(BaseTrigger):
             await asyncio.sleep(min(self.every_s, left_s))
 
     async def on_kill(self) -> None:
-        """A user ended the task: end the job too."""
-        await call([*self.cancel, "--project", self.project, "--json"], self.project)
+        """A user ended the task: end the job too. Airflow waits half a minute for that; it is seen through all the same.
+
+        Airflow calls this in a triggerer that it took for dead, too, where another one has the trigger by then
+        (apache/airflow#73454). The task waits on then, and the job is left alone.
+        """
+        if await self._task_waits():
+            self.log.info("its task waits on: another triggerer has the trigger; job %s is left alone", self.job_id)
+            return
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", str(LEASH), UNDO, *headrace(), *self.cancel, "--project", self.project, "--json",
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+            cwd=there(self.project), env=environment(), start_new_session=True,
+        )  # fmt: skip
+        await process.wait()
+
+    async def _task_waits(self) -> bool:
+        """Whether Airflow says so; no where it cannot be asked."""
+        task: Any = self.task_instance
+        if task is None:
+            return False
+        given = {"task_ids": [task.task_id], "run_ids": [task.run_id], "map_index": task.map_index}
+        try:
+            states = await asyncio.to_thread(RuntimeTaskInstance.get_task_states, task.dag_id, **given)
+        except Exception:  # a user who ended the task wants its job to end
+            self.log.exception("the task's state could not be asked for")
+            return False
+        return "deferred" in (states.get(task.run_id) or {}).values()
 
 
 class StreamTrigger(BaseTrigger):

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,6 +25,7 @@ from templates.airflow.triggers import LandedTrigger
 
 APPROVE, REJECT = "Approve", "Reject"
 _SHOWN = 10
+_DONE_WITH = ("promoted", "rolling back", "rolled back")  # states of a replay whose name cannot be used again
 _ABOUT = " It takes about "  # what follows is an estimate, which may be another one each time
 
 
@@ -93,7 +95,8 @@ class PlanOperator(HeadraceOperator):
     """Plans the replay of a run's interval, and says whether a person must approve it.
 
     Waits in the triggerer for the hours in which a rebuild may begin. The replay's name follows from the run, so that a task
-    that is run again goes on with the same one; headrace lets no two replays of the same windows be open at once.
+    that is run again goes on with the same one, until that is promoted; headrace lets no two replays of the same windows be open
+    at once.
 
     Args:
         dataset: what is rebuilt.
@@ -124,13 +127,23 @@ class PlanOperator(HeadraceOperator):
         span = some_interval(context)
         if not span:
             raise AirflowFailException("no interval: give start and end, or use airflow backfill create")
-        name = replay_name(self.dataset, span["start"], context["task_instance"].run_id)
+        name = self._name(replay_name(self.dataset, span["start"], context["task_instance"].run_id), context)
         self.command = ["replay", "plan", name]
         self.options = {"--dataset": self.dataset, "--start": span["start"], "--end": span["end"]}
         folder = project_folder(self.project)
         outcome = self.headrace(self.arguments(folder), folder)
         self.judge(outcome)
         return {"name": name, **span, **self._verdict(outcome.document)}
+
+    def _name(self, name: str, context: Context) -> str:
+        """The replay that a task that is run again goes on with; one of its own where that is done with: a run asked for again."""
+        if context["task_instance"].try_number <= 1:
+            return name
+        folder = project_folder(self.project)
+        outcome = self.headrace(["replay", "list", "--project", folder, "--json"], folder)
+        self.judge(outcome)
+        over = {each["name"] for each in outcome.document or () if each["state"] in _DONE_WITH}
+        return next(each for number in count(1) if (each := name if number == 1 else f"{name}-{number}") not in over)
 
     def _verdict(self, plan: dict[str, Any]) -> dict[str, Any]:
         size, windows = int(plan["bytes"]), int(plan["windows"])

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from devstack.airflow_api import ENDED, AirflowApi, wait_until
-from tests.support.real_airflow import WITHIN_S, RealAirflow, own_task
+from tests.support.real_airflow import DAY, WITHIN_S, RealAirflow, own_task
 
 ASSET = "headrace://shop/validated/customer_event"
 INGEST, BACKFILL = "shop.ingest.web", "shop.backfill.customer_event"
@@ -76,6 +76,25 @@ def answer(api: AirflowApi, dag_id: str, run: str, chosen: str, reason: str) -> 
         return next(str(each["state"]) for each in api.runs(dag_id) if each["dag_run_id"] == run)
 
     return str(wait_until(state, ENDED, WITHIN_S))
+
+
+def replay(own: RealAirflow, first: int, end: int, of: str = "") -> str:
+    """A replay of hours of the first day, asked for by hand."""
+    at = [f"{DAY}T{hour:02}:00:00Z" for hour in (first, end)]
+    given = {"logical_date": None, "dag_run_id": f"replay-{first}-{end}{of}", "conf": {"start": at[0], "end": at[1]}}
+    own.api.send("POST", f"/dags/{BACKFILL}/dagRuns", given)
+    return str(given["dag_run_id"])
+
+
+def approve_all(own: RealAirflow) -> None:
+    """Answer every question with a yes."""
+    for question in own.api.waiting():
+        own.api.answer(question, "Approve", reason="tests")
+
+
+def promoted(own: RealAirflow) -> int:
+    """How many replays are."""
+    return sum(each["state"] == "promoted" for each in own.replays())
 
 
 def assert_events_once(own: RealAirflow, runs: set[str]) -> None:

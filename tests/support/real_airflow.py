@@ -39,12 +39,20 @@ from tests.support.stack import free_ports
 
 WITHIN_S = 420.0
 DAY = "2026-11-02"
-_SOON = {  # what waits for minutes where nobody watches
-    "scheduler__task_instance_heartbeat_timeout": "20",
-    "scheduler__task_instance_heartbeat_timeout_detection_interval": "5",
-    "scheduler__orphaned_tasks_check_interval": "10",
-    "scheduler__scheduler_health_check_threshold": "20",
-}
+DEAD_AFTER_S = 20  # without a sign of life; Airflow's own are minutes
+
+
+def _limits(dead_after_s: int) -> dict[str, str]:
+    """Settings by which Airflow takes a task, a scheduler or a triggerer for dead."""
+    return {
+        "scheduler__task_instance_heartbeat_timeout": f"{dead_after_s}",
+        "scheduler__task_instance_heartbeat_timeout_detection_interval": "5",
+        "scheduler__orphaned_tasks_check_interval": "10",
+        "scheduler__scheduler_health_check_threshold": f"{dead_after_s}",
+        "triggerer__triggerer_health_check_threshold": f"{dead_after_s}",
+    }
+
+
 OwnDags = Callable[[dict[str, Any]], Mapping[str, Mapping[str, Any]]]
 """Of the project's description: descriptions of DAGs of ours by name, as far as they differ from the usual."""
 
@@ -58,10 +66,12 @@ class RealAirflow:
         self.second: ProcessIdentity | None = None  # scheduler
         self.api: AirflowApi
 
-    def lay_out(self, schedules: str, own: OwnDags) -> set[str]:
+    def lay_out(self, schedules: str, own: OwnDags, files: Mapping[str, str]) -> set[str]:
         """Files of the project, its DAGs and ours; the names of ours."""
         shutil.copytree(WEBSHOP / "sources", self.project / "sources")
-        (self.project / "headrace.yaml").write_text(schedules)
+        for name, text in {"headrace.yaml": schedules, **files}.items():
+            (self.project / name).parent.mkdir(exist_ok=True)
+            (self.project / name).write_text(text)
         self.calls.touch()
         self.build()
         document = json.loads((self.dags / "shop" / "dags.json").read_text())
@@ -91,10 +101,7 @@ class RealAirflow:
 
     def start_second(self) -> None:
         """Another scheduler on the same database; the stack ends it with itself."""
-        layout = self.stack.layout
-        env = {**os.environ, **airflow.variables(layout, self.stack.settings.ports.airflow), MARK: str(layout.home)}
-        command = [str(airflow.binary()), "scheduler", "--skip-serve-logs"]
-        self.second = spawn(command, log=layout.logs / "airflow-scheduler-2.log", cwd=layout.home, env=env)
+        self.second = start_another(self.stack, "scheduler")
 
     def kill_second(self) -> None:
         """SIGKILL to it and its workers: a worker that is left keeps its connection to the database, and the locks of its rows."""
@@ -145,13 +152,20 @@ class RealAirflow:
 
     # --- processes
 
+    def kill(self, name: str) -> None:
+        """SIGKILL to a component of Airflow and all processes of its group, as the end of a container; start it again."""
+        pid = self.stack.pid(name)
+        assert pid, f"{name} does not run"
+        os.killpg(pid, signal.SIGKILL)
+        wait_until(lambda: self.stack.pid(name), {None}, 30)
+        self.stack.start(name)
+
     def end(self, task: Mapping[str, Any], of: str) -> bool:
         """SIGKILL to a task: its process (``task``), the one that watches it (``worker``), its headrace (``headrace``), or, while
-        it runs, to the first ``scheduler``, which is started again.
+        it runs, to the ``triggerer`` or the first ``scheduler``, which is started again.
         """
-        if of == "scheduler":
-            self.stack.kill("airflow-scheduler")
-            self.stack.start("airflow-scheduler")
+        if of in ("scheduler", "triggerer"):
+            self.kill(f"airflow-{of}")
             return True
         pid = task["pid"]
         if of == "headrace":
@@ -160,6 +174,14 @@ class RealAirflow:
         else:
             targets = [pid] if of == "task" else [_parent(pid)]
         return all([_kill(target) for target in targets]) if targets else False
+
+
+def start_another(stack: Stack, kind: str) -> ProcessIdentity:
+    """Another scheduler or triggerer of a stack's Airflow; the stack ends it with itself."""
+    layout = stack.layout
+    env = {**os.environ, **airflow.variables(layout, stack.settings.ports.airflow), MARK: str(layout.home)}
+    command = [str(airflow.binary()), kind, "--skip-serve-logs"]
+    return spawn(command, log=layout.logs / f"airflow-{kind}-2.log", cwd=layout.home, env=env)
 
 
 def _usual(name: str) -> dict[str, Any]:
@@ -189,17 +211,37 @@ def airflow_stack(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Stack]:
 
 
 @contextmanager
-def real_airflow(folder: Path, *, database: bool, schedules: str, own: OwnDags) -> Iterator[RealAirflow]:
-    """One that runs, and of which nothing is left. database: PostgreSQL and two schedulers; else SQLite and one."""
+def real_airflow(
+    folder: Path,
+    *,
+    database: bool,
+    schedules: str,
+    own: OwnDags,
+    schedulers: int = 2,
+    files: Mapping[str, str] | None = None,
+    dead_after_s: int = DEAD_AFTER_S,
+) -> Iterator[RealAirflow]:
+    """One that runs, and of which nothing is left.
+
+    Args:
+        folder: of the project, and of what Airflow keeps.
+        database: PostgreSQL; else SQLite, and one scheduler.
+        schedules: the text of ``headrace.yaml``.
+        own: what DAGs it has beside those of the project.
+        schedulers: how many, on PostgreSQL.
+        files: further files of the project, by their place in it.
+        dead_after_s: when it takes for dead what gives no sign of life. Under a load that starves it, what works is taken for dead:
+            then a task is tried again until its tries are used up.
+    """
     with pytest.MonkeyPatch.context() as patch, _database(database, folder, patch), airflow_stack(folder, patch) as stack:
         patch.setenv("HEADRACE_COMMAND", f"{sys.executable} {SCRIPTS / 'dispatch.py'} {sys.executable}")
         patch.setenv("HEADRACE_TEST_CALLS", str(folder / "calls"))
-        for name, value in _SOON.items():
+        for name, value in _limits(dead_after_s).items():
             patch.setenv(f"AIRFLOW__{name.upper()}", value)
         made = RealAirflow(stack, folder)
-        names = made.lay_out(schedules, own)
+        names = made.lay_out(schedules, own, files or {})
         stack.up(("airflow",), deadline_s=airflow.DEADLINE_S)
-        if database:
+        if database and schedulers > 1:
             made.start_second()
         made.ready({*names, "shop.ingest.web"})
         yield made

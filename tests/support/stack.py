@@ -34,6 +34,8 @@ from devstack import tools
 from devstack.layout import Layout, Ports, Settings
 from devstack.processes import listener, spawn
 from devstack.stack import MARK, Stack
+from lake.location import Lake
+from lake.runs.submission import submissions
 
 DEADLINE_S = 120.0
 _POLL_S = 0.1
@@ -115,7 +117,7 @@ def alone(stack: Stack) -> Iterator[None]:
     """While the block runs, no other test has this stack; it begins with all of its components and without a job."""
     with _locked(stack.layout.home / "turn"):
         stack.up(deadline_s=DEADLINE_S)
-        cancel_jobs(stack)
+        cancel_all_jobs(stack)
         yield
 
 
@@ -224,14 +226,24 @@ def jobs(stack: Stack) -> dict[str, str]:
 
 
 def cancel_jobs(stack: Stack, *job_ids: str) -> None:
-    """Cancel these jobs, or all, and wait until their slots are free."""
+    """Cancel these jobs, where they run, and wait until their slots are free."""
 
     def running() -> set[str]:
-        return jobs(stack).keys() & set(job_ids) if job_ids else set(jobs(stack))
+        return jobs(stack).keys() & set(job_ids)
 
     for job in running():
         flink(stack, f"/jobs/{job}?mode=cancel", "PATCH")
     wait_for(lambda: not running(), "jobs to end")
+
+
+def cancel_all_jobs(stack: Stack) -> None:
+    """Cancel every job of a stack that no other test uses."""
+    cancel_jobs(stack, *jobs(stack))
+
+
+def jobs_of(stack: Stack, lake: Lake) -> set[str]:
+    """Jobs that run, or try to, of a lake's runs. On a stack that others use too it is these alone that a test may count or end."""
+    return {job for run in submissions(lake) for job in run.job_ids} & set(jobs(stack))
 
 
 def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:

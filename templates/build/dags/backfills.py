@@ -26,7 +26,7 @@ def backfill(common: Conventions, dataset: str, plan: BackfillSchedule) -> Docum
         task("run", "headrace", ["approve"], command=replay, options={**span, "--max-rate": plan.rate or "", **approval}),
         task("diff", "headrace", ["run"], command=["replay", "diff", _NAME], options=common.page("--page")),
         task(
-            "promote", "headrace", ["diff"], command=["replay", "promote", _NAME, *held(contract)],
+            "promote", "headrace", ["diff"], command=["replay", "promote", _NAME, "--unless-done", *held(contract)],
             outlets=[common.asset("validated", dataset)],
         ),
         *common.gate(contract, "promote", range_of="plan"),
@@ -48,7 +48,7 @@ def backfill(common: Conventions, dataset: str, plan: BackfillSchedule) -> Docum
 def rollback(common: Conventions, dataset: str) -> Document:
     """Takes a promotion back."""
     contract = common.project.contract(*name_and_major(dataset))
-    steps = {"rollback": ["replay", "rollback", "{{ params.replay }}"]}
+    steps = {"rollback": ["replay", "rollback", "{{ params.replay }}", "--unless-done"]}
     tasks = chain(steps)
     tasks[0]["outlets"] = [common.asset("validated", dataset)]
     return {

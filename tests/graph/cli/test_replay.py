@@ -213,8 +213,12 @@ def test_a_step_out_of_turn_is_refused_and_leaves_no_trace(shop: ReplayShop) -> 
     record = shop.record()
     assert "is promoted, and only one that is finished can be promoted" in shop.told("promote", "mend")
     assert "is promoted; a name is used once" in shop.told("run", "mend")
-    assert shop.record() == record
+    assert "rows" in shop.replay("promote", "mend", "--unless-done") and shop.record() == record
     add_event(shop.lake(), "mend", Step.ROLLING_BACK, {})
     assert "is rolling back" in shop.told("discard", "mend")
     shop.replay("rollback", "mend")
     assert replay_of(shop.lake(), "mend").step is Step.ROLLED_BACK
+    record = shop.record()
+    assert "is rolled back" in shop.replay("rollback", "mend", "--unless-done")
+    assert "only one that is finished can be promoted" in shop.told("promote", "mend", "--unless-done")
+    assert shop.record() == record

@@ -11,13 +11,12 @@ from devstack.stack import Stack
 from tests.support.kafka import Broker, Record
 from tests.support.processes import ROOT
 from tests.support.shop import LINES, Shop
-from tests.support.stack import cancel_jobs, jobs
+from tests.support.stack import cancel_jobs, jobs_of
 
 
 def test_a_submission_says_what_to_do_with_the_job_and_nothing_else(stack: Stack, tmp_path: Path) -> None:
-    Shop(tmp_path)
+    shop = Shop(tmp_path)
     broker = Broker(stack.kafka_bootstrap)
-    before = set(jobs(stack))
     with broker.topic() as topic:
         broker.send(topic, [Record(line.encode()) for line in LINES[:20]])
         command = [
@@ -36,7 +35,7 @@ def test_a_submission_says_what_to_do_with_the_job_and_nothing_else(stack: Stack
             [sys.executable, "-m", "cli.main", *command, "--lake", str(tmp_path / "lake"), "--project", str(tmp_path)],
             cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
-        cancel_jobs(stack, *set(jobs(stack)) - before)
+        cancel_jobs(stack, *jobs_of(stack, shop.lake()))
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     hints = [line for line in done.stdout.splitlines() if " headrace job " in line]

@@ -18,7 +18,7 @@ from tests.support.kafka import Broker, Record
 from tests.support.live_job import published_ids
 from tests.support.pages import DOCS, blocks_of, run
 from tests.support.shop import Shop
-from tests.support.stack import cancel_jobs, jobs, wait_for
+from tests.support.stack import cancel_jobs, jobs_of, wait_for
 from tests.support.stream_population import track
 
 RUNBOOKS = DOCS / "runbooks"
@@ -35,7 +35,6 @@ class Stream(Shop):
         super().__init__(folder, f"flink: {stack.flink_rest}")
         self.stack, self.topic, self.broker = stack, topic, Broker(stack.kafka_bootstrap)
         self.environment = {**environment, "HEADRACE_JOB_SERVER_JAR": str(stack.job_server_jar)}
-        self.before = set(jobs(stack))
         self.sent = 0
 
     def send(self) -> None:
@@ -61,13 +60,13 @@ class Stream(Shop):
 
     @property
     def jobs(self) -> set[str]:
-        """Those of this test that run."""
-        return set(jobs(self.stack)) - self.before
+        """Those of this project that run."""
+        return jobs_of(self.stack, self.lake())
 
     def wait_for_rows(self) -> None:
         """Wait until all that was sent is published."""
         wanted = {f"m-{n}" for n in range(self.sent)}
-        wait_for(lambda: published_ids(self.folder / "lake") == wanted, "all rows")
+        wait_for(lambda: published_ids(self.folder / "lake") == wanted, "all rows", WITHIN_S)
 
     def wait_for_checkpoint(self) -> None:
         """Wait until the job has completed one that holds what it read."""
@@ -79,7 +78,7 @@ class Stream(Shop):
             return found.completed if found else 0
 
         first = completed()
-        wait_for(lambda: completed() > first + 1, "a checkpoint")
+        wait_for(lambda: completed() > first + 1, "a checkpoint", WITHIN_S)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +88,7 @@ def stream(stack: Stack, environment: dict[str, str], tmp_path_factory: pytest.T
         try:
             yield made
         finally:
-            cancel_jobs(stack, *made.jobs or {"none"})
+            cancel_jobs(stack, *made.jobs)
 
 
 def test_a_frontier_that_stands_still_moves_again(stream: Stream) -> None:
@@ -114,7 +113,7 @@ def test_a_frontier_that_stands_still_moves_again(stream: Stream) -> None:
         (log, *more) = stream.asked("status")[0]["stream"]["logs"]
         return all(each["landed_to"] > each["frontier"] for each in (log, *more))
 
-    wait_for(pending, "the frontier to stand still while records land")
+    wait_for(pending, "the frontier to stand still while records land", WITHIN_S)
     held.execute("rollback")
     held.close()
     stream.wait_for_rows()
@@ -143,5 +142,5 @@ def test_an_upgrade_that_went_wrong_goes_back_and_loses_nothing(stream: Stream) 
     assert f"--from-savepoint {ended['from_savepoint']}" in (previous / "said").read_text()
     assert "RUNNING" in over and len(stream.jobs) == 1
     stream.wait_for_rows()
-    wait_for(lambda: stream.ledger().balanced, "the ledger to follow")
+    wait_for(lambda: stream.ledger().balanced, "the ledger to follow", WITHIN_S)
     assert stream.ledger() == LedgerEntry(records_in=stream.sent, out=stream.sent)

@@ -21,6 +21,7 @@ from tests.support.stack import cancel_jobs, flink, wait_for
 
 SOURCE = "drifting"  # of nobody else's jobs on this cluster
 PARTITIONS = 2
+WITHIN_S = 300.0  # beside others
 Told = list[tuple[str, str, str]]
 
 
@@ -98,7 +99,7 @@ def stream(stack: Stack, job_server: str, tmp_path_factory: pytest.TempPathFacto
 def test_a_stream_before_and_after_its_deploy(stream: Stream) -> None:
     assert stream.told("jobs", "topics") == [(f"job of {SOURCE}", "never started", f"reads {stream.broker.uri(stream.topic)}")]
     stream.run_id = stream.submit()
-    wait_for(lambda: stream.told("tables") == [], "its tables")
+    wait_for(lambda: stream.told("tables") == [], "its tables", WITHIN_S)
     document = stream.drift()
     assert [one for one in document["differences"] if one["kind"] != "dags"] == []
     compared = {one["kind"]: (one["where"], one["things"]) for one in document["compared"]}
@@ -141,10 +142,10 @@ def test_what_becomes_of_its_topics(stream: Stream) -> None:
         done.result(30)
 
     retention("60000")
-    wait_for(lambda: stream.told("topics") != [], "the retention")
+    wait_for(lambda: stream.told("topics") != [], "the retention", WITHIN_S)
     assert stream.told("topics") == [(f"topic {stream.topic}", "kept for 1m", f"input of {SOURCE}: needed for 10m")]
     retention("-1")
-    wait_for(lambda: stream.told("topics") == [], "the retention")
+    wait_for(lambda: stream.told("topics") == [], "the retention", WITHIN_S)
     stream.broker.grow(stream.topic, PARTITIONS + 2)
     assert stream.told("topics") == [(f"topic {stream.topic}", "4 partitions", f"input of {SOURCE}: 2 when its job started")]
     stream.broker.delete(stream.rows)
@@ -165,7 +166,7 @@ def test_a_second_job_and_one_that_is_lost(stream: Stream) -> None:
     assert stream.told("jobs", "topics") == []
     stream.run_id = second
     cancel_jobs(stream.stack, stream.job_id)
-    wait_for(lambda: stream.told("jobs") != [], "the job to be gone")
+    wait_for(lambda: stream.told("jobs") != [], "the job to be gone", WITHIN_S)
     found = stream.drift("--only", "jobs")["differences"]
     assert [(one["deployed"]) for one in found] == [f"run {second}: its job is CANCELED"]
     assert "airflow dags trigger shop.deploy.drifting" in found[0]["remedy"]

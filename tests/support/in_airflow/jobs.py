@@ -7,11 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from templates.airflow.jobs import DeployOperator, StopOperator, TakeBackOperator
+from templates.airflow.waiting import PlanOperator, replay_name
 
 HOME = Path(sys.argv[1])
 ASKED, ANSWERS = Path(os.environ["ASKED"]), Path(os.environ["ANSWERS"])
 PREVIOUS = os.environ["HEADRACE_COMMAND"].rpartition(" ")[0] + " before"
 START = "cd / && headrace ingest web --input=kafka://h:1/t --runner=flink --from-savepoint file:/s/1 -- --x=1"
+SPAN = {"start": "2026-11-01T00:00:00Z", "end": "2026-11-02T00:00:00Z"}
 STOPPED = {"run_id": "r1", "savepoint": "file:/s/1", "start_again": START, "frontiers": {}}
 
 
@@ -19,7 +21,7 @@ def job(run_id="r2", state="RUNNING"):
     return {"source": "web", "run_id": run_id, "job_id": "j", "state": state}
 
 
-def given(operator, xcom=None, start=None, begun=None, **answers):
+def given(operator, xcom=None, start=None, begun=None, again=0, **answers):
     """How it ended, what it asked and pushed. start: what XCom holds of the task of this name; begun: its key of that name."""
     answers = {key.replace("_", " "): value for key, value in answers.items()}
     ANSWERS.write_text(json.dumps({"status": [0, []], "job list": [0, []], **answers}))
@@ -30,10 +32,15 @@ def given(operator, xcom=None, start=None, begun=None, **answers):
         return known.get((task_ids, key), xcom)
 
     ti = SimpleNamespace(
-        dag_id="d", run_id="r", task_id="t", xcom_push=lambda key, value: pushed.update({key: value}), xcom_pull=pull
+        dag_id="d",
+        run_id="r",
+        task_id="t",
+        try_number=1 + again,
+        xcom_push=lambda key, value: pushed.update({key: value}),
+        xcom_pull=pull,
     )
     try:
-        returned, raised, words = type(operator).execute.__wrapped__(operator, {"task_instance": ti}), "", ""
+        returned, raised, words = type(operator).execute.__wrapped__(operator, {"task_instance": ti, "params": SPAN}), "", ""
     except Exception as error:
         returned, raised, words = None, type(error).__name__, str(error)
     return {"returned": returned, "raised": raised, "words": words, "asked": ASKED.read_text().splitlines(), "pushed": pushed}
@@ -54,6 +61,15 @@ def stop(previous=""):
 
 def back(previous=""):
     return TakeBackOperator(task_id="t", source="web", project=str(HOME), previous=previous)
+
+
+def plan(again, *states):
+    """Where these are the states of the replays of a run."""
+    names = [replay_name("x", SPAN["start"], "r") + (f"-{number + 1}" if number else "") for number in range(len(states))]
+    known = [{"name": name, "state": state} for name, state in zip(names, states, strict=True)]
+    figures = {"bytes": 1, "windows": 1, "records": 1, "estimated_seconds": 1, "consumers": [], "approval_needed": []}
+    operator = PlanOperator(task_id="t", dataset="x", size_bytes=9, windows=9, project=str(HOME))
+    return given(operator, again=again, replay_list=[0, known], replay_plan=[0, figures])
 
 
 ended = {"ended": {"how": "stopped", "savepoint": "file:/s/1", "at": "2026-11-27"}, "start_again": START}
@@ -101,6 +117,14 @@ print(
                 **{"job list --all": [0, [job(name, "CANCELED") for name in ("r1", "r2", "r9")]]},
                 **began("file:/s/2"),
             ),
+            "plan": [
+                plan(0),
+                plan(1),
+                plan(1, "finished"),
+                plan(1, "promoted"),
+                plan(1, "promoted", "begun"),
+                plan(1, "rolled back", "promoted"),
+            ],
             "back_unset": given(back("$NOT_SET_ANYWHERE"), STOPPED),
         }
     )

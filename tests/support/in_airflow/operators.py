@@ -13,11 +13,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
+from unittest.mock import patch
 
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import TaskDeferred
 
-from templates.airflow import command
+from templates.airflow import command, triggers
 from templates.airflow.gates import GateOperator
 from templates.airflow.operators import HeadraceOperator, PublishOperator, RangeOperator
 from templates.airflow.triggers import FlinkJobTrigger, LandedTrigger
@@ -179,6 +180,18 @@ def waited(*answers):
     return found
 
 
+def handed_over(states):
+    """A trigger that Airflow ends, where it says this of the task's state."""
+    trigger = FlinkJobTrigger("127.0.0.1:1", "j", ["job", "cancel", f"run-of-{states}", "--yes"], str(HOME))
+    trigger.task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
+
+    def asked(dag_id, **given):
+        return {"r": {"t": states}} if states != "unknown" else {}[dag_id]
+
+    with patch.object(triggers.RuntimeTaskInstance, "get_task_states", asked):
+        asyncio.run(trigger.on_kill())
+
+
 def landing():
     """What the trigger of folders fires with: one that appears, and one that never does."""
 
@@ -298,5 +311,7 @@ later = [(datetime.now(UTC) + timedelta(hours=hours)).strftime("%H:%M") for hour
 shut = PlanOperator(task_id="plan", dataset="x", size_bytes=1, windows=1, hours="-".join(later), project=str(HOME))
 told["hours"] = run(shut)
 told["home"] = str(HOME)
+for state in ("deferred", "failed", "unknown", None):
+    handed_over(state)
 told["cancelled"] = Path(os.environ["CANCELLED"]).read_text().splitlines()
 print(json.dumps(told, default=str))

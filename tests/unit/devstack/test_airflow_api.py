@@ -5,12 +5,15 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from contracts.errors import ComponentDownError
 from devstack import airflow_api
 from devstack.airflow_api import AirflowApi
+
+MOST = 100  # entries, whatever is asked for
 
 
 class LockedAirflow(BaseHTTPRequestHandler):
@@ -23,7 +26,9 @@ class LockedAirflow(BaseHTTPRequestHandler):
         if self.path.startswith("/auth"):
             return self.say(200, {"access_token": "t"})
         found = [{"id": number, "completed_at": None if is_open else "now"} for number, is_open in self.backfills.items()]
-        return self.say(200, {"backfills": found})
+        query = {name: int(value) for name, (value,) in parse_qs(urlsplit(self.path).query).items() if name in ("offset", "limit")}
+        page = found[query["offset"] :][: min(query["limit"], MOST)]
+        return self.say(200, {"backfills": page})
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -73,3 +78,10 @@ def test_a_backfill_of_somebody_else_is_left_alone(api: AirflowApi) -> None:
     with pytest.raises(ComponentDownError, match="409"):
         api.backfill("d", "2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z")
     assert api.open_backfills("d") == {0}
+
+
+def test_lists_are_whole_though_airflow_gives_a_hundred_entries_at_once(api: AirflowApi) -> None:
+    LockedAirflow.backfills |= dict.fromkeys(range(3 * MOST), True)
+    assert api.open_backfills("d") == set(range(3 * MOST))
+    LockedAirflow.backfills[3 * MOST] = True
+    assert api.open_backfills("d") == set(range(3 * MOST + 1))

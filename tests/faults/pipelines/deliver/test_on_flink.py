@@ -14,7 +14,7 @@ from devstack.stack import Stack
 from tests.faults.pipelines.deliver.test_bounded import EVENTS, FAULTS, IN_FLIGHT, RATE
 from tests.support.cdp import CdpEndpoint
 from tests.support.deliveries import RANGE, DeliveryProject, Sample, arrived, calm_requests
-from tests.support.stack import cancel_jobs
+from tests.support.stack import cancel_all_jobs
 
 PARTITIONS = 4
 DEADLINE_S = 240.0
@@ -55,7 +55,7 @@ def test_workers_are_killed_twice(rows_from: str, tmp_path: Path, exclusive_stac
             assert '"refused"' not in out
         else:
             assert process.wait(DEADLINE_S) == 0
-            cancel_jobs(stack)
+            cancel_all_jobs(stack)
         counters = cdp.counters()
         assert arrived(cdp) == sample.order_of_users()
         injected = sum(counters["by_fault"].values())

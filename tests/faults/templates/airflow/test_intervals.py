@@ -83,6 +83,10 @@ def test_a_backfill_is_refused_and_then_approved_and_says_by_whom(own: RealAirfl
     (replay,) = [each for each in own.replays() if each not in kept]
     assert replay["state"] == "promoted"
     assert (replay["spec"]["approved_by"], replay["spec"]["reason"]) == ("Anonymous", "once more")
+    ask_for_the_day(own, reprocess_behavior="completed")  # after a yes: a further replay, of the same run
+    assert answer(own.api, BACKFILL, run, "Approve", "and again") == "success"
+    assert own.state_of_tables() == before
+    assert [each["state"] for each in own.replays() if each not in kept] == ["promoted", "promoted"]
 
 
 def test_a_question_that_nobody_answers_in_time_is_a_no(own: RealAirflow) -> None:

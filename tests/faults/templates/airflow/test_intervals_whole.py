@@ -1,9 +1,10 @@
-"""Three days by the hour in any order, a tenth of the tasks killed, a scheduler too; kills in every step; rivals.
+"""Three days by the hour in any order, a tenth of the tasks killed, a scheduler too; rivals.
 
 Long: each task is a process of Airflow and one of headrace.
 """
 
 import random
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,27 +18,32 @@ from tests.support.airflow_intervals import (
     Killer,
     all_succeeded,
     answer,
+    approve_all,
     assert_events_once,
     over,
     own_dags,
+    promoted,
+    replay,
     run_hours,
 )  # fmt: skip
 from tests.support.postgres import missing
 from tests.support.real_airflow import DAY, WITHIN_S, RealAirflow, real_airflow
+from tests.support.tiers import sized
 
 pytestmark = pytest.mark.long
 DAYS = ("2026-11-02", "2026-11-03", "2026-11-04")
-HOURS = range(24)
+HOURS = range(sized(6, 24))
 KILLED = 0.1
 WHOLE_S = 5_400.0
-STEPS = ("plan", "run", "diff", "promote")
+DEAD_AFTER_S = 60
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealAirflow]:
     if lacking := missing():
         pytest.skip(f"no {lacking}: install PostgreSQL")
-    with real_airflow(tmp_path_factory.mktemp("whole"), database=True, schedules=SCHEDULES, own=own_dags) as made:
+    folder = tmp_path_factory.mktemp("whole")
+    with real_airflow(folder, database=True, schedules=SCHEDULES, own=own_dags, dead_after_s=DEAD_AFTER_S) as made:
         yield made
 
 
@@ -51,63 +57,22 @@ def test_three_days_in_any_order_with_kills_of_tasks_and_of_a_scheduler_equal_on
     planned = {key: chance.choice(_ways(key[1])) for key in chance.sample(tasks, round(len(tasks) * KILLED))}
     runs = run_hours(own, hours)
     killer = Killer(own, INGEST, planned)
+    began = time.monotonic()
     killer.until(lambda: over(own, INGEST, runs[: len(runs) // 2]), WHOLE_S)
     own.kill_second()
     killer.until(lambda: over(own, INGEST, runs), WHOLE_S)
     all_succeeded(own, INGEST, runs)
     assert len(killer.made) > len(planned) / 2  # some tasks are over before anybody looks
-    assert own.state_of_tables() == own.undisturbed("three-days")
+    found = own.state_of_tables()
+    tasks_over = f"{len(runs)} hours, {len(tasks)} tasks in {time.monotonic() - began:.0f} s"
+    print(f"{tasks_over}; killed, with a scheduler: {len(killer.made)} of {len(planned)}; {found}")
+    assert found == own.undisturbed("three-days")
     assert_events_once(own, set(runs))
     own.start_second()
 
 
 def _ways(task: str) -> tuple[str, ...]:
     return ("task", "worker", "headrace") if task == "ingest" else ("task", "worker")
-
-
-def replay(own: RealAirflow, first: int, end: int, of: str = "") -> str:
-    """A replay of hours of the first day, asked for by hand."""
-    at = [f"{DAY}T{hour:02}:00:00Z" for hour in (first, end)]
-    given = {"logical_date": None, "dag_run_id": f"replay-{first}-{end}{of}", "conf": {"start": at[0], "end": at[1]}}
-    own.api.send("POST", f"/dags/{BACKFILL}/dagRuns", given)
-    return str(given["dag_run_id"])
-
-
-def approve_all(own: RealAirflow) -> None:
-    for question in own.api.waiting():
-        own.api.answer(question, "Approve", reason="tests")
-
-
-def promoted(own: RealAirflow) -> int:
-    return sum(each["state"] == "promoted" for each in own.replays())
-
-
-@pytest.mark.parametrize("of", ["task", "headrace", "worker", "scheduler"])
-@pytest.mark.parametrize("step", STEPS)
-def test_a_backfill_whose_step_is_killed_ends_as_one_that_is_not(own: RealAirflow, step: str, of: str) -> None:
-    before, known, events = own.state_of_tables(), promoted(own), len(own.api.events())
-    run = replay(own, 0, 2, f"-{step}-{of}")
-    killer = Killer(own, BACKFILL, {(run, step): of})
-
-    def is_over() -> bool:
-        approve_all(own)
-        return over(own, BACKFILL, [run])
-
-    killer.until(is_over)
-    assert killer.made, "it was over before anybody looked"
-    all_succeeded(own, BACKFILL, [run])
-    assert own.state_of_tables() == before
-    assert promoted(own) == known + 1
-    assert len(own.api.events()) == events + 1
-
-
-def test_a_question_outlives_scheduler_and_triggerer(own: RealAirflow) -> None:
-    run = replay(own, 2, 4)
-    wait_until(lambda: len(own.api.waiting()), {1}, WITHIN_S)
-    for name in ("airflow-scheduler", "airflow-triggerer"):
-        own.stack.kill(name)
-        own.stack.start(name)
-    assert answer(own.api, BACKFILL, run, "Approve", "tests") == "success"
 
 
 def test_a_backfill_beside_an_ingest_of_the_same_hours_loses_neither(own: RealAirflow) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from pipelines.ingest.topics import ingest_topics
 from runners.flink.rest import FlinkRest
 from tests.support.airflow_streams import WITHIN_S, Streams, streams
 from tests.support.live_job import TABLE, published_ids
+from tests.support.real_airflow import start_another
 from tests.support.stack import wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3_600)]
@@ -172,7 +174,31 @@ def test_a_task_that_ends_ends_its_bounded_job(own: Streams, how: str) -> None:
     assert own.jobs == before
 
 
-@pytest.mark.parametrize("how", ["failed", "limit"])
+def test_a_job_goes_on_where_its_trigger_is_handed_to_another_triggerer(own: Streams) -> None:
+    """The first one is stopped until Airflow takes it for dead, and goes on then: it ends its triggers, as if a user had."""
+    (job,) = own.jobs
+    (submission,) = [run for run in submissions(Lake.at(str(own.lake))) if job in run.job_ids]
+    run = own.api.trigger("own.watch", run_id=submission.run_id, job_id=job, flink=own.stack.flink_rest)
+    wait_for(lambda: own.said("own.watch", run).count(") starting") == 1, "the trigger to run", WITHIN_S)
+    first = own.stack.pid("airflow-triggerer")
+    assert first
+    second = start_another(own.stack, "triggerer")
+    os.killpg(first, signal.SIGSTOP)
+    try:
+        wait_for(lambda: own.said("own.watch", run).count(") starting") == 2, "the trigger to run again", WITHIN_S)
+    finally:
+        os.killpg(first, signal.SIGCONT)
+    wait_for(lambda: "cancelled by user action" in own.said("own.watch", run), "the first to end its trigger", WITHIN_S)
+    wait_for(lambda: f"job {job} is left alone" in own.said("own.watch", run), "it to ask for the task", WITHIN_S)
+    assert own.jobs == {job} and own.state("own.watch", run)() == "deferred"
+    own.api.set_state("own.watch", run, "task", "failed")
+    own.wait_for_jobs(0)
+    os.killpg(second.pid, signal.SIGKILL)
+    with own.load():
+        assert own.run(DEPLOY)[1] == "success"
+
+
+@pytest.mark.parametrize("how", ["failed", "clear", "limit"])
 def test_a_sensor_that_ends_ends_the_job_that_it_waits_for(own: Streams, how: str) -> None:
     """Here the stream's own job stands for a bounded one, which would end no other way."""
     (job,) = own.jobs
@@ -186,7 +212,31 @@ def test_a_sensor_that_ends_ends_the_job_that_it_waits_for(own: Streams, how: st
         wait_for(lambda: own.said(dag_id, run).count(") starting") == 2, "the trigger to run again", WITHIN_S)
         assert own.jobs == {job}
         own.api.set_state(dag_id, run, "task", "failed")
+    if how == "clear":
+        wait_until(own.state(dag_id, run), {"deferred"}, WITHIN_S)
+        own.api.clear(dag_id, run, "task")
     own.wait_for_jobs(0)
-    assert own.api.wait_run(dag_id, run, WITHIN_S) == "failed"
+    assert own.api.wait_run(dag_id, run, WITHIN_S) == "failed"  # the try after a clear finds the job cancelled
     with own.load():
         assert own.run(DEPLOY)[1] == "success"
+
+
+def test_a_sensor_ends_with_its_job_and_where_the_cluster_has_lost_it(own: Streams) -> None:
+    """A small bounded job; then a JobManager that was killed, and forgot the stream's job."""
+    before, ended = own.jobs, list[int]()
+    bounded = threading.Thread(target=lambda: ended.append(own.ingest_to_now("small")))
+    bounded.start()
+    wait_for(lambda: bool(own.jobs - before) or not bounded.is_alive(), "the bounded job", WITHIN_S)
+    (job,) = own.jobs - before
+    run = own.api.trigger("own.watch", run_id="of-nobody", job_id=job, flink=own.stack.flink_rest)
+    bounded.join(WITHIN_S)
+    assert ended == [0]
+    assert own.api.wait_run("own.watch", run, WITHIN_S) == "success", own.said("own.watch", run)[-2_000:]
+
+    (job,) = before
+    run = own.api.trigger("own.watch", run_id="of-nobody", job_id=job, flink=own.stack.flink_rest)
+    wait_until(own.state("own.watch", run), {"deferred"}, WITHIN_S)
+    own.stack.kill("flink-jobmanager")
+    own.stack.start("flink-jobmanager")
+    assert own.api.wait_run("own.watch", run, WITHIN_S) == "failed"
+    assert f"job {job}: LOST" in own.said("own.watch", run)

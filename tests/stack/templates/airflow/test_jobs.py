@@ -109,3 +109,9 @@ def test_where_nothing_was_stopped_nothing_is_taken_back(told: Json) -> None:
     found = told["back_unstopped"]
     assert not asked(told, "back_unstopped", "job cancel") and not asked(told, "back_unstopped", "ingest")
     assert found["raised"] == "AirflowFailException" and "left as it is" in found["words"]
+
+
+def test_a_backfill_that_is_asked_for_again_is_another_replay_and_one_that_was_broken_off_the_same(told: Json) -> None:
+    first, *again = [each["returned"]["name"] for each in told["plan"]]
+    assert again == [first, first, f"{first}-2", f"{first}-2", f"{first}-3"]
+    assert [line.split()[1:3] for line in told["plan"][0]["asked"]] == [["replay", "plan"]]

@@ -158,5 +158,10 @@ def test_a_user_who_ends_a_sensor_ends_its_job(told: Json) -> None:
     assert len([line for line in told["cancelled"] if line.startswith("job cancel run-7 --yes")]) == 3
 
 
+def test_a_job_whose_task_waits_on_in_another_triggerer_is_left_alone(told: Json) -> None:
+    ended = [line.split()[2] for line in told["cancelled"] if line.startswith("job cancel run-of-")]
+    assert ended == ["run-of-failed", "run-of-unknown", "run-of-None"]
+
+
 def test_folders_are_awaited_until_they_are_there_or_the_time_is_over(told: Json) -> None:
     assert told["landing"] == [{"missing": []}, {"missing": ["never"]}]
