@@ -22,15 +22,16 @@ from cli.console import (
     table,
 )
 from cli.options import GroupedCommand, click_options
-from cli.replay_view import show_difference
+from cli.replay_view import show_cost, show_difference
 from contracts.errors import ConfigurationError
-from contracts.units import us_text
+from contracts.units import size_text, us_text
 from lake.location import Lake
 from lake.runs.replays import Replay, Step, add_event, replay_of, replays
 from operations.replay.difference import difference
 from operations.replay.page import write_page
 from operations.replay.promote import discard, promote, rollback
 from operations.replay.publication import Promotion
+from pipelines.replay.costs import taken_by
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.plan import ReplayPlan, make_plan
 from pipelines.replay.run import ReplayReport, resume_replay, run_replay
@@ -215,19 +216,21 @@ def _entry(item: Replay, lake: Lake) -> dict[str, Any]:
         "lake": lake.root,
         "spec": item.spec,
         "events": item.events,
+        **taken_by(item),
     }
 
 
 def _show_events(item: Replay, as_json: bool) -> None:
     if as_json:
-        print_json({"name": item.name, "state": item.step, "spec": item.spec, "events": item.events})
+        print_json({"name": item.name, "state": item.step, "spec": item.spec, "events": item.events, **taken_by(item)})
         return
     rows = [[e.number, e.at, str(e.step), e.by, _told(e.details)] for e in item.events]
     stdout.print(table(["no", "at", "what", "by", "details"], rows, title=f"{item.name}: {item.dataset}, {_span(item)}"))
+    show_cost(taken_by(item))
 
 
 def _told(details: dict[str, Any]) -> str:
-    shown = ("approved_by", "reason", "snapshot_id", "rows", "content_hash", "added", "removed", "changed", "run_id")
+    shown = ("approved_by", "reason", "snapshot_id", "rows", "content_hash", "added", "removed", "changed", "run_id", "why")
     return ", ".join(f"{key} {details[key]}" for key in shown if details.get(key) is not None)
 
 
@@ -243,7 +246,8 @@ def _show_plan(plan: ReplayPlan) -> None:
         for s in plan.selections
     ]
     stdout.print(table(["source", "pieces of raw", "records", "bytes", "not read", "why"], rows))
-    stdout.print(f"{plan.windows:,} windows, {plan.records:,} records, about {plan.seconds:,.0f} s (from {plan.rate_from})")
+    stdout.print(f"{plan.windows:,} windows, {plan.records:,} records, {size_text(plan.size_bytes)} of raw")
+    stdout.print(f"it will take {plan.estimate.told()}")
     if not plan.published:
         told = (
             f"the table reaches from {' to '.join(us_text(us, 'seconds') for us in plan.reach)}"
@@ -252,6 +256,8 @@ def _show_plan(plan: ReplayPlan) -> None:
         )
         stdout.print(f"no row is published in this range now; {told}", style="yellow")
     stdout.print("read by: " + (", ".join(plan.consumers) or "nobody is named in the contract or in headrace.yaml (consumers)"))
+    if plan.above:
+        stdout.print("is refused: " + "; ".join(plan.above), style="red")
     if plan.exceeded:
         stdout.print("needs --approved-by and --reason: " + "; ".join(plan.exceeded), style="yellow")
 
@@ -259,6 +265,7 @@ def _show_plan(plan: ReplayPlan) -> None:
 def _show_run(report: ReplayReport) -> None:
     rows = [[source, *ledger_cells(entry), entry.outside, entry.pending, entry.lost] for source, entry in report.ledger.items()]
     stdout.print(table(["source", *LEDGER_COLUMNS, "other windows", "pending", "lost"], rows))
+    show_cost({"cost": report.cost, "estimate": report.estimate, "cost_to_estimate": report.cost_to_estimate})
     for reason in report.reasons:
         stdout.print(reason, style="red")
     if report.paused:

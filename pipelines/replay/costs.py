@@ -1,0 +1,43 @@
+"""What a replay took until now, what it was to take, and what is left of its ceiling; from its record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from contracts.errors import CeilingError
+from lake.runs.cost import RunCost
+from lake.runs.replays import Replay
+from lake.runs.usage import Ceiling
+from pipelines.replay.options import ReplayOptions
+
+_COMPARED = ("wall_s", "cpu_s", "peak_memory_bytes", "read_records", "read_bytes")
+
+
+def cost_of(replay: Replay) -> RunCost | None:
+    """Of its runs that finished, were paused, or came to a ceiling; those that were killed noted nothing."""
+    return RunCost.in_all([RunCost.parse(event.details["cost"]) for event in replay.events if event.details.get("cost")])
+
+
+def taken_by(replay: Replay) -> dict[str, Any]:
+    """``cost``, ``estimate`` and ``cost_to_estimate``, the one divided by the other; null where it is not known."""
+    cost, estimate = cost_of(replay), replay.spec.get("estimate")
+    taken = cost.document() if cost else None
+    ratio = None
+    if taken and estimate:
+        ratio = {key: round(taken[key] / estimate[key], 2) for key in _COMPARED if taken[key] is not None and estimate.get(key)}
+    return {"cost": taken, "estimate": estimate, "cost_to_estimate": ratio}
+
+
+def ceiling_of(replay: Replay, options: ReplayOptions) -> Ceiling:
+    """What is left to a run of it.
+
+    Raises:
+        CeilingError: nothing is: earlier runs took all of it.
+    """
+    cost = cost_of(replay)
+    ceiling = Ceiling(options.max_memory, options.max_cpu, spent_s=cost.cpu_s or 0.0 if cost else 0.0)
+    if why := ceiling.broken(0, 0.0):
+        raise CeilingError(
+            f"replay {replay.name}: {why}; nothing was promoted. Give a higher one, or: headrace replay discard {replay.name}"
+        )
+    return ceiling
