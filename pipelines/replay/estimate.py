@@ -45,6 +45,7 @@ class Estimate:
             "estimated_peak_memory_bytes": self.peak_memory_bytes,
             "estimate_from": self.rests_on,
             "estimate_guessed": list(self.guessed),
+            "estimate_told": self.told(),
         }
 
     def told(self) -> str:
