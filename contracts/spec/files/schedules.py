@@ -285,9 +285,8 @@ class SchedulesFile(FileModel):
 
     @model_validator(mode="after")
     def _no_circle(self) -> SchedulesFile:
-        read = {
-            one.input.rpartition("/")[2] for one in (*self.sources.values(), *self.streams.values()) if one.input.startswith(_KAFKA)
-        }
+        inputs = [*(one.input for one in self.sources.values()), *(one.input for one in self.streams.values())]
+        read = {name.rpartition("/")[2] for name in inputs if name.startswith(_KAFKA)}
         for dataset, topic in self.backfill.topics.items() if self.backfill else ():
             if topic.rpartition("/")[2] in read:
                 raise wrong(

@@ -46,7 +46,10 @@ def test_dags_of_a_gated_dataset_have_a_task_for_it_and_those_of_others_have_non
     assert "--allow-held" in ingest["ingest"]["with"]["command"] and "--allow-held" in backfill["promote"]["with"]["command"]  # type: ignore[index]
     assert ingest["gate"]["after"] == ["ingest"] == ingest["publish"]["after"]  # neither keeps the other from its work
     assert ingest["gate"]["runbook"] == "https://runbooks/gate.html"
-    assert backfill["gate"]["after"] == ["promote"]
+    order = ["plan", "approve", "run", "diff", "gate", "approve_held", "promote", "held"]
+    assert [backfill[name]["after"] for name in order[1:]] == [[name] for name in order[:-1]]
+    assert backfill["gate"]["runbook"] == backfill["held"]["runbook"] == "https://runbooks/gate.html"
     shop.write_rules({})
     for found in (tasks(f"s.ingest.{source}"), tasks("s.backfill.customer_event")):
-        assert "gate" not in found and "--allow-held" not in str(found)
+        assert not {"gate", "approve_held", "held"} & set(found) and "--allow-held" not in str(found)
+    assert tasks("s.backfill.customer_event")["promote"]["after"] == ["diff"]

@@ -18,6 +18,7 @@ from airflow.sdk import Asset
 from airflow.sdk.exceptions import TaskDeferred
 
 from templates.airflow import command
+from templates.airflow.approvals import ApproveHeldOperator, VerdictOperator
 from templates.airflow.gates import GateOperator
 from templates.airflow.operators import HeadraceOperator, RangeOperator
 from templates.airflow.triggers import FlinkJobTrigger, LandedTrigger
@@ -37,7 +38,9 @@ class Instance(SimpleNamespace):
         self.pushed[key] = value
 
     def xcom_pull(self, task_ids):
-        return {"ingest": [{"run_id": "run-1"}, {"run_id": "run-2"}]}.get(task_ids)
+        foreseen = [{"from": f"2026-11-01T{hour:02}:00:00Z", "to": f"2026-11-01T{hour + 1:02}:00:00Z"} for hour in (1, 5)]
+        known = {"ingest": [{"run_id": "run-1"}, {"run_id": "run-2"}], "all": {"held": foreseen}, "some": {"held": foreseen[:1]}}
+        return known.get(task_ids)
 
 
 def context(**more):
@@ -119,8 +122,25 @@ def partitions(**given):
     return run(PartitionsOperator(task_id="p", **{**usual, **given}))
 
 
-def gate(of="ingest", dataset="x"):
-    return run(GateOperator(task_id="gate", dataset=dataset, of=of, project=str(HOME)))
+def gate(of="ingest", dataset="x", **more):
+    return run(GateOperator(task_id="gate", dataset=dataset, of=of, project=str(HOME), **more))
+
+
+def verdict(replay):
+    return run(VerdictOperator(task_id="gate", replay=replay, project=str(HOME)))
+
+
+def answered(chosen, timedout=False):
+    """How the question about a part that would be held ends."""
+    asked = ApproveHeldOperator(task_id="approve_held", respond_s=60)
+    event = {
+        "chosen_options": chosen, "params_input": {"reason": "known"}, "timedout": timedout,
+        "responded_at": datetime.now(UTC), "responded_by_user": {"id": "1", "name": "Ada"},
+    }  # fmt: skip
+    try:
+        return {"returned": asked.execute_complete(context(), event), "raised": "", "words": ""}
+    except Exception as error:
+        return {"returned": None, "raised": type(error).__name__, "words": str(error)}
 
 
 def empty(operator):
@@ -225,7 +245,15 @@ told = {
         "topic": partitions(input="kafka://h:1/t", partition_s=None),
         "nothing": partitions(input="other/%H", missing="skip"),
     },
-    "gate": {"own": gate(), "of_others": gate("nothing"), "mute": gate(dataset="mute")},
+    "verdict": {name: verdict(name) for name in ("clean", "partly", "mute", "wrong")},
+    "answered": {"yes": answered(["Promote the rest"]), "no": answered(["Reject"]), "late": answered(["Reject"], timedout=True)},
+    "gate": {
+        "own": gate(),
+        "of_others": gate("nothing"),
+        "mute": gate(dataset="mute"),
+        "agreed": gate(foreseen_of="all"),
+        "partly": gate(foreseen_of="some"),
+    },
     "range": {
         "events": ranged({"triggering_asset_events": events, **none}),
         "lookback": ranged({"triggering_asset_events": {"a": events["a"]}, **none}, lookback_s=86_400),
