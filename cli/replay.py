@@ -16,9 +16,11 @@ from cli.console import (
     print_json,
     progress,
     project_option,
+    stderr,
     stdout,
     table,
 )
+from cli.hints import as_given
 from cli.options import GroupedCommand, click_options
 from cli.replay_plan_view import show_cost, show_plan, show_run, show_verdict
 from cli.replay_view import show_difference
@@ -265,10 +267,11 @@ def _told(details: dict[str, Any]) -> str:
 def _end(done: Promotion, word: str, as_json: bool, *, allow_held: bool = False) -> None:
     _show_promotion(done, word, as_json)
     if done.held:
-        advise(
+        told = (
             f"the gate of {done.dataset} holds {done.held} of its partitions, which readers see as they were: "
             f"headrace quality status {done.dataset}"
         )
+        stderr.print(as_given(told), markup=False) if as_json else advise(told)  # stdout has one document
         if not allow_held:
             raise SystemExit(1)
 

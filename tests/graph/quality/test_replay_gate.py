@@ -64,8 +64,9 @@ def test_what_would_be_held_is_told_and_is_what_is_held(tmp_path: Path) -> None:
 
     alone = shop.headrace("replay", "promote", "worse", "--approved-by", "Ada", "--reason", "known")
     assert alone.exit_code == 2 and "with --allow-held" in alone.output
-    done = shop.headrace("replay", "promote", "worse", "--allow-held", "--approved-by", "Ada", "--reason", "known")
-    assert done.exit_code == 0 and "holds 1 of its partitions" in done.output
+    done = shop.headrace("replay", "promote", "worse", "--allow-held", "--approved-by", "Ada", "--reason", "known", "--json")
+    assert done.exit_code == 0 and json.loads(done.stdout)["held"] == 1
+    assert "holds 1 of its partitions" in done.stderr
     assert held_hours(shop.lake()) == [9] == hours(verdict)
     begun = next(e for e in replay_of(shop.lake(), "worse").events if e.step == "promoting")
     assert begun.details == {"approved_by": "Ada", "reason": "known"}
