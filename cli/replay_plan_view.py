@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from cli.console import LEDGER_COLUMNS, advise, ledger_cells, stdout, table
-from contracts.units import duration_text, size_text, us_text
+from contracts.units import size_text, us_text
 from operations.replay.gate import ReplayVerdict
+from pipelines.replay.costs import told_cost
 from pipelines.replay.plan import ReplayPlan
 from pipelines.replay.run import ReplayReport
 
@@ -58,24 +59,8 @@ def show_run(report: ReplayReport) -> None:
 
 def show_cost(taken: Mapping[str, Any]) -> None:
     """Print what a replay took, and what it was to take; nothing where that was not noted."""
-    cost, ratio = taken["cost"], taken["cost_to_estimate"] or {}
-    if cost:
-        stdout.print(told_cost(cost, ratio))
-
-
-def told_cost(cost: Mapping[str, Any], ratio: Mapping[str, float]) -> str:
-    """What a replay took, in a sentence. ratio: to what was estimated, by the keys of cost."""
-
-    def times(key: str) -> str:
-        return f" ({ratio[key]:g} of the estimate)" if key in ratio else ""
-
-    cpu = "CPU time not known" if cost["cpu_s"] is None else f"{duration_text(cost['cpu_s'])} of CPU time{times('cpu_s')}"
-    peak = cost["peak_memory_bytes"]
-    memory = "memory not known" if peak is None else f"{size_text(peak)} of memory{times('peak_memory_bytes')}"
-    return (
-        f"it took {duration_text(cost['wall_s'])}{times('wall_s')}, {cpu}, {memory}; read {cost['read_records']:,} records, "
-        f"{size_text(cost['read_bytes'])}{times('read_bytes')}, wrote {size_text(cost['written_bytes'])}"
-    )
+    if told := told_cost(taken):
+        stdout.print(told)
 
 
 def show_verdict(verdict: ReplayVerdict) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from contracts.errors import CeilingError
+from contracts.units import duration_text, size_text
 from lake.runs.cost import RunCost
 from lake.runs.replays import Replay
 from lake.runs.usage import Ceiling
@@ -41,3 +43,21 @@ def ceiling_of(replay: Replay, options: ReplayOptions) -> Ceiling:
             f"replay {replay.name}: {why}; nothing was promoted. Give a higher one, or: headrace replay discard {replay.name}"
         )
     return ceiling
+
+
+def told_cost(taken: Mapping[str, Any]) -> str:
+    """What ``taken_by`` found, in a sentence; empty where nothing was noted."""
+    cost, ratio = taken.get("cost"), taken.get("cost_to_estimate") or {}
+    if not cost:
+        return ""
+
+    def times(key: str) -> str:
+        return f" ({ratio[key]:g} of the estimate)" if key in ratio else ""
+
+    cpu = "CPU time not known" if cost["cpu_s"] is None else f"{duration_text(cost['cpu_s'])} of CPU time{times('cpu_s')}"
+    peak = cost["peak_memory_bytes"]
+    memory = "memory not known" if peak is None else f"{size_text(peak)} of memory{times('peak_memory_bytes')}"
+    return (
+        f"it took {duration_text(cost['wall_s'])}{times('wall_s')}, {cpu}, {memory}; read {cost['read_records']:,} records, "
+        f"{size_text(cost['read_bytes'])}{times('read_bytes')}, wrote {size_text(cost['written_bytes'])}"
+    )

@@ -51,7 +51,9 @@ class Estimate:
     def told(self) -> str:
         """In a sentence."""
         cpu = "CPU time not known" if self.cpu_s is None else f"{duration_text(self.cpu_s)} of CPU time"
-        memory = "memory not known" if self.peak_memory_bytes is None else f"{size_text(self.peak_memory_bytes)} of memory at most"
+        memory = (
+            "memory not known" if self.peak_memory_bytes is None else f"{size_text(self.peak_memory_bytes)} of memory at its peak"
+        )
         guessed = f"; a guess: {', '.join(self.guessed)}" if self.guessed else ""
         return f"about {duration_text(self.seconds)}, {cpu}, {memory} (from {self.rests_on}{guessed})"
 

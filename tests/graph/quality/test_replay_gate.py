@@ -87,6 +87,17 @@ def test_a_replay_that_mends_what_is_held_would_be_held_nowhere(tmp_path: Path) 
     assert shop.promote("mend").held == 0 and public_ids(shop.lake()) == ["m-1", "m-2", "m-3"]
 
 
+def test_rows_that_came_after_the_gate_was_asked_are_judged_by_the_promotion(tmp_path: Path) -> None:
+    """What was audited is not what is published, where a branch has moved on (apache/iceberg#8424)."""
+    shop = GatedShop(tmp_path)
+    shop.take("a", LINES)
+    shop.run("same", 8, 11)
+    assert replay_verdict(shop.lake(), shop.project, "same").exit_code == 0
+    assert shop.take("b", [event(4, 9)]).exit_code == 1
+    assert shop.promote("same").held == 1
+    assert public_ids(shop.lake()) == ["m-1", "m-2", "m-3"]
+
+
 def test_a_stop_before_the_range_of_a_replay_is_told_with_what_waits_behind_it(tmp_path: Path) -> None:
     shop = GatedShop(tmp_path, STOP)
     mapped = shop.spec

@@ -56,6 +56,9 @@ def test_an_estimate_rests_on_an_earlier_run_of_the_dataset_and_a_replay_says_wh
     assert "it took " in shown.output and "of CPU time" in shown.output
     told = json.loads(shop.headrace("replay", "list", "a", "--json").output)
     assert (told["cost"], told["estimate"]) == (report.cost, report.estimate)
+    page = shop.folder / "page.html"
+    differs = json.loads(shop.headrace("replay", "diff", "a", "--page", str(page), "--json").stdout)
+    assert differs["cost"] == report.cost and "It took " in page.read_text()
 
 
 @pytest.mark.parametrize("unlike", [{"max_parallel": 2}, {"runner": "flink"}])
