@@ -20,6 +20,7 @@ _TELLING_SHARE = 30  # and one of at least this part of the records
 _RECORDS_PER_S = 25_000  # one core, 38 columns
 _BASE_BYTES, _WORKER_BYTES = 400 << 20, 250 << 20  # resident before any record: the program, and each worker process more
 _BYTES_PER_BYTE = 3.0  # resident per byte of raw that one graph run takes
+_SMALL_BYTES = 16 << 20
 DURATION, CPU, MEMORY = "duration", "CPU time", "memory"
 
 
@@ -146,9 +147,10 @@ def _at_once(size_bytes: int, slice_bytes: int | None, workers: int) -> int:
 
 
 def _peak(runs: Sequence[_Run], at_once: int) -> tuple[int | None, bool]:
-    """Of the run that took the most at once, and what this one takes more; and whether that is more than it can tell."""
-    most = max(runs, key=lambda run: run.at_once)
-    if most.cost.peak_memory_bytes is None:
+    """Of the run that took nearly as much at once, with the difference; and whether that run is too far from it to tell."""
+    near = min(runs, key=lambda run: (abs(run.at_once - at_once), -(run.cost.peak_memory_bytes or 0)))
+    peak, apart = near.cost.peak_memory_bytes, at_once - near.at_once
+    if peak is None:
         return None, False
-    peak = max(run.cost.peak_memory_bytes or 0 for run in runs)
-    return int(peak + _BYTES_PER_BYTE * max(at_once - most.at_once, 0)), at_once > 2 * most.at_once
+    is_guess = abs(apart) > _SMALL_BYTES and not near.at_once / 2 <= at_once <= near.at_once * 2
+    return max(int(peak + _BYTES_PER_BYTE * apart), min(peak, _BASE_BYTES)), is_guess

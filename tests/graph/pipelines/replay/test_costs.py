@@ -77,6 +77,9 @@ def test_a_run_that_is_too_small_tells_nothing_of_a_large_one(shop: Shop) -> Non
     assert found.guessed == ("duration", "CPU time", "memory") and "a guess: duration, CPU time, memory" in found.told()
     some = estimate.make_estimate(shop.lake(), "customer_event", shop.options("p", 8, 12), 3_000, 400 << 20)
     assert some.guessed == ("memory",) and (some.peak_memory_bytes or 0) > 1 << 30
+    sliced = shop.options("p", 8, 12, slice_bytes=10 << 20)
+    small = estimate.make_estimate(shop.lake(), "customer_event", sliced, 3_000, 400 << 20)
+    assert small.guessed == () and (small.peak_memory_bytes or 0) < 1 << 30, "smaller slices take less memory"
 
 
 def test_a_rate_is_what_a_slow_replay_takes_its_time_from(shop: Shop) -> None:
