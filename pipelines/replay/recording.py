@@ -42,7 +42,10 @@ def begin(options: ReplayOptions, plan: ReplayPlan, lake: Lake) -> None:
             + ". It needs --approved-by NAME and --reason TEXT, which are recorded."
         )
     if plan.above:
-        raise CeilingError(f"replay {options.name}: " + "; ".join(plan.above) + "; it was not begun. Take a shorter range")
+        told = "; ".join(plan.above)
+        raise CeilingError(
+            f"replay {options.name}: {told}; it was not begun. Take a shorter range, smaller slices, or a higher ceiling"
+        )
 
     def check(known: dict[str, Replay]) -> None:
         mine = known.get(options.name)
