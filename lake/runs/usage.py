@@ -5,13 +5,14 @@ Reads ``/proc``: where there is none, as on macOS, memory is what the system say
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -26,7 +27,8 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _MAXRSS = 1 if sys.platform == "darwin" else 1_024
 _PPID, _CPU = 1, slice(11, 15)  # fields of /proc/PID/stat after the command's name: utime, stime, cutime, cstime
 _LOOK_EVERY_S, _HOLD_EVERY_S = 2.0, 0.5  # to note what it takes; to hold it to a ceiling
-_GRACE_S = 20.0  # between the signal to the main thread and the end of everything
+_CHILDREN_S, _GRACE_S = 5.0, 20.0  # after the signal to the main thread: its children are killed, and it is
+_NOTE_S = 10.0
 _SIGNAL = signal.SIGUSR1
 _NEW_PEAK = 1.02
 
@@ -62,20 +64,21 @@ class _StopError(BaseException):
 class Meter:
     """Measures what a block takes, and ends it where that is above a ceiling.
 
-    The block runs in the main thread. Where it is not over twenty seconds after it was to stop, the processes that it started are
-    killed, and this one ends with exit code 1.
+    The block runs in the main thread. Five seconds after it was to stop the processes that it started are killed: it may wait for
+    them. Where it is not over after twenty seconds, this process ends with exit code 1.
 
     Args:
         ceiling: what it may take.
         what: what it is, for the message, such as ``replay NAME``.
+        stopped: is told why, once, where a ceiling ended it; gives the message.
 
     Raises:
         ConfigurationError: there is a ceiling, and no way to look at processes.
         CeilingError: it took more; raised at the end of the block.
     """
 
-    def __init__(self, ceiling: Ceiling | None = None, what: str = "the run") -> None:
-        self._ceiling, self._what = ceiling or Ceiling(), what
+    def __init__(self, ceiling: Ceiling | None = None, what: str = "the run", stopped: Callable[[str], str] = str) -> None:
+        self._ceiling, self._what, self.stopped = ceiling or Ceiling(), what, stopped
         if self._ceiling.is_there and not _PROC.is_dir():
             raise ConfigurationError("--max-memory and --max-cpu need /proc, which this system does not have; leave them out")
         self._done = threading.Event()
@@ -99,8 +102,8 @@ class Meter:
         self._look()
         if self._ceiling.is_there:
             signal.signal(_SIGNAL, self._before)
-        if isinstance(error, _StopError):
-            raise CeilingError(self._told()) from None
+        if isinstance(error, _StopError) or (self._why and error):  # what its children were killed for may end it otherwise
+            raise CeilingError(self.stopped(self._told())) from None
 
     @property
     def wall_s(self) -> float:
@@ -145,15 +148,24 @@ class Meter:
         return f"{self._what}: {self._why}; it was stopped"
 
     def _end_all(self) -> None:
-        if self._done.wait(_GRACE_S):
+        if self._done.wait(min(_CHILDREN_S, _GRACE_S)):
             return
-        for pid, _ in _descendants(os.getpid()):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        os.write(2, f"headrace: {self._told()}\n".encode())
+        _kill_descendants()
+        if self._done.wait(max(_GRACE_S - _CHILDREN_S, 0)):
+            return
+        told = [self._told()]
+        note = threading.Thread(target=lambda: told.append(self.stopped(told[0])), name="meter-note", daemon=True)
+        note.start()
+        note.join(_NOTE_S)
+        _kill_descendants()
+        os.write(2, f"headrace: {told[-1]}\n".encode())
         os._exit(CeilingError.exit_code)
+
+
+def _kill_descendants() -> None:
+    for pid, _ in list(_descendants(os.getpid())):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from contracts.errors import CeilingError, ConfigurationError
+from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract
 from contracts.spec.project import Project
 from contracts.spec.source import SourceSpec
@@ -113,15 +113,9 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
     basis = basis_of(lake, contract, specs, options)
     with started(lake, run_id, clock.started, f"replay {name}", pipeline="replay", basis=basis):
         run = _Run(options, project, lake, replay, specs, contract, clock, run_id, Meter(ceiling, f"replay {name}"))
-        try:
-            with run.meter:
-                return run.carry_on(report)
-        except CeilingError as error:
-            add_event(lake, name, Step.PAUSED, {"run_id": run_id, "why": str(error), "cost": run.cost().document()})
-            raise CeilingError(
-                f"{error}. Nothing was promoted; headrace replay run {name} goes on where it stopped, with another ceiling, or "
-                f"headrace replay discard {name} gives it up"
-            ) from None
+        run.meter.stopped = run.stopped
+        with run.meter:
+            return run.carry_on(report)
 
 
 @dataclass
@@ -149,6 +143,15 @@ class _Run:
             read_records=self.read.records,
             read_bytes=self.read.size_bytes,
             written_bytes=written_bytes(self.lake, tables, self.run_id),
+        )
+
+    def stopped(self, why: str) -> str:
+        """Put on record that it came above its ceiling; gives what to tell."""
+        name = self.replay.name
+        add_event(self.lake, name, Step.PAUSED, {"run_id": self.run_id, "why": why, "cost": self.cost().document()})
+        return (
+            f"{why}. Nothing was promoted; headrace replay run {name} goes on where it stopped, with another ceiling, or "
+            f"headrace replay discard {name} gives it up"
         )
 
     def carry_on(self, report: Report) -> ReplayReport:

@@ -102,7 +102,8 @@ def test_what_does_not_stop_is_killed_with_what_it_started(tmp_path: Path) -> No
 import subprocess, sys, time
 from lake.runs import usage
 usage._GRACE_S = 0.5
-with usage.Meter(usage.Ceiling(memory_bytes=1), "replay x"):
+usage._CHILDREN_S = 0.2
+with usage.Meter(usage.Ceiling(memory_bytes=1), "replay x", lambda why: why + "; noted"):
     one = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     open({str(tmp_path / "pid")!r}, "w").write(str(one.pid))
     while True:
@@ -113,7 +114,7 @@ with usage.Meter(usage.Ceiling(memory_bytes=1), "replay x"):
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("headrace: replay x: takes ") and done.stderr.endswith("(--max-memory); it was stopped\n")
+    assert done.stderr.startswith("headrace: replay x: takes ") and done.stderr.endswith("(--max-memory); it was stopped; noted\n")
     assert ProcessIdentity.of(int((tmp_path / "pid").read_text())) is None
 
 
