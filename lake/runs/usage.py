@@ -91,6 +91,7 @@ class Meter:
         self._began_s, self._began_maxrss = time.monotonic(), _maxrss()
         self._began_cpu_s = _cpu_s(_descendants(os.getpid()) if _PROC.is_dir() else ())
         self._before: Any = signal.signal(_SIGNAL, _stop) if self._ceiling.is_there else None
+        self._hook = threading.excepthook
         self._thread = threading.Thread(target=self._watch, name="meter", daemon=True)
         self._look()
         self._thread.start()
@@ -102,6 +103,7 @@ class Meter:
         self._look()
         if self._ceiling.is_there:
             signal.signal(_SIGNAL, self._before)
+            threading.excepthook = self._hook
         if isinstance(error, _StopError) or (self._why and error):  # what its children were killed for may end it otherwise
             raise CeilingError(self.stopped(self._told())) from None
 
@@ -150,6 +152,7 @@ class Meter:
     def _end_all(self) -> None:
         if self._done.wait(min(_CHILDREN_S, _GRACE_S)):
             return
+        threading.excepthook = _said_already  # of threads that wait for what is killed now
         _kill_descendants()
         if self._done.wait(max(_GRACE_S - _CHILDREN_S, 0)):
             return
@@ -166,6 +169,10 @@ def _kill_descendants() -> None:
     for pid, _ in list(_descendants(os.getpid())):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def _said_already(failure: threading.ExceptHookArgs) -> None:
+    pass
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
