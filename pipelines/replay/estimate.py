@@ -15,7 +15,7 @@ from pipelines.ingest.slices import SLICE_BYTES
 from pipelines.replay.options import ReplayOptions
 
 _RUNS_LOOKED_AT = 100
-_TELLING_S = 30.0  # a run as long as that tells of any other
+_TELLING_S = 30.0  # a run that worked as long as that tells of any other
 _TELLING_SHARE = 30  # and one of at least this part of the records
 _RECORDS_PER_S = 25_000  # one core, 38 columns
 _BASE_BYTES, _WORKER_BYTES = 400 << 20, 250 << 20  # resident before any record: the program, and each worker process more
@@ -77,7 +77,7 @@ def make_estimate(lake: Lake, dataset: str, options: ReplayOptions, records: int
         size_bytes: of the same.
     """
     known = sorted(_comparable(lake, dataset, options), key=lambda run: (run.pipeline == "replay", run.cost.read_records))
-    telling = [r for r in known if r.cost.wall_s >= _TELLING_S or r.cost.read_records * _TELLING_SHARE >= records]
+    telling = [r for r in known if r.worked_s >= _TELLING_S or r.cost.read_records * _TELLING_SHARE >= records]
     slowest_s = size_bytes / options.max_rate if options.max_rate else 0.0
     is_here, workers = options.runner == "direct", options.workers or 1
     at_once = _at_once(size_bytes, options.slice_bytes, workers)
@@ -111,6 +111,11 @@ class _Run:
     cost: RunCost
     at_once: int
     throttled: bool
+
+    @property
+    def worked_s(self) -> float:
+        """How long it worked; a machine that is busy with others makes no run longer."""
+        return self.cost.wall_s if self.cost.cpu_s is None else self.cost.cpu_s
 
     @property
     def unthrottled_s(self) -> float:
