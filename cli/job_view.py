@@ -11,7 +11,7 @@ from typing import Any
 
 from cli.console import advise, print_json, stdout, table
 from contracts.errors import ComponentDownError, ConfigurationError
-from contracts.units import DURATION_UNITS
+from contracts.units import duration_text, size_text
 from runners.flink.checkpoints import Checkpoints
 from runners.flink.rest import Vertex
 from runners.jobs.list import LOST, JobLine
@@ -110,27 +110,13 @@ def show_ended(target: Target, how: str, state: str, savepoint: str | None, *, a
 
 
 def span(seconds: float | None) -> str | None:
-    """Seconds as a person says it: ``3d 4h``, ``12m 5s``."""
-    if seconds is None:
-        return None
-    left, parts = max(0, int(seconds)), []
-    for unit, length in DURATION_UNITS.items():
-        if left >= length:
-            parts.append(f"{left // length}{unit}")
-            left %= length
-    return " ".join(parts[:2]) or "0s"
+    """Seconds as a person says it, if they are known."""
+    return None if seconds is None else duration_text(seconds)
 
 
 def size(size_bytes: int | None) -> str | None:
-    """Bytes as ``12.3 MB`` of 1,024."""
-    if size_bytes is None:
-        return None
-    value, unit = float(size_bytes), "B"
-    for larger in ("KB", "MB", "GB", "TB"):
-        if value < 1024:
-            break
-        value, unit = value / 1024, larger
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+    """Bytes as a person says it, if they are known."""
+    return None if size_bytes is None else size_text(size_bytes)
 
 
 def _next_step(target: Target) -> dict[str, Any]:

@@ -9,32 +9,35 @@ from typing import Any
 import click
 
 from cli.console import (
-    LEDGER_COLUMNS,
     advise,
     json_option,
     lake_option,
-    ledger_cells,
     open_lake,
     plain_errors,
     print_json,
     progress,
     project_option,
+    stderr,
     stdout,
     table,
 )
+from cli.hints import as_given
 from cli.options import GroupedCommand, click_options
-from cli.replay_view import show_difference
+from cli.replay_plan_view import show_cost, show_plan, show_run, show_verdict
+from cli.replay_view import show_difference, show_promotion
 from contracts.errors import ConfigurationError
 from contracts.units import us_text
 from lake.location import Lake
 from lake.runs.replays import Replay, Step, add_event, replay_of, replays
 from operations.replay.difference import difference
+from operations.replay.gate import replay_verdict
 from operations.replay.page import write_page
 from operations.replay.promote import discard, promote, recorded, rollback
 from operations.replay.publication import PROMOTE, ROLLBACK, Kind, Promotion
+from pipelines.replay.costs import taken_by
 from pipelines.replay.options import ReplayOptions
-from pipelines.replay.plan import ReplayPlan, make_plan
-from pipelines.replay.run import ReplayReport, resume_replay, run_replay
+from pipelines.replay.plan import make_plan
+from pipelines.replay.run import resume_replay, run_replay
 from runners.option_fields import parse, parse_given
 
 _unless_done = click.option(
@@ -45,6 +48,7 @@ The usual way:
   headrace replay plan   mend-utm --dataset customer_event --start 2026-11-20T00:00:00Z --end 2026-11-21T00:00:00Z
   headrace replay run    mend-utm --dataset customer_event --start 2026-11-20T00:00:00Z --end 2026-11-21T00:00:00Z
   headrace replay diff   mend-utm --page mend-utm.html
+  headrace replay gate   mend-utm          what the gate of the dataset would hold, where it has one
   headrace replay promote mend-utm
   headrace replay rollback mend-utm        if it was a mistake after all
 
@@ -74,7 +78,7 @@ def plan_(project: Path | None, as_json: bool, **given: Any) -> None:
     if as_json:
         print_json(plan.document())
     else:
-        _show_plan(plan)
+        show_plan(plan)
 
 
 @replay.command("run", cls=GroupedCommand)
@@ -100,7 +104,7 @@ def run(project: Path | None, as_json: bool, **given: Any) -> None:
     if as_json:
         print_json(report)
     else:
-        _show_run(report)
+        show_run(report)
     raise SystemExit(report.exit_code)
 
 
@@ -146,19 +150,46 @@ def diff(name: str, page: Path | None, samples: int, reveal: bool, lake: str | N
             stdout.print(f"page: {page}")
 
 
+@replay.command("gate")
+@click.argument("name")
+@lake_option
+@project_option
+@json_option
+@plain_errors
+def gate_(name: str, lake: str | None, project: Path | None, as_json: bool) -> None:
+    """Tell what the gate would hold if a finished replay were promoted; changes nothing. Exit code 1: something."""
+    opened, loaded = open_lake(lake, project)
+    verdict = replay_verdict(opened, loaded, name)
+    print_json(verdict.document()) if as_json else show_verdict(verdict)
+    raise SystemExit(verdict.exit_code)
+
+
 @replay.command("promote")
 @click.argument("name")
 @click.option("--allow-held", is_flag=True, help="What the gate holds is reported, but is no failure.")
+@click.option("--approved-by", metavar="NAME", help="Who lets the rest through, with --allow-held; recorded.")
+@click.option("--reason", metavar="TEXT", help="Why; recorded.")
 @_unless_done
 @lake_option
 @project_option
 @json_option
 @plain_errors
-def promote_(name: str, allow_held: bool, unless_done: bool, lake: str | None, project: Path | None, as_json: bool) -> None:
+def promote_(
+    name: str,
+    allow_held: bool,
+    approved_by: str | None,
+    reason: str | None,
+    unless_done: bool,
+    lake: str | None,
+    project: Path | None,
+    as_json: bool,
+) -> None:
     """Publish a finished replay in one commit; what live jobs published since is kept."""
+    if bool(approved_by) != bool(reason) or (approved_by and not allow_held):
+        raise ConfigurationError("--approved-by and --reason: give both, with --allow-held: they say who let a part of it through")
     opened, loaded = open_lake(lake, project)
-    with_record = PROMOTE if unless_done else None
-    done = _done(lambda: promote(name, loaded, opened), name, opened, with_record)
+    approval = {"approved_by": approved_by, "reason": reason} if approved_by and reason else None
+    done = _done(lambda: promote(name, loaded, opened, approval=approval), name, opened, PROMOTE if unless_done else None)
     _end(done, "promoted", as_json, allow_held=allow_held)
 
 
@@ -224,56 +255,22 @@ def _entry(item: Replay, lake: Lake) -> dict[str, Any]:
         "lake": lake.root,
         "spec": item.spec,
         "events": item.events,
+        **taken_by(item),
     }
 
 
 def _show_events(item: Replay, as_json: bool) -> None:
     if as_json:
-        print_json({"name": item.name, "state": item.step, "spec": item.spec, "events": item.events})
+        print_json({"name": item.name, "state": item.step, "spec": item.spec, "events": item.events, **taken_by(item)})
         return
     rows = [[e.number, e.at, str(e.step), e.by, _told(e.details)] for e in item.events]
     stdout.print(table(["no", "at", "what", "by", "details"], rows, title=f"{item.name}: {item.dataset}, {_span(item)}"))
+    show_cost(taken_by(item))
 
 
 def _told(details: dict[str, Any]) -> str:
-    shown = ("approved_by", "reason", "snapshot_id", "rows", "content_hash", "added", "removed", "changed", "run_id")
+    shown = ("approved_by", "reason", "snapshot_id", "rows", "content_hash", "added", "removed", "changed", "run_id", "why")
     return ", ".join(f"{key} {details[key]}" for key in shown if details.get(key) is not None)
-
-
-def _show_plan(plan: ReplayPlan) -> None:
-    stdout.print(f"dataset {plan.dataset}, contract {plan.contract.version}")
-    stdout.print(f"asked:   {us_text(plan.asked[0], 'seconds')} to {us_text(plan.asked[1], 'seconds')}")
-    for low, high in plan.ranges[:20]:
-        stdout.print(f"rebuilt: {us_text(low)} to {us_text(high)}")
-    if len(plan.ranges) > 20:
-        stdout.print(f"         and {len(plan.ranges) - 20} more ranges")
-    rows = [
-        [s.source, len(s.pieces), s.records, s.size_bytes, s.skipped, ", ".join(f"{n} {why}" for why, n in s.why.items())]
-        for s in plan.selections
-    ]
-    stdout.print(table(["source", "pieces of raw", "records", "bytes", "not read", "why"], rows))
-    stdout.print(f"{plan.windows:,} windows, {plan.records:,} records, about {plan.seconds:,.0f} s (from {plan.rate_from})")
-    if not plan.published:
-        told = (
-            f"the table reaches from {' to '.join(us_text(us, 'seconds') for us in plan.reach)}"
-            if plan.reach
-            else "the table is empty"
-        )
-        stdout.print(f"no row is published in this range now; {told}", style="yellow")
-    stdout.print("read by: " + (", ".join(plan.consumers) or "nobody is named in the contract or in headrace.yaml (consumers)"))
-    if plan.exceeded:
-        stdout.print("needs --approved-by and --reason: " + "; ".join(plan.exceeded), style="yellow")
-
-
-def _show_run(report: ReplayReport) -> None:
-    rows = [[source, *ledger_cells(entry), entry.outside, entry.pending, entry.lost] for source, entry in report.ledger.items()]
-    stdout.print(table(["source", *LEDGER_COLUMNS, "other windows", "pending", "lost"], rows))
-    for reason in report.reasons:
-        stdout.print(reason, style="red")
-    if report.paused:
-        advise(f"paused; headrace replay run {report.name} goes on")
-    elif not report.reasons:
-        advise(f"branch {report.branch} is ready; headrace replay diff {report.name} shows what would change")
 
 
 def _done(act: Callable[[], Promotion], name: str, lake: Lake, with_record: Kind | None) -> Promotion:
@@ -284,26 +281,17 @@ def _done(act: Callable[[], Promotion], name: str, lake: Lake, with_record: Kind
         done = recorded(name, lake, with_record) if with_record else None
         if done is None:
             raise
-        advise(f"replay {name}: that was done already")
+        stderr.print(f"replay {name}: that was done already", markup=False)
         return done
 
 
 def _end(done: Promotion, word: str, as_json: bool, *, allow_held: bool = False) -> None:
-    _show_promotion(done, word, as_json)
+    print_json(done) if as_json else show_promotion(done, word)
     if done.held:
-        advise(
+        told = (
             f"the gate of {done.dataset} holds {done.held} of its partitions, which readers see as they were: "
             f"headrace quality status {done.dataset}"
         )
+        stderr.print(as_given(told), markup=False) if as_json else advise(told)  # stdout has one document
         if not allow_held:
             raise SystemExit(1)
-
-
-def _show_promotion(done: Promotion, word: str, as_json: bool) -> None:
-    if as_json:
-        print_json(done)
-        return
-    counts = f"{done.added:,} rows added, {done.removed:,} removed, {done.changed:,} changed"
-    stdout.print(f"{done.name} is {word}: {counts} in {done.dataset}")
-    stdout.print(f"rows {done.rows:,}, content_hash {done.content_hash}, snapshot {done.snapshot_id}")
-    stdout.print(f"changed rows for those who read the dataset: {done.changes}/")

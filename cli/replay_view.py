@@ -1,4 +1,4 @@
-"""How ``headrace replay diff`` shows what a replay would change, as text."""
+"""How ``headrace replay diff``, ``promote`` and ``rollback`` show what they came to, as text."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from cli.console import advise, stdout, table
 from contracts.text import printable
+from operations.replay.publication import Promotion
 
 _MOST_WINDOWS = 30
 _WINDOW_COLUMNS = ("window", "live rows", "replay rows", "added", "removed", "changed", "since")
@@ -93,3 +94,11 @@ def _show_samples(document: Mapping[str, Any]) -> None:
 
 def _short(text: str, most: int = 120) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def show_promotion(done: Promotion, word: str) -> None:
+    """What a promotion, or its way back, came to."""
+    counts = f"{done.added:,} rows added, {done.removed:,} removed, {done.changed:,} changed"
+    stdout.print(f"{done.name} is {word}: {counts} in {done.dataset}")
+    stdout.print(f"rows {done.rows:,}, content_hash {done.content_hash}, snapshot {done.snapshot_id}")
+    stdout.print(f"changed rows for those who read the dataset: {done.changes}/")

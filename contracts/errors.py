@@ -2,7 +2,8 @@
 
 HeadraceError
 ├── DataError               1  the data said no; what is good is written all the same
-│   └── OffsetGapError         records of a topic are gone that were never read
+│   ├── OffsetGapError         records of a topic are gone that were never read
+│   └── CeilingError           a run would take or took more of its machine than it may
 ├── ConfigurationError      2  wrong use: an option, contract, spec or name; the same command would end the same way
 │   ├── LayoutMismatchError    a table of the lake has another layout than the job asks for
 │   ├── TopicMissingError      a topic that is to be read does not exist
@@ -34,6 +35,10 @@ class DataError(HeadraceError):
 
 class OffsetGapError(DataError):
     """Offsets that were to be read are gone."""
+
+
+class CeilingError(DataError):
+    """A run would take, or took, more memory or CPU time than it may. What it committed stays on its branch."""
 
 
 class ConfigurationError(HeadraceError):

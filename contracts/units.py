@@ -1,4 +1,4 @@
-"""Units of time; moments as microseconds since 1970, and as people read them."""
+"""Units of time; moments as microseconds since 1970; these, durations and sizes as people read them."""
 
 from __future__ import annotations
 
@@ -35,3 +35,23 @@ def utc_text(moment: datetime, timespec: Timespec = "auto") -> str:
 def us_text(us: int, timespec: Timespec = "auto") -> str:
     """Microseconds since 1970 in ISO 8601, with Z."""
     return utc_text(us_to_datetime(us), timespec)
+
+
+def size_text(size_bytes: float) -> str:
+    """Bytes as ``12.3 MB`` of 1,024."""
+    value, unit = float(size_bytes), "B"
+    for larger in ("KB", "MB", "GB", "TB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds as a person says it: ``3d 4h``, ``12m 5s``."""
+    left, parts = max(0, int(seconds)), []
+    for unit, length in DURATION_UNITS.items():
+        if left >= length:
+            parts.append(f"{left // length}{unit}")
+            left %= length
+    return " ".join(parts[:2]) or "0s"

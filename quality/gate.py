@@ -48,6 +48,21 @@ def pass_gate(lake: Lake, contract: Contract, options: GateOptions, sweep: Calla
         return _passed(lake, contract, options, sweep, queries)
 
 
+def foreseen(lake: Lake, contract: Contract, candidate: Candidate) -> Ruling:
+    """What a pass would decide of a candidate that is not on the audit branch, such as a replay; nothing is written.
+
+    Args:
+        lake: where.
+        contract: of a gated dataset.
+        candidate: what would be judged.
+    """
+    lake, accepted = lake.public, acceptances(lake, contract.dataset)
+    history = PassHistory(StoredHistory(lake, contract.dataset, accepted))
+    with Queries() as queries:
+        options = GateOptions(run_id="", dry_run=True)
+        return ruled(Pass(lake, contract, options, accepted, history, LakeReferences(lake), queries), candidate)
+
+
 def _passed(
     lake: Lake, contract: Contract, options: GateOptions, sweep: Callable[[], Swept], queries: Queries
 ) -> tuple[Swept, GateReport]:

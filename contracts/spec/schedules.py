@@ -127,14 +127,19 @@ class BackfillSchedule:
     """How history is rebuilt. every: cron of the chunks. Above size_bytes or windows a person approves; within respond_s.
 
     hours: ``20:00-06:00``, when a rebuild may begin; empty for any. rate: most bytes of raw a second, as ``--max-rate`` reads it.
-    ceiling_bytes: what no approval lifts.
+    ceiling_bytes, max_memory, max_cpu: what no approval lifts; the latter as the options of that name read it. workers: processes.
+    topics: by dataset, where rebuilt rows are published too.
     """
 
     every: str = CRON_OF["day"]
     size_bytes: int = 10 << 30
     windows: int = 168
     ceiling_bytes: int | None = None
+    max_memory: str | None = None
+    max_cpu: str | None = None
+    workers: int = 1
     rate: str | None = None
+    topics: Mapping[str, str] = field(default_factory=dict)
     hours: str = ""
     respond_s: int = 604_800
     timeout_s: int = 21_600

@@ -19,6 +19,7 @@ from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
 from lake.runs.basis import RunBasis
 from lake.runs.clock import RunClock
+from lake.runs.cost import RunCost
 from lake.runs.process import ProcessIdentity
 from lake.storage import storage_of
 from lake.tables.iceberg import settled_snapshot
@@ -109,7 +110,7 @@ class RunManifest:
     """A run that ended; docs/reference/lake.md has the fields. What is None is not written.
 
     options: the options dataclass of the pipeline. details: what only this pipeline has to say. gates: by dataset, what its gate
-    holds and released.
+    holds and released. cost: of a bounded ingest or a replay, what it took.
     """
 
     run_id: str
@@ -122,6 +123,7 @@ class RunManifest:
     ledger: Mapping[str, LedgerEntry] | None = None
     datasets: Mapping[str, PublishedTable | BranchTable] | None = None
     gates: Mapping[str, Mapping[str, Any]] | None = None
+    cost: RunCost | None = None
     verdict: Verdict = Verdict()
 
     def document(self) -> dict[str, Any]:
@@ -139,6 +141,7 @@ class RunManifest:
             "ledger": None if self.ledger is None else {name: asdict(entry) for name, entry in self.ledger.items()},
             "datasets": None if self.datasets is None else {name: asdict(table) for name, table in self.datasets.items()},
             "gates": self.gates,
+            "cost": None if self.cost is None else self.cost.document(),
             "timings": self.clock.seconds(),
             "verdict": {"exit_code": self.verdict.exit_code, **_known(asdict(self.verdict))},
         }
@@ -186,6 +189,12 @@ class RunSummary:
         """Of all its sources; None where it has none, or none yet."""
         entries = self.manifest.get("ledger")
         return None if entries is None else sum((LedgerEntry(**entry) for entry in entries.values()), LedgerEntry())
+
+    @property
+    def cost(self) -> RunCost | None:
+        """What it took; None where that was not noted, as by an earlier version."""
+        known = self.manifest.get("cost")
+        return RunCost.parse(known) if known else None
 
     @property
     def timings(self) -> dict[str, float]:

@@ -31,6 +31,7 @@ from lake.tables.swap import files_at
 from operations.cells import Masked
 from operations.replay.states import Place, State, is_published, states_of
 from operations.replay.tally import KEY, Tally
+from pipelines.replay.costs import taken_by
 from pipelines.replay.plan import dataset_of
 
 _RUNS_LOOKED_AT = 20
@@ -98,6 +99,7 @@ def _header(lake: Lake, replay: Replay, live: State, rebuilt: State, *, promoted
         "dataset": replay.dataset,
         "step": str(replay.step),
         **_standing(replay, promoted=promoted),
+        **taken_by(replay),
         "ranges": [[us_text(low), us_text(high)] for low, high in replay.ranges],
         "window_s": replay.spec["window_s"],
         "branch": replay.branch,

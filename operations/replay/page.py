@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from operations.html import bar_of, page_of, table_of, text_of, tiles_of, write_html
+from pipelines.replay.costs import told_cost
 
 _KINDS = ("added", "removed", "changed")
 _BARS = (*_KINDS, "since")
@@ -38,6 +39,8 @@ def page(document: Mapping[str, Any]) -> str:
 def _summary(document: Mapping[str, Any]) -> Iterator[str]:
     totals = document["totals"]
     yield f'<p class="soft">{text_of(document["state"])}</p>'
+    if told := told_cost(document):
+        yield f'<p class="soft">{text_of(told[0].upper() + told[1:])}.</p>'
     if document["equal"]:
         yield (
             f"<p>Nothing differs: {text_of(document['windows_in_all'])} windows, {text_of(totals['live_rows'])} rows, content hash "

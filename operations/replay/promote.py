@@ -7,7 +7,7 @@ another ``headrace replay promote`` (or ``rollback``) of the same name, which fi
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
 
 from pyiceberg.exceptions import NoSuchTableError
@@ -35,7 +35,9 @@ def _nothing(step: str) -> None:
     pass
 
 
-def promote(name: str, project: Project, lake: Lake, reached: Reached = _nothing) -> Promotion:
+def promote(
+    name: str, project: Project, lake: Lake, reached: Reached = _nothing, *, approval: Mapping[str, str] | None = None
+) -> Promotion:
     """Publish a finished replay: its ranges of the live table become what was rebuilt and what live jobs published since.
 
     Args:
@@ -43,6 +45,7 @@ def promote(name: str, project: Project, lake: Lake, reached: Reached = _nothing
         project: for the policies as they are now: ids that were suppressed since stay away.
         lake: where.
         reached: is told of every step that was taken.
+        approval: ``approved_by`` and ``reason``: who lets it through though the gate holds a part of it; recorded.
 
     Raises:
         ConfigurationError: it is not finished, or was promoted already.
@@ -53,7 +56,7 @@ def promote(name: str, project: Project, lake: Lake, reached: Reached = _nothing
         if known[name].step is not Step.FINISHED:
             raise ConfigurationError(f"replay {name}: is {known[name].step}, and only one that is finished can be promoted")
 
-    publication = _begin(PROMOTE, name, project, lake, check, reached)
+    publication = _begin(PROMOTE, name, project, lake, check, reached, approval)
     replay = publication.replay
     lake = publication.lake
     outcomes = list(replay_outcomes(lake, replay))
@@ -141,10 +144,18 @@ def discard(name: str, lake: Lake) -> None:
         committed(table, lambda table=table: _drop_refs(lake, table, replay))  # type: ignore[misc]
 
 
-def _begin(kind: Kind, name: str, project: Project, lake: Lake, check: Check, reached: Reached) -> Publication:
+def _begin(
+    kind: Kind,
+    name: str,
+    project: Project,
+    lake: Lake,
+    check: Check,
+    reached: Reached,
+    details: Mapping[str, str] | None = None,
+) -> Publication:
     """Put the beginning on record, unless an attempt before did."""
     if replay_of(lake, name).step is not kind.begun:
-        add_event(lake, name, kind.begun, {}, check)
+        add_event(lake, name, kind.begun, dict(details or {}), check)
     reached("recorded")
     replay = replay_of(lake, name)
     _, contract = dataset_of(project, replay.dataset, replay.spec["sources"])

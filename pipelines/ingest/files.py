@@ -20,8 +20,11 @@ from lake.location import Lake
 from lake.raw.files import Landing, RawChunk, land_file
 from lake.raw.inputs import InputFile, expand_inputs
 from lake.runs.clock import RunClock, new_run_id
+from lake.runs.cost import RunCost, written_bytes
 from lake.runs.manifest import IngestDetails
 from lake.runs.progress import Progress, Report
+from lake.runs.usage import Meter
+from lake.tables.iceberg import DEAD_LETTERS
 from pipelines.ingest.density import window_for
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.options import IngestOptions
@@ -70,7 +73,7 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
         lake=lake, contract=contract, spec=spec, run_id=new_run_id(spec.name, clock), cut=cut,
         suppressions=project.suppressions(contract),
     )  # fmt: skip
-    with begun(graph, options, clock):
+    with begun(graph, options, clock), Meter() as meter:
         landings = list(_land(lake, spec, inputs, report))
         clock.done("land")
         files = list({landing.file.raw_file: landing.file for landing in landings if landing.file}.values())
@@ -94,8 +97,17 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
             _input_reasons(spec, landings, options),
             details=IngestDetails([_input_entry(landing) for landing in landings], ingested_files=len(todo)),
             gate=gate,
+            cost=_cost(meter, graph, chunks, options),
             summary="files: " + ", ".join(f"{count} {status}" for status, count in counts.items()),
         )
+
+
+def _cost(meter: Meter, graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions) -> RunCost:
+    return RunCost.of(
+        meter, is_here=options.runner == "direct", workers=options.workers,
+        read_records=sum(chunk.records for chunk in chunks), read_bytes=sum(chunk.size_bytes for chunk in chunks),
+        written_bytes=written_bytes(graph.lake, (graph.table, graph.contract.late_table, DEAD_LETTERS), graph.run_id),
+    )  # fmt: skip
 
 
 def _cut(cut: Cut, graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions) -> Cut:

@@ -18,6 +18,7 @@ from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
 from lake.runs.basis import RunBasis
 from lake.runs.clock import RunClock
+from lake.runs.cost import RunCost
 from lake.runs.manifest import IngestDetails, RunManifest, Verdict, given_options, published_table, started, write_manifest
 from lake.tables.sweep import Swept
 from pipelines.ingest.graph import IngestGraph
@@ -111,8 +112,9 @@ def finish(
     details: IngestDetails,
     summary: str,
     gate: GateReport | None = None,
+    cost: RunCost | None = None,
 ) -> IngestReport:
-    """Judge a bounded run by its ledger, and write its manifest."""
+    """Judge a bounded run by its ledger, and write its manifest. cost: what it took, where that was measured."""
     held = gate.reasons if gate and not options.allow_held else ()
     found = [*_ledger_reasons(entry, options), *reasons, *held]
     if not found and not options.allow_damaged and (count := entry.codes.get(Code.DAMAGED_INPUT)):
@@ -129,6 +131,7 @@ def finish(
         ledger={source: entry},
         datasets={contract.dataset: published_table(graph.lake, graph.table)},
         gates={contract.dataset: gate.document()} if gate else None,
+        cost=cost,
         verdict=Verdict(found),
     )
     document = write_manifest(graph.lake, manifest)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from runners.option_fields import argument, lake_field, option
-from runners.option_readers import moment, one_of, reads, size, whole, window_length
+from runners.option_readers import duration, moment, one_of, reads, size, whole, window_length
 from runners.options import FlinkOptions
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
@@ -76,6 +76,15 @@ class ReplayOptions(FlinkOptions):
     slice_bytes: int | None = option(
         "Decompressed input that one graph run takes; bounds memory, and is the step of pause and resume.",
         size, metavar="SIZE", default=None, shown_default="512M", group="Direct",
+    )  # fmt: skip
+
+    max_memory: int | None = option(
+        "Most resident memory of all its processes at once; above it the replay stops.",
+        size, metavar="SIZE", default=None, shown_default="no limit", group="Direct",
+    )  # fmt: skip
+    max_cpu: int | None = option(
+        "Most CPU time of all runs of the replay; above it the replay stops.",
+        duration, metavar="DURATION", default=None, shown_default="no limit", group="Direct",
     )  # fmt: skip
 
     @property

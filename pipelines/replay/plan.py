@@ -15,10 +15,11 @@ from contracts.spec.project import REPLAY_LIMITS, Project
 from contracts.spec.source import SourceSpec
 from contracts.units import SECOND_US, us_text
 from lake.location import Lake
-from lake.runs.manifest import recent_runs
+from lake.runs.usage import Ceiling
 from lake.tables.audit import audited
 from lake.tables.iceberg import PublishedFile, published_files
 from lake.tables.swap import overlaps
+from pipelines.replay.estimate import Estimate, make_estimate
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.select import (
     Range,
@@ -33,16 +34,13 @@ from pipelines.replay.select import (
 )
 from runners.option_readers import duration
 
-_RECORDS_PER_S = 25_000  # where no run has been yet: one core, 38 columns
-_RUNS_LOOKED_AT = 20
-
 
 @dataclass(frozen=True)
 class ReplayPlan:
     """What ``headrace replay plan`` shows. ranges: microseconds. exceeded: which limits ask for an approval, one sentence each.
 
-    seconds: estimated; rate_from: what the estimate rests on. published: rows in the data files that meet the ranges now, so at
-    most so many are in them. reach: what the files of the whole table cover; None where it has none.
+    above: what it would take more than its ceiling, one sentence each. published: rows in the data files that meet the ranges now,
+    so at most so many are in them. reach: what the files of the whole table cover; None where it has none.
     """
 
     dataset: str
@@ -52,10 +50,10 @@ class ReplayPlan:
     ranges: tuple[Range, ...]
     window_s: int
     selections: tuple[Selection, ...]
-    seconds: float
-    rate_from: str
+    estimate: Estimate
     consumers: tuple[str, ...]
     exceeded: tuple[str, ...]
+    above: tuple[str, ...]
     published: int
     reach: Range | None
 
@@ -68,6 +66,23 @@ class ReplayPlan:
     def records(self) -> int:
         """How many raw records are read."""
         return sum(selection.records for selection in self.selections)
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes of raw are read."""
+        return sum(selection.size_bytes for selection in self.selections)
+
+    def estimated(self) -> dict[str, Any]:
+        """What it will probably take, in the words of what it took; for its record."""
+        return {
+            "wall_s": round(self.estimate.seconds, 1),
+            "cpu_s": None if self.estimate.cpu_s is None else round(self.estimate.cpu_s, 1),
+            "peak_memory_bytes": self.estimate.peak_memory_bytes,
+            "read_records": self.records,
+            "read_bytes": self.size_bytes,
+            "rests_on": self.estimate.rests_on,
+            "guessed": list(self.estimate.guessed),
+        }
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -90,9 +105,9 @@ class ReplayPlan:
                 for s in self.selections
             ],
             "records": self.records,
-            "bytes": sum(s.size_bytes for s in self.selections),
-            "estimated_seconds": round(self.seconds, 1),
-            "estimate_from": self.rate_from,
+            "bytes": self.size_bytes,
+            **self.estimate.document(),
+            "above_ceiling": list(self.above),
             "consumers": list(self.consumers),
             "approval_needed": list(self.exceeded),
             "published_at_most": self.published,
@@ -136,7 +151,7 @@ def make_plan(options: ReplayOptions, project: Project, lake: Lake) -> ReplayPla
     everything = options.raw == "all"
     selections = tuple(select_raw(lake, spec, ranges, everything=everything) for spec in specs) if ranges else ()
     records = sum(s.records for s in selections)
-    rate, rate_from = _rate(lake)
+    estimate = make_estimate(lake, contract.dataset, options, records, sum(s.size_bytes for s in selections))
     files = _published(lake, contract.table)
     plan = ReplayPlan(
         dataset=options.dataset,
@@ -146,10 +161,10 @@ def make_plan(options: ReplayOptions, project: Project, lake: Lake) -> ReplayPla
         ranges=ranges,
         window_s=options.window,
         selections=selections,
-        seconds=max(records / rate, sum(s.size_bytes for s in selections) / options.max_rate if options.max_rate else 0),
-        rate_from=rate_from,
+        estimate=estimate,
         consumers=tuple(consumer.name for consumer in contract.consumers),
         exceeded=(),
+        above=tuple(estimate.above(Ceiling(options.max_memory, options.max_cpu))),
         published=sum(file.rows for file in files if overlaps(file, ranges)),
         reach=(min(f.from_us for f in files), max(f.to_us for f in files)) if files else None,
     )
@@ -178,15 +193,6 @@ def _published(lake: Lake, name: str) -> list[PublishedFile]:
         return published_files(lake.load(name))
     except NoSuchTableError:
         return []
-
-
-def _rate(lake: Lake) -> tuple[float, str]:
-    """Records per second of the last run that took long enough to tell."""
-    for run in recent_runs(lake, _RUNS_LOOKED_AT):
-        seconds = run.timings.get("ingest_s", 0)
-        if run.ledger and run.ledger.records_in and seconds > 1:
-            return run.ledger.records_in / seconds, f"run {run.run_id}"
-    return _RECORDS_PER_S, "one core's usual rate"
 
 
 def _exceeded(plan: ReplayPlan, project: Project) -> list[str]:

@@ -8,10 +8,11 @@ from dataclasses import asdict
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
 
-from contracts.errors import ConfigurationError
+from contracts.errors import CeilingError, ConfigurationError
 from contracts.version import VERSION
 from lake.ledger.ledger import LedgerEntry
 from lake.location import Lake
+from lake.runs.cost import RunCost
 from lake.runs.manifest import given_options
 from lake.runs.replays import Replay, Step, add_event
 from pipelines.ingest.graph import IngestGraph
@@ -20,7 +21,8 @@ from pipelines.replay.plan import ReplayPlan
 from transforms.cut import Cut
 
 SPEED = (  # options of how it runs
-    "runner", "max_parallel", "max_rate", "slice_bytes", "flink", "python_workers", "python_workers_per_taskmanager", "to_topic",
+    "runner", "max_parallel", "max_rate", "slice_bytes", "max_memory", "max_cpu", "flink", "python_workers",
+    "python_workers_per_taskmanager", "to_topic",
 )  # fmt: skip
 
 
@@ -29,6 +31,7 @@ def begin(options: ReplayOptions, plan: ReplayPlan, lake: Lake) -> None:
 
     Raises:
         ConfigurationError: it may not begin: nothing to rebuild, not approved, or another replay has some of the same windows.
+        CeilingError: by what earlier runs took it would take more than its ceiling.
     """
     if not plan.ranges:
         raise ConfigurationError(f"replay {options.name}: nothing that was published or late fits; there is no window to rebuild")
@@ -37,6 +40,11 @@ def begin(options: ReplayOptions, plan: ReplayPlan, lake: Lake) -> None:
             f"replay {options.name}: "
             + "; ".join(plan.exceeded)
             + ". It needs --approved-by NAME and --reason TEXT, which are recorded."
+        )
+    if plan.above:
+        told = "; ".join(plan.above)
+        raise CeilingError(
+            f"replay {options.name}: {told}; it was not begun. Take a shorter range, smaller slices, or a higher ceiling"
         )
 
     def check(known: dict[str, Replay]) -> None:
@@ -58,6 +66,7 @@ def begin(options: ReplayOptions, plan: ReplayPlan, lake: Lake) -> None:
         "reason": options.reason,
         "exceeded": plan.exceeded,
         "options": given_options(options),
+        "estimate": plan.estimated(),
     }
     add_event(lake, options.name, Step.BEGUN, spec, check)
 
@@ -104,7 +113,7 @@ def resume(options: ReplayOptions, known: Replay, lake: Lake) -> None:
         add_event(lake, known.name, Step.RESUMED, {})
 
 
-def finish(lake: Lake, name: str, run_id: str, ledger: Mapping[str, LedgerEntry], rows: int, digest: int) -> None:
+def finish(lake: Lake, name: str, run_id: str, ledger: Mapping[str, LedgerEntry], rows: int, digest: int, cost: RunCost) -> None:
     """Put on record that a replay is finished.
 
     Raises:
@@ -115,6 +124,7 @@ def finish(lake: Lake, name: str, run_id: str, ledger: Mapping[str, LedgerEntry]
         "ledger": {s: asdict(e) for s, e in ledger.items()},
         "rows": rows,
         "content_hash": f"{digest:032x}",
+        "cost": cost.document(),
     }
 
     def check(known: dict[str, Replay]) -> None:

@@ -2,55 +2,51 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
-
-import numpy as np
 
 from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract
 from contracts.spec.project import Project
-from contracts.spec.registry import Registry
+from contracts.spec.source import SourceSpec
 from lake.ledger.ledger import LedgerEntry, ledger_of
-from lake.ledger.sidecars import outcomes_of
 from lake.location import Lake
-from lake.raw.positions import Landed, Positions, extent_batches
+from lake.raw.positions import Landed
+from lake.raw.segments import logs_of
 from lake.runs.clock import RunClock, new_run_id
+from lake.runs.cost import RunCost, written_bytes
 from lake.runs.manifest import BranchTable, ReplayDetails, RunManifest, Verdict, started, write_manifest
 from lake.runs.progress import Progress, Report
 from lake.runs.replays import Replay, Step, add_event, replay_of, replays
+from lake.runs.usage import Meter
 from lake.tables.audit import audited, begin_audit
-from lake.tables.iceberg import committed, dropped_branch, known_files, num_shards
+from lake.tables.iceberg import DEAD_LETTERS, committed, dropped_branch, known_files, num_shards
 from lake.tables.publish import table_totals
 from lake.tables.swap import CommitLabels, Swap, swap_ranges
 from lake.upkeep import key_of
 from pipelines.ingest.density import FOLDED_BYTES, WHOLE_S
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.run import basis_of
-from pipelines.ingest.slices import SLICE_BYTES, run_slices
-from pipelines.ingest.sources import LandedRaw
+from pipelines.ingest.slices import SLICE_BYTES
+from pipelines.replay.costs import ceiling_of, taken_by
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.plan import dataset_of, make_plan
+from pipelines.replay.rebuild import ReadRaw, rebuild
 from pipelines.replay.recording import SPEED, begin, finish, resume
 from pipelines.replay.select import Selection, positions_in, select_raw
-from runners.flink.rest import FlinkRest
-from runners.flink.submit import submit, wait
-from runners.jobs.submit import flink_job
 from transforms.converge.settle import settle
 from transforms.cut import BATCH_BYTES, Cut
 from transforms.immediate import RowsTopic
 from transforms.kafka.connection import KafkaAddress, KafkaCluster, KafkaConnection
-from transforms.read.raw import RawPiece
-
-_LOOK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True)
 class ReplayReport:
-    """What a run of a replay came to. ledger: by source, of the raw that was read. paused: it stopped because it was asked to."""
+    """What a run of a replay came to. ledger: by source, of the raw that was read. paused: it stopped because it was asked to.
+
+    cost: of all its runs that are on record; estimate: of before it began; cost_to_estimate: the one divided by the other.
+    """
 
     name: str
     run_id: str
@@ -61,6 +57,9 @@ class ReplayReport:
     rows: int
     paused: bool
     reasons: tuple[str, ...]
+    cost: dict[str, Any] | None = None
+    estimate: dict[str, Any] | None = None
+    cost_to_estimate: dict[str, float] | None = None
 
     @property
     def exit_code(self) -> int:
@@ -79,6 +78,7 @@ def run_replay(options: ReplayOptions, project: Project, lake: Lake, report: Rep
 
     Raises:
         ConfigurationError: it may not run: not approved, finished with, or another replay has some of the same windows.
+        CeilingError: it would take, or took, more than its ceiling.
         ComponentDownError: the catalog or the cluster does not answer; may be run again.
     """
     lake = audited(lake, f"validated.{options.dataset}")
@@ -100,46 +100,86 @@ def resume_replay(name: str, given: Mapping[str, Any], project: Project, lake: L
 
 
 def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, report: Report) -> ReplayReport:
-    """Run what is left of a replay that was begun."""
+    """Run what is left of a replay that was begun.
+
+    Raises:
+        CeilingError: it took more than its ceiling. It is paused, and goes on by its name with another one.
+    """
     replay = replay_of(lake, name)
     specs, contract = dataset_of(project, replay.dataset, replay.spec["sources"])
+    ceiling = ceiling_of(replay, options)
     clock = RunClock()
     run_id = new_run_id(f"replay-{name}", clock)
     basis = basis_of(lake, contract, specs, options)
     with started(lake, run_id, clock.started, f"replay {name}", pipeline="replay", basis=basis):
-        start_branch(lake, replay, contract, run_id)
-        onto = replace(lake, branch=replay.branch)
-        everything = replay.spec["options"].get("raw") == "all"
-        selections = [select_raw(lake, spec, replay.ranges, everything=everything) for spec in specs]
-        cut = Cut(
-            window_s=_fold_window_s(selections, replay.spec["window_s"], options),
-            num_shards=num_shards(lake.load(replay.table)),
-            ranges=replay.ranges,
-            by_density=True,
-            batch_bytes=None if options.runner == "direct" else BATCH_BYTES,
+        run = _Run(options, project, lake, replay, specs, contract, clock, run_id, Meter(ceiling, f"replay {name}"))
+        run.meter.stopped = run.stopped
+        with run.meter:
+            return run.carry_on(report)
+
+
+@dataclass
+class _Run:
+    """A run of a replay."""
+
+    options: ReplayOptions
+    project: Project
+    lake: Lake
+    replay: Replay
+    specs: Sequence[SourceSpec]
+    contract: Contract
+    clock: RunClock
+    run_id: str
+    meter: Meter
+    read: ReadRaw = field(default_factory=ReadRaw)
+
+    def cost(self) -> RunCost:
+        """What it has taken until now."""
+        tables = (self.replay.table, f"late.{self.replay.dataset}", DEAD_LETTERS)
+        return RunCost.of(
+            self.meter,
+            is_here=self.options.runner == "direct",
+            workers=self.options.workers,
+            read_records=self.read.records,
+            read_bytes=self.read.size_bytes,
+            written_bytes=written_bytes(self.lake, tables, self.run_id),
         )
+
+    def stopped(self, why: str) -> str:
+        """Put on record that it came above its ceiling; gives what to tell."""
+        name = self.replay.name
+        add_event(self.lake, name, Step.PAUSED, {"run_id": self.run_id, "why": why, "cost": self.cost().document()})
+        return (
+            f"{why}. Nothing was promoted; headrace replay run {name} goes on where it stopped, with another ceiling, or "
+            f"headrace replay discard {name} gives it up"
+        )
+
+    def carry_on(self, report: Report) -> ReplayReport:
+        """Rebuild what is left, and account for it."""
+        replay, name, options, contract, clock = self.replay, self.replay.name, self.options, self.contract, self.clock
+        start_branch(self.lake, replay, contract, self.run_id)
+        onto = replace(self.lake, branch=replay.branch)
+        everything = replay.spec["options"].get("raw") == "all"
+        selections = [select_raw(self.lake, spec, replay.ranges, everything=everything) for spec in self.specs]
+        graphs = self._graphs(onto, selections)
         clock.done("plan")
-        topic, suppressions = _topic(options, contract), project.suppressions(contract)
-        graphs = [
-            IngestGraph(lake=onto, contract=contract, spec=spec, run_id=run_id, cut=cut, immediate=topic, suppressions=suppressions)
-            for spec in specs
-        ]
         parts = zip(graphs, selections, strict=True)
-        paused = not all(_rebuild(graph, selection, options, project, report) for graph, selection in parts)
+        paused = not all(rebuild(graph, selection, options, self.project, report, self.read) for graph, selection in parts)
         clock.done("ingest")
         if not paused:
             graphs[0].settle()
             clock.done("settle")
         report(Progress("account", 0, 1))
+        cost = self.cost()
         if paused:
-            add_event(lake, name, Step.PAUSED, {"run_id": run_id})
+            add_event(self.lake, name, Step.PAUSED, {"run_id": self.run_id, "cost": cost.document()})
         ledger = {s.source: selection_ledger(onto, s, replay.table) for s in selections}
         reasons = [] if paused else _reasons(ledger)
         rows, digest = table_totals(onto.load(replay.table))
         if not paused and not reasons:
-            finish(lake, name, run_id, ledger, rows, digest)
+            finish(self.lake, name, self.run_id, ledger, rows, digest, cost)
         manifest = RunManifest(
-            run_id=run_id,
+            run_id=self.run_id,
             pipeline="replay",
             source=f"replay {name}",
             clock=clock,
@@ -148,26 +188,44 @@ def carry_on(name: str, options: ReplayOptions, project: Project, lake: Lake, re
             contracts={contract.dataset: contract.version},
             ledger=ledger,
             datasets={contract.dataset: BranchTable(replay.table, replay.branch, rows, f"{digest:032x}")},
+            cost=cost,
             verdict=Verdict(reasons, paused),
         )
-        write_manifest(lake, manifest)
-        return ReplayReport(name, run_id, replay.dataset, replay.branch, replay.ranges, ledger, rows, paused, tuple(reasons))
+        write_manifest(self.lake, manifest)
+        taken = taken_by(replay_of(self.lake, name))
+        return ReplayReport(
+            name, self.run_id, replay.dataset, replay.branch, replay.ranges, ledger, rows, paused, tuple(reasons), **taken
+        )
+
+    def _graphs(self, onto: Lake, selections: Sequence[Selection]) -> list[IngestGraph]:
+        """One a source."""
+        replay, options = self.replay, self.options
+        cut = Cut(
+            window_s=_fold_window_s(selections, replay.spec["window_s"], options),
+            num_shards=num_shards(self.lake.load(replay.table)),
+            ranges=replay.ranges,
+            by_density=True,
+            batch_bytes=None if options.runner == "direct" else BATCH_BYTES,
+        )
+        topic, suppressions = _topic(options, self.lake, self.specs), self.project.suppressions(self.contract)
+        return [
+            IngestGraph(
+                lake=onto,
+                contract=self.contract,
+                spec=spec,
+                run_id=self.run_id,
+                cut=cut,
+                immediate=topic,
+                suppressions=suppressions,
+            )
+            for spec in self.specs
+        ]
 
 
 def _fold_window_s(selections: Sequence[Selection], window_s: int, options: ReplayOptions) -> int:
     """As long as memory allows; the replay's own windows where one graph run takes more than that."""
     at_once = options.slice_bytes or SLICE_BYTES if options.runner == "direct" else sum(s.size_bytes for s in selections)
     return WHOLE_S if at_once <= FOLDED_BYTES else window_s
-
-
-def _rebuild(graph: IngestGraph, selection: Selection, options: ReplayOptions, project: Project, report: Report) -> bool:
-    """Rebuild what one source has to say; whether it came to the end."""
-    graph.prepare()
-    left = list(_unfinished(graph.lake, selection))
-    if options.runner == "flink":
-        _on_flink(graph, left, options, project)
-        return True
-    return _in_slices(graph, left, options, project.registry, report)
 
 
 def start_branch(lake: Lake, replay: Replay, contract: Contract, run_id: str) -> None:
@@ -200,62 +258,6 @@ def start_branch(lake: Lake, replay: Replay, contract: Contract, run_id: str) ->
         swap_ranges(onto, replay.table, swap, CommitLabels(run_id, after=replay.tag("emptied")), key=key_of(replay.table))
 
 
-def _topic(options: ReplayOptions, contract: Contract) -> RowsTopic | None:
-    if not options.to_topic:
-        return None
-    address = KafkaAddress.parse(options.to_topic)
-    if not address.topic:
-        raise ConfigurationError("--to-topic: kafka://HOST:PORT/TOPIC")
-    connection = KafkaConnection(address.bootstrap, None)
-    KafkaCluster(connection).ensure_topic(address.topic, 1)
-    return RowsTopic(connection, address.topic)
-
-
-def _unfinished(onto: Lake, selection: Selection) -> Iterator[RawPiece]:
-    """Pieces with positions that have no outcome on the branch."""
-    units = [Landed(selection.source, piece.raw_file, (positions_in(piece).runs,), 0) for piece in selection.pieces]
-    for unit, piece in zip(units, selection.pieces, strict=True):
-        outcomes = (outcomes_of(onto, selection.source, extents) for extents in extent_batches([unit]))
-        runs = [found[unit.raw_file].all_runs() for found in outcomes if unit.raw_file in found]
-        if not runs or Positions.of(unit.pieces[0]).first_outside(np.concatenate(runs)) is not None:
-            yield piece
-
-
-def _in_slices(
-    graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOptions, registry: Registry | None, report: Report
-) -> bool:
-    """Run the graph slice by slice; whether it came to the end."""
-    began = time.monotonic()
-
-    def may_go_on(done_bytes: int) -> bool:
-        return _may_go_on(graph.lake, options.name, began + done_bytes / options.max_rate if options.max_rate else 0)
-
-    def read(part: Sequence[RawPiece], shared: bool) -> LandedRaw:
-        return LandedRaw(part, graph.lake, graph.spec, registry, reshuffle=shared)
-
-    return run_slices(graph, pieces, read, options, report, may_go_on=may_go_on, of=f"{graph.spec.name}: ")
-
-
-def _may_go_on(lake: Lake, name: str, not_before: float) -> bool:
-    """Wait for the rate's sake; False as soon as a pause is asked for."""
-    while True:
-        if replay_of(lake, name).step is Step.PAUSE_ASKED:
-            return False
-        left = not_before - time.monotonic()
-        if left <= 0:
-            return True
-        time.sleep(min(left, _LOOK_EVERY_S))
-
-
-def _on_flink(graph: IngestGraph, pieces: Sequence[RawPiece], options: ReplayOptions, project: Project) -> None:
-    if not pieces:
-        return
-    job = replace(flink_job(options, project), streaming=False)
-    source = LandedRaw(pieces, graph.lake, graph.spec, project.registry)
-    name = f"{graph.run_id}-{graph.spec.name}"  # jobs are found by name: one each
-    wait(submit(partial(graph.build, source), job, name, options.beam_options), FlinkRest(job.rest))
-
-
 def selection_ledger(onto: Lake, selection: Selection, table: str) -> LedgerEntry:
     """The replay's own ledger of the raw that it read."""
     return sum(ledger_of(onto, selection.source, table, landed_pieces(selection)).values(), LedgerEntry())
@@ -274,3 +276,16 @@ def landed_pieces(selection: Selection) -> list[Landed]:
 
 def _reasons(ledger: Mapping[str, LedgerEntry]) -> list[str]:
     return [f"source {source}: {fault}" for source, entry in ledger.items() for fault in entry.faults]
+
+
+def _topic(options: ReplayOptions, lake: Lake, specs: Sequence[SourceSpec]) -> RowsTopic | None:
+    if not options.to_topic:
+        return None
+    address = KafkaAddress.parse(options.to_topic)
+    if not address.topic:
+        raise ConfigurationError("--to-topic: kafka://HOST:PORT/TOPIC")
+    if address.topic in {log.topic for spec in specs for log in logs_of(lake, spec.raw_source)}:
+        raise ConfigurationError(f"--to-topic: {address.topic} is what is read; rows would go round in a circle. Name a new topic")
+    connection = KafkaConnection(address.bootstrap, None)
+    KafkaCluster(connection).ensure_topic(address.topic, 1)
+    return RowsTopic(connection, address.topic)

@@ -11,19 +11,21 @@ from zoneinfo import ZoneInfo
 
 from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, Label, Param
 
+from templates.airflow.approvals import ApproveHeldOperator, ApproveOperator, VerdictOperator
 from templates.airflow.description import STATE, state_of
 from templates.airflow.gates import GateOperator
 from templates.airflow.jobs import DeployOperator, StopOperator, TakeBackOperator
 from templates.airflow.operators import BrokenOperator, HeadraceOperator, PublishOperator, RangeOperator
 from templates.airflow.sensors import FrontierSensor
 from templates.airflow.timetables import BackfillTimetable
-from templates.airflow.waiting import ApproveOperator, PartitionsOperator, PlanOperator
+from templates.airflow.waiting import PartitionsOperator, PlanOperator
 
 Document = Mapping[str, Any]
-_WITH_PROJECT = {"partitions", "plan", "headrace", "gate", "deploy", "stop", "moves", "take_back"}
+_WITH_PROJECT = {"partitions", "plan", "headrace", "gate", "verdict", "deploy", "stop", "moves", "take_back"}
 _WITH_LINKS = _WITH_PROJECT - {"partitions", "moves"}
 _KINDS: dict[str, Callable[..., BaseOperator]] = {
     "approve": ApproveOperator,
+    "approve_held": ApproveHeldOperator,
     "deploy": DeployOperator,
     "gate": GateOperator,
     "headrace": HeadraceOperator,
@@ -35,6 +37,7 @@ _KINDS: dict[str, Callable[..., BaseOperator]] = {
     "stop": StopOperator,
     "take_back": TakeBackOperator,
     "watcher": BrokenOperator,
+    "verdict": VerdictOperator,
 }
 
 

@@ -28,14 +28,16 @@ class GateOperator(HeadraceOperator):
         dataset: whose gate.
         of: id of the task whose commands wrote.
         range_of: id of the task that tells the range of the run; the data interval's where it is empty.
+        foreseen_of: id of the task that said before what would be held: a person has let the rest through. Empty: nobody has.
         others: as of HeadraceOperator.
     """
 
-    def __init__(self, *, dataset: str, of: str, range_of: str = "", **kwargs: Any) -> None:
+    def __init__(self, *, dataset: str, of: str, range_of: str = "", foreseen_of: str = "", **kwargs: Any) -> None:
         super().__init__(command=["quality", "status", dataset], **kwargs)
         self.dataset = dataset
         self.of = of
         self.range_of = range_of
+        self.foreseen_of = foreseen_of
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Ask.
@@ -58,10 +60,12 @@ class GateOperator(HeadraceOperator):
             raise AirflowFailException("headrace quality status printed no JSON list, so nothing is known of the gate")
         run_ids = [part["run_id"] for part in parts if part and part.get("run_id")]
         held = held_by(outcome.document, run_ids, span)
+        foreseen = (ti.xcom_pull(task_ids=self.foreseen_of) or {}).get("held", ()) if self.foreseen_of else ()
+        agreed = {(one["from"], one["to"]) for one in foreseen}
         found["held"] = held[:_MOST_NAMED]
         ti.xcom_push(key="headrace", value=found)
-        if held:
-            raise AirflowFailException(self._told(held))
+        if unforeseen := [one for one in held if (one["from"], one["to"]) not in agreed]:
+            raise AirflowFailException(self._told(unforeseen))
         return found
 
     def _told(self, held: Sequence[Mapping[str, Any]]) -> str:

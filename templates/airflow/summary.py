@@ -9,7 +9,7 @@ from typing import Any
 
 _KEPT = (
     "run_id", "name", "state", "dataset", "branch", "job_id", "flink", "savepoint", "finished_at", "equal", "totals",
-    "added", "removed", "changed", "rows", "content_hash",
+    "added", "removed", "changed", "held", "rows", "content_hash", "cost", "estimate", "cost_to_estimate",
 )  # fmt: skip
 _COUNTS = ("records_in", "out", "duplicate", "late", "filtered", "held", "dead_letter", "pending", "lost")
 

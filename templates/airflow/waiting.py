@@ -1,21 +1,18 @@
-"""Operators that wait without a worker: for the folders of an interval, for the hours of a rebuild, for a person."""
+"""Operators that wait without a worker: for the folders of an interval, for the hours of a rebuild."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
-from airflow.sdk import BaseOperator, Context, Param
+from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 
 from templates.airflow.command import project_folder
 from templates.airflow.operators import BEGAN, HeadraceOperator, some_interval
@@ -23,10 +20,8 @@ from templates.airflow.partitions import absolute, landed, names, packed
 from templates.airflow.summary import at
 from templates.airflow.triggers import LandedTrigger
 
-APPROVE, REJECT = "Approve", "Reject"
 _SHOWN = 10
 _DONE_WITH = ("promoted", "rolling back", "rolled back")  # states of a replay whose name cannot be used again
-_ABOUT = " It takes about "  # what follows is an estimate, which may be another one each time
 
 
 class PartitionsOperator(BaseOperator):
@@ -101,6 +96,7 @@ class PlanOperator(HeadraceOperator):
     Args:
         dataset: what is rebuilt.
         size_bytes, windows: above them a person approves. ceiling_bytes: above it nobody can.
+        options: of how it will run, its ceilings of memory and CPU time among them: the estimate and what is above them follow.
         hours: ``20:00-06:00``; empty for any. timezone: of it.
     """
 
@@ -113,14 +109,16 @@ class PlanOperator(HeadraceOperator):
         ceiling_bytes: int | None = None,
         hours: str = "",
         timezone: str = "UTC",
+        options: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(command=["replay", "plan"], **kwargs)
+        self.how = dict(options or {})
         self.dataset, self.size_bytes, self.windows, self.ceiling_bytes = dataset, size_bytes, windows, ceiling_bytes
         self.hours, self.timezone = hours, timezone
 
     def execute(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """``{name, start, end, bytes, windows, seconds, needs: […]}``."""
+        """``{name, start, end, bytes, windows, records, estimate…, needs: […]}``."""
         if (opens := opening(self.hours, self.timezone, datetime.now(UTC))) is not None:
             self.log.info("a rebuild may begin within %s %s; waiting until %s", self.hours, self.timezone, opens.isoformat())
             self.defer(trigger=DateTimeTrigger(moment=opens), method_name="execute")
@@ -129,7 +127,7 @@ class PlanOperator(HeadraceOperator):
             raise AirflowFailException("no interval: give start and end, or use airflow backfill create")
         name = self._name(replay_name(self.dataset, span["start"], context["task_instance"].run_id), context)
         self.command = ["replay", "plan", name]
-        self.options = {"--dataset": self.dataset, "--start": span["start"], "--end": span["end"]}
+        self.options = {"--dataset": self.dataset, "--start": span["start"], "--end": span["end"], **self.how}
         folder = project_folder(self.project)
         outcome = self.headrace(self.arguments(folder), folder)
         self.judge(outcome)
@@ -151,6 +149,8 @@ class PlanOperator(HeadraceOperator):
             raise AirflowFailException(
                 f"reads {size:,} bytes, above the ceiling of {self.ceiling_bytes:,}; choose a shorter interval"
             )
+        if plan["above_ceiling"]:
+            raise AirflowFailException("; ".join(plan["above_ceiling"]) + "; choose a shorter interval")
         needs = list(plan["approval_needed"])
         needs += [f"reads {size:,} bytes, above {self.size_bytes:,}"] if size > self.size_bytes else []
         needs += [f"rebuilds {windows:,} windows, above {self.windows:,}"] if windows > self.windows else []
@@ -158,73 +158,10 @@ class PlanOperator(HeadraceOperator):
             "bytes": size,
             "windows": windows,
             "records": plan["records"],
-            "estimated_seconds": plan["estimated_seconds"],
+            **{key: value for key, value in plan.items() if key.startswith("estimate")},
             "consumers": plan["consumers"],
             "needs": needs,
         }
-
-
-class ApproveOperator(HITLOperator):
-    """Asks a person, where the plan needs an approval; else goes on at once. of: id of the plan's task.
-
-    Refused, or not answered in time: what follows is skipped, and nothing was changed.
-    """
-
-    def __init__(self, *, of: str = "plan", respond_s: int, **kwargs: Any) -> None:
-        for name in ("execution_timeout", "params"):  # Airflow passes those of the DAG
-            kwargs.pop(name, None)
-        plan = f"ti.xcom_pull(task_ids='{of}')"
-        super().__init__(
-            subject=f"Replay {{{{ {plan}['name'] }}}}",
-            body=f"{{{{ {plan}['start'] }}}} to {{{{ {plan}['end'] }}}}: {{{{ {plan}['records'] }}}} records, "
-            f"{{{{ {plan}['bytes'] }}}} bytes, {{{{ {plan}['windows'] }}}} windows. "
-            f"Asked because it {{{{ {plan}['needs'] | join('; ') }}}}.{_ABOUT}{{{{ {plan}['estimated_seconds'] }}}} s.",
-            options=[APPROVE, REJECT],
-            defaults=[REJECT],
-            params={"reason": Param("backfill", type="string", minLength=1, description="Why; it is recorded with the replay.")},
-            response_timeout=timedelta(seconds=respond_s),
-            execution_timeout=None,
-            **kwargs,
-        )
-        self.of = of
-
-    def execute(self, context: Context) -> Any:
-        """Nothing to approve: go on.
-
-        Raises:
-            AirflowFailException: people would see the question of an earlier plan, with other figures.
-        """
-        plan = context["task_instance"].xcom_pull(task_ids=self.of)
-        if not plan["needs"]:
-            return {"approved_by": "", "reason": ""}
-        if self._shown(context).partition(_ABOUT)[0] != str(self.body).partition(_ABOUT)[0]:
-            raise AirflowFailException(
-                "the plan has changed since this run asked before, and Airflow still shows the old question; the new one is: "
-                f"{self.body} Delete this run and ask for the backfill again, or trigger the DAG with start and end"
-            )
-        return super().execute(context)
-
-    def _shown(self, context: Context) -> str:
-        """The question as Airflow shows it: that of the first time, where a run was cleared (apache/airflow#73235)."""
-        asked = CreateHITLDetailPayload(
-            ti_id=context["task_instance"].id, options=self.options, subject=self.subject, body=self.body,
-            defaults=self.defaults, multiple=self.multiple, params=self.serialized_params, assigned_users=[],
-        )  # fmt: skip
-        return str(getattr(task_runner.SUPERVISOR_COMMS.send(asked), "body", None) or "")
-
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, str]:
-        """Who approved it, and why.
-
-        Raises:
-            AirflowSkipException: refused, or not answered in time.
-        """
-        answer = super().execute_complete(context, event)
-        user = answer.get("responded_by_user") or {}
-        name = user.get("name") or user.get("id") if isinstance(user, dict) else getattr(user, "name", user)
-        if APPROVE not in answer["chosen_options"]:
-            how = "nobody answered in time" if event.get("timedout") else f"{name or 'somebody'} refused"
-            raise AirflowSkipException(f"{how}; nothing was changed")
-        return {"approved_by": str(name or "somebody"), "reason": str((answer["params_input"] or {}).get("reason") or "backfill")}
 
 
 def replay_name(dataset: str, start: str, run_id: str) -> str:

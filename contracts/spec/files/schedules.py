@@ -86,6 +86,7 @@ def _bytes(text: str) -> int:
 
 Cron = Annotated[str, Read(_cron, {"type": "string", "examples": ["hour", "day", "15 4 * * *"]})]
 Duration = Annotated[str, Read(_duration, {"type": "string", "examples": ["30m"]})]
+_Topic = Annotated[str, Field(pattern=r"^kafka://[^/]+/.+"), Worded("{value!r} is no kafka://HOST:PORT/TOPIC")]
 _Size = Annotated[str, Read(_size, {"type": ["string", "integer"], "examples": ["10G"]})]
 _Retries = Annotated[int, Field(ge=0, le=20), Worded("{value!r} is no number of retries from 0 to 20")]
 _Options = Annotated[list[str], Worded("expected a list of options, such as [--allow-damaged]", whole=True)]
@@ -164,9 +165,7 @@ class SourceScheduleFile(FileModel):
 class StreamScheduleFile(FileModel):
     """A job that never ends."""
 
-    input: Annotated[str, Field(pattern=r"^kafka://[^/]+/.+"), Worded("{value!r} is no kafka://HOST:PORT/TOPIC")] = Field(
-        description="`kafka://HOST:PORT/TOPIC`."
-    )
+    input: _Topic = Field(description="`kafka://HOST:PORT/TOPIC`.")
     workers: Positive = Field(default=1, description="Slots of the Flink cluster that it takes.")
     movesWithin: Duration = Field(
         default="10m", description="How long after a start its frontier may stand still, before an upgrade is taken back."
@@ -234,7 +233,15 @@ class BackfillScheduleFile(FileModel):
     size: _Size = Field(default="10G", description="A chunk that reads more raw waits for an approval.")
     windows: Positive = Field(default=168, description="A chunk that rebuilds more windows waits for an approval.")
     ceiling: _Size | None = Field(default=None, description="A chunk that reads more raw is refused; no approval lifts it.")
+    maxMemory: _Size | None = Field(
+        default=None, description="Most resident memory of a chunk's processes (`--max-memory`); above it the chunk fails."
+    )
+    maxCpu: Duration | None = Field(default=None, description="Most CPU time of a chunk (`--max-cpu`); above it the chunk fails.")
+    workers: Positive = Field(default=1, description="Worker processes of a chunk (`--max-parallel`).")
     rate: _Size | None = Field(default=None, description="Most bytes of raw per second (`headrace replay run --max-rate`).")
+    topics: Annotated[dict[str, _Topic], Worded("expected kafka://HOST:PORT/TOPIC by dataset")] = Field(
+        default={}, description="By dataset, a new topic that rebuilt rows are published to too (`--to-topic`)."
+    )
     hours: Annotated[str, Read(_hours, {"type": "string", "examples": ["20:00-06:00"]})] | None = Field(
         default=None, description="Times of day, in `timezone`, in which a rebuild may begin."
     )
@@ -248,6 +255,10 @@ class BackfillScheduleFile(FileModel):
             size_bytes=_bytes(self.size),
             windows=self.windows,
             ceiling_bytes=_bytes(self.ceiling) if self.ceiling else None,
+            max_memory=self.maxMemory,
+            max_cpu=self.maxCpu,
+            workers=self.workers,
+            topics=self.topics,
             rate=self.rate,
             hours=self.hours or "",
             respond_s=_seconds(self.respond),
@@ -290,6 +301,17 @@ class SchedulesFile(FileModel):
     backfill: BackfillScheduleFile | None = Field(
         default=None, description="How history is rebuilt; a DAG per dataset, for `airflow backfill create`."
     )
+
+    @model_validator(mode="after")
+    def _no_circle(self) -> SchedulesFile:
+        inputs = [*(one.input for one in self.sources.values()), *(one.input for one in self.streams.values())]
+        read = {name.rpartition("/")[2] for name in inputs if name.startswith(_KAFKA)}
+        for dataset, topic in self.backfill.topics.items() if self.backfill else ():
+            if topic.rpartition("/")[2] in read:
+                raise wrong(
+                    f"backfill.topics.{dataset}: {topic} is what is read; rows would go round in a circle. Name a new topic"
+                )
+        return self
 
     def compiled(self, folder: str) -> Schedules:
         """What the rest of the code reads. folder: name of the project's folder."""

@@ -51,15 +51,15 @@ class Conventions:
             "params": {},
         }
 
-    def gate(self, contract: Contract, of: str, **given: str) -> list[Document]:
-        """A task that is red where the gate of a dataset holds something of the run's range; none where it has no gate.
-
-        It asks whatever became of the task before: also where nothing landed, a partition that is held is held.
-        """
+    def gate(self, contract: Contract, of: str, task_id: str = "gate", **given: str) -> list[Document]:
+        """A task that is red where the gate of a dataset holds something of the run's range; none where it has no gate."""
         if not contract.gated:
             return []
-        described = task("gate", "gate", [of], dataset=dataset_of(contract), of=of, **given)
-        return [{**described, "runbook": self._runbook("gate")}]
+        return [self.of_gates(task(task_id, "gate", [of], dataset=dataset_of(contract), of=of, **given))]
+
+    def of_gates(self, described: Document) -> Document:
+        """A task that links to the runbook of gates."""
+        return {**described, "runbook": self._runbook("gate")}
 
     def asset(self, kind: str, name: str) -> str:
         """The address of a dataset in Airflow. kind: validated or delivered."""

@@ -10,7 +10,7 @@ import pytest
 
 from lake.location import Lake
 from lake.runs.replays import Step, add_event, replay_of
-from pipelines.replay import run as module
+from pipelines.replay import rebuild as module
 from tests.support.lake_state import scan
 from tests.support.shop import TABLE, Shop
 

@@ -1,6 +1,7 @@
 """What the gate holds is told and is no failure, where somebody else looks after it; and the DAGs have that somebody."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -31,25 +32,37 @@ def test_dags_of_a_gated_dataset_have_a_task_for_it_and_those_of_others_have_non
     settings = yaml.safe_load(file.read_text())
     source = shop.project.source_names[0]
     settings["schedules"] = {
-        "name": "s", "start": "2026-11-01", "sources": {source: {"input": "drop/%Y-%m-%d/%H"}}, "backfill": {"windows": 1},
+        "name": "s", "start": "2026-11-01", "sources": {source: {"input": "drop/%Y-%m-%d/%H"}}, 
+        "backfill": {"windows": 1, "maxMemory": "4G", "maxCpu": "2h", "workers": 2, "topics": {"customer_event": "kafka://k:1/again"}},
         "runbooks": "https://runbooks",
     }  # fmt: skip
     file.write_text(yaml.safe_dump(settings))
 
-    def tasks(dag: str) -> dict[str, dict[str, object]]:
+    def dag_of(dag: str) -> dict[str, Any]:
         project = Project.load(shop.folder)
         assert project.schedules
         (found,) = (one for one in project_dags(project, project.schedules) if one["dag_id"] == dag)
-        return {task["task_id"]: task for task in found["tasks"]}
+        return found
+
+    def tasks(dag: str) -> dict[str, dict[str, Any]]:
+        return {task["task_id"]: task for task in dag_of(dag)["tasks"]}
 
     ingest, backfill = tasks(f"s.ingest.{source}"), tasks("s.backfill.customer_event")
-    assert "--allow-held" in ingest["ingest"]["with"]["command"] and "--allow-held" in backfill["promote"]["with"]["command"]  # type: ignore[index]
+    assert "--allow-held" in ingest["ingest"]["with"]["command"] and "--allow-held" in backfill["promote"]["with"]["command"]
+    how = {"--max-memory": "4G", "--max-cpu": "2h", "--max-parallel": "2"}
+    for name in ("plan", "run"):
+        assert how.items() <= backfill[name]["with"]["options"].items(), "the plan's estimate is of how it will run"
+    assert dag_of("s.backfill.customer_event")["params"]["to_topic"]["default"] == "kafka://k:1/again"
+    assert backfill["run"]["with"]["options"]["--to-topic"] == "{{ params.to_topic or '' }}"
     assert ingest["gate"]["after"] == ["ingest"] == ingest["publish"]["after"]  # neither keeps the other from its work
     rules = {name: task["trigger_rule"] for name, task in ingest.items() if "trigger_rule" in task}
     assert rules == {"publish": "all_done_min_one_success", "watcher": "one_failed", "gate": "all_done"}
     assert "trigger_rule" not in backfill["gate"]  # nothing was promoted, so nothing is asked
     assert ingest["gate"]["runbook"] == "https://runbooks/gate.html"
-    assert backfill["gate"]["after"] == ["promote"]
+    order = ["plan", "approve", "run", "diff", "gate", "approve_held", "promote", "held"]
+    assert [backfill[name]["after"] for name in order[1:]] == [[name] for name in order[:-1]]
+    assert backfill["gate"]["runbook"] == backfill["held"]["runbook"] == "https://runbooks/gate.html"
     shop.write_rules({})
     for found in (tasks(f"s.ingest.{source}"), tasks("s.backfill.customer_event")):
-        assert "gate" not in found and "--allow-held" not in str(found)
+        assert not {"gate", "approve_held", "held"} & set(found) and "--allow-held" not in str(found)
+    assert tasks("s.backfill.customer_event")["promote"]["after"] == ["diff"]

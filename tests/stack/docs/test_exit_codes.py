@@ -185,6 +185,8 @@ _KAFKA = "kafka://kafka:9092"
 CASES = (
     Case(errors.DataError, "too many rejects", 1, "headrace ingest web --input drop/broken.jsonl", _data),
     Case(errors.OffsetGapError, "", 1, f"headrace ingest web --input {_KAFKA}/web-events --until now", _offset_gap),
+    Case(errors.CeilingError, "", 1, "headrace replay run mend-utm --max-memory 2G", None,
+         "tests/graph/pipelines/replay/test_costs.py"),
     Case(errors.ConfigurationError, "", 2, "headrace ingest wbe --input drop/web.jsonl", _configuration),
     Case(errors.LayoutMismatchError, "", 2, "headrace ingest web --input drop/web.jsonl --num-shards 8", _layout),
     Case(errors.TopicMissingError, "", 2, f"headrace ingest web --input {_KAFKA}/web-event --until now", _topic_missing),

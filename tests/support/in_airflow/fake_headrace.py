@@ -31,6 +31,11 @@ if words[:3] == ["quality", "status", "unknown"]:
     sys.exit(2)
 if words[:2] == ["quality", "status"]:
     print("a banner" if words[2] == "mute" else os.environ["HELD"])
+if words[:2] == ["replay", "gate"]:
+    held = [{"from": "a", "to": "b", "rules": ["r"], "severity": "quarantine", "rows": 3}] if words[2] == "partly" else []
+    verdict = {"name": words[2], "held": held, "needs": ["the gate would hold 1 partition (r)"] if held else []}
+    print("a banner" if words[2] == "mute" else json.dumps(verdict))
+    sys.exit(2 if words[2] == "wrong" else bool(held))
 if words[0] == "argv":
     print(json.dumps({"name": " ".join(words)}))
 if words[:2] == ["job", "cancel"]:

@@ -19,6 +19,7 @@ from airflow.sdk import Asset
 from airflow.sdk.exceptions import TaskDeferred
 
 from templates.airflow import command, triggers
+from templates.airflow.approvals import ApproveHeldOperator, VerdictOperator
 from templates.airflow.gates import GateOperator
 from templates.airflow.operators import HeadraceOperator, PublishOperator, RangeOperator
 from templates.airflow.triggers import FlinkJobTrigger, LandedTrigger
@@ -43,9 +44,13 @@ class Instance(SimpleNamespace):
     def xcom_pull(self, task_ids, key="return_value"):
         if key == "began":
             return "2026-11-01T00:00:00+00:00"
-        return {"ingest": [{"run_id": "run-1", "exit_code": 0, "tables": TABLES}, {"run_id": "run-2", "exit_code": 1}]}.get(
-            task_ids
-        )
+        foreseen = [{"from": f"2026-11-01T{hour:02}:00:00Z", "to": f"2026-11-01T{hour + 1:02}:00:00Z"} for hour in (1, 5)]
+        known = {
+            "ingest": [{"run_id": "run-1", "exit_code": 0, "tables": TABLES}, {"run_id": "run-2", "exit_code": 1}],
+            "all": {"held": foreseen},
+            "some": {"held": foreseen[:1]},
+        }
+        return known.get(task_ids)
 
 
 def context(**more):
@@ -132,8 +137,25 @@ def partitions(**given):
     return run(PartitionsOperator(task_id="p", **{**usual, **given}))
 
 
-def gate(of="ingest", dataset="x"):
-    return run(GateOperator(task_id="gate", dataset=dataset, of=of, project=str(HOME)))
+def gate(of="ingest", dataset="x", **more):
+    return run(GateOperator(task_id="gate", dataset=dataset, of=of, project=str(HOME), **more))
+
+
+def verdict(replay):
+    return run(VerdictOperator(task_id="gate", replay=replay, project=str(HOME)))
+
+
+def answered(chosen, timedout=False):
+    """How the question about a part that would be held ends."""
+    asked = ApproveHeldOperator(task_id="approve_held", respond_s=60)
+    event = {
+        "chosen_options": chosen, "params_input": {"reason": "known"}, "timedout": timedout,
+        "responded_at": datetime.now(UTC), "responded_by_user": {"id": "1", "name": "Ada"},
+    }  # fmt: skip
+    try:
+        return {"returned": asked.execute_complete(context(), event), "raised": "", "words": ""}
+    except Exception as error:
+        return {"returned": None, "raised": type(error).__name__, "words": str(error)}
 
 
 def empty(operator):
@@ -277,12 +299,16 @@ told = {
         "topic": partitions(input="kafka://h:1/t", partition_s=None),
         "nothing": partitions(input="other/%H", missing="skip"),
     },
+    "verdict": {name: verdict(name) for name in ("clean", "partly", "mute", "wrong")},
+    "answered": {"yes": answered(["Promote the rest"]), "no": answered(["Reject"]), "late": answered(["Reject"], timedout=True)},
     "gate": {
         "own": gate(),
         "of_others": gate("nothing"),
         "mute": gate(dataset="mute"),
         "none_yet": gate("nothing", "unknown"),
         "wrote": gate(dataset="unknown"),
+        "agreed": gate(foreseen_of="all"),
+        "partly": gate(foreseen_of="some"),
     },
     "publish": {
         "first": published(),

@@ -86,6 +86,31 @@ def test_an_event_comes_where_a_table_is_not_as_it_was_told_before_the_run(told:
     assert told["publish"]["as_before"]["extra"][0]["run_ids"] == ["run-1", "run-2"]
 
 
+def test_what_a_person_has_let_through_is_no_failure_afterwards(told: Json) -> None:
+    done = told["gate"]["agreed"]
+    assert done["raised"] == "" and [hold["from"][11:13] for hold in done["returned"]["held"]] == ["01", "05"]
+    partly = told["gate"]["partly"]
+    assert partly["raised"] == "AirflowFailException" and "holds 1 partition (2026-11-01T05:00:00Z" in partly["words"]
+
+
+def test_what_a_gate_would_hold_of_a_replay_is_for_a_person_and_nothing_else_passes_as_that(told: Json) -> None:
+    """Tests come before what they judge is published, as dbt-labs/dbt-core#6035 asks for."""
+    clean, partly = (told["verdict"][name] for name in ("clean", "partly"))
+    assert (clean["raised"], clean["returned"]["needs"], clean["returned"]["held"]) == ("", [], [])
+    assert partly["raised"] == "" and partly["returned"]["needs"] == ["the gate would hold 1 partition (r)"]
+    assert partly["returned"]["held"] == [{"from": "a", "to": "b", "rules": ["r"], "severity": "quarantine"}]
+    assert partly["returned"]["told"] == "a to b: r"
+    for name in ("mute", "wrong"):
+        assert told["verdict"][name]["raised"] == "AirflowFailException"
+
+
+def test_a_part_that_would_be_held_is_promoted_only_where_somebody_says_so(told: Json) -> None:
+    assert told["answered"]["yes"]["returned"] == {"approved_by": "Ada", "reason": "known"}
+    for name, who in (("no", "Ada refused"), ("late", "nobody answered in time")):
+        assert told["answered"][name]["raised"] == "AirflowFailException"
+        assert told["answered"][name]["words"].startswith(f"{who}; nothing was promoted")
+
+
 def test_a_page_lies_below_reports_and_is_linked(told: Json) -> None:
     done = told["page"]["returned"]
     assert "/pages/d/r_1/t.html" in done["name"]

@@ -43,7 +43,7 @@ def test_words_become_what_a_scheduler_reads(tmp_path: Path) -> None:
         tmp_path,
         "  timezone: Europe/Berlin\n"
         "  sources:\n    web: {input: drop/%d, wait: 30m, partition: day}\n"
-        "  backfill: {size: 2G, ceiling: 1T, hours: '20:00-06:00'}\n"
+        "  backfill: {size: 2G, ceiling: 1T, hours: '20:00-06:00', maxMemory: 4G, maxCpu: 2h, workers: 2}\n"
         "  upkeep: {}\n",
     )
     schedules = project.schedules
@@ -52,6 +52,7 @@ def test_words_become_what_a_scheduler_reads(tmp_path: Path) -> None:
     assert (schedules.sources["web"].every, schedules.sources["web"].wait_s) == ("0 * * * *", 1_800)
     assert schedules.sources["web"].partition_s == 86_400
     assert (schedules.backfill.size_bytes, schedules.backfill.ceiling_bytes) == (2 << 30, 1 << 40)
+    assert (schedules.backfill.max_memory, schedules.backfill.max_cpu, schedules.backfill.workers) == ("4G", "2h", 2)
     assert schedules.upkeep.every == "0 0 * * *"
 
 
@@ -88,6 +89,14 @@ def test_a_folder_holds_what_its_name_tells(tmp_path: Path, name: str, partition
         ("  timezone: Mars/Olympus\n", "'Mars/Olympus' is no time zone"),
         ("  backfill: {size: lots}\n", "'lots' is no size"),
         ("  backfill: {hours: always}\n", "'always' is no time of day"),
+        ("  backfill: {maxMemory: much}\n", "'much' is no size"),
+        ("  backfill: {maxCpu: 2}\n", "no duration such as"),
+        ("  backfill: {workers: 0}\n", "workers"),
+        ("  backfill: {topics: {customer_event: again}}\n", "'again' is no kafka://HOST:PORT/TOPIC"),
+        (  # as in KanishJebaMathewM/Truxify#7435, a replay would reach other readers than those it is for
+            "  streams:\n    web: {input: kafka://k:9092/web}\n  backfill: {topics: {customer_event: kafka://k:9092/web}}\n",
+            "kafka://k:9092/web is what is read; rows would go round in a circle",
+        ),
         ("  crons: {}\n", "no key 'crons'"),
     ],
 )
