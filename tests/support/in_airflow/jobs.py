@@ -67,7 +67,15 @@ def plan(again, *states):
     """Where these are the states of the replays of a run."""
     names = [replay_name("x", SPAN["start"], "r") + (f"-{number + 1}" if number else "") for number in range(len(states))]
     known = [{"name": name, "state": state} for name, state in zip(names, states, strict=True)]
-    figures = {"bytes": 1, "windows": 1, "records": 1, "estimated_seconds": 1, "consumers": [], "approval_needed": []}
+    figures = {
+        "bytes": 1,
+        "windows": 1,
+        "records": 1,
+        "estimated_seconds": 1,
+        "consumers": [],
+        "approval_needed": [],
+        "above_ceiling": [],
+    }
     operator = PlanOperator(task_id="t", dataset="x", size_bytes=9, windows=9, project=str(HOME))
     return given(operator, again=again, replay_list=[0, known], replay_plan=[0, figures])
 

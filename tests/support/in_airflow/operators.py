@@ -177,7 +177,8 @@ class Cluster(BaseHTTPRequestHandler):
         state = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         self.send_response(404 if state is None else 503 if state == "down" else 200)
         self.end_headers()
-        self.wfile.write(json.dumps({"state": state}).encode())
+        unknown = {"errors": ["org.apache.flink.runtime.rest.NotFoundException: Job j not found"]}
+        self.wfile.write(json.dumps(unknown if state is None else {"state": state}).encode())
 
     def log_message(self, *given):
         """Nothing."""
