@@ -24,7 +24,7 @@ WIDE_ROWS = {
     "docs/guides/local-stack.md": 5,
     "docs/guides/scale-out.md": 7,
     "docs/guides/streaming.md": 4,
-    "docs/performance.md": 8,
+    "docs/performance.md": 10,
     "docs/reference/contracts.md": 4,
     "docs/reference/dead-letters.md": 3,
     "docs/reference/destinations.md": 2,
