@@ -22,7 +22,7 @@ _VERBS: dict[str, tuple[str, ...]] = {
     "lake": ("check", "clean", "compact", "downgrade", "expire", "files", "rebuild-catalog", "repair", "upgrade", "why"),
     "quality": ("accept", "release", "report", "run", "status"),
     "reconcile": (),
-    "replay": ("diff", "discard", "list", "pause", "plan", "promote", "rollback", "run"),
+    "replay": ("diff", "discard", "gate", "list", "pause", "plan", "promote", "rollback", "run"),
     "status": (),
 }
 _OF_A_LAKE = ("check", "compare", "migrate")  # verbs of contract that look at one
