@@ -78,11 +78,12 @@ class Tally:
         return said
 
     def write(self, folder: Path) -> None:
-        """A file for each tier, of all of its tests."""
+        """To a file for each tier, all of its tests; several lanes may run a part of them."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, tests in self.by_tier().items():
             lines = (f"{self.took_s[test]:.1f}\t{self.cpu_s[test]:.1f}\t{test}\n" for test in tests)
-            (folder / f"{name}.tsv").write_text("".join(lines))
+            with (folder / f"{name}.tsv").open("a") as file:
+                file.writelines(lines)
 
     def lines(self) -> Iterator[str]:
         """Time by tier, slowest tests, unit tests over their limit."""
