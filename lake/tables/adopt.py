@@ -18,6 +18,7 @@ from lake.tables.holds import partition_length_s
 from lake.tables.iceberg import HASH_PROPERTY, ROWS_PROPERTY, RUN_PROPERTY, PublishedFile, committed, known_files, published_files
 from lake.tables.publish import fold_ranges, publish, table_totals
 from lake.tables.ranges import Ranging
+from lake.tables.transactions import RefTransaction
 
 
 def adopt(lake: Lake, name: str, key: str, run_id: str) -> int:
@@ -74,6 +75,6 @@ def _note_adopted(lake: Lake, name: str, head: Snapshot | None, run_id: str) -> 
     if head is None or table.current_snapshot() != head or not is_beside(table):
         return
     rows, digest = table_totals(table)
-    with table.transaction() as transaction:  # a snapshot of its own, so that it is refused where main moves on
+    with RefTransaction(table) as transaction:  # a snapshot of its own, so that it is refused where main moves on
         note_state(transaction, {RUN_PROPERTY: run_id, ROWS_PROPERTY: str(rows), HASH_PROPERTY: f"{digest:032x}"}, MAIN_BRANCH)
         note_public(transaction)

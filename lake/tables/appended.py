@@ -15,6 +15,7 @@ from lake.location import Lake
 from lake.storage import read_parquet
 from lake.tables.data_files import with_schema
 from lake.tables.iceberg import committed
+from lake.tables.transactions import RefTransaction
 
 MERGE_AT = 16  # files of one size class
 _CLASSES = (256 << 10, 4 << 20)  # bytes; larger files stay as they are, so that memory and work per merge are bounded
@@ -64,7 +65,7 @@ def small_files(files: Sequence[DataFile], at_least: int) -> list[DataFile]:
 
 def replace_appended(table: Table, old: Sequence[DataFile], rows: pa.Table) -> None:
     """Rows in place of files, in one commit; refused where somebody committed meanwhile: isolation is serializable."""
-    with table.transaction() as transaction, transaction.update_snapshot().overwrite() as overwrite:
+    with RefTransaction(table) as transaction, transaction.update_snapshot().overwrite() as overwrite:
         for file in old:
             overwrite.delete_data_file(file)
         for file in _dataframe_to_data_files(table.metadata, rows, table.io, write_uuid=uuid4()):

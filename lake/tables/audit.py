@@ -18,6 +18,7 @@ from lake.location import AUDIT, Lake
 from lake.tables.exchange import AUDITED, note_head, note_public, note_state, noted_heads
 from lake.tables.holds import GATE_PROPERTY, Range, gate_properties, holds_of, partition_length_s
 from lake.tables.iceberg import HASH_PROPERTY, ROWS_PROPERTY, RUN_PROPERTY, committed, dropped_branch, settled_refs
+from lake.tables.transactions import RefTransaction
 
 
 def load_to_write(lake: Lake, name: str) -> tuple[Lake, Table]:
@@ -88,7 +89,7 @@ def begin_anew(lake: Lake, name: str) -> list[Range]:
             _begin(lake, name, None, "audit-branch")
             return []
         holds = holds_of(table)
-        with table.transaction() as transaction:
+        with RefTransaction(table) as transaction:
             for hold in holds.values():
                 transaction.remove_properties(*hold.properties())
             _branch(transaction, main, table.metadata.snapshot_by_name(dropped_branch(None)))
@@ -116,7 +117,7 @@ def end_audit(lake: Lake, name: str, snapshot_id: int) -> bool:
         if head is None or head.snapshot_id != snapshot_id or holds_of(table):
             return False
         tags = [tag for tag in settled_refs(AUDIT) if tag in table.metadata.refs]
-        with table.transaction() as transaction:
+        with RefTransaction(table) as transaction:
             manage = ManageSnapshots(transaction)
             for branch in (AUDIT, dropped_branch(AUDIT)):
                 if branch in table.metadata.refs:
@@ -142,7 +143,7 @@ def _begin(lake: Lake, name: str, partition_s: int | None, run_id: str) -> None:
     wanted = {GATE_PROPERTY: str(partition_s)} if partition_s is not None and partition_s != known_s else {}
     if is_whole(table) and not wanted:
         return
-    with table.transaction() as transaction:
+    with RefTransaction(table) as transaction:
         if not table.metadata.snapshots:
             totals = {RUN_PROPERTY: run_id, ROWS_PROPERTY: "0", HASH_PROPERTY: f"{0:032x}"}
             note_state(transaction, totals, MAIN_BRANCH)

@@ -44,6 +44,7 @@ from lake.tables.iceberg import (
 from lake.tables.publish import table_totals
 from lake.tables.swap import CommitLabels, clipped, cut_off, overlaps, replace_files
 from lake.tables.sweep import settle_at, sweep
+from lake.tables.transactions import RefTransaction
 
 PUBLISHED_PROPERTY = "headrace.gate.published"  # of a table: sequence number of the audit snapshot that main has
 
@@ -166,7 +167,7 @@ def turn_holds(lake: Lake, name: str, candidate: Candidate, held: Sequence[Hold]
         turned = [hold.span for hold in held if hold.span not in known] + [span for span in released if span in known]
         rows, digest = table_totals(table)
         totals = {RUN_PROPERTY: run_id, ROWS_PROPERTY: str(rows), HASH_PROPERTY: f"{digest:032x}"}
-        with table.transaction() as transaction:
+        with RefTransaction(table) as transaction:
             properties = {key: value for hold in held for key, value in hold.properties().items()}
             transaction.set_properties(properties | (turning(turned) if turned and horizon_s(table) else {}))
             if gone := [key for span in released if span in known for key in known[span].properties()]:
@@ -248,7 +249,7 @@ def note_passed(lake: Lake, name: str, candidate: Candidate, closed_us: int | No
         if lateness_s not in (None, lateness_of(table)):
             wanted[LATENESS_PROPERTY] = str(lateness_s)
         if wanted:
-            with table.transaction() as transaction:
+            with RefTransaction(table) as transaction:
                 transaction.set_properties(wanted)
 
     committed(name, attempt)

@@ -22,6 +22,7 @@ from uuid import uuid4
 import pyarrow as pa
 from pyiceberg.conversions import from_bytes
 from pyiceberg.exceptions import (
+    BadRequestError,
     CommitFailedException,
     NoSuchTableError,
     ServerError,
@@ -38,10 +39,12 @@ from contracts.compiler.schemas import PROVENANCE, TIMESTAMP
 from contracts.errors import ComponentDownError, ConfigurationError, LayoutMismatchError
 from lake.catalogs import TROUBLE
 from lake.location import Lake
+from lake.tables.transactions import RefTransaction
 
 T = TypeVar("T")
 _COMMIT_DEADLINE_S = 300.0
-# How pyiceberg tells that a commit to another branch was faster: the branch itself has not moved, so no requirement fails.
+# How pyiceberg, by a ValueError, and REST catalogs, by a BadRequestError, tell that a commit to another branch was faster: the
+# branch itself has not moved, so no requirement fails.
 _OUTRUN = re.compile(r"Cannot add snapshot with sequence number \d+ older than last sequence number")
 # Another was faster, or nobody knows: a commit looks at the table anew before it is tried again.
 _MAY_PASS = (CommitFailedException, ValidationException, *TROUBLE)
@@ -277,7 +280,7 @@ def _widened(table: Table, schema: pa.Schema, comments: Mapping[str, str], requi
     """With the columns, comments and upkeep properties that it lacks: an older version may have made it."""
     wanted = UPKEEP_PROPERTIES | (REVISION_METRICS if "_revision" in schema.names else {})
     if missing_properties := {key: value for key, value in wanted.items() if key not in table.properties}:
-        with table.transaction() as transaction:
+        with RefTransaction(table) as transaction:
             transaction.set_properties(missing_properties)
     missing = [field for field in schema if field.name not in table.schema().column_names]
     if missing:
@@ -314,8 +317,8 @@ def committed(name: str, commit: Callable[[], T]) -> T:
             result = commit()
             _log.info("%s: committed in %.1f s, attempt %d", name, time.monotonic() - began, attempt + 1)
             return result
-        except (*_MAY_PASS, ValueError) as error:
-            if not isinstance(error, _MAY_PASS) and not _OUTRUN.match(str(error)):
+        except (*_MAY_PASS, ValueError, BadRequestError) as error:
+            if not isinstance(error, _MAY_PASS) and not _OUTRUN.search(str(error)):
                 raise
             attempt += 1
             if time.monotonic() > deadline:
@@ -378,7 +381,7 @@ def without_properties(table: Table, keys: Iterable[str]) -> None:
         CommitFailedException: somebody else has removed one of them meanwhile, or the table moved on.
     """
     try:
-        with table.transaction() as transaction:
+        with RefTransaction(table) as transaction:
             transaction.remove_properties(*(key for key in keys if key in table.properties))
     except KeyError:
         raise CommitFailedException("a property was removed by another process") from None

@@ -20,6 +20,7 @@ from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, In
 from contracts.compiler.schemas import TIMESTAMP
 from lake.location import Lake
 from lake.tables.iceberg import committed, ensure_table
+from lake.tables.transactions import RefTransaction
 
 HISTORY = "ops.dead_letter_history"
 _KEY = ("dead_letter_id", "attempt", "act")
@@ -168,7 +169,7 @@ def ensure_history(lake: Lake) -> None:
     if not table.properties.items() >= _NO_RETRIES.items():
 
         def set_properties() -> None:
-            with lake.catalog().load_table(HISTORY).transaction() as transaction:
+            with RefTransaction(lake.catalog().load_table(HISTORY)) as transaction:
                 transaction.set_properties(_NO_RETRIES)
 
         committed(HISTORY, set_properties)

@@ -49,6 +49,7 @@ from lake.tables.iceberg import (
 )
 from lake.tables.ipc import decode_rows, encode_rows
 from lake.tables.ranges import Cutting, Ints, Span, cuttings, joint_ranges, tiles
+from lake.tables.transactions import RefTransaction
 
 
 @dataclass(frozen=True)
@@ -444,7 +445,7 @@ def _commit(table: Table, folds: Sequence[RangeFold], run_id: str, branch: str |
     if branch is not None and not table.metadata.snapshots:
         _begin_main(table, run_id)
     known = {file.path: file for file in known_files(table, branch)}
-    with table.transaction() as transaction:
+    with RefTransaction(table) as transaction:
         dropped = [f for f in folds if f.changes_dropped]
         gone = [known[path] for fold in dropped for path in fold.dropped_read]
         paths = [path for fold in dropped for path in fold.dropped]
@@ -464,7 +465,7 @@ def _commit(table: Table, folds: Sequence[RangeFold], run_id: str, branch: str |
 def _begin_main(table: Table, run_id: str) -> None:
     """A snapshot of no rows: Iceberg takes no other branch before main has one."""
     totals = {RUN_PROPERTY: run_id, ROWS_PROPERTY: "0", HASH_PROPERTY: f"{0:032x}"}
-    with table.transaction() as transaction:
+    with RefTransaction(table) as transaction:
         note_state(transaction, totals, MAIN_BRANCH)
 
 

@@ -39,6 +39,7 @@ from lake.tables.iceberg import (
     vacating,
 )
 from lake.tables.publish import RangeFold, fold_range, rebase, table_totals
+from lake.tables.transactions import RefTransaction
 
 Range = tuple[int, int]
 Covered = Mapping[tuple[str, str], Positions]  # by source and raw file or log
@@ -272,7 +273,7 @@ def replace_files(
     }
     head = table.current_snapshot()
     beside = dropped_branch(None if branch == MAIN_BRANCH else branch)
-    with _refused_if_stale(), table.transaction() as transaction:
+    with _refused_if_stale(), RefTransaction(table) as transaction:
         if labels.before and head and labels.before not in table.metadata.refs:
             _tag(transaction, head.snapshot_id, labels.before, beside)
         exchange_files(table, transaction, [f for f in gone if f.dropped], dropped, {RUN_PROPERTY: labels.run_id}, beside)

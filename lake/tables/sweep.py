@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from contracts.compiler.rows import derived_id
 from contracts.units import SECOND_US
@@ -44,6 +45,7 @@ from lake.tables.key_filters import KeyFilter, key_hashes, read_filter
 from lake.tables.letters import LETTER_COLUMNS, Letters, publish_letters
 from lake.tables.publish import moves_token, publish_moves
 from lake.tables.swap import known_at, overlaps
+from lake.tables.transactions import RefTransaction
 
 _FILTER_BYTES = 256 << 20
 _NEVER = -(1 << 62)
@@ -215,7 +217,7 @@ def settle_at(lake: Lake, name: str, published: Snapshot, dropped: Snapshot | No
             return
         if known and (known.sequence_number or 0) >= (published.sequence_number or 0):
             return
-        with table.manage_snapshots() as manage:
+        with RefTransaction(table) as transaction, ManageSnapshots(transaction) as manage:
             manage.create_tag(published.snapshot_id, tag)
             if dropped and table.snapshot_by_id(dropped.snapshot_id):
                 manage.create_tag(dropped.snapshot_id, dropped_branch(tag))

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from pyiceberg.table.update.snapshot import ManageSnapshots
+
 from contracts.errors import ConfigurationError
 from contracts.spec.model import Contract
 from contracts.spec.project import Project
@@ -24,6 +26,7 @@ from lake.tables.audit import audited, begin_audit
 from lake.tables.iceberg import DEAD_LETTERS, committed, dropped_branch, known_files, num_shards
 from lake.tables.publish import table_totals
 from lake.tables.swap import CommitLabels, Swap, swap_ranges
+from lake.tables.transactions import RefTransaction
 from lake.upkeep import key_of
 from pipelines.ingest.density import FOLDED_BYTES, WHOLE_S
 from pipelines.ingest.graph import IngestGraph
@@ -245,7 +248,7 @@ def start_branch(lake: Lake, replay: Replay, contract: Contract, run_id: str) ->
         head = table.current_snapshot()
         if head and base not in table.metadata.refs:
             dropped = table.metadata.snapshot_by_name(beside_live)
-            with table.manage_snapshots() as manage:
+            with RefTransaction(table) as transaction, ManageSnapshots(transaction) as manage:
                 manage.create_tag(head.snapshot_id, base).create_branch(head.snapshot_id, replay.branch)
                 if dropped:
                     beside = dropped_branch(base), dropped_branch(replay.branch)

@@ -36,7 +36,7 @@ def test_a_topic_that_ends_gives_the_tables_of_its_files_and_a_job_without_end_i
     script = script.replace("webshop.produce", f"webshop.produce --bootstrap localhost:{ports.kafka}")
     files = "headrace ingest web --input examples/webshop/data/web --allow-damaged --lake build/files --project examples/webshop\n"
     ends = "trap 'kill %1 || true; headrace stack down > /dev/null' EXIT\n"
-    output = run(ends + files + script, clone.folder, own, within_s=240)
+    output = run(ends + files + script, clone.folder, own, within_s=900)
     hashes = re.findall(r"validated\.customer_event: .* content_hash (\w+)", output)
     assert len(hashes) == 2 and len(set(hashes)) == 1
     assert "start again: headrace ingest web" in output

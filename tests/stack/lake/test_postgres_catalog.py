@@ -12,7 +12,7 @@ from tests.support import runs
 from tests.support.lake_state import difference, read_state
 from tests.support.population import records, write_files
 from tests.support.postgres import Postgres, missing, postgres
-from tests.support.processes import start_ingest
+from tests.support.processes import finish, start_ingest
 from tests.support.shop import LINES, TABLE, Shop
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"PostgreSQL is not installed: {missing()}")
@@ -49,8 +49,8 @@ def test_three_writers_at_once_give_what_one_gives(catalog: str, tmp_path: Path)
         for n in range(_WRITERS)
     ]
     for writer in writers:
-        _, err = writer.communicate(timeout=300)
-        assert writer.returncode == 0, err
+        code, out, err = finish(writer)
+        assert code == 0, out + err
     found = read_state(shared, [("web", TABLE)])
     assert difference(found, read_state(alone, [("web", TABLE)])) == ""
     assert found.ledger["web"].balanced

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from lake.location import Lake
+from lake.tables.exchange import note_state
+from lake.tables.iceberg import HASH_PROPERTY, ROWS_PROPERTY, RUN_PROPERTY, committed
+from lake.tables.transactions import RefTransaction
 from tests.support import runs
 from tests.support.iceberg_rest import rest_catalog
 from tests.support.lake_state import difference, read_state
 from tests.support.population import records, write_files
 from tests.support.postgres import missing, postgres
-from tests.support.processes import start_ingest
+from tests.support.processes import finish, start_ingest
 from tests.support.shop import LINES, TABLE, Shop
+from tests.support.small_tables import NAME, make, put, row
 from tests.support.stack import require_tools
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"PostgreSQL is not installed: {missing()}")
@@ -53,8 +59,8 @@ def test_three_writers_at_once_give_what_one_gives_on_sqlite(catalog: str, tmp_p
         for n in range(_WRITERS)
     ]
     for writer in writers:
-        _, err = writer.communicate(timeout=300)
-        assert writer.returncode == 0, err
+        code, out, err = finish(writer)
+        assert code == 0, out + err
     found = read_state(shared, [("web", TABLE)])
     assert difference(found, read_state(alone, [("web", TABLE)])) == ""
     assert found.ledger["web"].balanced
@@ -107,3 +113,22 @@ def test_one_that_does_not_answer_or_is_none_is_told(server: str, url: str, code
     done = shop.headrace("ingest", "web", "--input", path, "--lake", tmp_path / "lake")
     assert done.exit_code == code, done.output
     assert told in done.stderr and "s3cr3t" not in done.stderr
+
+
+def test_a_commit_that_another_branch_outran_is_tried_again(catalog: str, tmp_path: Path) -> None:
+    lake = make(Lake.at(str(tmp_path / "lake"), catalog))
+    put(lake, [row("first", 5)], 3_600)
+    stale = lake.load(NAME)
+    with RefTransaction(stale) as transaction, ManageSnapshots(transaction) as manage:
+        manage.create_branch(stale.metadata.current_snapshot_id or 0, "replay.other")
+    stale, other = lake.load(NAME), replace(lake, branch="replay.other")
+    put(other, [row("of the replay", 3_605, position=1)], 3_600)
+    tries = iter((stale, lake.load(NAME)))
+
+    def commit() -> None:
+        table = next(tries)
+        with RefTransaction(table) as transaction:
+            note_state(transaction, {RUN_PROPERTY: "r", ROWS_PROPERTY: "1", HASH_PROPERTY: "0"}, "main")
+
+    committed(NAME, commit)
+    assert next(tries, None) is None, "the first try was refused"

@@ -13,6 +13,7 @@ from lake.tables.data_files import read_rows, write_rows
 from lake.tables.exchange import exchange_files
 from lake.tables.iceberg import RUN_PROPERTY, Layout, PublishedFile, ensure_table, published_files
 from lake.tables.swap import CommitLabels, replace_files
+from lake.tables.transactions import RefTransaction
 from tests.support.small_tables import NAME, SCHEMA, make, put, row, some_rows
 
 HOUR_S = 3_600
@@ -33,7 +34,7 @@ def rewritten(table: Table, file: PublishedFile) -> str:
 def test_summaries_add_up_over_files_that_go_and_come(lake: Lake) -> None:
     table = lake.load(NAME)
     first, *others = published_files(table)
-    with table.transaction() as transaction:
+    with RefTransaction(table) as transaction:
         exchange_files(table, transaction, [first], [rewritten(table, first)], {RUN_PROPERTY: "r"}, "main")
     table = lake.load(NAME)
     files = published_files(table)
@@ -52,7 +53,7 @@ def test_an_exchange_on_a_state_that_has_moved_on_is_refused(lake: Lake) -> None
     new = rewritten(stale, first)
     put(lake, [row("later", 9 * HOUR_S, position=99)], HOUR_S)
     for gone in ([first], []):  # also where nothing goes
-        with pytest.raises(CommitFailedException), stale.transaction() as transaction:
+        with pytest.raises(CommitFailedException), RefTransaction(stale) as transaction:
             exchange_files(stale, transaction, gone, [new], {RUN_PROPERTY: "r"}, "main")
 
 

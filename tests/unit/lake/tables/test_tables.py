@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import BadRequestError, CommitFailedException
 from pyiceberg.manifest import ManifestFile
 
 from lake.location import NAMESPACES, Lake
@@ -70,7 +70,8 @@ def test_layout_names_grid_shards_and_horizon_and_switches_the_librarys_own_retr
 
 
 def test_refused_commit_is_tried_again_and_another_error_is_not() -> None:
-    refusals = [CommitFailedException("first"), CommitFailedException("second")]
+    outrun = "Cannot add snapshot with sequence number 3 older than last sequence number 4"
+    refusals = [CommitFailedException("first"), ValueError(outrun), BadRequestError(f"ValidationException: {outrun}")]
 
     def commit() -> str:
         if refusals:
@@ -80,11 +81,13 @@ def test_refused_commit_is_tried_again_and_another_error_is_not() -> None:
     assert committed("t", commit) == "done"
     assert not refusals
 
-    def broken() -> str:
-        raise KeyError("a bug")
+    for error in (KeyError("a bug"), BadRequestError("ValidationException: no such column")):
 
-    with pytest.raises(KeyError):
-        committed("t", broken)
+        def broken(error: Exception = error) -> str:
+            raise error
+
+        with pytest.raises(type(error)):
+            committed("t", broken)
 
 
 def test_each_manifest_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,70 @@
+"""Transactions that move several branches: none of them may lose what a rival committed to one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.table import Table
+
+from lake.location import Lake
+from lake.tables.data_files import read_rows, write_rows
+from lake.tables.exchange import exchange_files
+from lake.tables.iceberg import RUN_PROPERTY, PublishedFile, published_files
+from lake.tables.transactions import RefTransaction
+from tests.support.processes import ROOT
+from tests.support.small_tables import NAME, make, put, row
+
+HOUR_S = 3_600
+_BESIDE = re.compile(r"\.transaction\(\)|\.manage_snapshots\(\)")
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    lake = make(tmp_path / "lake")
+    put(lake, [row("first", 5)], HOUR_S)
+    return lake
+
+
+def move_both(stale: Table, file: PublishedFile) -> None:
+    """As a fold whose rows go into main and among the dropped ones."""
+    new = [write_rows(stale, read_rows(file.path), file.from_us, file.to_us, file.shard) for _ in range(2)]
+    with RefTransaction(stale) as transaction:
+        exchange_files(stale, transaction, [], new[:1], {RUN_PROPERTY: "r"}, "dropped")
+        exchange_files(stale, transaction, [file], new[1:], {RUN_PROPERTY: "r"}, "main")
+
+
+def test_a_branch_that_is_moved_second_keeps_what_a_rival_committed_to_it(lake: Lake) -> None:
+    stale = lake.load(NAME)
+    file = published_files(stale)[0]
+    put(lake, [row("rival", 9 * HOUR_S, position=99)], HOUR_S)
+    with pytest.raises(CommitFailedException, match="main has changed"):
+        move_both(stale, file)
+    assert sorted(lake.load(NAME).scan().to_arrow().column("event_id").to_pylist()) == ["first", "rival"]
+
+
+def test_a_branch_that_was_to_be_new_and_is_there_refuses_the_commit(lake: Lake) -> None:
+    stale = lake.load(NAME)
+    file = published_files(stale)[0]
+    move_both(lake.load(NAME), file)
+    with pytest.raises(CommitFailedException, match="dropped was created concurrently"):
+        move_both(stale, file)
+
+
+def test_a_branch_that_is_moved_twice_is_asserted_where_it_was_loaded(lake: Lake) -> None:
+    table = lake.load(NAME)
+    move_both(table, published_files(table)[0])
+    assert {"main", "dropped"} <= lake.load(NAME).metadata.refs.keys()
+
+
+def test_no_other_kind_of_transaction_is_begun() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for folder in ("lake", "pipelines", "transforms", "cli", "runners")
+        for path in (ROOT / folder).rglob("*.py")
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if _BESIDE.search(line)
+    ]
+    assert found == [], "use lake.tables.transactions.RefTransaction"
