@@ -12,7 +12,7 @@ import httpx
 from contracts.errors import ComponentDownError
 
 ENDED = frozenset({"success", "failed"})
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 180.0  # a busy machine took more than 60
 _POLL_S = 1.0
 _PAGE = 100  # as many entries as Airflow gives at once, whatever is asked for (api.maximum_page_limit)
 _BUSY, _BUSY_S = 503, 60.0
@@ -23,11 +23,15 @@ class AirflowApi:
 
     def __init__(self, address: str) -> None:
         self._http = httpx.Client(base_url=address.replace("localhost", "127.0.0.1"), timeout=_TIMEOUT_S, trust_env=False)
-        self._http.headers["Authorization"] = f"Bearer {self._http.get('/auth/token').raise_for_status().json()['access_token']}"
+        self._http.headers["Authorization"] = f"Bearer {_checked(self._asked('GET', '/auth/token'))['access_token']}"
 
     def get(self, path: str, **query: Any) -> Any:
-        """The document at a path below ``/api/v2``."""
-        return self._http.get(f"/api/v2{path}", params=query).raise_for_status().json()
+        """The document at a path below ``/api/v2``.
+
+        Raises:
+            ComponentDownError: it gave no answer, or refused.
+        """
+        return _checked(self._asked("GET", f"/api/v2{path}", params=query))
 
     def listed(self, path: str, name: str, **query: Any) -> list[dict[str, Any]]:
         """All entries of a list, page by page. name: of the list in the document."""
@@ -48,17 +52,24 @@ class AirflowApi:
             before_again: what is done before it is sent again.
 
         Raises:
-            ComponentDownError: it was refused; with Airflow's words.
+            ComponentDownError: it gave no answer, or refused; with Airflow's words.
         """
         until = time.monotonic() + _BUSY_S
-        while (answer := self._http.request(method, f"/api/v2{path}", json=document)).status_code == _BUSY:
+        while (answer := self._asked(method, f"/api/v2{path}", json=document)).status_code == _BUSY:
             if time.monotonic() > until:
                 break
             time.sleep(_POLL_S)
             before_again()
-        if answer.is_error:
-            raise ComponentDownError(f"Airflow refused {method} {path}: {answer.status_code} {answer.text[:500]}")
-        return answer.json() if answer.content else None
+        return _checked(answer)
+
+    def _asked(self, method: str, path: str, **more: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **more)
+        except httpx.TransportError as error:
+            raise ComponentDownError(
+                f"Airflow at {self._http.base_url} gave no answer to {method} {path} ({type(error).__name__}, limit "
+                f"{_TIMEOUT_S:.0f} s); is it running, or the machine too busy?"
+            ) from None
 
     def dag_ids(self) -> set[str]:
         """DAGs that it has read and that are there."""
@@ -92,7 +103,11 @@ class AirflowApi:
 
         def cancel_what_was_begun() -> None:
             for begun in self.open_backfills(dag_id) - before:
-                self.send("PUT", f"/backfills/{begun}/cancel", None)
+                try:
+                    self.send("PUT", f"/backfills/{begun}/cancel", None)
+                except ComponentDownError:
+                    if begun in self.open_backfills(dag_id):  # else Airflow has taken it back itself
+                        raise
 
         document = {"dag_id": dag_id, "from_date": first, "to_date": last, **given}
         return int(self.send("POST", "/backfills", document, cancel_what_was_begun)["id"])
@@ -163,3 +178,11 @@ def wait_until(state: Callable[[], Any], wanted: Any, within_s: float) -> Any:
             raise ComponentDownError(f"Airflow: waited {within_s:.0f} s, and it is {found!r}")
         time.sleep(_POLL_S)
     return found
+
+
+def _checked(answer: httpx.Response) -> Any:
+    """The document of an answer; None where it has none. Raises ComponentDownError: it is a refusal."""
+    if answer.is_error:
+        asked = answer.request
+        raise ComponentDownError(f"Airflow refused {asked.method} {asked.url.path}: {answer.status_code} {answer.text[:500]}")
+    return answer.json() if answer.content else None

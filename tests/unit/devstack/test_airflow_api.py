@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 
 from contracts.errors import ComponentDownError
@@ -21,6 +22,7 @@ class LockedAirflow(BaseHTTPRequestHandler):
 
     backfills: dict[int, bool]  # whether it is open
     locked: int
+    taken_back: bool
 
     def do_GET(self) -> None:
         if self.path.startswith("/auth"):
@@ -41,8 +43,9 @@ class LockedAirflow(BaseHTTPRequestHandler):
         return self.say(200, {"id": max(self.backfills)})
 
     def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.backfills[int(self.path.split("/")[-2])] = False
-        self.say(200, {})
+        self.say(*((404, {"detail": "Backfill not found"}) if self.taken_back else (200, {})))
 
     def say(self, status: int, document: Any) -> None:
         text = json.dumps(document).encode()
@@ -58,7 +61,7 @@ class LockedAirflow(BaseHTTPRequestHandler):
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[AirflowApi]:
     monkeypatch.setattr(airflow_api, "_POLL_S", 0.01)
-    LockedAirflow.backfills, LockedAirflow.locked = {}, 2
+    LockedAirflow.backfills, LockedAirflow.locked, LockedAirflow.taken_back = {}, 2, False
     server = ThreadingHTTPServer(("127.0.0.1", 0), LockedAirflow)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -71,6 +74,20 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[AirflowApi]:
 def test_a_backfill_that_could_not_be_written_does_not_refuse_the_next(api: AirflowApi) -> None:
     number = api.backfill("d", "2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z")
     assert api.open_backfills("d") == {number} == {2}
+
+
+def test_one_that_airflow_takes_back_between_two_looks_is_no_failure(api: AirflowApi) -> None:
+    LockedAirflow.taken_back = True
+    assert api.backfill("d", "2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z") == 2
+
+
+def test_an_airflow_that_gives_no_answer_is_told(api: AirflowApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise httpx.ReadTimeout("")
+
+    monkeypatch.setattr(httpx.Client, "request", never)
+    with pytest.raises(ComponentDownError, match=r"gave no answer to GET /api/v2/dags \(ReadTimeout"):
+        api.dag_ids()
 
 
 def test_a_backfill_of_somebody_else_is_left_alone(api: AirflowApi) -> None:
