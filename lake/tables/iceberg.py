@@ -44,8 +44,11 @@ from lake.tables.transactions import RefTransaction
 T = TypeVar("T")
 _COMMIT_DEADLINE_S = 300.0
 # How pyiceberg, by a ValueError, and REST catalogs, by a BadRequestError, tell that a commit to another branch was faster: the
-# branch itself has not moved, so no requirement fails.
-_OUTRUN = re.compile(r"Cannot add snapshot with sequence number \d+ older than last sequence number")
+# branch itself has not moved, so no requirement fails (apache/iceberg#15001). Databricks says so in words of its own (#16644).
+_OUTRUN = re.compile(
+    r"Cannot add snapshot with sequence number \d+ older than last sequence number|commit validation failed", re.IGNORECASE
+)
+_ONE_SNAPSHOT = re.compile(r"multiple snapshots in a single update", re.IGNORECASE)  # apache/iceberg-python#3076
 # Another was faster, or nobody knows: a commit looks at the table anew before it is tried again.
 _MAY_PASS = (CommitFailedException, ValidationException, *TROUBLE)
 DEAD_LETTERS = "ops.dead_letter"
@@ -308,6 +311,7 @@ def committed(name: str, commit: Callable[[], T]) -> T:
 
     Raises:
         ComponentDownError: no commit succeeded before the deadline.
+        ConfigurationError: the catalog takes no such commit.
     """
     began = time.monotonic()
     deadline = began + _COMMIT_DEADLINE_S
@@ -320,6 +324,11 @@ def committed(name: str, commit: Callable[[], T]) -> T:
         except (*_MAY_PASS, ValueError, BadRequestError) as error:
             if not isinstance(error, _MAY_PASS) and not _OUTRUN.search(str(error)):
                 raise
+            if _ONE_SNAPSHOT.search(str(error)):
+                raise ConfigurationError(
+                    f"table {name}: this catalog takes no more than one snapshot in a commit, and a commit here takes rows out and "
+                    "puts rows in. Use another catalog: SQLite, PostgreSQL, or a REST catalog that does."
+                ) from None
             attempt += 1
             if time.monotonic() > deadline:
                 raise ComponentDownError(

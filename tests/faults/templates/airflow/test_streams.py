@@ -206,7 +206,7 @@ def test_a_sensor_that_ends_ends_the_job_that_it_waits_for(own: Streams, how: st
     dag_id = "own.limit" if how == "limit" else "own.watch"
     run = own.api.trigger(dag_id, run_id=submission.run_id, job_id=job, flink=own.stack.flink_rest)
     if how == "failed":
-        wait_until(own.state(dag_id, run), {"deferred"}, WITHIN_S)
+        wait_for(lambda: own.said(dag_id, run).count(") starting") == 1, "the trigger to run", WITHIN_S)
         own.stack.kill("airflow-triggerer")  # what a triggerer that goes away drops is no user's wish
         own.stack.start("airflow-triggerer")
         wait_for(lambda: own.said(dag_id, run).count(") starting") == 2, "the trigger to run again", WITHIN_S)

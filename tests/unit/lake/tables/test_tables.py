@@ -11,6 +11,7 @@ import pytest
 from pyiceberg.exceptions import BadRequestError, CommitFailedException
 from pyiceberg.manifest import ManifestFile
 
+from contracts.errors import ConfigurationError
 from lake.location import NAMESPACES, Lake
 from lake.tables.iceberg import UPKEEP_PROPERTIES, Layout, _ReadOnce, committed, ensure_table, published_files
 from tests.support.small_tables import DAY_S, NAME, NUM_SHARDS, SCHEMA, WIDER, make, put, row
@@ -71,7 +72,12 @@ def test_layout_names_grid_shards_and_horizon_and_switches_the_librarys_own_retr
 
 def test_refused_commit_is_tried_again_and_another_error_is_not() -> None:
     outrun = "Cannot add snapshot with sequence number 3 older than last sequence number 4"
-    refusals = [CommitFailedException("first"), ValueError(outrun), BadRequestError(f"ValidationException: {outrun}")]
+    refusals = [
+        CommitFailedException("first"),
+        ValueError(outrun),
+        BadRequestError(f"ValidationException: {outrun}"),
+        BadRequestError("Malformed request: Commit validation failed. Please contact support. [ErrorCode: 2010]"),
+    ]
 
     def commit() -> str:
         if refusals:
@@ -88,6 +94,16 @@ def test_refused_commit_is_tried_again_and_another_error_is_not() -> None:
 
         with pytest.raises(type(error)):
             committed("t", broken)
+
+
+def test_a_catalog_that_takes_one_snapshot_a_commit_is_told_at_once() -> None:
+    words = "Failed to commit to the table, requirement failed: Adding multiple snapshots in a single update is not supported."
+
+    def commit() -> None:
+        raise CommitFailedException(f"CommitFailedException: {words}")
+
+    with pytest.raises(ConfigurationError, match="no more than one snapshot"):
+        committed("t", commit)
 
 
 def test_each_manifest_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
