@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ _TIMEOUT_S = 180.0  # a busy machine took more than 60
 _POLL_S = 1.0
 _PAGE = 100  # as many entries as Airflow gives at once, whatever is asked for (api.maximum_page_limit)
 _BUSY, _BUSY_S = 503, 60.0
+_STANDS_S = 5.0
 
 
 class AirflowApi:
@@ -152,7 +154,12 @@ class AirflowApi:
         return [one for one in found if one["task_instance"]["state"] == "awaiting_input"]
 
     def answer(self, question: Mapping[str, Any], chosen: str, **given: str) -> None:
-        """Answer one."""
+        """Answer one, some seconds after it was asked, as a person does.
+
+        Airflow takes an answer within a second or two for a failure of the task, and asks again (apache/airflow#72716).
+        """
+        stood = datetime.now(UTC) - datetime.fromisoformat(question["created_at"])
+        time.sleep(max(0.0, _STANDS_S - stood.total_seconds()))
         task = question["task_instance"]
         path = f"/dags/{quote(task['dag_id'])}/dagRuns/{quote(task['dag_run_id'])}/taskInstances/{task['task_id']}/-1/hitlDetails"
         self.send("PATCH", path, {"chosen_options": [chosen], "params_input": given})

@@ -27,7 +27,6 @@ schedules:
 
 
 _MADE = count(1)
-_ANSWERS_AFTER_S = 3.0
 
 
 def own_dags(built: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -67,15 +66,12 @@ def all_succeeded(own: RealAirflow, dag_id: str, runs: list[str]) -> None:
 def answer(api: AirflowApi, dag_id: str, run: str, chosen: str, reason: str) -> str:
     """Answer the question of a run; the state in which it ends.
 
-    Airflow may take an answer that comes at once for a failure of the task, and asks again, as often as the task is tried
-    (apache/airflow#72716). So a question stands for some seconds before it is answered, as with a person.
+    Airflow may take an answer for a failure of the task, and asks again (apache/airflow#72716).
     """
-    seen: dict[str, float] = {}
 
     def state() -> str:
         for question in api.waiting():
-            asked = question["task_instance"]
-            if asked["dag_run_id"] == run and time.monotonic() - seen.setdefault(asked["id"], time.monotonic()) > _ANSWERS_AFTER_S:
+            if question["task_instance"]["dag_run_id"] == run:
                 api.answer(question, chosen, reason=reason)
         return next(str(each["state"]) for each in api.runs(dag_id) if each["dag_run_id"] == run)
 
