@@ -35,7 +35,7 @@ def test_the_demo_shows_a_held_hour_its_repair_and_that_nothing_is_missing(tmp_p
     assert [state for state, _ in ingests] == ["success", "failed", "success"]
     assert "gate failed" in ingests[1][1] and "ingest[0] success" in ingests[1][1], "an hour that is held is landed all the same"
     assert re.search(r"asked: Replay bf-customer_event-", told)
-    assert re.search(r"promote success, gate success", told)
+    assert re.search(r"gate success, approve_held success, promote success, held success", told)
     found = re.search(r"^ *delivered +other_copy.*\n *(.+)$", told, re.MULTILINE)
     assert found
     delivered, *_, missing, extra, different = map(int, found[1].replace(",", "").split())
