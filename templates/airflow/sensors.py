@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from templates.airflow.command import WRONG_USE, Verdict, project_folder, run
 from templates.airflow.streams import frontiers
-from templates.airflow.triggers import FlinkJobTrigger, StreamTrigger
+from templates.airflow.triggers import WAITING_TRY, FlinkJobTrigger, StreamTrigger
 
 
 class FlinkJobSensor(BaseOperator):
@@ -44,6 +44,7 @@ class FlinkJobSensor(BaseOperator):
         trigger = FlinkJobTrigger(
             self.job["flink"], self.job["job_id"], self._cancel(), project_folder(self.project), deadline=deadline
         )
+        context["ti"].xcom_push(WAITING_TRY, context["ti"].try_number)
         self.defer(trigger=trigger, method_name="execute_complete")
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> None:

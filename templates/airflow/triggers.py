@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from templates.airflow.command import LEASH, Verdict, environment, headrace, there, verdict
@@ -20,6 +21,7 @@ from templates.airflow.streams import ENDED, fresh, job_state, moved, standing
 _LOOKS_UNTIL_LOST = 2  # a cluster that has just come up may not list yet what it recovers
 _LONGEST_CALL_S, _SHORTEST_CALL_S = 300.0, 60.0
 _MODULE = "templates.airflow.triggers"
+WAITING_TRY = "waiting_try"  # XCom of a task that waits for a job: its try, which a trigger compares with its own
 
 
 class LandedTrigger(BaseTrigger):
@@ -93,7 +95,8 @@ class FlinkJobTrigger(BaseTrigger):
         """A user ended the task: end the job too. Airflow waits half a minute for that; it is seen through all the same.
 
         Airflow calls this in a triggerer that it took for dead, too, where another one has the trigger by then
-        (apache/airflow#73454). The task waits on then, and the job is left alone.
+        (apache/airflow#73454). The same try of the task waits on then, and the job is left alone. Where a user cleared the task,
+        the next try may wait by now: that is another one, and the job is ended.
         """
         if await self._task_waits():
             self.log.info("its task waits on: another triggerer has the trigger; job %s is left alone", self.job_id)
@@ -106,17 +109,19 @@ class FlinkJobTrigger(BaseTrigger):
         await process.wait()
 
     async def _task_waits(self) -> bool:
-        """Whether Airflow says so; no where it cannot be asked."""
+        """Whether Airflow says so of this try; no where it cannot be asked."""
         task: Any = self.task_instance
         if task is None:
             return False
         given = {"task_ids": [task.task_id], "run_ids": [task.run_id], "map_index": task.map_index}
+        place = {"dag_id": task.dag_id, "run_id": task.run_id, "task_id": task.task_id, "map_index": task.map_index}
         try:
             states = await asyncio.to_thread(RuntimeTaskInstance.get_task_states, task.dag_id, **given)
+            waiting = await asyncio.to_thread(XCom.get_one, key=WAITING_TRY, **place)
         except Exception:  # a user who ended the task wants its job to end
             self.log.exception("the task's state could not be asked for")
             return False
-        return "deferred" in (states.get(task.run_id) or {}).values()
+        return "deferred" in (states.get(task.run_id) or {}).values() and waiting in (None, task.try_number)
 
 
 class StreamTrigger(BaseTrigger):

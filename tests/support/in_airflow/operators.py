@@ -203,15 +203,16 @@ def waited(*answers):
     return found
 
 
-def handed_over(states):
-    """A trigger that Airflow ends, where it says this of the task's state."""
-    trigger = FlinkJobTrigger("127.0.0.1:1", "j", ["job", "cancel", f"run-of-{states}", "--yes"], str(HOME))
-    trigger.task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
+def handed_over(states, waiting=1):
+    """The trigger of a first try that Airflow ends, where it says this of the task's state, and of the try that waits."""
+    trigger = FlinkJobTrigger("127.0.0.1:1", "j", ["job", "cancel", f"run-of-{states}-{waiting}", "--yes"], str(HOME))
+    trigger.task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1)
 
     def asked(dag_id, **given):
         return {"r": {"t": states}} if states != "unknown" else {}[dag_id]
 
-    with patch.object(triggers.RuntimeTaskInstance, "get_task_states", asked):
+    waits = patch.object(triggers.XCom, "get_one", lambda **_: waiting)
+    with waits, patch.object(triggers.RuntimeTaskInstance, "get_task_states", asked):
         asyncio.run(trigger.on_kill())
 
 
@@ -340,5 +341,7 @@ told["hours"] = run(shut)
 told["home"] = str(HOME)
 for state in ("deferred", "failed", "unknown", None):
     handed_over(state)
+handed_over("deferred", None)
+handed_over("deferred", 2)
 told["cancelled"] = Path(os.environ["CANCELLED"]).read_text().splitlines()
 print(json.dumps(told, default=str))
