@@ -22,6 +22,7 @@ _LOOKS_UNTIL_LOST = 2  # a cluster that has just come up may not list yet what i
 _LONGEST_CALL_S, _SHORTEST_CALL_S = 300.0, 60.0
 _MODULE = "templates.airflow.triggers"
 WAITING_TRY = "waiting_try"  # XCom of a task that waits for a job: its try, which a trigger compares with its own
+_ENDING: set[asyncio.Future[None]] = set()
 
 
 class LandedTrigger(BaseTrigger):
@@ -92,12 +93,19 @@ class FlinkJobTrigger(BaseTrigger):
             await asyncio.sleep(min(self.every_s, left_s))
 
     async def on_kill(self) -> None:
-        """A user ended the task: end the job too. Airflow waits half a minute for that; it is seen through all the same.
+        """A user ended the task: end the job too.
 
+        Airflow waits half a minute for that, or less where it cancels the trigger again meanwhile; it is seen through all the same.
         Airflow calls this in a triggerer that it took for dead, too, where another one has the trigger by then
         (apache/airflow#73454). The same try of the task waits on then, and the job is left alone. Where a user cleared the task,
         the next try may wait by now: that is another one, and the job is ended.
         """
+        ending = asyncio.ensure_future(self._end_job())
+        _ENDING.add(ending)  # the loop itself keeps no hold of it
+        ending.add_done_callback(_ENDING.discard)
+        await asyncio.shield(ending)
+
+    async def _end_job(self) -> None:
         if await self._task_waits():
             self.log.info("its task waits on: another triggerer has the trigger; job %s is left alone", self.job_id)
             return

@@ -216,6 +216,26 @@ def handed_over(states, waiting=1):
         asyncio.run(trigger.on_kill())
 
 
+def cancelled_again():
+    """A trigger that Airflow cancels once more while it asks for the task's state."""
+    trigger = FlinkJobTrigger("127.0.0.1:1", "j", ["job", "cancel", "run-cancelled-again", "--yes"], str(HOME))
+    trigger.task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1)
+
+    def slow(dag_id, **given):
+        time.sleep(0.3)
+        return {"r": {"t": "failed"}}
+
+    async def cancel():
+        ending = asyncio.ensure_future(trigger.on_kill())
+        await asyncio.sleep(0.05)
+        ending.cancel()
+        await asyncio.wait([ending])
+        await asyncio.wait_for(asyncio.gather(*triggers._ENDING), 30)
+
+    with patch.object(triggers.XCom, "get_one", lambda **_: 1), patch.object(triggers.RuntimeTaskInstance, "get_task_states", slow):
+        asyncio.run(cancel())
+
+
 def landing():
     """What the trigger of folders fires with: one that appears, and one that never does."""
 
@@ -341,6 +361,7 @@ told["hours"] = run(shut)
 told["home"] = str(HOME)
 for state in ("deferred", "failed", "unknown", None):
     handed_over(state)
+cancelled_again()
 handed_over("deferred", None)
 handed_over("deferred", 2)
 told["cancelled"] = Path(os.environ["CANCELLED"]).read_text().splitlines()

@@ -188,5 +188,9 @@ def test_a_job_whose_task_waits_on_in_another_triggerer_is_left_alone(told: Json
     assert ended == ["run-of-failed-1", "run-of-unknown-1", "run-of-None-1", "run-of-deferred-2"], "the next try is another"
 
 
+def test_a_trigger_that_is_cancelled_again_while_it_ends_its_job_ends_it(told: Json) -> None:
+    assert len([line for line in told["cancelled"] if line.startswith("job cancel run-cancelled-again ")]) == 1
+
+
 def test_folders_are_awaited_until_they_are_there_or_the_time_is_over(told: Json) -> None:
     assert told["landing"] == [{"missing": []}, {"missing": ["never"]}]
