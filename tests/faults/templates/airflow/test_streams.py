@@ -240,7 +240,7 @@ def test_a_sensor_ends_with_its_job_and_where_the_cluster_has_lost_it(own: Strea
     (job,) = before
     run = own.api.trigger("own.watch", run_id="of-nobody", job_id=job, flink=own.stack.flink_rest)
     wait_until(own.state("own.watch", run), {"deferred"}, WITHIN_S)
-    own.stack.kill("flink-jobmanager")
-    own.stack.start("flink-jobmanager")
+    own.stack.kill("jobmanager")
+    own.stack.start("jobmanager")
     assert own.api.wait_run("own.watch", run, WITHIN_S) == "failed"
     assert f"job {job}: LOST" in own.said("own.watch", run)
