@@ -21,6 +21,7 @@ from lake.tables.exchange import exchange_files
 from lake.tables.iceberg import LEDGER, RUN_PROPERTY, PublishedFile, committed, horizon_s, known_files, published_files
 from lake.tables.swap import CommitLabels, Range, replace_files
 from lake.tables.sweep import sweep
+from lake.tables.transactions import RefTransaction
 from lake.upkeep import folded_tables, key_of
 from transforms.converge.settle import settle
 
@@ -71,7 +72,7 @@ def _take_out(lake: Lake, name: str, run_id: str) -> list[PublishedFile]:
     if not lost:
         return []
     if name == LEDGER:  # a union of what was appended, without totals
-        with table.transaction() as transaction:
+        with RefTransaction(table) as transaction:
             exchange_files(table, transaction, lost, [], {RUN_PROPERTY: run_id}, MAIN_BRANCH)
     else:
         vacated = _ranges(lost) if horizon_s(table) else ()

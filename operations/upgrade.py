@@ -53,6 +53,7 @@ from lake.tables.key_filters import KeyFilter, key_hashes
 from lake.tables.letters import remove_letters
 from lake.tables.publish import table_totals
 from lake.tables.sweep import sweep
+from lake.tables.transactions import RefTransaction
 from lake.upkeep import folded_tables, key_of
 from operations.busy import refuse_if_busy
 from transforms.converge.settle import settle
@@ -280,7 +281,7 @@ def _step(lake: Lake, name: str, to_format: int, rule: Deduplication, *, known: 
 def _unsettle(lake: Lake, name: str, verb: str | None) -> None:
     """Let the next sweep look at everything. verb: what the table is in the midst of; None where jobs may go on with it."""
     table = lake.load(name)
-    with table.transaction() as transaction:
+    with RefTransaction(table) as transaction:
         if verb:
             transaction.set_properties({GRID_PROPERTY: unfinished_grid(table, verb)})
         _remove_settled(transaction, table)
@@ -292,7 +293,7 @@ def _begin(lake: Lake, name: str, wanted: Layout) -> None:
     known = layout_of(table)
     if HORIZON_PROPERTY in table.properties and (known.horizon_s, known.derived) == (wanted.horizon_s, wanted.derived):
         return
-    with table.transaction() as transaction:
+    with RefTransaction(table) as transaction:
         transaction.set_properties(wanted.horizon_properties() | vacating(_EVERYTHING))
         _remove_settled(transaction, table)
 
@@ -303,14 +304,14 @@ def _remove_settled(transaction: Transaction, table: Table) -> None:
 
 
 def _as_this_format(lake: Lake, name: str) -> None:
-    with lake.load(name).transaction() as transaction:
+    with RefTransaction(lake.load(name)) as transaction:
         transaction.set_properties({GRID_PROPERTY: Layout().grid_text})
 
 
 def _as_format_1(lake: Lake, name: str) -> None:
     table = lake.load(name)
     mine = [key for key in table.properties if key.startswith((HORIZON_PROPERTY, DERIVED_PROPERTY, VACATED_PROPERTY))]
-    with table.transaction() as transaction:
+    with RefTransaction(table) as transaction:
         transaction.set_properties({GRID_PROPERTY: str(Layout().grid_s)})
         transaction.remove_properties(*mine)
         _remove_settled(transaction, table)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from benchmarks.ingest.sample import CACHE
 from contracts.compiler.schemas import PROVENANCE
@@ -28,6 +29,7 @@ from lake.tables.iceberg import Layout, PublishedFile, ensure_table, known_files
 from lake.tables.key_filters import filter_file, write_filter
 from lake.tables.publish import fold_range, publish
 from lake.tables.sweep import sweep
+from lake.tables.transactions import RefTransaction
 
 _TABLE, _KEY, _SHARDS, _DAYS = "validated.event", "event_id", 4, 7
 _SCHEMA = pa.schema([pa.field(_KEY, pa.string()), *PROVENANCE])
@@ -128,7 +130,7 @@ def measure(work: Path, rows: int, minute: int, minutes: int, copied_hours: int)
     table = lake.load(_TABLE)
     head = table.current_snapshot()
     assert head is not None
-    with table.manage_snapshots() as manage:
+    with RefTransaction(table) as transaction, ManageSnapshots(transaction) as manage:
         manage.create_tag(head.snapshot_id, settled_tag(None))  # no two events of it have one id
     rng, done, folding = np.random.default_rng(7), [], 0.0
     for number in range(minutes):

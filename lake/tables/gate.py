@@ -227,7 +227,10 @@ def unjudged_s(lake: Lake, name: str, now_s: float) -> float:
 
 
 def note_passed(lake: Lake, name: str, candidate: Candidate, closed_us: int | None, lateness_s: int | None) -> None:
-    """Note what a pass has judged. Nothing of it goes back.
+    """Note what a pass has judged.
+
+    Nothing of it goes back by one pass. Of two at once that of the earlier state may hold: the next pass then looks again at what
+    was judged, and finds the same.
 
     Args:
         lake: where.

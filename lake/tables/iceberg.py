@@ -322,20 +322,26 @@ def committed(name: str, commit: Callable[[], T]) -> T:
             _log.info("%s: committed in %.1f s, attempt %d", name, time.monotonic() - began, attempt + 1)
             return result
         except (*_MAY_PASS, ValueError, BadRequestError) as error:
-            if not isinstance(error, _MAY_PASS) and not _OUTRUN.search(str(error)):
-                raise
             if _ONE_SNAPSHOT.search(str(error)):
                 raise ConfigurationError(
-                    f"table {name}: this catalog takes no more than one snapshot in a commit, and a commit here takes rows out and "
-                    "puts rows in. Use another catalog: SQLite, PostgreSQL, or a REST catalog that does."
+                    f"table {name}: this catalog takes no more than one snapshot in a commit, and a commit that replaces rows has "
+                    "several. Use another catalog: SQLite, PostgreSQL, or a REST catalog that takes them."
                 ) from None
+            if not isinstance(error, _MAY_PASS) and not _OUTRUN.search(str(error)):
+                raise
             attempt += 1
             if time.monotonic() > deadline:
                 raise ComponentDownError(
-                    f"table {name}: no commit in {_COMMIT_DEADLINE_S:.0f} s and {attempt} attempts ({type(error).__name__}); "
+                    f"table {name}: no commit in {_COMMIT_DEADLINE_S:.0f} s and {attempt} attempts ({_refusal(error)}); "
                     "is the catalog reachable, and are not too many runs writing at once?"
                 ) from None
             time.sleep(random.uniform(0.02, 0.2) * min(attempt, 10))  # spreads rivals; no result depends on it
+
+
+def _refusal(error: Exception) -> str:
+    """What a catalog said; others than a refusal by their class alone, since they may quote an address with a password."""
+    refused = isinstance(error, CommitFailedException | ValidationException | BadRequestError)
+    return f"{type(error).__name__}: {str(error)[:300]}" if refused else type(error).__name__
 
 
 def published_files(table: Table, snapshot: Snapshot | None = None) -> list[PublishedFile]:
@@ -387,7 +393,7 @@ def without_properties(table: Table, keys: Iterable[str]) -> None:
     """Remove properties.
 
     Raises:
-        CommitFailedException: somebody else has removed one of them meanwhile, or the table moved on.
+        CommitFailedException: somebody else had removed one of them when the table was loaded.
     """
     try:
         with RefTransaction(table) as transaction:

@@ -445,7 +445,8 @@ def _commit(table: Table, folds: Sequence[RangeFold], run_id: str, branch: str |
     if branch is not None and not table.metadata.snapshots:
         _begin_main(table, run_id)
     known = {file.path: file for file in known_files(table, branch)}
-    with RefTransaction(table) as transaction:
+    both = branch or MAIN_BRANCH, dropped_branch(branch)  # folds rest on both, whichever they change
+    with RefTransaction(table, reads=both) as transaction:
         dropped = [f for f in folds if f.changes_dropped]
         gone = [known[path] for fold in dropped for path in fold.dropped_read]
         paths = [path for fold in dropped for path in fold.dropped]

@@ -12,6 +12,7 @@ from dataclasses import asdict, fields, replace
 
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.expressions import EqualTo
+from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from contracts.errors import ConfigurationError
 from contracts.spec.project import Project
@@ -22,6 +23,7 @@ from lake.runs.replays import Replay, Step, add_event, replay_of
 from lake.tables.audit import audited, begin_audit
 from lake.tables.iceberg import DEAD_LETTERS, LEDGER, committed, dropped_branch, num_shards, published_files, settled_refs
 from lake.tables.swap import files_at
+from lake.tables.transactions import RefTransaction
 from operations.replay.outcomes import positions_of, replay_outcomes
 from operations.replay.publication import PROMOTE, ROLLBACK, Kind, Promotion, Publication, Reached
 from pipelines.replay.plan import dataset_of
@@ -201,7 +203,7 @@ def _drop_refs(lake: Lake, name: str, replay: Replay) -> None:
     mine = table.metadata.refs.keys() & {*named, *map(dropped_branch, named), *settled_refs(replay.branch)}
     if mine:
         branches = {replay.branch, dropped_branch(replay.branch)}
-        with table.manage_snapshots() as manage:
+        with RefTransaction(table) as transaction, ManageSnapshots(transaction) as manage:
             for ref in mine:
                 manage.remove_branch(ref) if ref in branches else manage.remove_tag(ref)
 
@@ -211,5 +213,5 @@ def _tag_letters(lake: Lake, replay: Replay) -> None:
     table = lake.load(DEAD_LETTERS)
     head = table.current_snapshot()
     if head and replay.tag("letters") not in table.metadata.refs:
-        with table.manage_snapshots() as manage:
+        with RefTransaction(table) as transaction, ManageSnapshots(transaction) as manage:
             manage.create_tag(head.snapshot_id, replay.tag("letters"))

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pyiceberg.table.refs import MAIN_BRANCH
+from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from contracts.spec.model import Contract
 from contracts.spec.suppressions import Suppressions
@@ -25,6 +26,7 @@ from lake.tables.iceberg import PublishedFile, committed, dropped_branch, settle
 from lake.tables.publish import RangeFold, table_totals
 from lake.tables.swap import CommitLabels, Covered, Swap, known_at, swap_ranges
 from lake.tables.sweep import sweep
+from lake.tables.transactions import RefTransaction
 from lake.upkeep import key_of
 from operations.replay.changes import States, letters_of_lost_rows, write_changes
 from operations.replay.letters import replace_letters
@@ -213,7 +215,7 @@ def _tag_settled(lake: Lake, replay: Replay, word: str) -> None:
     table, tag = lake.load(replay.table), replay.tag(word)
     snapshots = [table.metadata.snapshot_by_name(ref) for ref in settled_refs(lake.branch_of(replay.table))]
     if tag not in table.metadata.refs and snapshots[0]:
-        with table.manage_snapshots() as manage:
+        with RefTransaction(table) as transaction, ManageSnapshots(transaction) as manage:
             for snapshot, name in zip(snapshots, (tag, dropped_branch(tag)), strict=True):
                 if snapshot:
                     manage.create_tag(snapshot.snapshot_id, name)
@@ -224,7 +226,7 @@ def _tag_public(lake: Lake, replay: Replay, word: str) -> None:
     table, tag = lake.public.load(replay.table), replay.tag(word)
     snapshots = [table.metadata.snapshot_by_name(ref) for ref in (MAIN_BRANCH, dropped_branch(None))]
     if tag not in table.metadata.refs:
-        with table.manage_snapshots() as manage:
+        with RefTransaction(table) as transaction, ManageSnapshots(transaction) as manage:
             for snapshot, name in zip(snapshots, (tag, dropped_branch(tag)), strict=True):
                 if snapshot:
                     manage.create_tag(snapshot.snapshot_id, name)

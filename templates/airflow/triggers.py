@@ -125,11 +125,17 @@ class FlinkJobTrigger(BaseTrigger):
         place = {"dag_id": task.dag_id, "run_id": task.run_id, "task_id": task.task_id, "map_index": task.map_index}
         try:
             states = await asyncio.to_thread(RuntimeTaskInstance.get_task_states, task.dag_id, **given)
-            waiting = await asyncio.to_thread(XCom.get_one, key=WAITING_TRY, **place)
         except Exception:  # a user who ended the task wants its job to end
             self.log.exception("the task's state could not be asked for")
             return False
-        return "deferred" in (states.get(task.run_id) or {}).values() and waiting in (None, task.try_number)
+        if "deferred" not in (states.get(task.run_id) or {}).values():
+            return False
+        try:
+            waiting = await asyncio.to_thread(XCom.get_one, key=WAITING_TRY, **place)
+        except Exception:  # some try waits: a job too many is seen, one that is gone is not
+            self.log.exception("the try that waits could not be asked for")
+            return True
+        return waiting in (None, task.try_number)
 
 
 class StreamTrigger(BaseTrigger):

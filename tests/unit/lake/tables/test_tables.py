@@ -99,11 +99,13 @@ def test_refused_commit_is_tried_again_and_another_error_is_not() -> None:
 def test_a_catalog_that_takes_one_snapshot_a_commit_is_told_at_once() -> None:
     words = "Failed to commit to the table, requirement failed: Adding multiple snapshots in a single update is not supported."
 
-    def commit() -> None:
-        raise CommitFailedException(f"CommitFailedException: {words}")
+    for kind in (CommitFailedException, BadRequestError):
 
-    with pytest.raises(ConfigurationError, match="no more than one snapshot"):
-        committed("t", commit)
+        def commit(kind: type[Exception] = kind) -> None:
+            raise kind(f"{kind.__name__}: {words}")
+
+        with pytest.raises(ConfigurationError, match="no more than one snapshot"):
+            committed("t", commit)
 
 
 def test_each_manifest_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
