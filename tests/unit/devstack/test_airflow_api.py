@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -47,6 +48,10 @@ class LockedAirflow(BaseHTTPRequestHandler):
         self.backfills[int(self.path.split("/")[-2])] = False
         self.say(*((404, {"detail": "Backfill not found"}) if self.taken_back else (200, {})))
 
+    def do_PATCH(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.say(200, {})
+
     def say(self, status: int, document: Any) -> None:
         text = json.dumps(document).encode()
         self.send_response(status)
@@ -88,6 +93,19 @@ def test_an_airflow_that_gives_no_answer_is_told(api: AirflowApi, monkeypatch: p
     monkeypatch.setattr(httpx.Client, "request", never)
     with pytest.raises(ComponentDownError, match=r"gave no answer to GET /api/v2/dags \(ReadTimeout"):
         api.dag_ids()
+
+
+@pytest.mark.parametrize(("asked_s", "tried_s", "waits_s"), [(600, 600, 0), (600, 1, 4), (2, 2, 3)])
+def test_an_answer_is_given_some_seconds_after_the_try_began_that_asks(
+    api: AirflowApi, asked_s: int, tried_s: int, waits_s: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("devstack.airflow_api.time.sleep", slept.append)
+    now = datetime.now(UTC)
+    asked, tried = ((now - timedelta(seconds=s)).isoformat() for s in (asked_s, tried_s))
+    task = {"dag_id": "d", "dag_run_id": "r", "task_id": "t", "start_date": tried}
+    api.answer({"created_at": asked, "task_instance": task}, "Approve")
+    assert slept == [pytest.approx(waits_s, abs=0.5)]
 
 
 def test_a_backfill_of_somebody_else_is_left_alone(api: AirflowApi) -> None:
