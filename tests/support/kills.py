@@ -19,7 +19,7 @@ from typing import Any
 from lake.location import Lake
 from tests.support.moments import At
 
-DEADLINE_S = 60.0
+DEADLINE_S = 300.0
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     ["tests.support.replay_points", "tests.support.sweep_points", "pipelines.replay.run", "cli.ingest"]

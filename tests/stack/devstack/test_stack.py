@@ -181,7 +181,7 @@ def test_ctrl_c_during_up_leaves_nothing_running(cli: CliRunner, private_stack: 
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as up:
         wait_for(lambda: private_stack.pid("kafka") is not None, "the broker's process")
         up.send_signal(signal.SIGINT)
-        up.communicate(timeout=60)
+        up.communicate(timeout=300)
     assert up.returncode == 130
     assert private_stack.status() == []
     assert private_stack.worker_pids() == []

@@ -90,7 +90,7 @@ def stop(process: subprocess.Popen[str]) -> None:
     """Ctrl-C."""
     os.killpg(process.pid, signal.SIGINT)
     try:
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
