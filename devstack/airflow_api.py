@@ -159,9 +159,8 @@ class AirflowApi:
         Airflow takes an answer within a second or two for a failure of the task, and asks again (apache/airflow#72716).
         """
         task = question["task_instance"]
-        asked = max(
-            datetime.fromisoformat(at) for at in (question["created_at"], task["start_date"]) if at
-        )  # the latter by each try
+        begun = [question["created_at"], task["start_date"]]  # the latter anew by each try
+        asked = max(datetime.fromisoformat(at) for at in begun if at)
         time.sleep(max(0.0, _STANDS_S - (datetime.now(UTC) - asked).total_seconds()))
         path = f"/dags/{quote(task['dag_id'])}/dagRuns/{quote(task['dag_run_id'])}/taskInstances/{task['task_id']}/-1/hitlDetails"
         self.send("PATCH", path, {"chosen_options": [chosen], "params_input": given})

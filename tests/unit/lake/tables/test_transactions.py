@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
+from pyiceberg.table.update import AssertRefSnapshotId
 from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from lake.location import Lake
@@ -85,6 +87,19 @@ def test_a_branch_that_is_only_read_refuses_the_commit_where_it_has_moved_on(lak
     put(lake, [row("rival", 9 * HOUR_S, position=99)], HOUR_S)
     with pytest.raises(CommitFailedException, match="main has changed"), RefTransaction(stale, reads=("main",)) as transaction:
         exchange_files(stale, transaction, [], [new], {RUN_PROPERTY: "r"}, "dropped")
+
+
+def test_a_fold_asserts_both_of_its_branches_whichever_it_changes(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    asserted: set[str] = set()
+    commit = Table._do_commit
+
+    def seen(table: Table, updates: Any, requirements: Any) -> None:
+        asserted.update(one.ref for one in requirements if isinstance(one, AssertRefSnapshotId))
+        commit(table, updates, requirements)
+
+    monkeypatch.setattr(Table, "_do_commit", seen)
+    put(lake, [row("second", 9 * HOUR_S, position=1)], HOUR_S)
+    assert asserted == {"main", "dropped"}
 
 
 def test_of_several_tags_that_go_each_is_asserted(lake: Lake) -> None:
