@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from pyiceberg.exceptions import BadRequestError, CommitFailedException
+from pyiceberg.exceptions import BadRequestError, CommitFailedException, ServerError
 from pyiceberg.manifest import ManifestFile
 
-from contracts.errors import ConfigurationError
+from contracts.errors import ComponentDownError, ConfigurationError
 from lake.location import NAMESPACES, Lake
 from lake.tables.iceberg import UPKEEP_PROPERTIES, Layout, _ReadOnce, committed, ensure_table, published_files
 from tests.support.small_tables import DAY_S, NAME, NUM_SHARDS, SCHEMA, WIDER, make, put, row
@@ -106,6 +106,23 @@ def test_a_catalog_that_takes_one_snapshot_a_commit_is_told_at_once() -> None:
 
         with pytest.raises(ConfigurationError, match="no more than one snapshot"):
             committed("t", commit)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(CommitFailedException("branch main has changed"), "main has changed"), (ServerError("at ada:s3cr3t@host"), "(ServerError)")],
+)
+def test_what_a_catalog_refused_is_told_and_what_it_quotes_in_trouble_is_not(
+    error: Exception, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lake.tables.iceberg._COMMIT_DEADLINE_S", -1.0)
+
+    def commit() -> None:
+        raise error
+
+    with pytest.raises(ComponentDownError) as raised:
+        committed("t", commit)
+    assert told in str(raised.value) and "s3cr3t" not in str(raised.value)
 
 
 def test_each_manifest_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
