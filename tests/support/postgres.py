@@ -11,13 +11,15 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 _PROGRAMS = ("initdb", "postgres")
-_START_S = 30.0
+_START_S = 120.0
 
 
 def missing() -> str:
@@ -37,7 +39,12 @@ class Postgres:
     @property
     def url(self) -> str:
         """For SQLAlchemy."""
-        return f"postgresql+psycopg://headrace@127.0.0.1:{self.port}/postgres"
+        return self.address.replace("postgresql", "postgresql+psycopg")
+
+    @property
+    def address(self) -> str:
+        """For psycopg."""
+        return f"postgresql://headrace@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -47,9 +54,9 @@ class Postgres:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **self._as_user)
         until = time.monotonic() + _START_S
         while time.monotonic() < until:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
+            # It listens before it answers: connections are refused while it starts up.
+            with suppress(psycopg.OperationalError), psycopg.connect(self.address, connect_timeout=5):
+                return
             assert self._process.poll() is None, (self.folder / "log").read_text()
             time.sleep(0.05)
         raise AssertionError(f"PostgreSQL did not answer within {_START_S:.0f} s")

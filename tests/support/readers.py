@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.pages import COMMANDS_S, ROOT
-from tests.support.warm_headrace import CLIENT
+from tests.support.warm_headrace import warm
 
 _NOT_CLONED = {"build", "dist"}
 _COMPILED = shutil.ignore_patterns("__pycache__")
@@ -67,22 +66,5 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 @pytest.fixture(scope="package")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Where ``headrace`` is the real one, but imported once."""
-    folder = tmp_path_factory.mktemp("bin")
-    client = folder / "headrace"
-    client.write_text(CLIENT.format(python=sys.executable))
-    client.chmod(0o755)
-    with tempfile.TemporaryDirectory() as short:  # names of sockets have at most 107 characters
-        path = f"{short}/socket"
-        found = {
-            **os.environ,
-            "PATH": f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "COLUMNS": "140",
-            "HEADRACE_SOCKET": path,
-        }
-        command = [sys.executable, "-m", "tests.support.warm_headrace", path]
-        with subprocess.Popen(command, cwd=ROOT, env=found, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
-            assert server.stdout and server.stdin
-            assert server.stdout.readline() == b"ready\n"
-            yield found
-            server.stdin.close()
-            server.wait(COMMANDS_S)
+    with warm(tmp_path_factory.mktemp("bin")) as found:
+        yield found

@@ -20,9 +20,10 @@ import os
 import shutil
 import socket
 import tempfile
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
@@ -37,7 +38,8 @@ from devstack.stack import MARK, Stack
 from lake.location import Lake
 from lake.runs.submission import submissions
 
-DEADLINE_S = 120.0
+DEADLINE_S = 300.0
+_CALL_S = 60.0
 _POLL_S = 0.1
 _SLOTS = 12  # for jobs of several tests at once
 _PORT_BLOCK = 64
@@ -215,7 +217,7 @@ def _is_free(port: int) -> bool:
 def flink(stack: Stack, path: str, method: str = "GET") -> Any:
     """A document of Flink's REST interface."""
     request = urllib.request.Request(f"http://{stack.flink_rest}{path}", method=method)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=_CALL_S) as answer:
         return json.loads(answer.read() or b"{}")
 
 
@@ -232,7 +234,8 @@ def cancel_jobs(stack: Stack, *job_ids: str) -> None:
         return jobs(stack).keys() & set(job_ids)
 
     for job in running():
-        flink(stack, f"/jobs/{job}?mode=cancel", "PATCH")
+        with suppress(urllib.error.HTTPError):  # it has ended meanwhile
+            flink(stack, f"/jobs/{job}?mode=cancel", "PATCH")
     wait_for(lambda: not running(), "jobs to end")
 
 

@@ -11,7 +11,7 @@ import os
 import resource
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -41,6 +41,13 @@ _SLOWEST = 10
 def sized(usual: int, full: int) -> int:
     """A size for every run, and the one of ``make test-long``."""
     return full if os.environ.get("HEADRACE_FULL_LOAD") else usual
+
+
+def thinned(cases: Iterable[Any], every: int) -> list[Any]:
+    """Parameters of a test: each ``every``-th case in every run, the others in ``make test-long``. A tuple is a value of each."""
+    marks = ((), (pytest.mark.long,))
+    given = (case if isinstance(case, tuple) else (case,) for case in cases)
+    return [pytest.param(*values, marks=marks[number % every > 0]) for number, values in enumerate(given)]
 
 
 def tier_of(nodeid: str) -> str:

@@ -13,9 +13,17 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import click
+
+ROOT = Path(__file__).parents[2]
+_END_S = 120.0
 
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
@@ -26,6 +34,29 @@ with socket.socket(socket.AF_UNIX) as server:
     answer = server.recv(1)
 sys.exit(answer[0] if answer else 70)
 """
+
+
+@contextmanager
+def warm(folder: Path) -> Iterator[dict[str, str]]:
+    """An environment in which ``headrace`` is answered by a process of this module while the block runs. folder: for the client."""
+    client = folder / "headrace"
+    client.write_text(CLIENT.format(python=sys.executable))
+    client.chmod(0o755)
+    with tempfile.TemporaryDirectory() as short:  # names of sockets have at most 107 characters
+        path = f"{short}/socket"
+        found = {
+            **os.environ,
+            "PATH": f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "COLUMNS": "140",
+            "HEADRACE_SOCKET": path,
+        }
+        command = [sys.executable, "-m", "tests.support.warm_headrace", path]
+        with subprocess.Popen(command, cwd=ROOT, env=found, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+            assert server.stdout and server.stdin
+            assert server.stdout.readline() == b"ready\n"
+            yield found
+            server.stdin.close()
+            server.wait(_END_S)
 
 
 def serve(path: str) -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+
+from tests.support.warm_headrace import warm
 
 ROOT = Path(__file__).parents[3]
 PROJECT = ROOT / "examples" / "webshop"
@@ -50,8 +55,13 @@ BAD = _EVENT % (2, "secret-value")
 
 def headrace(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own."""
-    command = [sys.executable, "-m", "cli.main", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=None, check=False)
+    return subprocess.run(["headrace", *arguments], capture_output=True, text=True, cwd=cwd, check=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with warm(tmp_path_factory.mktemp("bin")) as environment, patch.dict(os.environ, environment):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from lake.tables.iceberg import known_files, layout_of
 from operations import upgrade as module
 from tests.support.copies import at, conflicts, ingest, ledger, lines, project, published
 from tests.support.lake_state import scan
+from tests.support.tiers import thinned
 
 COPIES = [at(1), at(3), at(5, v="y"), at(20), at(1, id="b")]
 ALL = [("a", "10-01 10:00"), ("a", "10-03 10:00"), ("a", "10-05 10:00"), ("a", "10-20 10:00"), ("b", "10-01 10:00")]
@@ -71,7 +72,7 @@ MOMENTS = [(verb, step, "before") for verb, steps in STEPS.items() for step in s
 MOMENTS += [(verb, steps[-1], "after") for verb, steps in STEPS.items()]
 
 
-@pytest.mark.parametrize(("verb", "step", "moment"), MOMENTS)
+@pytest.mark.parametrize(("verb", "step", "moment"), thinned(MOMENTS, 3))
 def test_killed_anywhere_it_is_done_again_or_taken_back(
     path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, step: str, moment: str
 ) -> None:

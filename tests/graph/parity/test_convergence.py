@@ -18,6 +18,7 @@ from lake.upkeep import compact, folded_tables
 from tests.support import runs
 from tests.support.lake_state import LakeState, claimed, difference, read_state
 from tests.support.population import records, write_files
+from tests.support.tiers import thinned
 
 TABLE = "validated.customer_event"
 PROJECT = Project.load(Path(webshop.__file__).parent)
@@ -132,7 +133,7 @@ WAYS = (
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-@pytest.mark.parametrize("seed", POPULATIONS)
+@pytest.mark.parametrize("seed", thinned(POPULATIONS, 3))
 def test_same_files_give_the_same_state(
     seed: int,
     way: Callable[[Path, list[Path], Random], None],
@@ -144,7 +145,7 @@ def test_same_files_give_the_same_state(
     assert not difference(state(tmp_path / "lake"), expected)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", thinned(range(2), 2))
 def test_worker_processes_give_the_same_state(
     seed: int, once: Callable[[int], tuple[list[Path], LakeState]], tmp_path: Path
 ) -> None:
@@ -156,7 +157,7 @@ def test_worker_processes_give_the_same_state(
 # Property (b): other files with the same records
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", thinned(range(10), 3))
 def test_records_split_into_other_files_and_copied_give_the_same_content(
     seed: int, once: Callable[[int], tuple[list[Path], LakeState]], tmp_path: Path
 ) -> None:

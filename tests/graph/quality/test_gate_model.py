@@ -18,6 +18,7 @@ from quality.verdicts import Partition
 from tests.support.gated_table import HOUR_S, Pair, judging, pairs_at, passed
 from tests.support.lake_state import claimed, content_hash, scan
 from tests.support.small_tables import NAME, make, put, row
+from tests.support.tiers import thinned
 
 HOURS = 6
 HORIZON_S = 5_400
@@ -104,7 +105,7 @@ def some(rng: Random, count: int, start: int) -> list[Row]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 40))])
+@pytest.mark.parametrize("seed", thinned(range(40), 40))
 def test_what_is_published_held_and_hidden_is_what_the_model_says(tmp_path: Path, seed: int) -> None:
     rng, model = Random(seed), Model()
     lake = make(tmp_path / "lake", horizon_s=HORIZON_S)

@@ -109,11 +109,13 @@ def test_a_job_on_flink_opens_nothing_to_others(shop: DeliveryProject, stack: St
     watch = Watch()
     ours = watch.processes
     watch.processes = lambda: chain(ours(), processes_of(stack))
+    declared = {
+        port for one in stack.status() if one.state == "ready" for port in one.ports.values()
+    }  # others start what they need
     before = {each.port for each in listeners_of(processes_of(stack))}
+    assert declared <= before
     where = ("--runner", "flink", "--flink", stack.flink_rest, "--workers", 1)
     watched(shop, "ingest", "web", "--input", topic, "--until", "now", "--lake", tmp_path / "lake", *where, watch=watch)
-    declared = {port for one in stack.status() for port in one.ports.values()}
-    assert declared <= before
     assert ports(watch.seen, "java -jar")
     rest = {each.port for each in watch.seen} - before - ports(watch.seen, "java -jar")
     assert len(rest) >= _OF_A_TASKMANAGER

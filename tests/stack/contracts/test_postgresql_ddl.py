@@ -23,7 +23,7 @@ def server() -> Iterator[str]:
     if lacking := missing():
         pytest.skip(f"no {lacking}: install PostgreSQL's server")
     with postgres() as running:
-        yield running.url.replace("postgresql+psycopg", "postgresql")
+        yield running.address
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)

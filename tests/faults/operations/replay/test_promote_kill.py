@@ -25,6 +25,7 @@ from tests.support.lake_state import claimed, content_hash, scan, table_rows
 from tests.support.moments import commit_moments
 from tests.support.replay_points import VERBS, run_told
 from tests.support.shop import TABLE, WEB, Shop
+from tests.support.tiers import thinned
 
 LETTERS, LEDGER = "ops.dead_letter", "ops.ledger"
 NAME = "mend"
@@ -198,7 +199,7 @@ def _killed(shop: Mended, verb: str, moment: str) -> None:
     run_told(verb, NAME, shop.project, shop.lake(), kill_at(moment))
 
 
-@pytest.mark.parametrize(("verb", "moment"), CASES)
+@pytest.mark.parametrize(("verb", "moment"), thinned(CASES, 3))
 def test_killed_and_done_again_it_gives_what_an_undisturbed_one_gives(verb: str, moment: str, prepared: Prepared) -> None:
     shop, before, after = prepared.shop, prepared.before[verb], prepared.after[verb]
     shop.put_back(f"before-{verb}")

@@ -12,6 +12,7 @@ from tests.support.lake_state import LakeState, claimed, difference, read_state
 from tests.support.population import records, write_files
 from tests.support.processes import finish, start_ingest, wait_until
 from tests.support.runs import ingest
+from tests.support.tiers import thinned
 
 TABLE = "validated.customer_event"
 
@@ -34,7 +35,7 @@ def state(lake: Path) -> LakeState:
     return found
 
 
-@pytest.mark.parametrize("attempt", range(3))
+@pytest.mark.parametrize("attempt", thinned(range(3), 3))
 def test_two_runs_that_start_on_a_new_lake_at_once_equal_one(
     attempt: int, files: list[Path], alone: LakeState, tmp_path: Path
 ) -> None:

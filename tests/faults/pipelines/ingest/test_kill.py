@@ -23,6 +23,7 @@ from tests.support import runs
 from tests.support.lake_state import LakeState, claimed, content_hash, difference, read_state, scan
 from tests.support.population import records, write_files
 from tests.support.processes import finish, start_ingest, wait_until
+from tests.support.tiers import thinned
 
 TABLE = "validated.customer_event"
 FILES = 4
@@ -91,7 +92,7 @@ def assert_whole(lake: Path) -> None:
             assert (len(rows), ours) == (int(told["headrace.rows"]), told["headrace.content-hash"])
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", thinned(POINTS, 2))
 def test_run_killed_and_run_again_equals_an_undisturbed_run(
     point: str, files: list[Path], undisturbed: LakeState, tmp_path: Path
 ) -> None:

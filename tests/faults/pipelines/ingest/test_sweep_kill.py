@@ -31,6 +31,7 @@ from tests.support.kills import DEADLINE_S, PROCESSES, assert_killed, exit_code,
 from tests.support.lake_state import content_hash, row_digest, scan
 from tests.support.moments import commit_moments
 from tests.support.sweep_points import headrace
+from tests.support.tiers import thinned
 
 TABLE, LETTERS = "validated.thing", "ops.dead_letter"
 HORIZON_CELLS = 60
@@ -269,7 +270,7 @@ def test_every_moment_is_covered_and_has_something_to_do(ingest: Ingest) -> None
     assert taken_back and ingest.before.dropped and len(ingest.after.letters) < len(ingest.after.dropped)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", thinned(MOMENTS, 3))
 def test_killed_in_its_sweep_and_run_again_it_gives_what_the_model_says(moment: str, ingest: Ingest) -> None:
     kill_and_run_again(ingest, moment)
 
@@ -328,7 +329,7 @@ def test_another_run_settles_what_one_left_that_was_killed_in_its_sweep(moment: 
     ingest.assert_upkeep_leaves_no_orphan()
 
 
-@pytest.mark.parametrize("attempt", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(1, 12))])
+@pytest.mark.parametrize("attempt", thinned(range(12), 12))
 def test_two_at_once_of_which_one_is_killed_in_its_sweep(attempt: int, ingest: Ingest) -> None:
     """Whatever comes between: no reader of what is settled sees a copy, and the one that was killed is run again."""
     ingest.reset()

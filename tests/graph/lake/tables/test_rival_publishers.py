@@ -20,7 +20,12 @@ def pool(kind: str) -> Executor:
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
 @pytest.mark.parametrize(
-    "ranges", [(DAY_S,), (3_600,), (60, 3_600, DAY_S)], ids=["same days", "same hours", "minutes in hours in days"]
+    "ranges",
+    [
+        pytest.param((DAY_S,), id="same days", marks=pytest.mark.long),
+        pytest.param((3_600,), id="same hours", marks=pytest.mark.long),
+        pytest.param((60, 3_600, DAY_S), id="minutes in hours in days"),
+    ],
 )
 def test_concurrent_publishers_lose_nothing(kind: str, ranges: tuple[int, ...], tmp_path: Path) -> None:
     lake = make(tmp_path / "lake")
