@@ -1,4 +1,4 @@
-"""The DirectRunner, by its real names: FnApiRunner for bounded input, in process or with worker processes; Prism for unbounded.
+"""The DirectRunner, by its real names: FnApiRunner for bounded input, in process; Prism for unbounded.
 
 ``DirectRunner`` in Beam picks one of three runners by itself and may download one; here the runner is named.
 """
@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +15,7 @@ import grpc  # type: ignore[import-untyped]
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult
-from apache_beam.transforms.environments import EmbeddedPythonEnvironment, Environment, SubprocessSDKEnvironment
+from apache_beam.transforms.environments import EmbeddedPythonEnvironment
 
 from contracts.errors import HeadraceError
 from contracts.logs import LogOptions
@@ -30,35 +28,28 @@ from runners.temporary import temporary_files_removed
 Build = Callable[[beam.Pipeline], None]
 
 
-def run_bounded(build: Build, *, workers: int = 1, extra: Sequence[str] = ()) -> None:
-    """Run one bounded graph to its end.
+def run_bounded(build: Build, extra: Sequence[str] = ()) -> None:
+    """Run one bounded graph to its end, in this process. ``DirectWorkers`` runs several side by side.
 
     Args:
         build: adds the graph to a pipeline.
-        workers: 1 runs in this process; more start that many worker processes.
         extra: further Beam options, as on a command line (``--direct_runner_bundle_repeat=3``).
 
     Raises:
         HeadraceError, OSError, KeyboardInterrupt: as the graph raised them.
         Exception: whatever else the graph raised, as Beam wraps it.
     """
-    arguments = [f"--direct_num_workers={workers}", "--direct_running_mode=in_memory"]
+    arguments = ["--direct_num_workers=1", "--direct_running_mode=in_memory"]
+    environment = EmbeddedPythonEnvironment.default()
     quiet_beam()
     tune_allocator()
     keep_grpc_on_loopback()
     with (
         _plainly(),
         temporary_files_removed(),
-        beam.Pipeline(runner=FnApiRunner(_environment(workers)), options=PipelineOptions([*arguments, *extra])) as pipeline,
+        beam.Pipeline(runner=FnApiRunner(environment), options=PipelineOptions([*arguments, *extra])) as pipeline,
     ):
         build(pipeline)
-
-
-def _environment(workers: int) -> Environment:
-    """Where steps run: in this process, or in worker processes."""
-    if workers == 1:
-        return EmbeddedPythonEnvironment.default()
-    return SubprocessSDKEnvironment.from_command_string(f"{shlex.quote(sys.executable)} -m runners.direct_worker")
 
 
 def run_unbounded(build: Build, *, prism: str, extra: Sequence[str] = ()) -> None:

@@ -30,8 +30,10 @@ from operations.reprocess.proven import keep_proven
 from operations.reprocess.swaps import refuse_while_swapping, swapped_since, wait_for_swaps
 from pipelines.ingest.density import WHOLE_S
 from pipelines.ingest.graph import IngestGraph
+from pipelines.ingest.slices import graph_workers, slices_of
 from pipelines.ingest.sources import LandedRaw
 from runners.direct import run_bounded
+from runners.direct_workers import DirectWorkers, Task
 from transforms.cut import Cut
 from transforms.read.raw import ChosenPiece
 
@@ -87,19 +89,20 @@ class SourceRun:
         LogContext.here(graph.run_id, self.source).apply()
         refuse_while_swapping(lake, graph.contract.dataset)
         graph.prepare()
-        for pieces, letters, verdicts in self._steps(None):
-            reached("judged")
-            self._keep(verdicts, by)
-            reached("repairs")
-            passing = {name: Positions.of(_runs(found.passing)) for name, found in verdicts.items()}
-            if any(map(len, passing.values())):
-                self._publish(pieces, passing, reached)
-                if any(len(found.conflicts) for found in verdicts.values()):
-                    graph.settle()  # what lost within the horizon too has its letter then
-                keep_proven(lake, self.source, letters, verdicts, self.numbers[-1])
-            done = record(graph, self.options, letters, verdicts, by, reached)
-            self._count(done, verdicts)
-            progress.add(len(done))
+        with graph_workers(self.options.workers) as workers:
+            for pieces, letters, verdicts in self._steps(None):
+                reached("judged")
+                self._keep(verdicts, by)
+                reached("repairs")
+                passing = {name: Positions.of(_runs(found.passing)) for name, found in verdicts.items()}
+                if any(map(len, passing.values())):
+                    self._publish(pieces, passing, workers, reached)
+                    if any(len(found.conflicts) for found in verdicts.values()):
+                        graph.settle()  # what lost within the horizon too has its letter then
+                    keep_proven(lake, self.source, letters, verdicts, self.numbers[-1])
+                done = record(graph, self.options, letters, verdicts, by, reached)
+                self._count(done, verdicts)
+                progress.add(len(done))
         _, gate = graph.gate()
         reached("settled")
         if gate:
@@ -142,7 +145,9 @@ class SourceRun:
                 )  # fmt: skip
                 self.result.others.update({name: sum(map(len, own.values())) for name, own in kept.others.items()})
 
-    def _publish(self, pieces: Sequence[ChosenPiece], passing: Mapping[str, Positions], reached: Reached) -> None:
+    def _publish(
+        self, pieces: Sequence[ChosenPiece], passing: Mapping[str, Positions], workers: DirectWorkers, reached: Reached
+    ) -> None:
         """Run the graph over the records that pass, until nothing came between that took their rows away."""
         graph = self.graph
         chosen = [part for piece in pieces if (part := _narrowed(piece, passing[piece.piece.raw_file]))]
@@ -152,17 +157,25 @@ class SourceRun:
             number = add_event(graph.lake, graph.run_id, Step.REPROCESSING, details).number
             self.numbers.append(number)
             reached("recorded")
-            source = LandedRaw(chosen, graph.lake, graph.spec, self.project.registry, reshuffle=self.options.workers > 1)
-            build = partial(replace(graph, epoch=number).build, source)
-            run_bounded(build, workers=self.options.workers)
+            workers.run(self._graphs(chosen, replace(graph, epoch=number)))
             reached("published")
             if not swapped_since(graph.lake, graph.contract.dataset, number):
                 return
+
+    def _graphs(self, chosen: Sequence[ChosenPiece], graph: IngestGraph) -> Iterator[tuple[Task, Task]]:
+        """One for each worker, over its part."""
+        for part in slices_of(chosen, self.options.workers):
+            source = LandedRaw(part, graph.lake, graph.spec, self.project.registry, is_local=True)
+            yield partial(run_bounded, partial(graph.build, source)), _nothing
 
     def _count(self, done: Done, verdicts: Mapping[str, Verdicts]) -> None:
         self.result.outcomes.update((self.source, code, outcome) for code, outcome in zip(done.codes, done.outcomes, strict=True))
         self.result.codes_now.update(code for code in done.codes_now if code)
         self.result.repaired += sum(len(found.repaired) for found in verdicts.values())
+
+
+def _nothing() -> None:
+    pass
 
 
 def _runs(positions: Ints) -> Ints:

@@ -29,9 +29,10 @@ from pipelines.ingest.density import window_for
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport, begun, finish
-from pipelines.ingest.slices import SLICE_BYTES, run_slices
+from pipelines.ingest.slices import SLICE_BYTES, graph_workers, run_slices
 from pipelines.ingest.sources import Files
 from runners.dataflow import run_on_dataflow
+from runners.direct_workers import DirectWorkers
 from runners.flink.rest import FlinkRest
 from runners.flink.submit import submit, wait
 from runners.jobs.submit import flink_job
@@ -73,14 +74,15 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
         lake=lake, contract=contract, spec=spec, run_id=new_run_id(spec.name, clock), cut=cut,
         suppressions=project.suppressions(contract),
     )  # fmt: skip
-    with begun(graph, options, clock), Meter() as meter:
+    here = options.workers if options.runner == "direct" else 1
+    with begun(graph, options, clock), Meter() as meter, graph_workers(here) as workers:
         landings = list(_land(lake, spec, inputs, report))
         clock.done("land")
         files = list({landing.file.raw_file: landing.file for landing in landings if landing.file}.values())
         todo = unfinished(lake, spec.name, files)
         chunks = [chunk for file in todo for chunk in file.as_chunks(lake)]
         graph = replace(graph, cut=_cut(cut, graph, chunks, options))
-        if not _run(graph, chunks, options, project, report):
+        if not _run(graph, chunks, options, project, report, workers):
             return HandedOver(graph.run_id)
         clock.done("ingest")
         swept, gate = graph.gate()
@@ -124,14 +126,21 @@ def _land(lake: Lake, spec: SourceSpec, inputs: Sequence[InputFile], report: Rep
         report(Progress("land", number, len(inputs), file.uri.rsplit("/", 1)[-1]))
 
 
-def _run(graph: IngestGraph, chunks: Sequence[RawChunk], options: IngestOptions, project: Project, report: Report) -> bool:
+def _run(
+    graph: IngestGraph,
+    chunks: Sequence[RawChunk],
+    options: IngestOptions,
+    project: Project,
+    report: Report,
+    workers: DirectWorkers,
+) -> bool:
     """Whether it has run; False where only its description was made."""
     if options.runner == "dataflow":  # over nothing too: a launcher takes a missing job for a failure
         return run_on_dataflow(partial(graph.build, Files(chunks)), "headrace-" + graph.run_id.lower(), list(options.beam_options))
     if options.runner == "flink":
         _run_on_flink(graph, chunks, options, project)
     else:
-        run_slices(graph, chunks, Files, options, report)
+        run_slices(graph, chunks, partial(Files, is_local=True), options, workers, report)
     return True
 
 

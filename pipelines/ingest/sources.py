@@ -28,14 +28,14 @@ class RawSource(Protocol):
 
 @dataclass(frozen=True)
 class Files:
-    """Chunks of raw files. reshuffle: shared out to workers."""
+    """Chunks of raw files. is_local: one process reads all of them; else they are shared out to workers."""
 
     chunks: Sequence[RawChunk]
-    reshuffle: bool = True
+    is_local: bool = False
 
     def read(self, pipeline: beam.Pipeline) -> beam.PCollection[RawBatch]:
         """See RawSource."""
-        return pipeline | "Chunks" >> beam.Create(self.chunks, reshuffle=self.reshuffle)
+        return pipeline | "Chunks" >> beam.Create(self.chunks, reshuffle=not self.is_local)
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,18 @@ class Topics:
 
 @dataclass(frozen=True)
 class LandedRaw:
-    """What was landed before, be it of files or of topics. reshuffle: shared out to workers."""
+    """What was landed before, be it of files or of topics. is_local: as of ``Files``."""
 
     pieces: Sequence[RawPiece | ChosenPiece]
     lake: Lake
     spec: SourceSpec
     registry: Registry | None = None
-    reshuffle: bool = True
+    is_local: bool = False
 
     def read(self, pipeline: beam.Pipeline) -> beam.PCollection[RawBatch]:
         """See RawSource."""
         return (
             pipeline
-            | "Pieces" >> beam.Create(self.pieces, reshuffle=self.reshuffle)
+            | "Pieces" >> beam.Create(self.pieces, reshuffle=not self.is_local)
             | "ReadRaw" >> ReadRaw(self.lake, self.spec, self.registry)
         )

@@ -17,7 +17,7 @@ from lake.raw.positions import Landed, Positions, extent_batches
 from lake.runs.progress import Report
 from lake.runs.replays import Step, replay_of
 from pipelines.ingest.graph import IngestGraph
-from pipelines.ingest.slices import run_slices
+from pipelines.ingest.slices import graph_workers, run_slices
 from pipelines.ingest.sources import LandedRaw
 from pipelines.replay.options import ReplayOptions
 from pipelines.replay.select import Selection, positions_in
@@ -75,20 +75,16 @@ def _in_slices(
 ) -> bool:
     """Run the graph slice by slice; whether it came to the end."""
     began = time.monotonic()
-    under_way: list[RawPiece] = []
 
-    def may_go_on(done_bytes: int) -> bool:
-        read.add(under_way)
-        under_way.clear()
-        return _may_go_on(graph.lake, options.name, began + done_bytes / options.max_rate if options.max_rate else 0)
+    def may_go_on(begun_bytes: int) -> bool:
+        return _may_go_on(graph.lake, options.name, began + begun_bytes / options.max_rate if options.max_rate else 0)
 
-    def source(part: Sequence[RawPiece], shared: bool) -> LandedRaw:
-        under_way.extend(part)
-        return LandedRaw(part, graph.lake, graph.spec, registry, reshuffle=shared)
+    def source(part: Sequence[RawPiece]) -> LandedRaw:
+        return LandedRaw(part, graph.lake, graph.spec, registry, is_local=True)
 
-    is_whole = run_slices(graph, pieces, source, options, report, may_go_on=may_go_on, of=f"{graph.spec.name}: ")
-    read.add(under_way)
-    return is_whole
+    of = f"{graph.spec.name}: "
+    with graph_workers(options.workers) as workers:
+        return run_slices(graph, pieces, source, options, workers, report, may_go_on=may_go_on, done=read.add, of=of)
 
 
 def _may_go_on(lake: Lake, name: str, not_before: float) -> bool:

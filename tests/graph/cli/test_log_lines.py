@@ -11,13 +11,16 @@ import pytest
 
 from tests.support.shop import Shop, event
 
+FILES = 12
 SECRET = "jane.canary@example.com"
 
 
 def lines_of(shop: Shop, *options: str, workers: int) -> list[str]:
     """stderr of a run over records of which some are wrong, as a process of its own."""
     wrong = [event(n, 9, type=SECRET, context={"ip": SECRET}) for n in range(20, 25)]
-    path = shop.write_lines("web.jsonl", [*(event(n, 9, userId=SECRET) for n in range(20)), *wrong, "{" + SECRET])
+    lines = [*(event(n, 9, userId=SECRET) for n in range(20)), *wrong, "{" + SECRET]
+    for number in range(FILES):  # a slice each: this process does not do all of them before another is up
+        shop.write_lines(f"web-{number}.jsonl", [*lines, "{" * (number + 1)])
     command = [
         sys.executable,
         "-m",
@@ -26,11 +29,12 @@ def lines_of(shop: Shop, *options: str, workers: int) -> list[str]:
         "ingest",
         "web",
         "--input",
-        str(path),
+        str(shop.folder / "drop"),
         "--lake",
         str(shop.folder / "lake"),
     ]
     command += ["--project", str(shop.folder), "--max-rejected", "100%", "--allow-damaged", "--workers", str(workers)]
+    command += ["--slice-bytes", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return [line for line in done.stderr.splitlines() if " s: " not in line]  # of progress
@@ -48,3 +52,4 @@ def test_lines_of_worker_processes_tell_run_source_and_stage_and_no_value(tmp_pa
     stages = {entry.get("stage", "").partition("/")[0] for entry in found}
     assert {"", "ConvergeRows", "ConvergeDeadLetters", "CommitLedger"} <= stages
     assert not [line for line in lines if SECRET in line]
+    assert len([line for line in lines if "landed" in line]) == FILES

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from random import Random
+from threading import Event
 
 import pytest
 
@@ -15,9 +16,11 @@ from examples.webshop import generate as webshop
 from lake.location import Lake
 from lake.tables import ranges
 from lake.upkeep import compact, folded_tables
+from runners import direct_workers
 from tests.support import runs
 from tests.support.lake_state import LakeState, claimed, difference, read_state
 from tests.support.population import records, write_files
+from tests.support.processes import DEADLINE_S
 from tests.support.tiers import thinned
 
 TABLE = "validated.customer_event"
@@ -145,12 +148,29 @@ def test_same_files_give_the_same_state(
     assert not difference(state(tmp_path / "lake"), expected)
 
 
-@pytest.mark.parametrize("seed", thinned(range(2), 2))
+@pytest.mark.parametrize(("seed", "workers"), thinned([(0, 2), (1, 3), (2, 2), (3, 3)], 3))
 def test_worker_processes_give_the_same_state(
-    seed: int, once: Callable[[int], tuple[list[Path], LakeState]], tmp_path: Path
+    seed: int,
+    workers: int,
+    once: Callable[[int], tuple[list[Path], LakeState]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Slices of one chunk each fold into the same ranges at the same time: this process begins when another has done one."""
     files, expected = once(seed)
-    ingest(tmp_path / "lake", files, workers=2)
+    elsewhere, run = Event(), direct_workers._Worker.run
+
+    def run_elsewhere(worker: direct_workers._Worker, task: direct_workers.Task) -> None:
+        run(worker, task)
+        elsewhere.set()
+
+    def run_here(task: direct_workers.Task) -> None:
+        assert elsewhere.wait(DEADLINE_S)
+        task()
+
+    monkeypatch.setattr(direct_workers._Worker, "run", run_elsewhere)
+    monkeypatch.setattr(direct_workers, "_call", run_here)
+    ingest(tmp_path / "lake", files, workers=workers, slice_bytes=1)
     assert not difference(state(tmp_path / "lake"), expected)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lake.raw.files import RawChunk
 from lake.runs.progress import Progress
 from lake.runs.tally import Counts, Tally
 from pipelines.ingest import slices
@@ -39,9 +40,35 @@ def test_a_run_of_one_slice_tells_how_far_it_is_within_it(tmp_path: Path, monkey
 
 def test_slices_add_up_to_the_whole(tmp_path: Path) -> None:
     seen = told(Shop(tmp_path), 3, slice_bytes=1)
-    begun = dict.fromkeys(progress.done for progress in seen if progress.note.startswith("slice") and "starting" in progress.note)
-    assert list(begun) == [0, 100, 200]
+    begun: dict[str, int] = {}
+    for progress in seen:
+        if progress.step == "ingest" and progress.note:
+            begun.setdefault(progress.note.split(",")[0], progress.done)
+    assert begun == {"slice 1 of 3": 0, "slice 2 of 3": 100, "slice 3 of 3": 200}
     assert (seen[-1].done, seen[-1].total) == (300, 300)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "workers", "slice_bytes", "expected"),
+    [
+        ([64] * 8, 1, None, [8]),
+        ([64] * 8, 2, None, [4, 4]),
+        ([64] * 25, 2, None, [6, 6, 7, 6]),  # 1.6 GB: two at a time, of at most 512 MB
+        ([64] * 7, 2, None, [3, 4]),
+        ([64] * 3, 4, None, [1, 1, 1]),
+        ([1] * 6, 4, None, [6]),
+        ([1] * 9, 4, None, [4, 5]),
+        ([64] * 8, 2, 128, [2, 2, 2, 2]),
+        ([], 2, None, []),
+    ],
+)
+def test_slices_are_equal_parts_for_each_worker(
+    sizes: list[int], workers: int, slice_bytes: int | None, expected: list[int]
+) -> None:
+    pieces = [RawChunk("f" * 64, "p", 0, n, 1, 0, size << 20) for n, size in enumerate(sizes)]
+    found = slices.slices_of(pieces, workers, slice_bytes and slice_bytes << 20)
+    assert [piece for part in found for piece in part] == pieces
+    assert [len(part) for part in found] == expected
 
 
 def test_counts_of_processes_add_up_and_a_folder_that_is_gone_counts_nothing(tmp_path: Path) -> None:
