@@ -27,7 +27,7 @@ from benchmarks.ingest.sample import ORDERS, Sample, make_sample
 
 # Label and what counts as it: module, and the function or method in it. Of nested ones the inner one counts.
 STAGES: dict[str, tuple[tuple[str, str], ...]] = {
-    "land: copy, hash, index": (("pipelines.ingest.files", "land_file"),),
+    "land: copy, hash, index": (("pipelines.ingest.files", "land_files"), ("lake.raw.files", "_copy")),
     "read: pieces, lines": (("lake.formats.jsonl", "JsonLines.blocks"), ("transforms.decode.kernel", "RecordDecoder.decode")),
     "JSON to objects": (("lake.formats.jsonl", "parse_payloads"),),
     "columns out of objects": (("contracts.compiler.checker", "_Payload.at"), ("contracts.compiler.checker", "_Payload.first")),

@@ -6,8 +6,12 @@ import fnmatch
 import json
 import logging
 import os
-from collections.abc import Iterator
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path, PurePath
 from typing import BinaryIO, Literal
 
@@ -29,6 +33,7 @@ from lake.storage import storage_of
 _log = logging.getLogger(__name__)
 CHUNK_BYTES = 64 << 20  # what one worker decodes before it cuts batches; bounds its memory
 _ATTEMPTS = 3
+_COPIED_AHEAD = 2
 _SUFFIX_LENGTH = 32
 IGNORED_NAMES = (".*", "_*", "*.tmp", "*.part", "*.partial", "*.crc", "*.inprogress", "*.swp", "Thumbs.db", "*~")
 
@@ -121,35 +126,70 @@ def reader_id(spec: SourceSpec, *, former: bool = False) -> str:
     return xxhash.xxh3_64_hexdigest("\0".join(parts).encode())
 
 
-def land_file(lake: Lake, spec: SourceSpec, file: InputFile, chunk_bytes: int = CHUNK_BYTES) -> Landing:
-    """Copy one file into ``raw/`` and index it. Put-if-absent: of two copies or two runs at once, one is kept.
+def land_files(lake: Lake, spec: SourceSpec, files: Iterable[InputFile], chunk_bytes: int = CHUNK_BYTES) -> Iterator[Landing]:
+    """Copy files into ``raw/`` and index them, in their order: while one is indexed, the next are copied.
+
+    Put-if-absent: of two copies or two runs at once, one is kept; of equal files of these, the first.
 
     Raises:
         ConfigurationError: the same bytes were landed before and numbered by another reader.
+        OSError: ``raw/`` cannot be written.
     """
-    uri = os.fsencode(file.uri).decode("utf-8", "replace")  # what can be written down: names on disk are bytes
-    name = uri.rstrip("/").rsplit("/", 1)[-1]
+    coming, stopped = iter(files), threading.Event()
+    ahead: deque[tuple[Path, InputFile, Future[Copied | Landing]]] = deque()
+    with ThreadPoolExecutor(_COPIED_AHEAD, "land") as pool:
+        try:
+            while True:
+                for file in islice(coming, _COPIED_AHEAD + 1 - len(ahead)):
+                    temporary = lake.storage.scratch(file.uri, "copy")
+                    ahead.append((temporary, file, pool.submit(_copy, file, temporary, stopped)))
+                if not ahead:
+                    return
+                temporary, file, copy = ahead[0]
+                found = copy.result()
+                yield found if isinstance(found, Landing) else _landed(lake, spec, file, found, temporary, chunk_bytes)
+                temporary.unlink(missing_ok=True)
+                ahead.popleft()
+        finally:
+            stopped.set()
+            pool.shutdown(cancel_futures=True)
+            for temporary, _, _ in ahead:
+                temporary.unlink(missing_ok=True)
+
+
+def land_file(lake: Lake, spec: SourceSpec, file: InputFile, chunk_bytes: int = CHUNK_BYTES) -> Landing:
+    """One of ``land_files``."""
+    return next(land_files(lake, spec, [file], chunk_bytes))
+
+
+def _copy(file: InputFile, temporary: Path, stopped: threading.Event) -> Copied | Landing:
+    uri, name = _names(file)
     if file.refused:
         return Landing(uri, file.refused[0], detail=file.refused[1])
     if not file.named and any(fnmatch.fnmatch(name, pattern) for pattern in IGNORED_NAMES):
         return Landing(uri, "ignored", detail="a hidden or unfinished file by its name")
-    temporary = lake.storage.scratch(file.uri, "copy")
     try:
         for _ in range(_ATTEMPTS):
-            copied = copy_input(file, temporary)
-            if copied is not None:
-                break
-        else:
-            return Landing(uri, "changing", detail=f"it changed while it was read, {_ATTEMPTS} times; land it when it is complete")
-        known = find_raw_file(lake, spec.raw_source, copied.digest)
-        if known is not None:
-            _check_reader(known, spec, temporary, chunk_bytes)
-            return Landing(uri, "already landed", known, _kind_of(temporary, spec) if known.damaged else "")
-        return _index(lake, spec, uri, name, copied, temporary, chunk_bytes)
+            if copied := copy_input(file, temporary, stopped.is_set):
+                return copied
     except InputError as error:
         return Landing(uri, error.status, detail=error.detail)
-    finally:
-        temporary.unlink(missing_ok=True)
+    return Landing(uri, "changing", detail=f"it changed while it was read, {_ATTEMPTS} times; land it when it is complete")
+
+
+def _names(file: InputFile) -> tuple[str, str]:
+    """Its URI and its name as they can be written down: names on disk are bytes."""
+    uri = os.fsencode(file.uri).decode("utf-8", "replace")
+    return uri, uri.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _landed(lake: Lake, spec: SourceSpec, file: InputFile, copied: Copied, copy: Path, chunk_bytes: int) -> Landing:
+    uri, name = _names(file)
+    known = find_raw_file(lake, spec.raw_source, copied.digest)
+    if known is None:
+        return _index(lake, spec, uri, name, copied, copy, chunk_bytes)
+    _check_reader(known, spec, copy, chunk_bytes)
+    return Landing(uri, "already landed", known, _kind_of(copy, spec) if known.damaged else "")
 
 
 def _index(lake: Lake, spec: SourceSpec, uri: str, name: str, copied: Copied, copy: Path, chunk_bytes: int) -> Landing:

@@ -6,7 +6,7 @@ import glob
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -155,14 +155,14 @@ def _reading() -> Iterator[None]:
         raise InputError("unreadable", (error.strerror or "input/output error").lower()) from None
 
 
-def copy_input(file: InputFile, target: Path) -> Copied | None:
-    """Copy and hash an input; None where it changed meanwhile.
+def copy_input(file: InputFile, target: Path, stopped: Callable[[], bool] = lambda: False) -> Copied | None:
+    """Copy and hash an input; None where it changed meanwhile, or nobody wants it any more, by ``stopped``.
 
     Raises:
         InputError: it cannot be read.
     """
     if is_object(file.uri):
-        return _copy_object(file, target)
+        return _copy_object(file, target, stopped)
     digest = hashlib.sha256()
     with _reading():
         before = os.stat(file.uri)
@@ -174,6 +174,8 @@ def copy_input(file: InputFile, target: Path) -> Copied | None:
         source = open(file.uri, "rb")  # noqa: SIM115 - closed below
     with source, target.open("wb") as out:
         while piece := _read(source):
+            if stopped():
+                return None
             digest.update(piece)
             out.write(piece)
     with _reading():
@@ -182,7 +184,7 @@ def copy_input(file: InputFile, target: Path) -> Copied | None:
     return Copied(digest.hexdigest(), after.st_mtime_ns // 1000) if same else None
 
 
-def _copy_object(file: InputFile, target: Path) -> Copied | None:
+def _copy_object(file: InputFile, target: Path, stopped: Callable[[], bool]) -> Copied | None:
     """As ``copy_input``, of one state of an object: it cannot change while it is read, but it can be replaced."""
     digest = hashlib.sha256()
     with _reading():
@@ -190,6 +192,8 @@ def _copy_object(file: InputFile, target: Path) -> Copied | None:
     with source, target.open("wb") as out:
         try:
             while piece := source.read(_COPY_BYTES):
+                if stopped():
+                    return None
                 digest.update(piece)
                 out.write(piece)
         except FileNotFoundError:  # this state was replaced; the next attempt finds another, or nothing

@@ -17,7 +17,7 @@ from contracts.spec.project import Project
 from contracts.spec.source import SourceSpec
 from lake.ledger.ledger import compute_ledger, unfinished
 from lake.location import Lake
-from lake.raw.files import Landing, RawChunk, land_file
+from lake.raw.files import Landing, RawChunk, land_files
 from lake.raw.inputs import InputFile, expand_inputs
 from lake.runs.clock import RunClock, new_run_id
 from lake.runs.cost import RunCost, written_bytes
@@ -120,10 +120,10 @@ def _cut(cut: Cut, graph: IngestGraph, chunks: Sequence[RawChunk], options: Inge
 
 
 def _land(lake: Lake, spec: SourceSpec, inputs: Sequence[InputFile], report: Report) -> Iterator[Landing]:
-    """One by one, the oldest first: of equal files the earliest gives the time at which they were received."""
-    for number, file in enumerate(inputs, 1):
-        yield land_file(lake, spec, file)
-        report(Progress("land", number, len(inputs), file.uri.rsplit("/", 1)[-1]))
+    """The oldest first: of equal files the earliest gives the time at which they were received."""
+    for number, landing in enumerate(land_files(lake, spec, inputs), 1):
+        yield landing
+        report(Progress("land", number, len(inputs), landing.uri.rsplit("/", 1)[-1]))
 
 
 def _run(

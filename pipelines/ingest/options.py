@@ -92,7 +92,7 @@ class IngestOptions(CheckpointOptions, TopicOptions):
         metavar="direct|flink|dataflow", default="direct", shown_default="direct", group="Runner",
     )  # fmt: skip
     workers: int | None = option(
-        "Parallelism. direct: worker processes; flink: slots.",
+        "Parallelism. direct: processes, each with a slice of its own; flink: slots.",
         whole(1, 1024), metavar="N", default=None, shown_default="1; flink: all free slots", group="Runner",
     )  # fmt: skip
 

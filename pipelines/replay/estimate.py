@@ -148,7 +148,7 @@ def _of(run: RunSummary, cost: RunCost, given: dict[str, Any]) -> _Run:
 
 
 def _at_once(size_bytes: int, slice_bytes: int | None, workers: int) -> int:
-    return min(size_bytes, slice_bytes or workers * SLICE_BYTES)
+    return min(size_bytes, workers * (slice_bytes or SLICE_BYTES))
 
 
 def _peak(runs: Sequence[_Run], at_once: int) -> tuple[int | None, bool]:
