@@ -253,9 +253,11 @@ class Stack:
 
         Raises:
             ComponentDownError: it does not run.
+            ConfigurationError: there is no such component.
         """
         identity = self._state.running(name)
         if identity is None or not identity.send(number):
+            self._component(name)
             raise ComponentDownError(f"{name} does not run; headrace stack up starts it")
         if number == signal.SIGKILL:
             stop([identity], grace_s=_GRACE_S)

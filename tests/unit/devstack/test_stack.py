@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,7 @@ def test_a_taken_port_of_a_further_taskmanager_is_named_before_anything_starts(l
     assert stack.status() == []
 
 
-def test_a_component_that_it_does_not_have_is_not_started(layout: Layout) -> None:
+@pytest.mark.parametrize("act", [Stack.start, Stack.kill])
+def test_a_component_that_it_does_not_have_is_told_with_those_that_it_has(layout: Layout, act: Callable[[Stack, str], None]) -> None:
     with pytest.raises(ConfigurationError, match="no component 'taskmanager-2'; this stack has: kafka, jobmanager, taskmanager, "):
-        Stack(layout, Settings()).start("taskmanager-2")
+        act(Stack(layout, Settings()), "taskmanager-2")
