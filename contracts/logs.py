@@ -124,9 +124,8 @@ class _Form(logging.Formatter):
         return found | ({"stage": stage} if stage else {})
 
     def message(self, record: logging.LogRecord) -> str:
-        """The text, in one line. What a worker process of the direct runner said arrives as Beam's own message around it."""
-        told = getattr(record.msg, "message", None) if not isinstance(record.msg, str) else None
-        text = told if isinstance(told, str) else record.getMessage()
+        """The text, in one line."""
+        text = record.getMessage()
         if record.exc_info and record.exc_info[0]:
             text = f"{text} ({record.exc_info[0].__name__})"
         return " ".join(text.splitlines())

@@ -6,6 +6,7 @@ shared out to processes: that took a quarter more CPU time, and held what came b
 
 from __future__ import annotations
 
+import logging
 import pickle
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from contracts.errors import ComponentDownError
 from runners.allocator import tune_allocator
 
 Task = Callable[[], None]
+_log = logging.getLogger(__name__)
 _END_S = 15.0
 
 
@@ -36,36 +38,55 @@ class DirectWorkers:
         tune_allocator()
         self.count = count
         self._others = [_Worker(imports) for _ in range(count - 1)]
+        self._failed: list[BaseException] = []
 
     def __enter__(self) -> DirectWorkers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for worker in self._others:
-            worker.end()
+        self._end()
         for worker in self._others:
             worker.wait()
+
+    @property
+    def failed(self) -> bool:
+        """Whether a task has failed, so that no other is begun. For who gives tasks, and waits before the next."""
+        return bool(self._failed)
 
     def run(self, tasks: Iterable[tuple[Task, Task]]) -> None:
         """Run tasks, each once, as processes are free.
 
+        Where one fails here, those elsewhere are ended; where one fails elsewhere, the one here is run to its end.
+
         Args:
-            tasks: picklable callables, and what is to be done here after each; the next is asked for when a process is free.
+            tasks: picklable callables, and what is to be done here after each; the next is asked for when a process is free. One
+                thread asks at a time, and one does what comes after.
 
         Raises:
-            HeadraceError, OSError: as the first task that failed raised it; no other was begun after that.
-            ComponentDownError: a process ended that nobody here had stopped.
-            RuntimeError: what else a task raised in another process, as text.
+            Exception: as the first task that failed raised it. None was begun after that.
+            ComponentDownError: a process ended that nobody here had ended, or a connection broke.
+            RuntimeError: what a task raised in another process and cannot be pickled, as text.
         """
-        shared = _Shared(iter(tasks))
+        shared = _Shared(iter(tasks), self._failed)
         threads = [threading.Thread(target=shared.feed, args=(worker.run,), daemon=True) for worker in self._others]
         for thread in threads:
             thread.start()
-        shared.feed(_call)
+        try:
+            shared.feed(_call)
+        except BaseException as error:  # an interrupt: nobody takes another
+            self._failed.append(error)
+            raise
+        finally:
+            if shared.failed_here:
+                self._end()
         for thread in threads:
             thread.join()
-        if shared.failed:
-            raise shared.failed[0]
+        if self._failed:
+            raise self._failed[0]
+
+    def _end(self) -> None:
+        for worker in self._others:
+            worker.end()
 
 
 def _call(task: Task) -> None:
@@ -73,11 +94,12 @@ def _call(task: Task) -> None:
 
 
 class _Shared:
-    """Tasks that several threads take one by one, until there are none or one has failed."""
+    """Tasks that several threads take one by one, until there are none or one has failed. failed: what was raised, first of all."""
 
-    def __init__(self, tasks: Iterator[tuple[Task, Task]]) -> None:
-        self._tasks, self._lock = tasks, threading.Lock()
-        self.failed: list[BaseException] = []
+    def __init__(self, tasks: Iterator[tuple[Task, Task]], failed: list[BaseException]) -> None:
+        self._tasks, self._failed = tasks, failed
+        self._taking, self._finishing = threading.Lock(), threading.Lock()
+        self.failed_here = False
 
     def feed(self, run: Callable[[Task], None]) -> None:
         """Take and run."""
@@ -85,14 +107,20 @@ class _Shared:
             while (taken := self._take()) is not None:
                 task, after = taken
                 run(task)
-                with self._lock:
+                with self._finishing:
                     after()
         except Exception as error:
-            self.failed.append(error)
+            if isinstance(error, BrokenPipeError):  # the command line takes it for a reader of our output that went away
+                error = ComponentDownError("a connection broke while a slice was run; run the same command again")
+            self._failed.append(error)
+            self.failed_here = threading.current_thread() is threading.main_thread()
+            if not self.failed_here:
+                _log.warning("a slice has failed (%s); those that are under way here are waited for", type(error).__name__)
 
     def _take(self) -> tuple[Task, Task] | None:
-        with self._lock:
-            return None if self.failed else next(self._tasks, None)
+        with self._taking:
+            taken = None if self._failed else next(self._tasks, None)
+            return None if self._failed else taken  # the giver may have waited
 
 
 class _Worker:
@@ -102,19 +130,18 @@ class _Worker:
 
     def run(self, task: Task) -> None:
         assert self._process.stdin and self._process.stdout
+        given = pickler.dumps(task)
         try:
-            pickle.dump(pickler.dumps(task), self._process.stdin)
+            pickle.dump(given, self._process.stdin)
             self._process.stdin.flush()
-            outcome = pickle.load(self._process.stdout)
+            answer = pickle.load(self._process.stdout)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
-            raise ComponentDownError(
-                f"a worker process of this run ended: {_ending(self._process.wait())}; run it again, where memory was short with "
-                "fewer --workers or a smaller --slice-bytes"
-            ) from None
-        if isinstance(outcome, BaseException):
-            raise outcome
-        if outcome is not None:
-            raise RuntimeError(outcome)
+            raise ComponentDownError(f"a worker process of this run ended: {_ending(self._process.wait())}") from None
+        raised = answer and pickle.loads(answer)
+        if isinstance(raised, Exception):
+            raise raised
+        if raised is not None:
+            raise RuntimeError(raised)
 
     def end(self) -> None:
         self._process.terminate()
@@ -132,6 +159,7 @@ class _Worker:
 
 
 def _ending(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    return f"killed by {signal.Signals(-code).name}"
+    if code == -signal.SIGKILL:
+        return "killed by SIGKILL, as where memory is short. Run it again, with fewer --workers or a smaller --slice-bytes"
+    told = f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
+    return f"{told}. Run it again"

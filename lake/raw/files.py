@@ -8,10 +8,9 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path, PurePath
 from typing import BinaryIO, Literal
 
@@ -33,7 +32,7 @@ from lake.storage import storage_of
 _log = logging.getLogger(__name__)
 CHUNK_BYTES = 64 << 20  # what one worker decodes before it cuts batches; bounds its memory
 _ATTEMPTS = 3
-_COPIED_AHEAD = 2
+_COPIED_AHEAD, _AHEAD_BYTES = 2, 1 << 30
 _SUFFIX_LENGTH = 32
 IGNORED_NAMES = (".*", "_*", "*.tmp", "*.part", "*.partial", "*.crc", "*.inprogress", "*.swp", "Thumbs.db", "*~")
 
@@ -126,21 +125,23 @@ def reader_id(spec: SourceSpec, *, former: bool = False) -> str:
     return xxhash.xxh3_64_hexdigest("\0".join(parts).encode())
 
 
-def land_files(lake: Lake, spec: SourceSpec, files: Iterable[InputFile], chunk_bytes: int = CHUNK_BYTES) -> Iterator[Landing]:
+def land_files(lake: Lake, spec: SourceSpec, files: Iterable[InputFile], chunk_bytes: int = CHUNK_BYTES) -> Generator[Landing]:
     """Copy files into ``raw/`` and index them, in their order: while one is indexed, the next are copied.
 
-    Put-if-absent: of two copies or two runs at once, one is kept; of equal files of these, the first.
+    Put-if-absent: of two copies or two runs at once, one is kept; of equal files of these, the first. Copies that wait take at most
+    a gigabyte of disk, or one file.
 
     Raises:
         ConfigurationError: the same bytes were landed before and numbered by another reader.
         OSError: ``raw/`` cannot be written.
     """
-    coming, stopped = iter(files), threading.Event()
-    ahead: deque[tuple[Path, InputFile, Future[Copied | Landing]]] = deque()
+    coming, stopped = deque(files), threading.Event()
+    ahead: deque[_Ahead] = deque()
     with ThreadPoolExecutor(_COPIED_AHEAD, "land") as pool:
         try:
             while True:
-                for file in islice(coming, _COPIED_AHEAD + 1 - len(ahead)):
+                while coming and (not ahead or (len(ahead) <= _COPIED_AHEAD and _fits(coming[0], ahead))):
+                    file = coming.popleft()
                     temporary = lake.storage.scratch(file.uri, "copy")
                     ahead.append((temporary, file, pool.submit(_copy, file, temporary, stopped)))
                 if not ahead:
@@ -157,6 +158,13 @@ def land_files(lake: Lake, spec: SourceSpec, files: Iterable[InputFile], chunk_b
                 temporary.unlink(missing_ok=True)
 
 
+_Ahead = tuple[Path, InputFile, "Future[Copied | Landing]"]
+
+
+def _fits(file: InputFile, ahead: Iterable[_Ahead]) -> bool:
+    return file.size_bytes + sum(other.size_bytes for _, other, _ in ahead) <= _AHEAD_BYTES
+
+
 def land_file(lake: Lake, spec: SourceSpec, file: InputFile, chunk_bytes: int = CHUNK_BYTES) -> Landing:
     """One of ``land_files``."""
     return next(land_files(lake, spec, [file], chunk_bytes))
@@ -170,6 +178,8 @@ def _copy(file: InputFile, temporary: Path, stopped: threading.Event) -> Copied 
         return Landing(uri, "ignored", detail="a hidden or unfinished file by its name")
     try:
         for _ in range(_ATTEMPTS):
+            if stopped.is_set():
+                break
             if copied := copy_input(file, temporary, stopped.is_set):
                 return copied
     except InputError as error:

@@ -163,7 +163,7 @@ class SourceRun:
                 return
 
     def _graphs(self, chosen: Sequence[ChosenPiece], graph: IngestGraph) -> Iterator[tuple[Task, Task]]:
-        """One for each worker, over its part."""
+        """Over slices, equal ones for each worker where there is enough."""
         for part in slices_of(chosen, self.options.workers):
             source = LandedRaw(part, graph.lake, graph.spec, self.project.registry, is_local=True)
             yield partial(run_bounded, partial(graph.build, source)), _nothing

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -29,7 +30,7 @@ from pipelines.ingest.density import window_for
 from pipelines.ingest.graph import IngestGraph
 from pipelines.ingest.options import IngestOptions
 from pipelines.ingest.run import IngestReport, begun, finish
-from pipelines.ingest.slices import SLICE_BYTES, graph_workers, run_slices
+from pipelines.ingest.slices import SLICE_BYTES, WORTH_BYTES, graph_workers, run_slices
 from pipelines.ingest.sources import Files
 from runners.dataflow import run_on_dataflow
 from runners.direct_workers import DirectWorkers
@@ -74,16 +75,16 @@ def ingest_files(options: IngestOptions, project: Project, report: Report) -> In
         lake=lake, contract=contract, spec=spec, run_id=new_run_id(spec.name, clock), cut=cut,
         suppressions=project.suppressions(contract),
     )  # fmt: skip
-    here = options.workers if options.runner == "direct" else 1
-    with begun(graph, options, clock), Meter() as meter, graph_workers(here) as workers:
-        landings = list(_land(lake, spec, inputs, report))
-        clock.done("land")
-        files = list({landing.file.raw_file: landing.file for landing in landings if landing.file}.values())
-        todo = unfinished(lake, spec.name, files)
-        chunks = [chunk for file in todo for chunk in file.as_chunks(lake)]
-        graph = replace(graph, cut=_cut(cut, graph, chunks, options))
-        if not _run(graph, chunks, options, project, report, workers):
-            return HandedOver(graph.run_id)
+    with begun(graph, options, clock), Meter() as meter:
+        with graph_workers(_workers_here(options, inputs)) as workers:
+            landings = list(_land(lake, spec, inputs, report))
+            clock.done("land")
+            files = list({landing.file.raw_file: landing.file for landing in landings if landing.file}.values())
+            todo = unfinished(lake, spec.name, files)
+            chunks = [chunk for file in todo for chunk in file.as_chunks(lake)]
+            graph = replace(graph, cut=_cut(cut, graph, chunks, options))
+            if not _run(graph, chunks, options, project, report, workers):
+                return HandedOver(graph.run_id)
         clock.done("ingest")
         swept, gate = graph.gate()
         clock.done("settle")
@@ -119,11 +120,19 @@ def _cut(cut: Cut, graph: IngestGraph, chunks: Sequence[RawChunk], options: Inge
     return replace(cut, window_s=window_for(chunks, graph.spec, graph.contract, at_once_bytes=at_once), by_density=True)
 
 
+def _workers_here(options: IngestOptions, inputs: Sequence[InputFile]) -> int | None:
+    """Processes that may have something to do."""
+    if options.runner != "direct" or (options.slice_bytes is None and sum(file.size_bytes for file in inputs) < WORTH_BYTES):
+        return None
+    return options.workers
+
+
 def _land(lake: Lake, spec: SourceSpec, inputs: Sequence[InputFile], report: Report) -> Iterator[Landing]:
     """The oldest first: of equal files the earliest gives the time at which they were received."""
-    for number, landing in enumerate(land_files(lake, spec, inputs), 1):
-        yield landing
-        report(Progress("land", number, len(inputs), landing.uri.rsplit("/", 1)[-1]))
+    with closing(land_files(lake, spec, inputs)) as landings:
+        for number, landing in enumerate(landings, 1):
+            yield landing
+            report(Progress("land", number, len(inputs), landing.uri.rsplit("/", 1)[-1]))
 
 
 def _run(

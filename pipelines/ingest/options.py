@@ -51,8 +51,8 @@ class IngestOptions(CheckpointOptions, TopicOptions):
     )
     allow_held: bool = option("What the gate holds is reported, but does not fail the run.", flag, default=False)
     slice_bytes: int | None = option(
-        "Direct runner: decompressed input that one graph run takes; bounds memory.",
-        size, metavar="SIZE", default=None, shown_default="512M × workers", group="Files",
+        "Direct runner: decompressed input that a worker takes at once; bounds memory.",
+        size, metavar="SIZE", default=None, shown_default="equal parts, at most 512M", group="Files",
     )  # fmt: skip
     topic_pattern: str | None = option(
         "All topics whose whole name matches, later ones too; then the input is kafka://HOST:PORT.",

@@ -21,7 +21,7 @@ from runners.direct_workers import DirectWorkers, Task
 from runners.temporary import removed_folder
 
 SLICE_BYTES = 512 << 20  # at most, of each worker
-_WORTH_BYTES = 4 << 20  # of less it is done sooner than another process has begun
+WORTH_BYTES = 4 << 20  # of less it is done sooner than another process has begun
 _LOOK_EVERY_S = 0.5
 
 
@@ -147,7 +147,7 @@ class _Slices:
 
     @property
     def _which(self) -> str:
-        first, last = self.over + 1, self.taken
+        first, last = self.over + 1, max(self.taken, self.over + 1)
         return f"slice {first}" if first == last else f"slices {first} to {last}"
 
 
@@ -161,8 +161,15 @@ def slices_of(pieces: Sequence[Piece], workers: int, slice_bytes: int | None = N
     if slice_bytes is not None:
         return list(plan_slices(pieces, slice_bytes))
     total = sum(piece.size_bytes for piece in pieces)
-    busy = max(min(workers, total // _WORTH_BYTES), 1)
+    busy = max(min(workers, total // WORTH_BYTES), 1)
     return list(equal_slices(pieces, busy * max(-(-total // (busy * SLICE_BYTES)), 1)))
+
+
+def bytes_at_once(size_bytes: int, workers: int, slice_bytes: int | None = None) -> int:
+    """How much of so many bytes is in slices at the same time, as ``slices_of`` cuts them, but for where pieces begin."""
+    if slice_bytes is not None:
+        return min(size_bytes, workers * slice_bytes)
+    return -(-size_bytes // max(-(-size_bytes // (workers * SLICE_BYTES)), 1))
 
 
 def equal_slices(pieces: Sequence[Piece], count: int) -> Iterator[list[Piece]]:

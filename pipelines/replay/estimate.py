@@ -11,7 +11,7 @@ from lake.location import Lake
 from lake.runs.cost import RunCost
 from lake.runs.manifest import RunSummary, recent_runs
 from lake.runs.usage import Ceiling
-from pipelines.ingest.slices import SLICE_BYTES
+from pipelines.ingest.slices import bytes_at_once
 from pipelines.replay.options import ReplayOptions
 
 _RUNS_LOOKED_AT = 100
@@ -80,7 +80,7 @@ def make_estimate(lake: Lake, dataset: str, options: ReplayOptions, records: int
     telling = [r for r in known if r.worked_s >= _TELLING_S or r.cost.read_records * _TELLING_SHARE >= records]
     slowest_s = size_bytes / options.max_rate if options.max_rate else 0.0
     is_here, workers = options.runner == "direct", options.workers or 1
-    at_once = _at_once(size_bytes, options.slice_bytes, workers)
+    at_once = bytes_at_once(size_bytes, workers, options.slice_bytes)
     if not telling:
         cpu_s = records / _RECORDS_PER_S
         return Estimate(
@@ -143,12 +143,8 @@ def _comparable(lake: Lake, dataset: str, options: ReplayOptions) -> Iterator[_R
 
 
 def _of(run: RunSummary, cost: RunCost, given: dict[str, Any]) -> _Run:
-    at_once = _at_once(cost.read_bytes, given.get("slice_bytes"), cost.workers or 1)
+    at_once = bytes_at_once(cost.read_bytes, cost.workers or 1, given.get("slice_bytes"))
     return _Run(run.run_id, run.pipeline, cost, at_once, given.get("max_rate") is not None)
-
-
-def _at_once(size_bytes: int, slice_bytes: int | None, workers: int) -> int:
-    return min(size_bytes, workers * (slice_bytes or SLICE_BYTES))
 
 
 def _peak(runs: Sequence[_Run], at_once: int) -> tuple[int | None, bool]:

@@ -74,8 +74,8 @@ class ReplayOptions(FlinkOptions):
         size, metavar="SIZE", default=None, shown_default="no limit", group="Direct",
     )  # fmt: skip
     slice_bytes: int | None = option(
-        "Decompressed input that one graph run takes; bounds memory, and is the step of pause and resume.",
-        size, metavar="SIZE", default=None, shown_default="512M", group="Direct",
+        "Decompressed input that a worker takes at once; bounds memory, and is the step of pause and resume.",
+        size, metavar="SIZE", default=None, shown_default="equal parts, at most 512M", group="Direct",
     )  # fmt: skip
 
     max_memory: int | None = option(

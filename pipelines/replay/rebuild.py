@@ -1,9 +1,9 @@
-"""What a replay reads is put through the ingest graph: slice by slice in this process, or as a job on a cluster."""
+"""What a replay reads is put through the ingest graph: slice by slice on this machine, or as a job on a cluster."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -77,7 +77,8 @@ def _in_slices(
     began = time.monotonic()
 
     def may_go_on(begun_bytes: int) -> bool:
-        return _may_go_on(graph.lake, options.name, began + begun_bytes / options.max_rate if options.max_rate else 0)
+        not_before = began + begun_bytes / options.max_rate if options.max_rate else 0
+        return _may_go_on(graph.lake, options.name, not_before, lambda: workers.failed)
 
     def source(part: Sequence[RawPiece]) -> LandedRaw:
         return LandedRaw(part, graph.lake, graph.spec, registry, is_local=True)
@@ -87,10 +88,10 @@ def _in_slices(
         return run_slices(graph, pieces, source, options, workers, report, may_go_on=may_go_on, done=read.add, of=of)
 
 
-def _may_go_on(lake: Lake, name: str, not_before: float) -> bool:
-    """Wait for the rate's sake; False as soon as a pause is asked for."""
+def _may_go_on(lake: Lake, name: str, not_before: float, failed: Callable[[], bool]) -> bool:
+    """Wait for the rate's sake; False as soon as a pause is asked for, or a slice has failed."""
     while True:
-        if replay_of(lake, name).step is Step.PAUSE_ASKED:
+        if failed() or replay_of(lake, name).step is Step.PAUSE_ASKED:
             return False
         left = not_before - time.monotonic()
         if left <= 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from pyiceberg.exceptions import ServiceUnavailableError
 
+from cli.fault import places
 from contracts.errors import ComponentDownError, DataError
 from runners.direct_workers import DirectWorkers, Task
 from tests.support.processes import DEADLINE_S, ROOT, finish, start_ingest, wait_until
@@ -38,6 +41,23 @@ def fail_elsewhere(here: int, error: Exception) -> None:
     if os.getpid() != here:
         raise error
     time.sleep(1)
+
+
+def wait_until_failed(workers: DirectWorkers) -> Iterator[tuple[Task, Task]]:
+    """A task for each process, of which one fails; then one that is only ready when that has happened."""
+    yield from tasks(*[partial(fail_elsewhere, os.getpid(), DataError("no"))] * 2)
+    until = time.monotonic() + DEADLINE_S
+    while not workers.failed:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    yield partial(fail, AssertionError("it was begun after one had failed")), nothing
+
+
+class Odd(Exception):
+    """Cannot be made again from its arguments."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(one + two)
 
 
 def die(here: int) -> None:
@@ -83,12 +103,34 @@ def test_the_next_task_is_asked_for_when_a_process_is_free_and_none_after_a_fail
     [
         (DataError("the data said no"), DataError, "the data said no"),
         (FileNotFoundError(2, "No such file", "x"), FileNotFoundError, "No such file"),
-        (ValueError("17"), RuntimeError, r"(?s)Traceback.*in fail_elsewhere.*ValueError: 17"),
+        (ServiceUnavailableError("of the catalog"), ServiceUnavailableError, "of the catalog"),
+        (ValueError("17"), ValueError, "17"),
+        (Odd(1, 2), RuntimeError, r"(?s)Traceback.*in fail_elsewhere.*Odd: 3"),
+        (BrokenPipeError(32, "Broken pipe"), ComponentDownError, "a connection broke"),
     ],
+    ids=lambda given: type(given).__name__ if isinstance(given, Exception) else "",
 )
 def test_what_a_task_raises_in_another_process_is_raised_here(error: Exception, kind: type[Exception], told: str) -> None:
     with DirectWorkers(2, imports=HERE) as workers, pytest.raises(kind, match=told):
         workers.run(tasks(*[partial(fail_elsewhere, os.getpid(), error)] * 2))
+
+
+def test_where_it_was_raised_in_another_process_can_be_told() -> None:
+    with DirectWorkers(2, imports=HERE) as workers, pytest.raises(ValueError, match="17") as raised:
+        workers.run(tasks(*[partial(fail_elsewhere, os.getpid(), ValueError("17"))] * 2))
+    found = list(places(raised.value))
+    assert any("test_direct_workers.py" in place and "in fail_elsewhere" in place for place in found)
+    assert not any("ValueError: 17" in place for place in found)
+
+
+def test_none_is_begun_after_a_failure_that_came_while_the_next_was_waited_for() -> None:
+    with DirectWorkers(2, imports=HERE) as workers, pytest.raises(DataError, match="no"):
+        workers.run(wait_until_failed(workers))
+
+
+def test_what_cannot_be_imported_is_raised() -> None:
+    with DirectWorkers(2, imports="no.such.module") as workers, pytest.raises(ModuleNotFoundError):
+        workers.run(tasks(*[partial(time.sleep, 1)] * 20))
 
 
 def test_a_process_that_is_killed_is_told_with_what_to_do() -> None:
@@ -101,24 +143,45 @@ def test_a_process_that_is_killed_is_told_with_what_to_do() -> None:
 
 _FOREVER = f"""
 import sys, time
+from functools import partial
 from runners.direct_workers import DirectWorkers
 with DirectWorkers(3, imports="{HERE}") as workers:
-    workers.run(((time.sleep, print) for _ in ()))
     print(*(worker._process.pid for worker in workers._others), flush=True)
+    workers.run((partial(time.sleep, 600), print) for _ in range(3 * int(sys.argv[1])))
     time.sleep(600)
 """
 
 
-def test_they_end_with_a_process_that_is_killed() -> None:
-    with subprocess.Popen([sys.executable, "-c", _FOREVER], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout
-        pids = [int(pid) for pid in parent.stdout.readline().split()]
-        parent.kill()
-    assert len(pids) == 2
+def gone(pids: list[int]) -> bool:
+    """Whether none of these processes is left, within the deadline."""
     until = time.monotonic() + DEADLINE_S
     while any(Path(f"/proc/{pid}").exists() for pid in pids):
-        assert time.monotonic() < until
+        if time.monotonic() > until:
+            return False
         time.sleep(0.05)
+    return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(("are_at_work", "after_s"), [(False, 3), (True, 3), (True, 0)], ids=["idle", "at work", "not yet there"])
+def test_they_end_with_a_process_that_is_killed(number: signal.Signals, are_at_work: bool, after_s: float) -> None:
+    command = [sys.executable, "-c", _FOREVER, str(int(are_at_work))]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout and parent.stderr
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        time.sleep(after_s)
+        parent.send_signal(number)
+        said = parent.stderr.read()
+    assert len(pids) == 2 and gone(pids)
+    assert said == ""
+
+
+def test_half_a_task_is_none() -> None:
+    """As of a process that was killed while it gave a large one."""
+    command = [sys.executable, "-m", "runners.direct_worker", HERE]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as worker:
+        said = worker.communicate(pickle.dumps(b"x" * 300_000)[:200_000], timeout=DEADLINE_S)
+    assert (worker.returncode, said) == (1, (b"", b""))
 
 
 def test_an_interrupted_run_ends_with_one_line_and_leaves_no_process(tmp_path: Path) -> None:

@@ -102,6 +102,6 @@ def test_a_taken_port_of_a_further_taskmanager_is_named_before_anything_starts(l
 
 
 @pytest.mark.parametrize("act", [Stack.start, Stack.kill])
-def test_a_component_that_it_does_not_have_is_told_with_those_that_it_has(layout: Layout, act: Callable[[Stack, str], None]) -> None:
+def test_a_component_that_it_does_not_have_is_told_with_those_it_has(layout: Layout, act: Callable[[Stack, str], None]) -> None:
     with pytest.raises(ConfigurationError, match="no component 'taskmanager-2'; this stack has: kafka, jobmanager, taskmanager, "):
         act(Stack(layout, Settings()), "taskmanager-2")

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -15,13 +18,14 @@ from contracts.spec.paths import PayloadPath
 from contracts.spec.source import CsvDialect
 from lake.location import Lake
 from lake.raw import files
-from lake.raw.files import Landing, RawFile, find_raw_file, land_file, raw_files, reader_id
-from lake.raw.inputs import InputFile, expand_inputs
+from lake.raw.files import Landing, RawFile, find_raw_file, land_file, land_files, raw_files, reader_id
+from lake.raw.inputs import Copied, InputFile, copy_input, expand_inputs
 from lake.raw.records import read_record
 from tests.support.format_laws import small_pieces, spec_of
 
 SPEC = spec_of("jsonl")
 TEN_O_CLOCK_S = 1_793_613_600
+DEADLINE_S = 60.0
 
 
 @pytest.fixture
@@ -104,6 +108,83 @@ def test_many_threads_that_land_the_same_content_at_once_leave_one_whole_copy(
         digest = landed(landings[0]).raw_file
         assert len([p for p in files_in(lake.raw) if digest in p.name]) == 2  # the bytes and their index
     assert files_in(lake.temporary) == []
+
+
+def test_of_equal_files_the_first_counts_though_another_is_copied_sooner(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = [write(tmp_path / f"{n}.jsonl", b"{}", TEN_O_CLOCK_S + n) for n in range(5)]
+    later = threading.Event()
+
+    def copy(file: InputFile, target: Path, stopped: Callable[[], bool]) -> Copied | None:
+        if file is inputs[0]:
+            assert later.wait(DEADLINE_S)
+        copied = copy_input(file, target, stopped)
+        later.set()
+        return copied
+
+    monkeypatch.setattr(files, "copy_input", copy)
+    landings = list(land_files(lake, SPEC, inputs))
+    assert [landing.status for landing in landings] == ["landed", *["already landed"] * 4]
+    assert [landing.uri for landing in landings] == [file.uri for file in inputs]
+    assert {landed(landing).received_at_us for landing in landings} == {TEN_O_CLOCK_S * 10**6}
+
+
+def test_copies_ahead_take_a_bounded_part_of_the_disk(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_AHEAD_BYTES", 5_000)
+    inputs = [write(tmp_path / f"{n}.jsonl", b'{"n":%d}\n' % n * (100 + 150 * (n % 3))) for n in range(12)]
+    copied, most = 0, 0
+
+    def copy(file: InputFile, target: Path, stopped: Callable[[], bool]) -> Copied | None:
+        nonlocal copied, most
+        found = copy_input(file, target, stopped)
+        copied += 1
+        most = max(most, sum(path.stat().st_size for path in files_in(lake.temporary)))
+        return found
+
+    monkeypatch.setattr(files, "copy_input", copy)
+    assert [landing.status for landing in land_files(lake, SPEC, inputs)] == ["landed"] * 12
+    assert copied == 12
+    assert max(file.size_bytes for file in inputs) <= most <= 5_000
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_a_full_disk_is_told_in_its_turn_and_leaves_no_copy(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    inputs = [write(tmp_path / f"{n}.jsonl", b'{"n":%d}' % n) for n in range(6)]
+
+    def copy(file: InputFile, target: Path, stopped: Callable[[], bool]) -> Copied | None:
+        if file is inputs[failing]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return copy_input(file, target, stopped)
+
+    monkeypatch.setattr(files, "copy_input", copy)
+    seen = []
+    with pytest.raises(OSError, match="No space left"):
+        seen.extend(landing.status for landing in land_files(lake, SPEC, inputs))
+    assert len(raw_files(lake)) == failing
+    assert files_in(lake.temporary) == []
+
+
+def test_who_goes_away_early_leaves_no_copy(lake: Lake, tmp_path: Path) -> None:
+    landings = land_files(lake, SPEC, [write(tmp_path / f"{n}.jsonl", b'{"n":%d}' % n) for n in range(6)])
+    assert next(landings).status == "landed"
+    landings.close()
+    assert len(raw_files(lake)) == 1
+    assert files_in(lake.temporary) == []
+
+
+def test_a_copy_that_nobody_wants_any_more_ends(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", b"x" * (5 << 20))
+    asked: list[int] = []
+
+    def stopped() -> bool:
+        asked.append(1)
+        return len(asked) == 3
+
+    assert copy_input(file, tmp_path / "copy", stopped) is None
+    assert (tmp_path / "copy").stat().st_size <= 2 << 20
 
 
 @pytest.mark.parametrize(
