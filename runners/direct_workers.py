@@ -112,10 +112,12 @@ class _Shared:
         except Exception as error:
             if isinstance(error, BrokenPipeError):  # the command line takes it for a reader of our output that went away
                 error = ComponentDownError("a connection broke while a slice was run; run the same command again")
+            is_first = not self._failed
             self._failed.append(error)
-            self.failed_here = threading.current_thread() is threading.main_thread()
-            if not self.failed_here:
-                _log.warning("a slice has failed (%s); those that are under way here are waited for", type(error).__name__)
+            if run is _call:
+                self.failed_here = True
+            elif is_first:
+                _log.warning("a slice has failed (%s); the one that is under way here is waited for", type(error).__name__)
 
     def _take(self) -> tuple[Task, Task] | None:
         with self._taking:

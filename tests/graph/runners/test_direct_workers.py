@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -36,16 +36,16 @@ def fail(error: Exception) -> None:
     raise error
 
 
-def fail_elsewhere(here: int, error: Exception) -> None:
+def fail_elsewhere(here: int, make: Callable[[], Exception]) -> None:
     """In any process but this one, which waits for the others meanwhile."""
     if os.getpid() != here:
-        raise error
+        raise make()
     time.sleep(1)
 
 
 def wait_until_failed(workers: DirectWorkers) -> Iterator[tuple[Task, Task]]:
     """A task for each process, of which one fails; then one that is only ready when that has happened."""
-    yield from tasks(*[partial(fail_elsewhere, os.getpid(), DataError("no"))] * 2)
+    yield from tasks(*[partial(fail_elsewhere, os.getpid(), partial(DataError, "no"))] * 2)
     until = time.monotonic() + DEADLINE_S
     while not workers.failed:
         assert time.monotonic() < until
@@ -99,25 +99,27 @@ def test_the_next_task_is_asked_for_when_a_process_is_free_and_none_after_a_fail
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "told"),
+    ("make", "kind", "told"),
     [
-        (DataError("the data said no"), DataError, "the data said no"),
-        (FileNotFoundError(2, "No such file", "x"), FileNotFoundError, "No such file"),
-        (ServiceUnavailableError("of the catalog"), ServiceUnavailableError, "of the catalog"),
-        (ValueError("17"), ValueError, "17"),
-        (Odd(1, 2), RuntimeError, r"(?s)Traceback.*in fail_elsewhere.*Odd: 3"),
-        (BrokenPipeError(32, "Broken pipe"), ComponentDownError, "a connection broke"),
+        (partial(DataError, "the data said no"), DataError, "the data said no"),
+        (partial(FileNotFoundError, 2, "No such file", "x"), FileNotFoundError, "No such file"),
+        (partial(ServiceUnavailableError, "of the catalog"), ServiceUnavailableError, "of the catalog"),
+        (partial(ValueError, "17"), ValueError, "17"),
+        (partial(Odd, 1, 2), RuntimeError, r"(?s)Traceback.*in fail_elsewhere.*Odd: 3"),
+        (partial(BrokenPipeError, 32, "Broken pipe"), ComponentDownError, "a connection broke"),
     ],
-    ids=lambda given: type(given).__name__ if isinstance(given, Exception) else "",
+    ids=["ours", "the system's", "a library's", "a fault", "not picklable", "a broken pipe"],
 )
-def test_what_a_task_raises_in_another_process_is_raised_here(error: Exception, kind: type[Exception], told: str) -> None:
+def test_what_a_task_raises_in_another_process_is_raised_here(
+    make: Callable[[], Exception], kind: type[Exception], told: str
+) -> None:
     with DirectWorkers(2, imports=HERE) as workers, pytest.raises(kind, match=told):
-        workers.run(tasks(*[partial(fail_elsewhere, os.getpid(), error)] * 2))
+        workers.run(tasks(*[partial(fail_elsewhere, os.getpid(), make)] * 2))
 
 
 def test_where_it_was_raised_in_another_process_can_be_told() -> None:
     with DirectWorkers(2, imports=HERE) as workers, pytest.raises(ValueError, match="17") as raised:
-        workers.run(tasks(*[partial(fail_elsewhere, os.getpid(), ValueError("17"))] * 2))
+        workers.run(tasks(*[partial(fail_elsewhere, os.getpid(), partial(ValueError, "17"))] * 2))
     found = list(places(raised.value))
     assert any("test_direct_workers.py" in place and "in fail_elsewhere" in place for place in found)
     assert not any("ValueError: 17" in place for place in found)
@@ -136,7 +138,7 @@ def test_what_cannot_be_imported_is_raised() -> None:
 def test_a_process_that_is_killed_is_told_with_what_to_do() -> None:
     with (
         DirectWorkers(2, imports=HERE) as workers,
-        pytest.raises(ComponentDownError, match=r"killed by SIGKILL; run it again, .*fewer"),
+        pytest.raises(ComponentDownError, match=r"killed by SIGKILL, as where .* Run it again, with fewer"),
     ):
         workers.run(tasks(*[partial(die, os.getpid())] * 2))
 
@@ -144,6 +146,8 @@ def test_a_process_that_is_killed_is_told_with_what_to_do() -> None:
 _FOREVER = f"""
 import sys, time
 from functools import partial
+from contracts.logs import LogOptions, configure
+configure(LogOptions("error"))
 from runners.direct_workers import DirectWorkers
 with DirectWorkers(3, imports="{HERE}") as workers:
     print(*(worker._process.pid for worker in workers._others), flush=True)
