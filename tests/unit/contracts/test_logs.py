@@ -105,12 +105,3 @@ def test_in_a_worker_of_a_cluster_the_handlers_that_are_there_get_our_form(capsy
     assert said(capsys) == ["transforms.read.poll run=r-1 source=web: landed"]
     LogContext("r-1", "web", LogOptions(form="json")).apply()
     assert json.loads(theirs.format(LOG.makeRecord("n", logging.INFO, "f", 1, "m", (), None)))["message"] == "m"
-
-
-def test_what_a_worker_process_says_through_beam_is_its_text_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    class Entry:
-        message = "upkeep put off"
-
-    configure(LogOptions())
-    logging.getLogger().warning(Entry())
-    assert said(capsys)[0].endswith("WARNING root: upkeep put off")

@@ -142,7 +142,8 @@ def test_suppressed_ids_never_come_back(shop: Shop) -> None:
     assert shop.ledger().balanced and shop.ledger().erased == 2, "of ids that were suppressed the rollback brings no row back"
 
 
-def test_a_paused_replay_goes_on_where_it_stopped(shop: Shop) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_paused_replay_goes_on_where_it_stopped(workers: int, shop: Shop) -> None:
     lake = shop.lake()
     slices: list[int] = []
 
@@ -151,7 +152,7 @@ def test_a_paused_replay_goes_on_where_it_stopped(shop: Shop) -> None:
             slices.append(1)
             add_event(lake, "slow", Step.PAUSE_ASKED, {})
 
-    report = run_replay(shop.options("slow", 8, 12, slice_bytes=100), shop.project, lake, pause_at_first)
+    report = run_replay(shop.options("slow", 8, 12, slice_bytes=100, max_parallel=workers), shop.project, lake, pause_at_first)
     assert report.paused
     assert replay_of(lake, "slow").step is Step.PAUSED
     with pytest.raises(ConfigurationError, match="only one that is finished"):
