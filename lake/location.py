@@ -171,6 +171,10 @@ class Lake:
             table.metadata = table.metadata.model_copy(update={"current_snapshot_id": head.snapshot_id if head else None})
         return table
 
+    def table_folder(self, name: str) -> Path | None:
+        """Where a table lies on this machine; None in a bucket."""
+        return None if is_object(self.root) else Path(self.root, "warehouse", *name.split("."))
+
     @property
     def warehouse(self) -> str:
         """URI of the folder that its tables lie in."""

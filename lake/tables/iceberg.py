@@ -6,15 +6,19 @@ Every table that the pipeline folds into has three constant columns per data fil
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
+import os
 import random
 import re
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 from uuid import uuid4
@@ -43,6 +47,7 @@ from lake.tables.transactions import RefTransaction
 
 T = TypeVar("T")
 _COMMIT_DEADLINE_S = 300.0
+_LOOK_S = 0.05
 # How pyiceberg, by a ValueError, and REST catalogs, by a BadRequestError, tell that a commit to another branch was faster: the
 # branch itself has not moved, so no requirement fails (apache/iceberg#15001). Databricks says so in words of its own (#16644).
 _OUTRUN = re.compile(
@@ -302,12 +307,13 @@ def _widened(table: Table, schema: pa.Schema, comments: Mapping[str, str], requi
     return table
 
 
-def committed(name: str, commit: Callable[[], T]) -> T:
+def committed(name: str, commit: Callable[[], T], turn: Path | None = None) -> T:
     """Commit to a table among rivals: again and again, until the commit is not refused because another was faster.
 
     Args:
         name: the table's.
         commit: loads the table and commits.
+        turn: for what is dear to do in vain, a folder on this machine: whoever was refused holds it from then on, one at a time.
 
     Raises:
         ComponentDownError: no commit succeeded before the deadline.
@@ -316,26 +322,58 @@ def committed(name: str, commit: Callable[[], T]) -> T:
     began = time.monotonic()
     deadline = began + _COMMIT_DEADLINE_S
     attempt = 0
-    while True:
-        try:
-            result = commit()
-            _log.info("%s: committed in %.1f s, attempt %d", name, time.monotonic() - began, attempt + 1)
-            return result
-        except (*_MAY_PASS, ValueError, BadRequestError) as error:
-            if _ONE_SNAPSHOT.search(str(error)):
-                raise ConfigurationError(
-                    f"table {name}: this catalog takes no more than one snapshot in a commit, and a commit that replaces rows has "
-                    "several. Use another catalog: SQLite, PostgreSQL, or a REST catalog that takes them."
-                ) from None
-            if not isinstance(error, _MAY_PASS) and not _OUTRUN.search(str(error)):
-                raise
-            attempt += 1
-            if time.monotonic() > deadline:
-                raise ComponentDownError(
-                    f"table {name}: no commit in {_COMMIT_DEADLINE_S:.0f} s and {attempt} attempts ({_refusal(error)}); "
-                    "is the catalog reachable, and are not too many runs writing at once?"
-                ) from None
-            time.sleep(random.uniform(0.02, 0.2) * min(attempt, 10))  # spreads rivals; no result depends on it
+    with ExitStack() as held:
+        while True:
+            try:
+                result = commit()
+                _log.info("%s: committed in %.1f s, attempt %d", name, time.monotonic() - began, attempt + 1)
+                return result
+            except (*_MAY_PASS, ValueError, BadRequestError) as error:
+                attempt += 1
+                _check_may_pass(name, error, attempt, time.monotonic() > deadline)
+            if turn and attempt == 1:
+                held.enter_context(_turn(turn, deadline))
+            else:
+                time.sleep(random.uniform(0.02, 0.2) * min(attempt, 10))  # spreads rivals; no result depends on it
+
+
+def _check_may_pass(name: str, error: Exception, attempt: int, is_late: bool) -> None:
+    """Raise what cannot be tried again, or not any more."""
+    if _ONE_SNAPSHOT.search(str(error)):
+        raise ConfigurationError(
+            f"table {name}: this catalog takes no more than one snapshot in a commit, and a commit that replaces rows has several. "
+            "Use another catalog: SQLite, PostgreSQL, or a REST catalog that takes them."
+        ) from None
+    if not isinstance(error, _MAY_PASS) and not _OUTRUN.search(str(error)):
+        raise error
+    if is_late:
+        raise ComponentDownError(
+            f"table {name}: no commit in {_COMMIT_DEADLINE_S:.0f} s and {attempt} attempts ({_refusal(error)}); "
+            "is the catalog reachable, and are not too many runs writing at once?"
+        ) from None
+
+
+@contextmanager
+def _turn(folder: Path, deadline: float) -> Iterator[None]:
+    """Hold a folder against others on this machine who ask for it; without it where it cannot be had before the deadline."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # a catalog put the table elsewhere
+        yield
+        return
+    try:
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_LOOK_S)
+                continue
+            except OSError:  # a file system without locks
+                pass
+            break
+        yield
+    finally:
+        os.close(handle)
 
 
 def _refusal(error: Exception) -> str:

@@ -310,7 +310,7 @@ def publish(
             _commit(table, changed, run_id, lake.branch_of(name))
         return settled
 
-    return committed(name, commit)
+    return committed(name, commit, lake.table_folder(name))
 
 
 def publish_moves(lake: Lake, name: str, moves: Moves, *, key: str, run_id: str, token: str) -> bool:

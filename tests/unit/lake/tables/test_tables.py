@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -94,6 +97,49 @@ def test_refused_commit_is_tried_again_and_another_error_is_not() -> None:
 
         with pytest.raises(type(error)):
             committed("t", broken)
+
+
+def test_rivals_that_were_refused_take_turns(tmp_path: Path) -> None:
+    """What they do again is dear, and in vain where another commits meanwhile."""
+    state, at_work, most = 0, 0, 0
+    counts, all_there = threading.Lock(), threading.Barrier(6)
+    attempts: Counter[int] = Counter()
+
+    def rival(number: int) -> None:
+        def commit() -> None:
+            nonlocal state, at_work, most
+            attempts[number] += 1
+            seen = state
+            if attempts[number] == 1:
+                all_there.wait(10)
+            with counts:
+                at_work += attempts[number] > 1
+                most = max(most, at_work)
+            time.sleep(0.05)
+            with counts:
+                at_work -= attempts[number] > 1
+                if state != seen:
+                    raise CommitFailedException("another was faster")
+                state += 1
+
+        committed("t", commit, tmp_path)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(rival, range(6)))
+    assert (state, most) == (6, 1)
+    assert sorted(attempts.values()) == [1, 2, 2, 2, 2, 2]
+
+
+def test_who_cannot_have_a_turn_goes_on_without(tmp_path: Path) -> None:
+    for folder in (tmp_path / "not there", None):
+        refusals = [CommitFailedException("first"), CommitFailedException("second")]
+
+        def commit(refusals: list[CommitFailedException] = refusals) -> str:
+            if refusals:
+                raise refusals.pop()
+            return "done"
+
+        assert committed("t", commit, folder) == "done"
 
 
 def test_a_catalog_that_takes_one_snapshot_a_commit_is_told_at_once() -> None:
