@@ -65,7 +65,7 @@ class Meter:
     """Measures what a block takes, and ends it where that is above a ceiling.
 
     The block runs in the main thread. Five seconds after it was to stop the processes that it started are killed: it may wait for
-    them. Where it is not over after twenty seconds, this process ends with exit code 1.
+    them; and it is told once more. Where it is not over after twenty seconds, this process ends with exit code 1.
 
     Args:
         ceiling: what it may take.
@@ -81,7 +81,7 @@ class Meter:
         self._ceiling, self._what, self.stopped = ceiling or Ceiling(), what, stopped
         if self._ceiling.is_there and not _PROC.is_dir():
             raise ConfigurationError("--max-memory and --max-cpu need /proc, which this system does not have; leave them out")
-        self._done = threading.Event()
+        self._done, self._ending = threading.Event(), threading.Lock()
         self._began_s = self._began_cpu_s = 0.0
         self._began_maxrss = self._peak_rss = self._peak_bytes = 0
         self._cpu_s = 0.0
@@ -98,7 +98,10 @@ class Meter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._done.set()
+        if self._ceiling.is_there:
+            signal.signal(_SIGNAL, signal.SIG_IGN)
+        with self._ending:
+            self._done.set()
         self._thread.join()
         self._look()
         if self._ceiling.is_there:
@@ -130,9 +133,7 @@ class Meter:
             self._look()
             if (why := self._ceiling.broken(self._peak_bytes, self._cpu_s)) and not self._why:
                 self._why = why
-                main = threading.main_thread().ident
-                assert main is not None
-                signal.pthread_kill(main, _SIGNAL)
+                _stop_main_thread()
                 threading.Thread(target=self._end_all, name="meter-end", daemon=True).start()
 
     def _look(self) -> None:
@@ -154,6 +155,9 @@ class Meter:
             return
         threading.excepthook = _said_already  # of threads that wait for what is killed now
         _kill_descendants()
+        with self._ending:  # not after the block: then nobody takes the signal
+            if not self._done.is_set():
+                _stop_main_thread()  # what a finalizer raises is lost: the first may have come to one
         if self._done.wait(max(_GRACE_S - _CHILDREN_S, 0)):
             return
         told = [self._told()]
@@ -163,6 +167,12 @@ class Meter:
         _kill_descendants()
         os.write(2, f"headrace: {told[-1]}\n".encode())
         os._exit(CeilingError.exit_code)
+
+
+def _stop_main_thread() -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, _SIGNAL)
 
 
 def _kill_descendants() -> None:

@@ -97,6 +97,19 @@ def test_a_ceiling_holds_where_a_shell_ignores_interrupts_and_what_catches_excep
         signal.signal(signal.SIGINT, before)
 
 
+def test_a_stop_that_a_finalizer_swallows_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage, "_CHILDREN_S", 0.5)
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+
+    class Slow:
+        def __del__(self) -> None:
+            time.sleep(30)
+
+    with pytest.raises(CeilingError), Meter(Ceiling(memory_bytes=1)):
+        Slow()  # ended by the first stop, which is lost
+        time.sleep(30)
+
+
 def test_what_does_not_stop_is_killed_with_what_it_started(tmp_path: Path) -> None:
     program = f"""
 import subprocess, sys, time
