@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from runners.option_fields import Options, option
 from runners.option_readers import duration, one_of, whole
 
+_OURS = ("direct_num_workers", "direct_running_mode")  # of Beam; a slice is run whole by one process
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerOptions(Options):
@@ -23,6 +25,13 @@ class RunnerOptions(Options):
     def workers(self) -> int | None:
         """Parallelism, None for the runner's default. Each pipeline has an option of its own for it."""
         raise NotImplementedError
+
+    def problems(self) -> Iterator[str]:
+        """What does not fit."""
+        yield from super().problems()
+        names = [given.partition("=")[0].lstrip("-") for given in self.beam_options]
+        told = "--workers says how many processes there are, of a replay --max-parallel"
+        yield from (f"-- --{name}: {told}" for name in names if name in _OURS)
 
     def arguments(self, *further: str) -> list[str]:
         """The arguments of ``headrace``; options of Beam come last, behind ``--``."""

@@ -107,6 +107,10 @@ def test_all_wrong_options_are_told_at_once() -> None:
         (("ingest", "wbe", "--input", "x", "--lake", "l"), "did you mean web?"),
         (("ingest", "web", "--input", "no/such/*.jsonl", "--lake", "l"), "no file found for no/such/*.jsonl"),
         (("ingest", "web", "--input", "README.md", "--lake", "hdfs://host/lake"), "only local paths"),
+        (
+            ("ingest", "web", "--input", "x", "--project", str(PROJECT), "--", "--direct_running_mode=multi_processing"),
+            "--workers says",
+        ),
         (("status", "--lake", "no-such-lake"), "no lake at"),
         (("status", "--nonsense"), "No such option"),
         (("status", "--project", "no-such-folder"), "no project file"),
