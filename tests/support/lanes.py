@@ -23,7 +23,7 @@ from types import FrameType
 ROOT = Path(__file__).parents[2]
 LOGS = ROOT / ".cache" / "tests"
 _PYTEST = (sys.executable, "-m", "pytest", "--budgets")
-_FIRST = ("benchmarks", "cli", "docs", "examples", "pipelines")  # of tests/graph: half of its time
+_FIRST = ("benchmarks", "cli", "docs", "examples", "parity", "pipelines")  # of tests/graph: half of what computes
 _REST = sorted(f"tests/graph/{path.name}" for path in (ROOT / "tests/graph").glob("[!_]*") if path.name not in _FIRST)
 LANES = {
     "unit": (("make", "lint"), (*_PYTEST, "tests/unit", *_REST)),
