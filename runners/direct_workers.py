@@ -56,7 +56,7 @@ class DirectWorkers:
     def run(self, tasks: Iterable[tuple[Task, Task]]) -> None:
         """Run tasks, each once, as processes are free.
 
-        Where one fails here, those elsewhere are ended; where one fails elsewhere, the one here is run to its end.
+        Where one fails elsewhere, the one here is run to its end. Then, or where it fails here, those elsewhere are ended.
 
         Args:
             tasks: picklable callables, and what is to be done here after each; the next is asked for when a process is free. One
@@ -76,9 +76,8 @@ class DirectWorkers:
         except BaseException as error:  # an interrupt: nobody takes another
             self._failed.append(error)
             raise
-        finally:
-            if shared.failed_here:
-                self._end()
+        if self._failed:
+            self._end()
         for thread in threads:
             thread.join()
         if self._failed:
@@ -99,7 +98,6 @@ class _Shared:
     def __init__(self, tasks: Iterator[tuple[Task, Task]], failed: list[BaseException]) -> None:
         self._tasks, self._failed = tasks, failed
         self._taking, self._finishing = threading.Lock(), threading.Lock()
-        self.failed_here = False
 
     def feed(self, run: Callable[[Task], None]) -> None:
         """Take and run."""
@@ -114,9 +112,7 @@ class _Shared:
                 error = ComponentDownError("a connection broke while a slice was run; run the same command again")
             is_first = not self._failed
             self._failed.append(error)
-            if run is _call:
-                self.failed_here = True
-            elif is_first:
+            if is_first and run is not _call:
                 _log.warning("a slice has failed (%s); the one that is under way here is waited for", type(error).__name__)
 
     def _take(self) -> tuple[Task, Task] | None:
